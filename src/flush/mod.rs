@@ -1,0 +1,5 @@
+//! In: closed buckets. Out: series.
+
+mod series;
+
+pub use series::{Point, Series, SeriesKind, SketchSeries};

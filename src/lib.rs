@@ -1,0 +1,39 @@
+//! whippet: a DogStatsD server that costs next to nothing, and the same engine as a library.
+//!
+//! A datagram walks through rooms. Each room is one verb: it takes one noun and hands on another.
+//!
+//! ```text
+//! net        receive   bytes    -> datagrams
+//! protocol   read      datagram -> messages
+//! context    resolve   raw key  -> context
+//! aggregate  record    message  -> cells
+//! flush      close     buckets  -> series
+//! encode     write     series   -> payloads
+//! forward    deliver   payload  -> intake
+//! ```
+//!
+//! A room knows the nouns of earlier rooms and the base modules ([`clock`], [`config`],
+//! [`telemetry`]), never a later room. [`server`] and [`threadstats`] alone put rooms together.
+
+pub mod clock;
+pub mod config;
+pub mod telemetry;
+
+pub mod aggregate;
+pub mod context;
+pub mod encode;
+pub mod flush;
+pub mod forward;
+#[cfg(feature = "server")]
+pub mod net;
+pub mod output;
+pub mod protocol;
+pub mod sketch;
+
+#[cfg(feature = "server")]
+pub mod server;
+pub mod threadstats;
+
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;

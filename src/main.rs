@@ -1,0 +1,2 @@
+//! The `whippet` program.
+fn main() {}
