@@ -1,6 +1,22 @@
-//! In: a metric line. Out: the context it belongs to. Promise: known bytes resolve without
-//! allocation. Refusal: it never looks at values.
+//! In: the raw key of a metric line. Out: the context it belongs to, or the reason to drop it.
+//! Promise: known bytes resolve with one hash, one probe and one comparison, without allocation;
+//! every rule is applied once, on first sight; memory is bounded. Refusal: it never looks at
+//! values, rates or timestamps.
 
+mod alias;
+mod identity;
+mod key;
+mod limits;
+mod namespace;
+mod rules;
+mod table;
 mod tags;
 
+pub use alias::Alias;
+pub use identity::{Context, ContextParts, Kind};
+pub use key::RawKey;
+pub use limits::{DropReason, Limits, OVERFLOW_CONTEXTS_MAX, OVERFLOW_NAME, OVERFLOW_TAG};
+pub use namespace::{EXEMPT_PREFIXES, Namespace};
+pub use rules::{Enriched, Rewritten, Rules};
+pub use table::{Birth, Contexts, Decision, Entry, NO_CONTEXT};
 pub use tags::Tags;

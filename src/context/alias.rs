@@ -1,0 +1,289 @@
+//! Remembered raw keys: the fast path of every known line.
+//!
+//! What is clever here: the table is cut into segments by the top bits of the hash, and each
+//! segment grows, is swept and is forgotten alone, so a table of a million keys never stalls its
+//! lane. A slot holds the cell of the open bucket beside the key, so a known line needs one probe
+//! and one comparison. Change `SEGMENTS` only together with [`AliasTable::segment_of`].
+
+use super::key::{RawKey, StoredKey};
+
+/// Segments of one table. At a million aliases a segment holds 16 thousand slots of 32 bytes.
+const SEGMENTS: usize = 64;
+const SEGMENT_SHIFT: u32 = 64 - SEGMENTS.trailing_zeros();
+/// Slots of a segment at its birth.
+const SLOTS_MIN: usize = 8;
+
+/// What a known raw key leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alias {
+    /// The bucket in which `cell` is valid.
+    pub epoch: u32,
+    /// The cell in that bucket.
+    pub cell: u32,
+    /// The context, or the decision to drop (see [`super::Decision`]).
+    pub decision: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Slot {
+    key: StoredKey,
+    /// The low half of the hash: finds the slot again when the segment grows.
+    hash: u32,
+    alias: Alias,
+}
+
+#[derive(Debug, Default)]
+struct Segment {
+    slots: Box<[Option<Slot>]>,
+    used: usize,
+    generation: u32,
+}
+
+/// A table from raw keys to contexts, bounded in bytes.
+#[derive(Debug)]
+pub(super) struct AliasTable {
+    segments: Box<[Segment]>,
+    generation: u32,
+    used: usize,
+    /// Bytes of keys that no context shares, plus all slots.
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl AliasTable {
+    pub fn new(bytes_max: usize) -> Self {
+        let segments = (0..SEGMENTS).map(|_| Segment::default()).collect();
+        AliasTable { segments, generation: 0, used: 0, bytes: 0, bytes_max }
+    }
+
+    #[inline]
+    fn segment_of(hash: u64) -> usize {
+        (hash >> SEGMENT_SHIFT) as usize
+    }
+
+    /// The alias of these bytes.
+    #[inline]
+    pub fn find(&mut self, hash: u64, raw: &RawKey<'_>) -> Option<&mut Alias> {
+        let segment = &mut self.segments[Self::segment_of(hash)];
+        if segment.generation != self.generation {
+            return None;
+        }
+        let at = segment.position(hash as u32, |key| key.matches(raw))?;
+        segment.slots[at].as_mut().map(|slot| &mut slot.alias)
+    }
+
+    /// Remembers a key that is not in the table.
+    pub fn insert(&mut self, hash: u64, key: StoredKey, alias: Alias) {
+        let current = self.generation;
+        let index = Self::segment_of(hash);
+        if self.segments[index].generation != current {
+            self.forget_segment(index);
+        }
+        let own_bytes = key.alias_bytes();
+        if self.bytes + own_bytes > self.bytes_max {
+            self.evict(index, alias.epoch);
+        }
+        let segment = &mut self.segments[index];
+        let before = segment.slots.len();
+        segment.insert(Slot { key, hash: hash as u32, alias });
+        self.used += 1;
+        self.bytes += own_bytes + (segment.slots.len() - before) * size_of::<Option<Slot>>();
+    }
+
+    /// Makes room in one segment: first what the open bucket has not touched, then everything.
+    /// Forgetting an alias costs its next line a slow path and nothing else.
+    fn evict(&mut self, index: usize, epoch: u32) {
+        self.sweep_segment(index, epoch);
+        if self.bytes > self.bytes_max {
+            self.forget_segment(index);
+        }
+    }
+
+    fn forget_segment(&mut self, index: usize) {
+        self.retain(index, |_| false);
+        self.segments[index].generation = self.generation;
+    }
+
+    /// Forgets every alias: rules have changed. Segments are emptied when they are next touched.
+    pub fn bump_generation(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// The number of segments, each swept alone.
+    pub fn segments(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Forgets the aliases of one segment that no bucket since `oldest` has touched.
+    pub fn sweep_segment(&mut self, index: usize, oldest: u32) {
+        self.retain(index, |alias| alias.epoch >= oldest);
+    }
+
+    fn retain(&mut self, index: usize, keep: impl Fn(&Alias) -> bool) {
+        let segment = &mut self.segments[index];
+        if segment.slots.iter().flatten().all(|slot| keep(&slot.alias)) {
+            return;
+        }
+        let slots = std::mem::take(&mut segment.slots);
+        let (slots_before, used_before) = (slots.len(), segment.used);
+        let (kept, gone): (Vec<Slot>, Vec<Slot>) =
+            slots.into_iter().flatten().partition(|slot| keep(&slot.alias));
+        segment.used = 0;
+        segment.slots = empty_slots(capacity_for(kept.len()));
+        kept.into_iter().for_each(|slot| segment.place(slot));
+        self.used -= used_before - segment.used;
+        let slots_freed = slots_before.saturating_sub(segment.slots.len());
+        self.bytes -= slots_freed * size_of::<Option<Slot>>();
+        self.bytes -= gone.iter().map(|slot| slot.key.alias_bytes()).sum::<usize>();
+    }
+
+    /// Remembered keys.
+    pub fn len(&self) -> usize {
+        self.used
+    }
+
+    /// Bytes of the slots and of keys that no context shares.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Segment {
+    /// Where the probe for `hash` starts: the high part of `hash * slots`, so that the number of
+    /// slots need not be a power of two.
+    #[inline]
+    fn start(&self, hash: u32) -> usize {
+        ((u64::from(hash) * self.slots.len() as u64) >> 32) as usize
+    }
+
+    #[inline]
+    fn position(&self, hash: u32, matches: impl Fn(&StoredKey) -> bool) -> Option<usize> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        let mut at = self.start(hash);
+        // Ends: a segment is never full (`capacity_for`).
+        loop {
+            match &self.slots[at] {
+                None => return None,
+                Some(slot) if slot.hash == hash && matches(&slot.key) => return Some(at),
+                Some(_) => at = if at + 1 == self.slots.len() { 0 } else { at + 1 },
+            }
+        }
+    }
+
+    fn insert(&mut self, slot: Slot) {
+        if capacity_for(self.used + 1) > self.slots.len() {
+            let grown = empty_slots(capacity_for((self.used + 1) * 3 / 2));
+            let old = std::mem::replace(&mut self.slots, grown);
+            self.used = 0;
+            old.into_iter().flatten().for_each(|slot| self.place(slot));
+        }
+        self.place(slot);
+    }
+
+    fn place(&mut self, slot: Slot) {
+        let mut at = self.start(slot.hash);
+        while self.slots[at].is_some() {
+            at = if at + 1 == self.slots.len() { 0 } else { at + 1 };
+        }
+        self.slots[at] = Some(slot);
+        self.used += 1;
+    }
+}
+
+/// Slots for `used` keys: at most four fifths full.
+fn capacity_for(used: usize) -> usize {
+    if used == 0 { 0 } else { (used + used / 4 + 1).max(SLOTS_MIN) }
+}
+
+fn empty_slots(count: usize) -> Box<[Option<Slot>]> {
+    (0..count).map(|_| None).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::MetricType;
+    use ahash::RandomState;
+    use std::collections::HashMap;
+
+    fn raw(name: &str) -> RawKey<'_> {
+        RawKey { kind: MetricType::Counter, name: name.as_bytes(), tags: b"", origin: b"" }
+    }
+
+    struct Twin {
+        table: AliasTable,
+        state: RandomState,
+    }
+
+    impl Twin {
+        fn new(bytes_max: usize) -> Self {
+            Twin { table: AliasTable::new(bytes_max), state: RandomState::with_seeds(1, 2, 3, 4) }
+        }
+
+        fn insert(&mut self, name: &str, epoch: u32, decision: u32) {
+            let key = StoredKey::of_raw(&raw(name)).unwrap();
+            let hash = raw(name).hash(&self.state);
+            self.table.insert(hash, key, Alias { epoch, cell: 0, decision });
+        }
+
+        fn find(&mut self, name: &str) -> Option<u32> {
+            let hash = raw(name).hash(&self.state);
+            self.table.find(hash, &raw(name)).map(|alias| alias.decision)
+        }
+    }
+
+    #[test]
+    fn agrees_with_a_plain_map_while_it_grows() {
+        let mut twin = Twin::new(usize::MAX);
+        let mut plain = HashMap::new();
+        for number in 0..5_000_u32 {
+            let name = format!("name.{number}");
+            assert_eq!(twin.find(&name), None);
+            twin.insert(&name, 1, number);
+            plain.insert(name, number);
+        }
+        assert_eq!(twin.table.len(), plain.len());
+        for (name, number) in &plain {
+            assert_eq!(twin.find(name), Some(*number));
+        }
+    }
+
+    #[test]
+    fn a_sweep_forgets_only_what_was_not_touched() {
+        let mut twin = Twin::new(usize::MAX);
+        for number in 0..1_000_u32 {
+            twin.insert(&format!("n{number}"), number % 10, number);
+        }
+        (0..twin.table.segments()).for_each(|index| twin.table.sweep_segment(index, 5));
+        assert_eq!(twin.table.len(), 500);
+        for number in 0..1_000_u32 {
+            let expect = (number % 10 >= 5).then_some(number);
+            assert_eq!(twin.find(&format!("n{number}")), expect);
+        }
+    }
+
+    #[test]
+    fn a_new_generation_forgets_everything_and_stays_usable() {
+        let mut twin = Twin::new(usize::MAX);
+        (0..100).for_each(|number| twin.insert(&format!("n{number}"), 1, number));
+        twin.table.bump_generation();
+        assert_eq!(twin.find("n1"), None);
+        twin.insert("n1", 1, 7);
+        assert_eq!(twin.find("n1"), Some(7));
+        assert_eq!(twin.find("n2"), None);
+    }
+
+    #[test]
+    fn a_flood_of_unique_keys_stays_inside_the_budget() {
+        let bytes_max = 100_000;
+        let mut twin = Twin::new(bytes_max);
+        for number in 0..20_000_u32 {
+            twin.insert(&format!("unique.{number}"), 1, number);
+        }
+        // One segment may overshoot by what it adds before it is emptied.
+        assert!(twin.table.bytes() <= bytes_max * 2, "{}", twin.table.bytes());
+        assert!(twin.table.len() < 5_000);
+    }
+}

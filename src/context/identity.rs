@@ -1,0 +1,271 @@
+//! A context: the identity of a series.
+
+use std::hash::{BuildHasher, Hasher};
+
+use ahash::RandomState;
+
+use super::key::{Parts, StoredKey};
+use super::tags::Tags;
+use crate::protocol::MetricType;
+
+/// The kinds that have an identity of their own. `h` and `ms` share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Summed, posted as a rate.
+    Counter,
+    /// Last value wins.
+    Gauge,
+    /// Distinct members.
+    Set,
+    /// Histograms and timers: aggregates and percentiles.
+    Histogram,
+    /// Sketches.
+    Distribution,
+}
+
+impl Kind {
+    /// Every kind, in the order reports list them.
+    pub const ALL: [Kind; 5] =
+        [Kind::Counter, Kind::Gauge, Kind::Set, Kind::Histogram, Kind::Distribution];
+
+    /// The word of reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Set => "set",
+            Kind::Histogram => "histogram",
+            Kind::Distribution => "distribution",
+        }
+    }
+}
+
+impl From<MetricType> for Kind {
+    fn from(kind: MetricType) -> Self {
+        match kind {
+            MetricType::Counter => Kind::Counter,
+            MetricType::Gauge => Kind::Gauge,
+            MetricType::Set => Kind::Set,
+            MetricType::Histogram | MetricType::Timing => Kind::Histogram,
+            MetricType::Distribution => Kind::Distribution,
+        }
+    }
+}
+
+/// The host tag was given: the third part is the host, even when it is empty.
+const HAS_HOST: u8 = 1;
+/// Some tag holds a comma (only rewriting can do that), so tags are joined by newlines.
+const NEWLINE_SEPARATED: u8 = 2;
+/// The context stands for new ones past a cap.
+const OVERFLOW: u8 = 4;
+
+/// Name, kind, tag set and host of one series: immutable, in one allocation, cheap to clone.
+///
+/// Two contexts are equal when kind, name and host agree and the tags are the same set; the order
+/// of first sight is what gets posted.
+#[derive(Clone, Debug)]
+pub struct Context(StoredKey);
+
+/// What a [`Context`] is made of. Tags are unique and hold no newline.
+pub struct ContextParts<'a> {
+    /// The type of the first line; a timer gives its series the unit `millisecond`.
+    pub kind: MetricType,
+    /// The final name.
+    pub name: &'a [u8],
+    /// Unique tags.
+    pub tags: &'a [&'a [u8]],
+    /// The host of the `host:` tag, none without one.
+    pub host: Option<&'a [u8]>,
+    /// True for a context that new ones fold into past a cap.
+    pub overflow: bool,
+}
+
+impl Context {
+    /// Joins the parts. `None` when there are more than 65,535 tags.
+    #[must_use]
+    pub fn new(parts: &ContextParts<'_>) -> Option<Self> {
+        let newline = parts.tags.iter().any(|tag| tag.contains(&b','));
+        let separator: &[u8] = if newline { b"\n" } else { b"," };
+        let mut marks = 0;
+        marks |= if parts.host.is_some() { HAS_HOST } else { 0 };
+        marks |= if newline { NEWLINE_SEPARATED } else { 0 };
+        marks |= if parts.overflow { OVERFLOW } else { 0 };
+        StoredKey::new(&Parts {
+            kind: parts.kind,
+            marks,
+            tag_count: u16::try_from(parts.tags.len()).ok()?,
+            name: parts.name,
+            tags: &parts.tags.join(separator),
+            third: parts.host.unwrap_or_default(),
+        })
+        .map(Context)
+    }
+
+    /// The kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        // The numbers of `MetricType`, in order; written by `StoredKey::new` alone.
+        match self.0.kind() {
+            0 => Kind::Counter,
+            1 => Kind::Gauge,
+            2 | 3 => Kind::Histogram,
+            4 => Kind::Set,
+            _ => Kind::Distribution,
+        }
+    }
+
+    /// True when the line that created it was a timer.
+    #[must_use]
+    pub fn is_timing(&self) -> bool {
+        self.0.kind() == MetricType::Timing as u8
+    }
+
+    /// True for a context that new ones fold into past a cap.
+    #[must_use]
+    pub fn is_overflow(&self) -> bool {
+        self.0.marks() & OVERFLOW != 0
+    }
+
+    /// The final name.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        self.0.name()
+    }
+
+    /// The host that a `host:` tag gave, possibly empty; none without one.
+    #[must_use]
+    pub fn host(&self) -> Option<&[u8]> {
+        (self.0.marks() & HAS_HOST != 0).then(|| self.0.third())
+    }
+
+    /// Its own tags, then the `common` ones.
+    #[must_use]
+    pub fn tags<'a>(&'a self, common: &'a [Box<[u8]>]) -> Tags<'a> {
+        let separator = if self.0.marks() & NEWLINE_SEPARATED != 0 { b'\n' } else { b',' };
+        Tags::new(self.0.tags(), separator, self.0.tag_count(), common)
+    }
+
+    /// A hash that ignores the order of tags; equal contexts agree in one process.
+    #[must_use]
+    pub fn identity_hash(&self, state: &RandomState) -> u64 {
+        let base = self.series_hash(state);
+        base.wrapping_add((self.kind() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
+    /// As [`Context::identity_hash`], without the kind: contexts that post under one name agree.
+    #[must_use]
+    pub fn series_hash(&self, state: &RandomState) -> u64 {
+        let mut hasher = state.build_hasher();
+        hasher.write(self.name());
+        hasher.write(self.host().unwrap_or_default());
+        hasher.write_u8(u8::from(self.host().is_some()));
+        let tags = self.tags(&[]).iter().fold(0_u64, |sum, tag| {
+            let mut hasher = state.build_hasher();
+            hasher.write(tag);
+            sum.wrapping_add(hasher.finish())
+        });
+        hasher.write_u64(tags);
+        hasher.finish()
+    }
+
+    /// True when both would post the same name, host and tag set.
+    #[must_use]
+    pub fn same_series(&self, other: &Context) -> bool {
+        self.name() == other.name() && self.host() == other.host() && self.same_tags(other)
+    }
+
+    fn same_tags(&self, other: &Context) -> bool {
+        if self.0.tag_count() != other.0.tag_count() {
+            return false;
+        }
+        if self.0.tags() == other.0.tags() {
+            return true;
+        }
+        let mut ours: Vec<&[u8]> = self.tags(&[]).iter().collect();
+        let mut theirs: Vec<&[u8]> = other.tags(&[]).iter().collect();
+        ours.sort_unstable();
+        theirs.sort_unstable();
+        ours == theirs
+    }
+
+    /// Heap bytes held by one copy.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.0.heap_bytes()
+    }
+
+    /// The same bytes as a raw key, when a client that sends exactly these gets this context.
+    pub(super) fn as_raw_key(&self) -> &StoredKey {
+        &self.0
+    }
+}
+
+impl PartialEq for Context {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind() == other.kind() && self.same_series(other)
+    }
+}
+
+impl Eq for Context {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(kind: MetricType, name: &str, tags: &[&str], host: Option<&str>) -> Context {
+        let tags: Vec<&[u8]> = tags.iter().map(|tag| tag.as_bytes()).collect();
+        let host = host.map(str::as_bytes);
+        let name = name.as_bytes();
+        Context::new(&ContextParts { kind, name, tags: &tags, host, overflow: false }).unwrap()
+    }
+
+    #[track_caller]
+    fn compare(a: &Context, b: &Context, equal: bool) {
+        let state = RandomState::with_seeds(1, 2, 3, 4);
+        assert_eq!(a == b, equal);
+        assert_eq!(a.identity_hash(&state) == b.identity_hash(&state), equal);
+    }
+
+    #[test]
+    fn tag_order_never_matters_and_everything_else_does() {
+        let base = context(MetricType::Counter, "n", &["a", "b"], None);
+        compare(&base, &context(MetricType::Counter, "n", &["b", "a"], None), true);
+        compare(&base, &context(MetricType::Gauge, "n", &["a", "b"], None), false);
+        compare(&base, &context(MetricType::Counter, "m", &["a", "b"], None), false);
+        compare(&base, &context(MetricType::Counter, "n", &["a"], None), false);
+        compare(&base, &context(MetricType::Counter, "n", &["a", "b", ""], None), false);
+        compare(&base, &context(MetricType::Counter, "n", &["a", "b"], Some("")), false);
+        compare(&base, &context(MetricType::Counter, "n", &["a", "b"], Some("h")), false);
+    }
+
+    #[test]
+    fn histograms_and_timers_are_one_context() {
+        let histogram = context(MetricType::Histogram, "n", &[], None);
+        let timer = context(MetricType::Timing, "n", &[], None);
+        compare(&histogram, &timer, true);
+        assert!(timer.is_timing() && !histogram.is_timing());
+    }
+
+    #[test]
+    fn a_tag_with_a_comma_survives() {
+        let context = context(MetricType::Set, "n", &["a,b", "c"], None);
+        let tags: Vec<&[u8]> = context.tags(&[]).iter().collect();
+        assert_eq!(tags, [&b"a,b"[..], b"c"]);
+        assert_eq!(context.kind(), Kind::Set);
+    }
+
+    #[test]
+    fn every_kind_survives_storage() {
+        for kind in [
+            MetricType::Counter,
+            MetricType::Gauge,
+            MetricType::Histogram,
+            MetricType::Timing,
+            MetricType::Set,
+            MetricType::Distribution,
+        ] {
+            assert_eq!(context(kind, "n", &[], None).kind(), Kind::from(kind));
+        }
+    }
+}

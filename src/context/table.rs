@@ -1,0 +1,493 @@
+//! The contexts of one shard: who they are, who was seen, who is gone.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ahash::RandomState;
+use hashbrown::HashTable;
+
+use super::alias::{Alias, AliasTable};
+use super::identity::{Context, ContextParts, Kind};
+use super::key::{RawKey, StoredKey};
+use super::limits::{DropReason, OVERFLOW_CONTEXTS_MAX, OVERFLOW_NAME, OVERFLOW_TAG, PastCap};
+use super::rules::{Rewritten, Rules};
+use crate::protocol::MetricType;
+
+/// Segments of the table of identities; each grows alone, so none stalls the lane.
+const SEGMENTS: usize = 64;
+/// Entries looked at in one step of a sweep.
+const SWEEP_ENTRIES: usize = 16_384;
+/// Decisions from here on are drops; below they are context ids.
+const DROP_BASE: u32 = u32::MAX - 255;
+
+/// What a raw key leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The id of a context in this shard.
+    Context(u32),
+    /// Never recorded.
+    Drop(DropReason),
+}
+
+impl Decision {
+    fn to_number(self) -> u32 {
+        match self {
+            Decision::Context(id) => id,
+            Decision::Drop(reason) => DROP_BASE + reason as u32,
+        }
+    }
+
+    /// Reads a decision back from an alias.
+    #[must_use]
+    pub fn from_number(number: u32) -> Self {
+        let drop = number.checked_sub(DROP_BASE).and_then(|at| DropReason::ALL.get(at as usize));
+        drop.map_or(Decision::Context(number), |reason| Decision::Drop(*reason))
+    }
+}
+
+/// A context that the flusher does not know yet.
+#[derive(Clone, Debug)]
+pub struct Birth {
+    /// Its id in the shard.
+    pub id: u32,
+    /// Who it is.
+    pub context: Context,
+}
+
+/// One live context.
+#[derive(Debug)]
+pub struct Entry {
+    context: Option<Context>,
+    hash: u64,
+    /// The bucket in which `cell` is valid.
+    pub epoch: u32,
+    /// Its cell in that bucket.
+    pub cell: u32,
+    /// The last bucket that saw it, timestamped samples included.
+    pub seen: u32,
+    /// The distribution that copies this histogram (`histogram_copy_to_distribution`).
+    pub copy: u32,
+}
+
+/// No context.
+pub const NO_CONTEXT: u32 = u32::MAX;
+
+/// The table of contexts of one shard.
+#[derive(Debug)]
+pub struct Contexts {
+    rules: Arc<Rules>,
+    state: RandomState,
+    aliases: AliasTable,
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    identities: Box<[HashTable<u32>]>,
+    per_name: HashMap<(Kind, Box<[u8]>), usize, RandomState>,
+    live: usize,
+    overflow: usize,
+    births: Vec<Birth>,
+    deaths: Vec<u32>,
+    sweep: Option<Sweep>,
+}
+
+#[derive(Debug)]
+struct Sweep {
+    oldest: u32,
+    segment: usize,
+    entry: usize,
+}
+
+impl Contexts {
+    /// An empty table. `state` must be the same for every shard whose buckets meet in one flusher.
+    #[must_use]
+    pub fn new(rules: Arc<Rules>, state: RandomState) -> Self {
+        Contexts {
+            aliases: AliasTable::new(rules.limits.alias_bytes_max),
+            per_name: HashMap::with_hasher(state.clone()),
+            identities: (0..SEGMENTS).map(|_| HashTable::new()).collect(),
+            rules,
+            state,
+            entries: Vec::new(),
+            free: Vec::new(),
+            live: 0,
+            overflow: 0,
+            births: Vec::new(),
+            deaths: Vec::new(),
+            sweep: None,
+        }
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
+    /// New rules: every raw key is decided again at its next line; cells stay.
+    pub fn set_rules(&mut self, rules: Arc<Rules>) {
+        self.rules = rules;
+        self.aliases.bump_generation();
+    }
+
+    /// The hash of a raw key.
+    #[inline]
+    #[must_use]
+    pub fn hash(&self, raw: &RawKey<'_>) -> u64 {
+        raw.hash(&self.state)
+    }
+
+    /// What is remembered of these bytes.
+    #[inline]
+    pub fn alias(&mut self, hash: u64, raw: &RawKey<'_>) -> Option<&mut Alias> {
+        self.aliases.find(hash, raw)
+    }
+
+    /// First sight of these bytes: decides once for all lines like it.
+    #[cold]
+    pub fn resolve(&mut self, hash: u64, raw: &RawKey<'_>, epoch: u32) -> Decision {
+        let rules = Arc::clone(&self.rules);
+        let rewritten = match rules.rewrite(raw.name, raw.tags) {
+            Ok(rewritten) => rewritten,
+            Err(reason) => return Decision::Drop(reason),
+        };
+        let decision = self.admit(raw.kind, &rewritten, epoch);
+        self.remember(hash, raw, decision);
+        decision
+    }
+
+    /// The context of a name and tags that no client sent, such as the copy of a histogram.
+    pub fn resolve_rewritten(
+        &mut self,
+        kind: MetricType,
+        rewritten: &Rewritten<'_>,
+        epoch: u32,
+    ) -> Decision {
+        self.admit(kind, rewritten, epoch)
+    }
+
+    fn remember(&mut self, hash: u64, raw: &RawKey<'_>, decision: Decision) {
+        let key = match decision {
+            Decision::Context(id) => match &self.entries[id as usize].context {
+                // Folded: no alias, or an attack would fill the table with them.
+                Some(context) if context.is_overflow() => return,
+                Some(context) if context.as_raw_key().matches(raw) && context.host().is_none() => {
+                    Some(context.as_raw_key().clone())
+                }
+                _ => StoredKey::of_raw(raw),
+            },
+            Decision::Drop(DropReason::Filtered) => StoredKey::of_raw(raw),
+            Decision::Drop(_) => return,
+        };
+        if let Some(key) = key {
+            // Epoch 0 is no bucket: the first touch asks the entry for its cell.
+            let alias = Alias { epoch: 0, cell: 0, decision: decision.to_number() };
+            self.aliases.insert(hash, key, alias);
+        }
+    }
+
+    fn admit(&mut self, kind: MetricType, rewritten: &Rewritten<'_>, epoch: u32) -> Decision {
+        let tags: Vec<&[u8]> = rewritten.enriched.tags.iter().map(Cow::as_ref).collect();
+        let parts = ContextParts {
+            kind,
+            name: &rewritten.name,
+            tags: &tags,
+            host: rewritten.enriched.host.as_deref(),
+            overflow: false,
+        };
+        let Some(context) = Context::new(&parts) else {
+            return Decision::Drop(DropReason::TooManyTags);
+        };
+        let hash = context.identity_hash(&self.state);
+        if let Some(id) = self.lookup(hash, &context) {
+            return Decision::Context(id);
+        }
+        if self.is_full(&context) {
+            return self.past_cap(kind, &context, epoch);
+        }
+        Decision::Context(self.create(hash, context, epoch))
+    }
+
+    fn is_full(&self, context: &Context) -> bool {
+        let limits = &self.rules.limits;
+        if self.live >= limits.contexts_max {
+            return true;
+        }
+        let per_name_max = limits.contexts_per_name_max;
+        per_name_max > 0 && self.named(context) >= per_name_max
+    }
+
+    fn named(&self, context: &Context) -> usize {
+        let key = (context.kind(), Box::from(context.name()));
+        self.per_name.get(&key).copied().unwrap_or(0)
+    }
+
+    /// Past a cap new contexts fold into one of their name; past the cap on names, into one of all.
+    fn past_cap(&mut self, kind: MetricType, context: &Context, epoch: u32) -> Decision {
+        if PastCap::of(context.kind()) == PastCap::Drop {
+            return Decision::Drop(DropReason::ContextLimit);
+        }
+        for name in [context.name(), OVERFLOW_NAME] {
+            let parts =
+                ContextParts { kind, name, tags: &[OVERFLOW_TAG], host: None, overflow: true };
+            let Some(folded) = Context::new(&parts) else { continue };
+            let hash = folded.identity_hash(&self.state);
+            if let Some(id) = self.lookup(hash, &folded) {
+                return Decision::Context(id);
+            }
+            if self.overflow < OVERFLOW_CONTEXTS_MAX || name == OVERFLOW_NAME {
+                return Decision::Context(self.create(hash, folded, epoch));
+            }
+        }
+        Decision::Drop(DropReason::ContextLimit)
+    }
+
+    fn lookup(&self, hash: u64, context: &Context) -> Option<u32> {
+        let entries = &self.entries;
+        self.identities[segment_of(hash)]
+            .find(hash, |id| {
+                let entry = &entries[*id as usize];
+                entry.hash == hash && entry.context.as_ref() == Some(context)
+            })
+            .copied()
+    }
+
+    fn create(&mut self, hash: u64, context: Context, epoch: u32) -> u32 {
+        if context.is_overflow() {
+            self.overflow += 1;
+        } else {
+            self.live += 1;
+        }
+        if self.rules.limits.contexts_per_name_max > 0 {
+            let key = (context.kind(), Box::from(context.name()));
+            *self.per_name.entry(key).or_insert(0) += 1;
+        }
+        let entry = Entry {
+            context: Some(context.clone()),
+            hash,
+            epoch: 0,
+            cell: 0,
+            seen: epoch,
+            copy: NO_CONTEXT,
+        };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.entries[id as usize] = entry;
+                id
+            }
+            None => {
+                self.entries.push(entry);
+                // Below `DROP_BASE`: `contexts_max` and the overflow contexts bound the entries.
+                (self.entries.len() - 1) as u32
+            }
+        };
+        let entries = &self.entries;
+        self.identities[segment_of(hash)]
+            .insert_unique(hash, id, |other| entries[*other as usize].hash);
+        self.births.push(Birth { id, context });
+        id
+    }
+
+    /// The entry of a live context.
+    #[inline]
+    pub fn entry(&mut self, id: u32) -> &mut Entry {
+        &mut self.entries[id as usize]
+    }
+
+    /// Who a live context is.
+    #[must_use]
+    pub fn context(&self, id: u32) -> Option<&Context> {
+        self.entries.get(id as usize).and_then(|entry| entry.context.as_ref())
+    }
+
+    /// Contexts alive, overflow contexts included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.live + self.overflow
+    }
+
+    /// True when no context is alive.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Remembered raw keys.
+    #[must_use]
+    pub fn aliases(&self) -> usize {
+        self.aliases.len()
+    }
+
+    /// Takes the contexts born and gone since the last call, deaths first to be applied.
+    pub fn take_changes(&mut self) -> (Vec<Birth>, Vec<u32>) {
+        (std::mem::take(&mut self.births), std::mem::take(&mut self.deaths))
+    }
+
+    /// Starts forgetting what no bucket since `oldest` has seen. An unfinished sweep goes on with
+    /// its own bound.
+    pub fn start_sweep(&mut self, oldest: u32) {
+        if self.sweep.is_none() {
+            self.sweep = Some(Sweep { oldest, segment: 0, entry: 0 });
+        }
+    }
+
+    /// One bounded step of the sweep; true while there is more to do.
+    ///
+    /// Aliases go first: an alias is never younger than its context, so when ids are freed nothing
+    /// points at them any more.
+    pub fn sweep_step(&mut self) -> bool {
+        let Some(sweep) = &mut self.sweep else { return false };
+        if sweep.segment < self.aliases.segments() {
+            self.aliases.sweep_segment(sweep.segment, sweep.oldest);
+            sweep.segment += 1;
+            return true;
+        }
+        let (from, oldest) = (sweep.entry, sweep.oldest);
+        let to = (from + SWEEP_ENTRIES).min(self.entries.len());
+        sweep.entry = to;
+        let finished = to == self.entries.len();
+        (from..to).for_each(|id| self.bury(id, oldest));
+        if finished {
+            self.sweep = None;
+        }
+        !finished
+    }
+
+    fn bury(&mut self, id: usize, oldest: u32) {
+        let entry = &mut self.entries[id];
+        if entry.seen >= oldest {
+            return;
+        }
+        let Some(context) = entry.context.take() else { return };
+        let hash = entry.hash;
+        let number = id as u32;
+        if let Ok(found) =
+            self.identities[segment_of(hash)].find_entry(hash, |other| *other == number)
+        {
+            found.remove();
+        }
+        if context.is_overflow() {
+            self.overflow -= 1;
+        } else {
+            self.live -= 1;
+        }
+        if self.rules.limits.contexts_per_name_max > 0 {
+            self.forget_name(&context);
+        }
+        self.free.push(number);
+        self.deaths.push(number);
+    }
+
+    fn forget_name(&mut self, context: &Context) {
+        let key = (context.kind(), Box::from(context.name()));
+        if let Some(count) = self.per_name.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_name.remove(&key);
+            }
+        }
+    }
+}
+
+fn segment_of(hash: u64) -> usize {
+    // Not the top bits: hashbrown tags its slots with them.
+    ((hash >> 32) as usize) % SEGMENTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::limits::Limits;
+
+    fn table(limits: Limits) -> Contexts {
+        let rules = Rules { limits, ..Rules::default() };
+        Contexts::new(Arc::new(rules), RandomState::with_seeds(1, 2, 3, 4))
+    }
+
+    fn resolve(table: &mut Contexts, kind: MetricType, name: &str, tags: &str) -> Decision {
+        let raw = RawKey { kind, name: name.as_bytes(), tags: tags.as_bytes(), origin: b"" };
+        let hash = table.hash(&raw);
+        match table.alias(hash, &raw) {
+            Some(alias) => Decision::from_number(alias.decision),
+            None => table.resolve(hash, &raw, 10),
+        }
+    }
+
+    #[test]
+    fn spellings_of_one_tag_set_meet_in_one_context() {
+        let mut table = table(Limits::default());
+        let first = resolve(&mut table, MetricType::Counter, "n", "a,b");
+        assert_eq!(resolve(&mut table, MetricType::Counter, "n", "b,a"), first);
+        assert_eq!(resolve(&mut table, MetricType::Counter, "n", "a,b,a"), first);
+        assert_ne!(resolve(&mut table, MetricType::Gauge, "n", "a,b"), first);
+        assert_eq!((table.len(), table.aliases()), (2, 4));
+    }
+
+    #[test]
+    fn past_the_cap_counters_fold_and_gauges_drop() {
+        let mut table = table(Limits { contexts_max: 2, ..Limits::default() });
+        let known = resolve(&mut table, MetricType::Counter, "n", "a");
+        resolve(&mut table, MetricType::Gauge, "g", "a");
+        let folded = resolve(&mut table, MetricType::Counter, "n", "b");
+        assert_eq!(resolve(&mut table, MetricType::Counter, "n", "c"), folded);
+        let Decision::Context(id) = folded else { panic!("{folded:?}") };
+        let context = table.context(id).unwrap();
+        assert_eq!(context.name(), b"n");
+        assert_eq!(context.tags(&[]).iter().collect::<Vec<_>>(), [OVERFLOW_TAG]);
+        let gauge = resolve(&mut table, MetricType::Gauge, "n", "b");
+        assert_eq!(gauge, Decision::Drop(DropReason::ContextLimit));
+        assert_eq!(resolve(&mut table, MetricType::Counter, "n", "a"), known);
+    }
+
+    #[test]
+    fn unique_names_past_the_cap_end_in_one_context_of_all() {
+        let mut table = table(Limits { contexts_max: 1, ..Limits::default() });
+        for number in 0..OVERFLOW_CONTEXTS_MAX + 50 {
+            resolve(&mut table, MetricType::Counter, &format!("bomb.{number}"), "");
+        }
+        let last = resolve(&mut table, MetricType::Counter, "bomb.last", "");
+        let Decision::Context(id) = last else { panic!("{last:?}") };
+        assert_eq!(table.context(id).unwrap().name(), OVERFLOW_NAME);
+        assert!(table.len() <= OVERFLOW_CONTEXTS_MAX + 2);
+    }
+
+    #[test]
+    fn one_exploding_name_hides_no_other_with_a_cap_per_name() {
+        let mut table = table(Limits { contexts_per_name_max: 1, ..Limits::default() });
+        resolve(&mut table, MetricType::Counter, "n", "a");
+        let folded = resolve(&mut table, MetricType::Counter, "n", "b");
+        let other = resolve(&mut table, MetricType::Counter, "m", "b");
+        assert_ne!(folded, other);
+        assert_eq!(table.len(), 3);
+    }
+
+    #[test]
+    fn what_was_not_seen_dies_and_its_id_is_free_again() {
+        let mut table = table(Limits::default());
+        let Decision::Context(old) = resolve(&mut table, MetricType::Counter, "old", "") else {
+            panic!()
+        };
+        let Decision::Context(young) = resolve(&mut table, MetricType::Counter, "young", "") else {
+            panic!()
+        };
+        table.entry(young).seen = 13;
+        table.start_sweep(12);
+        while table.sweep_step() {}
+        let (births, deaths) = table.take_changes();
+        assert_eq!((births.len(), deaths), (2, vec![old]));
+        assert_eq!(resolve(&mut table, MetricType::Counter, "new", ""), Decision::Context(old));
+        assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn new_rules_decide_known_keys_again() {
+        let mut table = table(Limits::default());
+        let plain = resolve(&mut table, MetricType::Counter, "n", "");
+        let namespace = super::super::namespace::Namespace::new("ns", &[]);
+        table.set_rules(Arc::new(Rules { namespace, ..Rules::default() }));
+        let Decision::Context(id) = resolve(&mut table, MetricType::Counter, "n", "") else {
+            panic!()
+        };
+        assert_ne!(Decision::Context(id), plain);
+        assert_eq!(table.context(id).unwrap().name(), b"ns.n");
+    }
+}
