@@ -317,6 +317,12 @@ impl Contexts {
         self.aliases.len()
     }
 
+    /// Contexts born since the last [`Contexts::take_changes`].
+    #[must_use]
+    pub fn births(&self) -> &[Birth] {
+        &self.births
+    }
+
     /// Takes the contexts born and gone since the last call, deaths first to be applied.
     pub fn take_changes(&mut self) -> (Vec<Birth>, Vec<u32>) {
         (std::mem::take(&mut self.births), std::mem::take(&mut self.deaths))

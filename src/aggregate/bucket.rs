@@ -1,0 +1,119 @@
+//! All cells of one interval: filled by one shard, then moved, never copied, to the flusher.
+
+use super::counts::LineCounts;
+use super::counter::CounterCell;
+use super::distribution::DistributionCell;
+use super::gauge::GaugeCell;
+use super::histogram::{HistogramCell, Sample};
+use super::notice::{CheckRecord, EventRecord};
+use super::set::SetCell;
+use crate::context::Birth;
+use crate::sketch::Sketch;
+
+/// When a cell was last written: ticks since the start of its bucket, growing with every line of
+/// one shard, comparable between shards to the batch. See [`super::Stamps`].
+pub type Stamp = u32;
+
+/// A value at a second that the client chose; never merged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TimestampedPoint {
+    /// Whose it is.
+    pub context: u32,
+    /// Unix seconds, as the client gave them.
+    pub timestamp: i64,
+    /// Finite, not corrected by the sample rate.
+    pub value: f64,
+}
+
+/// A sample of a distribution at a second that the client chose: the copy of a timestamped
+/// histogram, which belongs in the bucket of its own time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TimestampedSample {
+    /// Whose it is.
+    pub context: u32,
+    /// Unix seconds, as the client gave them.
+    pub timestamp: i64,
+    /// Finite.
+    pub value: f64,
+    /// In (0, 1].
+    pub rate: f64,
+}
+
+/// Everything one shard recorded in one interval. Cells name their context by its id in the shard.
+#[derive(Debug, Default)]
+pub struct Bucket {
+    /// Unix seconds, a multiple of the interval.
+    pub start: u64,
+    /// Counters touched.
+    pub counters: Vec<CounterCell>,
+    /// Gauges touched.
+    pub gauges: Vec<GaugeCell>,
+    /// Sets touched.
+    pub sets: Vec<SetCell>,
+    /// Histograms and timers touched.
+    pub histograms: Vec<HistogramCell>,
+    /// Distributions touched.
+    pub distributions: Vec<DistributionCell>,
+    /// Points with a timestamp of their own, in order of arrival.
+    pub timestamped: Vec<TimestampedPoint>,
+    /// Distribution samples with a timestamp of their own.
+    pub timestamped_samples: Vec<TimestampedSample>,
+    /// Events, in order of arrival.
+    pub events: Vec<EventRecord>,
+    /// Service checks, in order of arrival.
+    pub checks: Vec<CheckRecord>,
+    /// Ids that stand for nobody any more; to be applied before `births`.
+    pub deaths: Vec<u32>,
+    /// Contexts the flusher does not know yet.
+    pub births: Vec<Birth>,
+    /// The books.
+    pub counts: LineCounts,
+    spare_samples: Vec<Vec<Sample>>,
+    spare_sketches: Vec<Sketch>,
+}
+
+impl Bucket {
+    /// True when there is nothing to post; births and books may be there all the same.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.counters.is_empty()
+            && self.gauges.is_empty()
+            && self.sets.is_empty()
+            && self.histograms.is_empty()
+            && self.distributions.is_empty()
+            && self.timestamped.is_empty()
+            && self.timestamped_samples.is_empty()
+            && self.events.is_empty()
+            && self.checks.is_empty()
+    }
+
+    /// Empties the containers and keeps their memory for the next interval.
+    pub fn recycle(&mut self) {
+        self.counters.clear();
+        self.gauges.clear();
+        self.sets.clear();
+        // What the last interval did not use is not needed: spares never outgrow one interval.
+        self.spare_samples.clear();
+        self.spare_samples.extend(self.histograms.drain(..).filter_map(HistogramCell::into_spare));
+        self.spare_sketches.clear();
+        self.spare_sketches.extend(self.distributions.drain(..).map(|mut cell| {
+            cell.sketch.clear();
+            cell.sketch
+        }));
+        self.timestamped.clear();
+        self.timestamped_samples.clear();
+        self.events.clear();
+        self.checks.clear();
+        self.deaths.clear();
+        self.births.clear();
+        self.counts = LineCounts::default();
+    }
+
+    pub(super) fn spare_samples(&mut self) -> Vec<Sample> {
+        self.spare_samples.pop().unwrap_or_default()
+    }
+
+    pub(super) fn spare_sketch(&mut self) -> Sketch {
+        self.spare_sketches.pop().unwrap_or_default()
+    }
+}

@@ -1,0 +1,34 @@
+//! Counters: one sum. 16 bytes a context and bucket.
+
+/// The sum of one counter in one bucket.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CounterCell {
+    /// Sample-rate corrected, always finite.
+    pub sum: f64,
+    /// Whose it is.
+    pub context: u32,
+    /// When it was last written (see [`super::Stamp`]).
+    pub stamp: u32,
+}
+
+impl CounterCell {
+    pub(super) fn new(context: u32) -> Self {
+        CounterCell { sum: 0.0, context, stamp: 0 }
+    }
+
+    /// Adds; false when the sum would leave the finite numbers, which changes nothing.
+    #[inline]
+    pub fn add(&mut self, value: f64) -> bool {
+        let sum = self.sum + value;
+        if sum.is_finite() {
+            self.sum = sum;
+        }
+        sum.is_finite()
+    }
+
+    /// The merge law: sums add.
+    pub fn merge(&mut self, other: &CounterCell) {
+        self.add(other.sum);
+        self.stamp = self.stamp.max(other.stamp);
+    }
+}

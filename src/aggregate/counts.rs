@@ -1,0 +1,89 @@
+//! What a shard counts of its lines. Plain numbers with one writer; they travel with the bucket.
+
+use crate::context::DropReason;
+use crate::protocol::ErrorKind;
+
+/// The books of one shard for one bucket: `received = recorded + refused + dropped`, in lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineCounts {
+    /// Lines found, empty ones not counted. Counted where lines are found, so that the equation
+    /// above is a check and not a definition.
+    pub received: u64,
+    /// Metric lines of which at least one value was recorded.
+    pub metrics: u64,
+    /// Events recorded.
+    pub events: u64,
+    /// Service checks recorded.
+    pub checks: u64,
+    /// Lines that do not follow the grammar, by [`ErrorKind`].
+    pub refused: [u64; ErrorKind::ALL.len()],
+    /// Lines without a final newline where one is required, and tails of truncated datagrams.
+    pub unterminated: u64,
+    /// Tails of truncated datagrams.
+    pub truncated: u64,
+    /// Readable lines that were not recorded, by [`DropReason`].
+    pub dropped: [u64; DropReason::ALL.len()],
+    /// Values recorded; a packed line holds several.
+    pub values: u64,
+    /// Values dropped because they, or their product with 1/rate, are not finite.
+    pub values_non_finite: u64,
+    /// Lines whose sample rate was out of range and taken as 1.
+    pub rates_invalid: u64,
+    /// Fields of events and checks that were not understood; their line was kept.
+    pub fields_ignored: u64,
+    /// Values that went to an overflow context.
+    pub values_folded: u64,
+    /// Lines lost with the open bucket of a lane that failed.
+    pub lost: u64,
+}
+
+impl LineCounts {
+    /// Lines recorded, of every kind.
+    #[must_use]
+    pub fn recorded(&self) -> u64 {
+        self.metrics + self.events + self.checks
+    }
+
+    /// Lines refused, for every reason.
+    #[must_use]
+    pub fn refused_total(&self) -> u64 {
+        self.refused.iter().sum::<u64>() + self.unterminated + self.truncated
+    }
+
+    /// Lines dropped, for every reason.
+    #[must_use]
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().sum::<u64>() + self.lost
+    }
+
+    /// Every reason with a number: refusals, then drops.
+    pub fn reasons(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let refused = ErrorKind::ALL.iter().map(|kind| (kind.reason(), self.refused[*kind as usize]));
+        let dropped =
+            DropReason::ALL.iter().map(|reason| (reason.word(), self.dropped[*reason as usize]));
+        let others = [
+            ("unterminated", self.unterminated),
+            ("truncated", self.truncated),
+            ("lane_failed", self.lost),
+        ];
+        refused.chain(others).chain(dropped).filter(|(_, count)| *count > 0)
+    }
+
+    /// Adds the books of another bucket or lane.
+    pub fn add(&mut self, other: &LineCounts) {
+        self.received += other.received;
+        self.metrics += other.metrics;
+        self.events += other.events;
+        self.checks += other.checks;
+        self.refused.iter_mut().zip(other.refused).for_each(|(ours, theirs)| *ours += theirs);
+        self.unterminated += other.unterminated;
+        self.truncated += other.truncated;
+        self.dropped.iter_mut().zip(other.dropped).for_each(|(ours, theirs)| *ours += theirs);
+        self.values += other.values;
+        self.values_non_finite += other.values_non_finite;
+        self.rates_invalid += other.rates_invalid;
+        self.fields_ignored += other.fields_ignored;
+        self.values_folded += other.values_folded;
+        self.lost += other.lost;
+    }
+}

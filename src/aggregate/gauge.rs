@@ -1,0 +1,25 @@
+//! Gauges: the last value. 16 bytes a context and bucket.
+
+/// The last value of one gauge in one bucket.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GaugeCell {
+    /// Always finite.
+    pub value: f64,
+    /// Whose it is.
+    pub context: u32,
+    /// When it was written (see [`super::Stamp`]).
+    pub stamp: u32,
+}
+
+impl GaugeCell {
+    pub(super) fn new(context: u32) -> Self {
+        GaugeCell { value: 0.0, context, stamp: 0 }
+    }
+
+    /// The merge law: the later value wins, at equal times that of the later lane.
+    pub fn merge(&mut self, later_lane: &GaugeCell) {
+        if later_lane.stamp >= self.stamp {
+            (self.value, self.stamp) = (later_lane.value, later_lane.stamp);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Histograms and timers. Up to 1,000 samples of a context and bucket are kept as they are (16
+//! bytes each) and everything is computed exactly. Beyond, count, sum, minimum and maximum stay
+//! exact and percentiles come from a [`FoldedHistogram`] of about 28 KiB.
+
+use super::folded::FoldedHistogram;
+
+/// Samples kept as they are, per context and bucket.
+pub const EXACT_SAMPLES_MAX: usize = 1_000;
+
+/// One sample as it was sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    /// Finite.
+    pub value: f64,
+    /// 1 / sample rate, at least 1; the product with the value is finite.
+    pub scale: f64,
+}
+
+impl Sample {
+    /// How many samples it stands for: truncated, as released Agents do.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        self.scale as u64
+    }
+}
+
+/// The samples of one histogram in one bucket.
+#[derive(Clone, Debug)]
+pub struct HistogramCell {
+    samples: Samples,
+    /// Whose it is.
+    pub context: u32,
+    /// When it was last written (see [`super::Stamp`]).
+    pub stamp: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Samples {
+    Exact(Vec<Sample>),
+    Folded(Box<FoldedHistogram>),
+}
+
+/// What count, sum and extremes say; all of them exact.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary {
+    /// Σ weight.
+    pub count: u64,
+    /// Σ value / rate, not truncated.
+    pub sum: f64,
+    /// Smallest value.
+    pub min: f64,
+    /// Largest value.
+    pub max: f64,
+}
+
+impl Summary {
+    pub(super) const EMPTY: Summary =
+        Summary { count: 0, sum: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY };
+
+    pub(super) fn add(&mut self, sample: Sample) {
+        self.count = self.count.saturating_add(sample.weight());
+        let sum = self.sum + sample.value * sample.scale;
+        // A sum past the finite numbers stays at the last one that could be posted.
+        self.sum = if sum.is_finite() { sum } else { self.sum };
+        self.min = self.min.min(sample.value);
+        self.max = self.max.max(sample.value);
+    }
+
+    pub(super) fn merge(&mut self, other: &Summary) {
+        self.count = self.count.saturating_add(other.count);
+        let sum = self.sum + other.sum;
+        self.sum = if sum.is_finite() { sum } else { self.sum };
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+    }
+
+    /// sum / count, 0 when there is nothing.
+    #[must_use]
+    pub fn average(&self) -> f64 {
+        if self.count == 0 { 0.0 } else { self.sum / self.count as f64 }
+    }
+}
+
+impl HistogramCell {
+    pub(super) fn new(context: u32, spare: Vec<Sample>) -> Self {
+        HistogramCell { samples: Samples::Exact(spare), context, stamp: 0 }
+    }
+
+    /// Adds one sample.
+    #[inline]
+    pub fn add(&mut self, sample: Sample) {
+        match &mut self.samples {
+            Samples::Exact(samples) if samples.len() < EXACT_SAMPLES_MAX => samples.push(sample),
+            Samples::Exact(_) => self.fold().add(sample),
+            Samples::Folded(folded) => folded.add(sample),
+        }
+    }
+
+    /// The merge law: samples join, past the cap histograms add.
+    pub fn merge(&mut self, other: HistogramCell) {
+        self.stamp = self.stamp.max(other.stamp);
+        match other.samples {
+            Samples::Exact(samples) => samples.into_iter().for_each(|sample| self.add(sample)),
+            Samples::Folded(folded) => self.fold().merge(&folded),
+        }
+    }
+
+    #[cold]
+    fn fold(&mut self) -> &mut FoldedHistogram {
+        if let Samples::Exact(samples) = &self.samples {
+            self.samples = Samples::Folded(Box::new(FoldedHistogram::from_samples(samples)));
+        }
+        match &mut self.samples {
+            Samples::Folded(folded) => folded,
+            Samples::Exact(_) => unreachable!("folded above"),
+        }
+    }
+
+    /// Brings the samples in order, once, before quantiles are asked for.
+    pub fn sort(&mut self) {
+        if let Samples::Exact(samples) = &mut self.samples {
+            samples.sort_unstable_by(|a, b| a.value.total_cmp(&b.value));
+        }
+    }
+
+    /// Count, sum, minimum and maximum.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        match &self.samples {
+            Samples::Exact(samples) => samples.iter().fold(Summary::EMPTY, |mut summary, sample| {
+                summary.add(*sample);
+                summary
+            }),
+            Samples::Folded(folded) => folded.summary(),
+        }
+    }
+
+    /// The first value, in order, at which the cumulative weight exceeds `rank`. The samples must
+    /// be [sorted](HistogramCell::sort). Exact up to 1,000 samples, else within
+    /// [`super::FOLDED_RELATIVE_ERROR`].
+    #[must_use]
+    pub fn value_past(&self, rank: u64) -> f64 {
+        match &self.samples {
+            Samples::Exact(samples) => {
+                let mut cumulative = 0_u64;
+                let past = samples.iter().find(|sample| {
+                    cumulative = cumulative.saturating_add(sample.weight());
+                    cumulative > rank
+                });
+                past.or(samples.last()).map_or(0.0, |sample| sample.value)
+            }
+            Samples::Folded(folded) => folded.value_past(rank),
+        }
+    }
+
+    /// The emptied sample list, for the next bucket; none once folded.
+    pub(super) fn into_spare(self) -> Option<Vec<Sample>> {
+        match self.samples {
+            Samples::Exact(mut samples) => {
+                samples.clear();
+                Some(samples)
+            }
+            Samples::Folded(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(samples: &[(f64, f64)]) -> HistogramCell {
+        let mut cell = HistogramCell::new(0, Vec::new());
+        for (value, rate) in samples {
+            cell.add(Sample { value: *value, scale: 1.0 / rate });
+        }
+        cell.sort();
+        cell
+    }
+
+    #[test]
+    fn weights_are_truncated_and_sums_are_not() {
+        let cell = cell(&[(3.0, 0.3)]);
+        let summary = cell.summary();
+        assert_eq!(summary.count, 3);
+        assert!((summary.average() - 10.0 / 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn ranks_follow_the_weights() {
+        let cell = cell(&[(10.0, 0.5), (1.0, 1.0), (2.0, 1.0), (2.0, 1.0)]);
+        assert_eq!(cell.summary(), Summary { count: 5, sum: 25.0, min: 1.0, max: 10.0 });
+        let values: Vec<f64> = (0..5).map(|rank| cell.value_past(rank)).collect();
+        assert_eq!(values, [1.0, 2.0, 2.0, 10.0, 10.0]);
+    }
+
+    #[test]
+    fn past_the_cap_the_summary_stays_exact() {
+        let samples: Vec<(f64, f64)> = (1..=5_000).map(|n| (f64::from(n), 1.0)).collect();
+        let cell = cell(&samples);
+        let expect = Summary { count: 5_000, sum: 12_502_500.0, min: 1.0, max: 5_000.0 };
+        assert_eq!(cell.summary(), expect);
+        let median = cell.value_past(2_499);
+        assert!((median / 2_500.0 - 1.0).abs() <= super::super::FOLDED_RELATIVE_ERROR, "{median}");
+    }
+
+    #[test]
+    fn the_thousandth_sample_is_still_exact() {
+        let samples: Vec<(f64, f64)> = (1..=1_000).map(|n| (f64::from(n) * 1.0001, 1.0)).collect();
+        assert_eq!(cell(&samples).value_past(949), 950.0 * 1.0001);
+    }
+}
