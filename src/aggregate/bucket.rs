@@ -1,7 +1,7 @@
 //! All cells of one interval: filled by one shard, then moved, never copied, to the flusher.
 
-use super::counts::LineCounts;
 use super::counter::CounterCell;
+use super::counts::LineCounts;
 use super::distribution::DistributionCell;
 use super::gauge::GaugeCell;
 use super::histogram::{HistogramCell, Sample};

@@ -58,7 +58,8 @@ impl LineCounts {
 
     /// Every reason with a number: refusals, then drops.
     pub fn reasons(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let refused = ErrorKind::ALL.iter().map(|kind| (kind.reason(), self.refused[*kind as usize]));
+        let refused =
+            ErrorKind::ALL.iter().map(|kind| (kind.reason(), self.refused[*kind as usize]));
         let dropped =
             DropReason::ALL.iter().map(|reason| (reason.word(), self.dropped[*reason as usize]));
         let others = [

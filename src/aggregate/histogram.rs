@@ -127,10 +127,12 @@ impl HistogramCell {
     #[must_use]
     pub fn summary(&self) -> Summary {
         match &self.samples {
-            Samples::Exact(samples) => samples.iter().fold(Summary::EMPTY, |mut summary, sample| {
-                summary.add(*sample);
-                summary
-            }),
+            Samples::Exact(samples) => {
+                samples.iter().fold(Summary::EMPTY, |mut summary, sample| {
+                    summary.add(*sample);
+                    summary
+                })
+            }
             Samples::Folded(folded) => folded.summary(),
         }
     }

@@ -368,8 +368,7 @@ impl Shard {
             let context = self.copy_of(context)?;
             self.contexts.entry(context).seen = epoch;
             let finite = metric.values.numbers().filter(|value| value.is_finite());
-            let samples =
-                finite.map(|value| TimestampedSample { context, timestamp, value, rate });
+            let samples = finite.map(|value| TimestampedSample { context, timestamp, value, rate });
             self.bucket.timestamped_samples.extend(samples);
             // The histogram itself cannot carry a timestamp; its copy can.
             return Err(DropReason::TimestampUnsupported);
@@ -387,9 +386,8 @@ impl Shard {
 
     fn event(&mut self, event: &Event<'_>) -> Result<(), Fate> {
         let rules = Arc::clone(self.contexts.rules());
-        let enriched = rules
-            .enrich(event.tags, event.origin.cardinality.is_some())
-            .map_err(Fate::Dropped)?;
+        let enriched =
+            rules.enrich(event.tags, event.origin.cardinality.is_some()).map_err(Fate::Dropped)?;
         if self.bucket.events.len() >= self.settings.events_max {
             return Err(Fate::Dropped(DropReason::IntervalFull));
         }
@@ -414,9 +412,8 @@ impl Shard {
 
     fn check(&mut self, check: &ServiceCheck<'_>) -> Result<(), Fate> {
         let rules = Arc::clone(self.contexts.rules());
-        let enriched = rules
-            .enrich(check.tags, check.origin.cardinality.is_some())
-            .map_err(Fate::Dropped)?;
+        let enriched =
+            rules.enrich(check.tags, check.origin.cardinality.is_some()).map_err(Fate::Dropped)?;
         if self.bucket.checks.len() >= self.settings.events_max {
             return Err(Fate::Dropped(DropReason::IntervalFull));
         }

@@ -1,5 +1,16 @@
-//! In: closed buckets. Out: series.
+//! In: the buckets that lanes have closed. Out: one [`Flush`] per interval, walked row by row as
+//! [`Series`] and [`SketchSeries`]. Promise: every bucket is posted once, in order, after every lane
+//! has passed it; a live counter is continued with 0 in every bucket; of two kinds that would post
+//! one series the later write wins. Refusal: it knows nothing of formats, sockets or threads.
 
+mod flusher;
+mod ledger;
+mod merge;
+mod rollup;
 mod series;
+#[cfg(test)]
+mod tests;
 
+pub use flusher::{Closed, Flush, Flusher, Row, Settings};
+pub use rollup::{Aggregate, HistogramSettings, Percentile};
 pub use series::{Point, Series, SeriesKind, SketchSeries};

@@ -1,0 +1,442 @@
+//! When a bucket is complete, what it continues, and the walk over what it posts.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ahash::RandomState;
+
+use super::ledger::Ledger;
+use super::merge;
+use super::rollup::{HistogramSettings, Posting};
+use super::series::{Point, Series, SeriesKind, SketchSeries};
+use crate::aggregate::{Bucket, CheckRecord, EventRecord, LineCounts, Stamp};
+use crate::context::{Context, Kind, Rules, Tags};
+use crate::sketch::Sketch;
+
+/// How buckets become series.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Length of a bucket in seconds.
+    pub interval: u64,
+    /// How long a counter is continued with zeros (`dogstatsd_expiry_seconds`).
+    pub counter_expiry: Duration,
+    /// Distinct set members counted exactly when lanes are merged.
+    pub set_members_max: usize,
+    /// What is posted of histograms.
+    pub histograms: HistogramSettings,
+}
+
+/// A bucket that a lane has passed.
+#[derive(Debug)]
+pub struct Closed {
+    /// Which lane.
+    pub lane: usize,
+    /// Its cells.
+    pub bucket: Bucket,
+    /// Start of the bucket that the lane has open now; everything before has been passed.
+    pub passed: u64,
+}
+
+/// Gathers what lanes close and gives complete buckets back, each once and in order.
+#[derive(Debug)]
+pub struct Flusher {
+    settings: Settings,
+    rules: Arc<Rules>,
+    ledger: Ledger,
+    passed: Vec<u64>,
+    waiting: BTreeMap<u64, Vec<(usize, Bucket)>>,
+    /// Start of the next bucket to post, none before the first.
+    next: Option<u64>,
+    named_conflicts: u64,
+}
+
+/// One complete bucket, merged over lanes.
+#[derive(Debug)]
+pub struct Flush {
+    /// Start of the bucket, unix seconds.
+    pub start: u64,
+    /// The second its points carry: the start, or the second of the shutdown.
+    pub timestamp: i64,
+    /// Lines and values, over all lanes.
+    pub counts: LineCounts,
+    /// Counters continued with 0.
+    pub idle: Vec<u32>,
+    /// Values not posted because another kind of the same series was written later.
+    pub type_conflicts: u64,
+    /// The name and host of one such series, to be shown once.
+    pub conflict_example: Option<Context>,
+    /// Contexts the flusher knows, continued counters included.
+    pub contexts: usize,
+    merged: Bucket,
+    emptied: Vec<(usize, Bucket)>,
+    lane: usize,
+    late_sketches: Vec<(u32, i64, Sketch)>,
+}
+
+/// What one context posts in one flush.
+#[derive(Debug)]
+pub struct Row<'a> {
+    /// Its kind.
+    pub kind: Kind,
+    /// The final name.
+    pub name: &'a [u8],
+    /// All tags.
+    pub tags: Tags<'a>,
+    /// The resolved host.
+    pub host: &'a [u8],
+    /// What came in: the sum of a counter, the last value of a gauge, the members of a set, the
+    /// samples of a histogram or distribution.
+    pub input: f64,
+    /// A counter continued with 0.
+    pub idle: bool,
+    /// A point at a second of the client's choosing.
+    pub timestamped: bool,
+    /// One series per aggregate; none for a distribution.
+    pub series: &'a [Series<'a>],
+    /// The sketch of a distribution.
+    pub sketch: Option<SketchSeries<'a>>,
+}
+
+impl Flusher {
+    /// A flusher for so many lanes; `state` as in their shards.
+    #[must_use]
+    pub fn new(settings: Settings, rules: Arc<Rules>, lanes: usize, state: RandomState) -> Self {
+        Flusher {
+            settings,
+            rules,
+            ledger: Ledger::new(lanes, state),
+            passed: vec![0; lanes],
+            waiting: BTreeMap::new(),
+            next: None,
+            named_conflicts: 0,
+        }
+    }
+
+    /// New rules for hosts and common tags.
+    pub fn set_rules(&mut self, rules: Arc<Rules>, histograms: HistogramSettings) {
+        self.rules = rules;
+        self.settings.histograms = histograms;
+    }
+
+    /// Takes what a lane closed.
+    pub fn take(&mut self, closed: Closed) {
+        let Closed { lane, mut bucket, passed } = closed;
+        self.ledger.apply(lane, &bucket.deaths, &bucket.births);
+        merge::renumber(&mut bucket, lane, &self.ledger);
+        // A lane that steps back with its clock never reopens what was posted: what it recorded
+        // goes out with the next bucket.
+        bucket.start = bucket.start.max(self.next.unwrap_or(bucket.start));
+        self.passed[lane] = self.passed[lane].max(passed);
+        self.next.get_or_insert(bucket.start);
+        self.waiting.entry(bucket.start).or_default().push((lane, bucket));
+    }
+
+    /// The next bucket that every lane has passed.
+    pub fn complete(&mut self) -> Option<Flush> {
+        let passed = self.passed.iter().copied().min()?;
+        let next = self.next?;
+        if let Some((start, _)) = self.waiting.first_key_value() {
+            let start = *start;
+            if start < passed && (start == next || !self.continues(next)) {
+                return self.post(start, None);
+            }
+        }
+        // Nobody recorded anything in this one, but counters go on.
+        (next < passed && self.continues(next)).then(|| self.post(next, None)).flatten()
+    }
+
+    /// True when some counter has to be continued in the bucket at `start`.
+    fn continues(&self, start: u64) -> bool {
+        self.ledger.continued_until(self.settings.counter_expiry.as_secs()) > Some(start)
+    }
+
+    /// What is left at shutdown, oldest first: complete buckets as usual; the last, partial one
+    /// carries `now`, so that a successor that posts the same bucket does not overwrite it.
+    pub fn finish(&mut self, now: u64) -> Option<Flush> {
+        if let Some(flush) = self.complete() {
+            return Some(flush);
+        }
+        let start = *self.waiting.first_key_value()?.0;
+        let partial = start + self.settings.interval > now;
+        self.post(start, partial.then(|| now.max(start + 1)))
+    }
+
+    fn post(&mut self, start: u64, partial: Option<u64>) -> Option<Flush> {
+        let mut buckets = self.waiting.remove(&start).unwrap_or_default();
+        buckets.sort_by_key(|(lane, _)| *lane);
+        let mut buckets = buckets.into_iter();
+        let (lane, mut merged) = buckets.next().unwrap_or_default();
+        let mut emptied = Vec::new();
+        let end = self.ledger.numbers_end();
+        for (lane, mut bucket) in buckets {
+            merge::merge(&mut merged, &mut bucket, end, self.settings.set_members_max);
+            emptied.push((lane, bucket));
+        }
+        merged.histograms.iter_mut().for_each(crate::aggregate::HistogramCell::sort);
+        let late_sketches = gather_late(&mut merged, self.settings.interval);
+        let mut flush = Flush {
+            start,
+            timestamp: i64::try_from(partial.unwrap_or(start)).unwrap_or(i64::MAX),
+            counts: merged.counts,
+            idle: Vec::new(),
+            type_conflicts: 0,
+            conflict_example: None,
+            contexts: self.ledger.len(),
+            merged,
+            emptied,
+            lane,
+            late_sketches,
+        };
+        self.settle_conflicts(&mut flush);
+        for counter in &flush.merged.counters {
+            self.ledger.counted(counter.context, start);
+        }
+        if partial.is_none() {
+            self.continue_counters(&mut flush);
+        }
+        self.next = Some(start + self.settings.interval);
+        Some(flush)
+    }
+
+    fn continue_counters(&mut self, flush: &mut Flush) {
+        let expiry = self.settings.counter_expiry.as_secs();
+        let mut idle = std::mem::take(&mut flush.idle);
+        self.ledger.continue_counters(flush.start, expiry, &mut |number| idle.push(number));
+        let contested =
+            |number: &u32| self.ledger.get(*number).is_some_and(|known| known.contested);
+        if idle.iter().any(contested) {
+            // A zero never displaces a value of another kind.
+            let values = self.contested_values(flush);
+            idle.retain(|number| !values.contains_key(&self.ledger.series_key(*number)));
+        }
+        flush.idle = idle;
+    }
+
+    /// The latest stamp of each contested series that has a value in this bucket.
+    fn contested_values(&self, flush: &Flush) -> HashMap<u64, Stamp> {
+        let bucket = &flush.merged;
+        let counters = bucket.counters.iter().map(|cell| (cell.context, cell.stamp));
+        let gauges = bucket.gauges.iter().map(|cell| (cell.context, cell.stamp));
+        let sets = bucket.sets.iter().map(|cell| (cell.context, cell.stamp));
+        let mut values: HashMap<u64, Stamp> = HashMap::new();
+        for (number, stamp) in counters.chain(gauges).chain(sets) {
+            if self.ledger.get(number).is_some_and(|known| known.contested) {
+                let latest = values.entry(self.ledger.series_key(number)).or_insert(0);
+                *latest = stamp.max(*latest);
+            }
+        }
+        values
+    }
+
+    /// Of the kinds that would post one series at one second, the one written last is posted.
+    fn settle_conflicts(&mut self, flush: &mut Flush) {
+        let latest = self.contested_values(flush);
+        if latest.is_empty() {
+            return;
+        }
+        let (ledger, mut lost, mut example) = (&self.ledger, 0, None);
+        let mut wins = |number: u32, stamp: Stamp| {
+            let Some(known) = ledger.get(number).filter(|known| known.contested) else {
+                return true;
+            };
+            let won = latest.get(&ledger.series_key(number)).is_none_or(|best| stamp >= *best);
+            if !won {
+                lost += 1;
+                example.get_or_insert_with(|| known.context.clone());
+            }
+            won
+        };
+        let bucket = &mut flush.merged;
+        bucket.counters.retain(|cell| wins(cell.context, cell.stamp));
+        bucket.gauges.retain(|cell| wins(cell.context, cell.stamp));
+        bucket.sets.retain(|cell| wins(cell.context, cell.stamp));
+        (flush.type_conflicts, flush.conflict_example) = (lost, example);
+        self.named_conflicts += lost;
+    }
+
+    /// Calls `visit` once per context: touched ones first, then continued counters.
+    pub fn visit(&self, flush: &Flush, visit: &mut dyn FnMut(&Row<'_>)) {
+        Walk { flusher: self, flush }.all(visit);
+    }
+
+    /// Events of a flush, in order of arrival per lane.
+    #[must_use]
+    pub fn events<'a>(&self, flush: &'a Flush) -> &'a [EventRecord] {
+        &flush.merged.events
+    }
+
+    /// Service checks of a flush, in order of arrival per lane.
+    #[must_use]
+    pub fn checks<'a>(&self, flush: &'a Flush) -> &'a [CheckRecord] {
+        &flush.merged.checks
+    }
+
+    /// Emptied buckets, to be given back to their lanes.
+    pub fn recycle(&self, flush: Flush) -> impl Iterator<Item = (usize, Bucket)> {
+        let first = (flush.lane, flush.merged);
+        std::iter::once(first).chain(flush.emptied).map(|(lane, mut bucket)| {
+            bucket.recycle();
+            (lane, bucket)
+        })
+    }
+
+    /// The latest second until which some counter is continued, for telling people.
+    #[must_use]
+    pub fn continued_until(&self) -> Option<u64> {
+        self.ledger.continued_until(self.settings.counter_expiry.as_secs())
+    }
+
+    /// Contexts known, counters that are only continued included.
+    #[must_use]
+    pub fn contexts(&self) -> usize {
+        self.ledger.len()
+    }
+
+    /// Length of a bucket in seconds.
+    #[must_use]
+    pub fn interval(&self) -> u64 {
+        self.settings.interval
+    }
+}
+
+/// Sketches of samples that carry their own time, each in the bucket of that time.
+fn gather_late(bucket: &mut Bucket, interval: u64) -> Vec<(u32, i64, Sketch)> {
+    let mut sketches: BTreeMap<(u32, i64), Sketch> = BTreeMap::new();
+    let interval = i64::try_from(interval).unwrap_or(i64::MAX).max(1);
+    for sample in bucket.timestamped_samples.drain(..) {
+        let start = sample.timestamp - sample.timestamp.rem_euclid(interval);
+        sketches.entry((sample.context, start)).or_default().insert(sample.value, sample.rate);
+    }
+    sketches.into_iter().map(|((context, start), sketch)| (context, start, sketch)).collect()
+}
+
+struct Walk<'a> {
+    flusher: &'a Flusher,
+    flush: &'a Flush,
+}
+
+impl<'a> Walk<'a> {
+    fn all(&self, visit: &mut dyn FnMut(&Row<'_>)) {
+        let bucket = &self.flush.merged;
+        let interval = self.flusher.settings.interval as f64;
+        for cell in &bucket.counters {
+            let value = cell.sum / interval;
+            self.single(cell.context, SeriesKind::Rate, value, cell.sum, false, visit);
+        }
+        for cell in &bucket.gauges {
+            self.single(cell.context, SeriesKind::Gauge, cell.value, cell.value, false, visit);
+        }
+        for cell in &bucket.sets {
+            let count = cell.count() as f64;
+            self.single(cell.context, SeriesKind::Gauge, count, count, false, visit);
+        }
+        self.histograms(visit);
+        for cell in &bucket.distributions {
+            self.sketch(cell.context, self.flush.timestamp, &cell.sketch, false, visit);
+        }
+        for (context, start, sketch) in &self.flush.late_sketches {
+            self.sketch(*context, *start, sketch, true, visit);
+        }
+        self.timestamped(visit);
+        for number in &self.flush.idle {
+            self.single(*number, SeriesKind::Rate, 0.0, 0.0, true, visit);
+        }
+    }
+
+    fn posting(&self, number: u32) -> Option<Posting<'a>> {
+        let known = self.flusher.ledger.get(number)?;
+        let interval = self.flusher.settings.interval;
+        Some(Posting { context: &known.context, rules: &self.flusher.rules, interval })
+    }
+
+    fn single(
+        &self,
+        number: u32,
+        kind: SeriesKind,
+        value: f64,
+        input: f64,
+        idle: bool,
+        visit: &mut dyn FnMut(&Row<'_>),
+    ) {
+        let Some(posting) = self.posting(number) else { return };
+        let points = [Point { timestamp: self.flush.timestamp, value }];
+        let series = [posting.series("", kind, &points)];
+        visit(&Row { idle, ..row(&posting, input, &series) });
+    }
+
+    fn histograms(&self, visit: &mut dyn FnMut(&Row<'_>)) {
+        let settings = &self.flusher.settings;
+        let mut values: Vec<(&str, [Point; 1], SeriesKind)> = Vec::new();
+        for cell in &self.flush.merged.histograms {
+            let Some(posting) = self.posting(cell.context) else { continue };
+            let summary = cell.summary();
+            values.clear();
+            let timestamp = self.flush.timestamp;
+            let all = settings.histograms.values(cell, summary, settings.interval);
+            values.extend(
+                all.map(|(suffix, value, kind)| (suffix, [Point { timestamp, value }], kind)),
+            );
+            let series: Vec<Series<'_>> = values
+                .iter()
+                .map(|(suffix, points, kind)| posting.series(suffix, *kind, points))
+                .collect();
+            visit(&row(&posting, summary.count as f64, &series));
+        }
+    }
+
+    fn sketch(
+        &self,
+        number: u32,
+        timestamp: i64,
+        sketch: &Sketch,
+        timestamped: bool,
+        visit: &mut dyn FnMut(&Row<'_>),
+    ) {
+        let Some(posting) = self.posting(number).filter(|_| !sketch.is_empty()) else { return };
+        let name = posting.context.name();
+        let (host, tags) = (posting.host(), posting.tags());
+        let sketch = SketchSeries { name, host, tags, timestamp, sketch };
+        let input = sketch.sketch.count() as f64;
+        visit(&Row { sketch: Some(sketch), timestamped, ..row(&posting, input, &[]) });
+    }
+
+    /// Points with their own time: one series per context, its points in order of arrival.
+    fn timestamped(&self, visit: &mut dyn FnMut(&Row<'_>)) {
+        let mut points: Vec<_> = self.flush.merged.timestamped.iter().collect();
+        points.sort_by_key(|point| point.context);
+        let interval = self.flusher.settings.interval as f64;
+        for group in points.chunk_by(|a, b| a.context == b.context) {
+            let Some(posting) = group.first().and_then(|point| self.posting(point.context)) else {
+                continue;
+            };
+            let counter = posting.context.kind() == Kind::Counter;
+            let (kind, divisor) =
+                if counter { (SeriesKind::Rate, interval) } else { (SeriesKind::Gauge, 1.0) };
+            let of_group: Vec<Point> = group
+                .iter()
+                .map(|point| Point { timestamp: point.timestamp, value: point.value / divisor })
+                .collect();
+            let input = match group.last() {
+                Some(last) if !counter => last.value,
+                _ => group.iter().map(|point| point.value).sum(),
+            };
+            let series = [posting.series("", kind, &of_group)];
+            visit(&Row { timestamped: true, ..row(&posting, input, &series) });
+        }
+    }
+}
+
+fn row<'a>(posting: &Posting<'a>, input: f64, series: &'a [Series<'a>]) -> Row<'a> {
+    Row {
+        kind: posting.context.kind(),
+        name: posting.context.name(),
+        tags: posting.tags(),
+        host: posting.host(),
+        input,
+        idle: false,
+        timestamped: false,
+        series,
+        sketch: None,
+    }
+}

@@ -1,0 +1,128 @@
+//! Closed buckets of several lanes become one, in the ledger's numbers.
+
+use super::ledger::Ledger;
+use crate::aggregate::{Bucket, CounterCell, DistributionCell, GaugeCell, HistogramCell, SetCell};
+
+/// No position.
+const NONE: u32 = u32::MAX;
+
+/// A cell that names its context and merges with another of its context.
+trait Cell: Sized {
+    fn context(&mut self) -> &mut u32;
+    fn merge(&mut self, other: Self, set_members_max: usize);
+}
+
+impl Cell for CounterCell {
+    fn context(&mut self) -> &mut u32 {
+        &mut self.context
+    }
+    fn merge(&mut self, other: Self, _: usize) {
+        CounterCell::merge(self, &other);
+    }
+}
+
+impl Cell for GaugeCell {
+    fn context(&mut self) -> &mut u32 {
+        &mut self.context
+    }
+    fn merge(&mut self, other: Self, _: usize) {
+        GaugeCell::merge(self, &other);
+    }
+}
+
+impl Cell for SetCell {
+    fn context(&mut self) -> &mut u32 {
+        &mut self.context
+    }
+    fn merge(&mut self, other: Self, set_members_max: usize) {
+        SetCell::merge(self, other, set_members_max);
+    }
+}
+
+impl Cell for HistogramCell {
+    fn context(&mut self) -> &mut u32 {
+        &mut self.context
+    }
+    fn merge(&mut self, other: Self, _: usize) {
+        HistogramCell::merge(self, other);
+    }
+}
+
+impl Cell for DistributionCell {
+    fn context(&mut self) -> &mut u32 {
+        &mut self.context
+    }
+    fn merge(&mut self, other: Self, _: usize) {
+        DistributionCell::merge(self, &other);
+    }
+}
+
+/// Renames every context of a lane's bucket to its number in the ledger. Deaths and births of the
+/// bucket must have been applied.
+pub(super) fn renumber(bucket: &mut Bucket, lane: usize, ledger: &Ledger) {
+    fn cells<C: Cell>(cells: &mut [C], lane: usize, ledger: &Ledger) {
+        for cell in cells {
+            let context = cell.context();
+            *context = ledger.number(lane, *context);
+        }
+    }
+    cells(&mut bucket.counters, lane, ledger);
+    cells(&mut bucket.gauges, lane, ledger);
+    cells(&mut bucket.sets, lane, ledger);
+    cells(&mut bucket.histograms, lane, ledger);
+    cells(&mut bucket.distributions, lane, ledger);
+    for point in &mut bucket.timestamped {
+        point.context = ledger.number(lane, point.context);
+    }
+    for sample in &mut bucket.timestamped_samples {
+        sample.context = ledger.number(lane, sample.context);
+    }
+}
+
+/// Merges renumbered buckets of one start, in the order of their lanes, into the first.
+pub(super) fn merge(
+    into: &mut Bucket,
+    from: &mut Bucket,
+    numbers_end: usize,
+    set_members_max: usize,
+) {
+    let mut positions = vec![NONE; numbers_end];
+    let mut cells = Merging { positions: &mut positions, set_members_max };
+    cells.merge(&mut into.counters, &mut from.counters);
+    cells.merge(&mut into.gauges, &mut from.gauges);
+    cells.merge(&mut into.sets, &mut from.sets);
+    cells.merge(&mut into.histograms, &mut from.histograms);
+    cells.merge(&mut into.distributions, &mut from.distributions);
+    into.timestamped.append(&mut from.timestamped);
+    into.timestamped_samples.append(&mut from.timestamped_samples);
+    into.events.append(&mut from.events);
+    into.checks.append(&mut from.checks);
+    into.counts.add(&from.counts);
+}
+
+struct Merging<'a> {
+    positions: &'a mut [u32],
+    set_members_max: usize,
+}
+
+impl Merging<'_> {
+    fn merge<C: Cell>(&mut self, into: &mut Vec<C>, from: &mut Vec<C>) {
+        if from.is_empty() {
+            return;
+        }
+        for (at, cell) in into.iter_mut().enumerate() {
+            if let Some(position) = self.positions.get_mut(*cell.context() as usize) {
+                *position = at as u32;
+            }
+        }
+        for mut cell in from.drain(..) {
+            let number = *cell.context() as usize;
+            let at = self.positions.get(number).copied().unwrap_or(NONE);
+            match into.get_mut(at as usize) {
+                Some(ours) => ours.merge(cell, self.set_members_max),
+                None => into.push(cell),
+            }
+        }
+        self.positions.fill(NONE);
+    }
+}

@@ -1,0 +1,201 @@
+//! From a merged bucket to series: which values of which kinds are posted under which names.
+
+use crate::aggregate::{HistogramCell, Summary};
+use crate::context::{Context, Rules, Tags};
+
+use super::series::{Point, Series, SeriesKind};
+
+/// An aggregate of a histogram (`histogram_aggregates`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggregate {
+    /// `.max`
+    Max,
+    /// `.min`
+    Min,
+    /// `.median`
+    Median,
+    /// `.avg`
+    Avg,
+    /// `.sum`
+    Sum,
+    /// `.count`, posted as a rate
+    Count,
+}
+
+impl Aggregate {
+    /// The aggregate of a configuration word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "max" => Aggregate::Max,
+            "min" => Aggregate::Min,
+            "median" => Aggregate::Median,
+            "avg" => Aggregate::Avg,
+            "sum" => Aggregate::Sum,
+            "count" => Aggregate::Count,
+            _ => return None,
+        })
+    }
+
+    /// What is appended to the name.
+    #[must_use]
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Aggregate::Max => ".max",
+            Aggregate::Min => ".min",
+            Aggregate::Median => ".median",
+            Aggregate::Avg => ".avg",
+            Aggregate::Sum => ".sum",
+            Aggregate::Count => ".count",
+        }
+    }
+
+    fn value(self, cell: &HistogramCell, summary: &Summary, interval: f64) -> f64 {
+        match self {
+            Aggregate::Max => summary.max,
+            Aggregate::Min => summary.min,
+            Aggregate::Median => cell.value_past(summary.count.saturating_sub(1) / 2),
+            Aggregate::Avg => summary.average(),
+            Aggregate::Sum => summary.sum,
+            Aggregate::Count => summary.count as f64 / interval,
+        }
+    }
+}
+
+/// A percentile of a histogram (`histogram_percentiles`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Percentile {
+    parts: u64,
+    suffix: String,
+}
+
+/// A percentile is kept in parts of a hundred million, exact for what people write.
+const PARTS: u64 = 100_000_000;
+
+impl Percentile {
+    /// A share from 0 to 1, such as 0.95. `None` outside.
+    ///
+    /// Differs: the Agent rounds to whole percents, so 0.999 becomes the hundredth percentile;
+    /// here it is `.99.9percentile`.
+    #[must_use]
+    pub fn new(share: f64) -> Option<Self> {
+        if !(0.0..=1.0).contains(&share) {
+            return None;
+        }
+        // At most PARTS, so the product fits and is not negative.
+        let parts = (share * PARTS as f64).round() as u64;
+        let percent = parts as f64 / (PARTS / 100) as f64;
+        Some(Percentile { parts, suffix: format!(".{percent}percentile") })
+    }
+
+    /// What is appended to the name.
+    #[must_use]
+    pub fn suffix(&self) -> &str {
+        &self.suffix
+    }
+
+    fn value(&self, cell: &HistogramCell, summary: &Summary) -> f64 {
+        let product = u128::from(self.parts) * u128::from(summary.count);
+        let rank = product.saturating_sub(u128::from(PARTS / 100)) / u128::from(PARTS);
+        cell.value_past(u64::try_from(rank).unwrap_or(u64::MAX))
+    }
+}
+
+/// What is posted of histograms.
+#[derive(Clone, Debug)]
+pub struct HistogramSettings {
+    /// In the order they are posted.
+    pub aggregates: Vec<Aggregate>,
+    /// In ascending order.
+    pub percentiles: Vec<Percentile>,
+}
+
+impl Default for HistogramSettings {
+    fn default() -> Self {
+        use Aggregate::{Avg, Count, Max, Median};
+        HistogramSettings {
+            aggregates: vec![Max, Median, Avg, Count],
+            percentiles: Percentile::new(0.95).into_iter().collect(),
+        }
+    }
+}
+
+impl HistogramSettings {
+    /// Every suffix, value, kind and unit that a histogram posts.
+    pub(super) fn values<'a>(
+        &'a self,
+        cell: &'a HistogramCell,
+        summary: Summary,
+        interval: u64,
+    ) -> impl Iterator<Item = (&'a str, f64, SeriesKind)> + 'a {
+        let aggregates = self.aggregates.iter().map(move |aggregate| {
+            let kind = match aggregate {
+                Aggregate::Count => SeriesKind::Rate,
+                _ => SeriesKind::Gauge,
+            };
+            (aggregate.suffix(), aggregate.value(cell, &summary, interval as f64), kind)
+        });
+        let percentiles = self.percentiles.iter().map(move |percentile| {
+            (percentile.suffix(), percentile.value(cell, &summary), SeriesKind::Gauge)
+        });
+        aggregates.chain(percentiles)
+    }
+}
+
+/// The unit of timers, in recent Agents.
+pub(super) const TIMER_UNIT: &str = "millisecond";
+
+/// A context's series under one suffix.
+pub(super) struct Posting<'a> {
+    pub context: &'a Context,
+    pub rules: &'a Rules,
+    pub interval: u64,
+}
+
+impl<'a> Posting<'a> {
+    pub fn host(&self) -> &'a [u8] {
+        self.context.host().unwrap_or(&self.rules.default_host)
+    }
+
+    pub fn tags(&self) -> Tags<'a> {
+        self.context.tags(&self.rules.common_tags)
+    }
+
+    pub fn series(&self, suffix: &'a str, kind: SeriesKind, points: &'a [Point]) -> Series<'a> {
+        let is_value = kind == SeriesKind::Gauge;
+        Series {
+            name: self.context.name(),
+            suffix,
+            host: self.host(),
+            tags: self.tags(),
+            kind,
+            unit: (self.context.is_timing() && is_value).then_some(TIMER_UNIT),
+            source: None,
+            interval: self.interval,
+            points,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_keep_decimals_and_lose_none_to_floats() {
+        for (share, suffix) in [
+            (0.0, ".0percentile"),
+            (0.5, ".50percentile"),
+            (0.95, ".95percentile"),
+            (0.29, ".29percentile"),
+            (0.999, ".99.9percentile"),
+            (0.9999, ".99.99percentile"),
+            (1.0, ".100percentile"),
+        ] {
+            assert_eq!(Percentile::new(share).unwrap().suffix(), suffix);
+        }
+        assert_eq!(Percentile::new(1.1), None);
+        assert_eq!(Percentile::new(-0.1), None);
+        assert_eq!(Percentile::new(f64::NAN), None);
+    }
+}
