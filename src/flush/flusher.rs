@@ -60,6 +60,8 @@ pub struct Flush {
     pub timestamp: i64,
     /// Lines and values, over all lanes.
     pub counts: LineCounts,
+    /// Datagrams the kernel dropped in this interval; filled in by whoever reads the sockets.
+    pub kernel_drops: u64,
     /// Counters continued with 0.
     pub idle: Vec<u32>,
     /// Values not posted because another kind of the same series was written later.
@@ -119,6 +121,11 @@ impl Flusher {
         self.settings.histograms = histograms;
     }
 
+    /// A lane lost its shard: its contexts are born anew.
+    pub fn restart_lane(&mut self, lane: usize) {
+        self.ledger.reset(lane);
+    }
+
     /// Takes what a lane closed.
     pub fn take(&mut self, closed: Closed) {
         let Closed { lane, mut bucket, passed } = closed;
@@ -174,11 +181,13 @@ impl Flusher {
             emptied.push((lane, bucket));
         }
         merged.histograms.iter_mut().for_each(crate::aggregate::HistogramCell::sort);
+        merged.distributions.iter_mut().for_each(|cell| cell.sketch.finish());
         let late_sketches = gather_late(&mut merged, self.settings.interval);
         let mut flush = Flush {
             start,
             timestamp: i64::try_from(partial.unwrap_or(start)).unwrap_or(i64::MAX),
             counts: merged.counts,
+            kernel_drops: 0,
             idle: Vec::new(),
             type_conflicts: 0,
             conflict_example: None,

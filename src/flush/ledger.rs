@@ -50,8 +50,10 @@ impl Ledger {
     /// Applies what a lane's bucket says of contexts: deaths first, their ids are used again.
     pub fn apply(&mut self, lane: usize, deaths: &[u32], births: &[Birth]) {
         for id in deaths {
-            let number = self.number(lane, *id);
-            self.leave(number);
+            if let Some(number) = self.numbers[lane].get_mut(*id as usize) {
+                let number = std::mem::replace(number, u32::MAX);
+                self.leave(number);
+            }
         }
         for birth in births {
             let number = self.enter(&birth.context);
@@ -62,6 +64,11 @@ impl Ledger {
             }
             numbers[id] = number;
         }
+    }
+
+    /// Forgets all contexts of a lane.
+    pub fn reset(&mut self, lane: usize) {
+        std::mem::take(&mut self.numbers[lane]).into_iter().for_each(|number| self.leave(number));
     }
 
     /// The number of a lane's context; `u32::MAX` for an id that was never born.

@@ -1,1 +1,19 @@
-//! (output)
+//! In: each flush. Out: something a person or a script reads. Promise: one table or one set of lines
+//! per flush, written out at once; bytes from the wire never reach a terminal raw. Refusal: an output
+//! that cannot write says so once and never stops the flush.
+
+mod console;
+mod jsonl;
+mod text;
+
+pub use console::Console;
+pub use jsonl::JsonLines;
+pub use text::{clock_time, grouped, printable};
+
+use crate::flush::{Flush, Flusher};
+
+/// Where a flush goes.
+pub trait Output: Send {
+    /// Writes one flush. Called from the flusher thread, in order of time.
+    fn flush(&mut self, flusher: &Flusher, flush: &Flush);
+}

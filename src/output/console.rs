@@ -1,0 +1,199 @@
+//! A table per flush on standard output, for the first minute and for laptops.
+
+use std::io::Write;
+
+use super::Output;
+use super::text::{clock_time, grouped, printable};
+use crate::aggregate::{CheckRecord, EventRecord};
+use crate::flush::{Flush, Flusher, Row, SeriesKind};
+
+/// Rows of one table at most; the rest is a number.
+pub const ROWS_MAX: usize = 40;
+/// Characters of a name, of all tags and of what is posted.
+const NAME_WIDTH: usize = 60;
+const TAGS_WIDTH: usize = 60;
+const POSTED_WIDTH: usize = 100;
+
+/// Prints to any writer.
+#[derive(Debug)]
+pub struct Console<W> {
+    out: W,
+    /// Set after a write failed: said once.
+    broken: bool,
+}
+
+impl<W: Write + Send> Console<W> {
+    /// A console on `out`, flushed after every table.
+    pub fn new(out: W) -> Self {
+        Console { out, broken: false }
+    }
+}
+
+impl<W: Write + Send> Output for Console<W> {
+    fn flush(&mut self, flusher: &Flusher, flush: &Flush) {
+        let table = render(flusher, flush);
+        let written = self.out.write_all(table.as_bytes()).and_then(|()| self.out.flush());
+        if let Err(error) = written {
+            if !self.broken {
+                tracing::warn!(target: "output", "console: {error}; tables are lost from here on");
+            }
+            self.broken = true;
+        }
+    }
+}
+
+type Cells = [String; 5];
+
+fn render(flusher: &Flusher, flush: &Flush) -> String {
+    let mut rows: Vec<Cells> = Vec::new();
+    let mut hidden = 0_usize;
+    let mut add = |cells: &dyn Fn() -> Cells| {
+        if rows.len() < ROWS_MAX { rows.push(cells()) } else { hidden += 1 }
+    };
+    flusher.visit(flush, &mut |row| {
+        if !row.idle {
+            add(&|| cells_of(row));
+        }
+    });
+    flusher.events(flush).iter().for_each(|event| add(&|| event_cells(event)));
+    flusher.checks(flush).iter().for_each(|check| add(&|| check_cells(check)));
+
+    let end = clock_time(flush.timestamp.unsigned_abs().max(flush.start + flusher.interval()));
+    let idle = idle_words(flusher, flush);
+    if rows.is_empty() && flush.counts.received == 0 {
+        return format!("{end}  nothing new{idle}\n");
+    }
+    let counts = &flush.counts;
+    let mut table = format!(
+        "{end}  {} = {} recorded + {} refused + {} dropped; kernel drops {}{idle}\n",
+        lines(counts.received),
+        grouped(counts.recorded()),
+        grouped(counts.refused_total()),
+        grouped(counts.dropped_total()),
+        grouped(flush.kernel_drops),
+    );
+    if !rows.is_empty() {
+        let input = format!("IN {} s", flusher.interval());
+        let head = ["KIND", "NAME", "TAGS", &input, "POSTED"].map(str::to_owned);
+        rows.insert(0, head);
+        rows_into(&mut table, &rows);
+    }
+    if hidden > 0 {
+        table.push_str(&format!("… and {} more\n", grouped(hidden as u64)));
+    }
+    table
+}
+
+fn lines(count: u64) -> String {
+    if count == 1 { "1 line".to_owned() } else { format!("{} lines", grouped(count)) }
+}
+
+fn idle_words(flusher: &Flusher, flush: &Flush) -> String {
+    let until = flusher.continued_until().map(clock_time);
+    match (flush.idle.len(), until) {
+        (0, _) | (_, None) => String::new(),
+        (1, Some(until)) => format!(" (1 idle counter posts 0 until {until})"),
+        (count, Some(until)) => {
+            format!(" ({} idle counters post 0 until {until})", grouped(count as u64))
+        }
+    }
+}
+
+fn rows_into(table: &mut String, rows: &[Cells]) {
+    let width = |column: usize| {
+        rows.iter().map(|cells| cells[column].chars().count()).max().unwrap_or_default()
+    };
+    let widths: [usize; 4] = std::array::from_fn(width);
+    for cells in rows {
+        for (cell, width) in cells.iter().zip(widths) {
+            table.push_str(&format!("{cell:width$}  "));
+        }
+        table.push_str(&cells[4]);
+        table.push('\n');
+    }
+}
+
+fn cells_of(row: &Row<'_>) -> Cells {
+    let mut tags: Vec<u8> = row.tags.iter().collect::<Vec<_>>().join(&b", "[..]);
+    if tags.is_empty() {
+        tags.push(b'-');
+    }
+    [
+        row.kind.word().to_owned(),
+        printable(row.name, NAME_WIDTH),
+        printable(&tags, TAGS_WIDTH),
+        row.input.to_string(),
+        printable(posted(row).as_bytes(), POSTED_WIDTH),
+    ]
+}
+
+fn posted(row: &Row<'_>) -> String {
+    if let Some(sketch) = row.sketch {
+        let sketch = sketch.sketch;
+        let quantile = |share: f64| sketch.quantile(share).unwrap_or_default();
+        return format!(
+            "sketch min {} avg {} max {} (p50 ~{:.4} p95 ~{:.4})",
+            sketch.min(),
+            sketch.avg(),
+            sketch.max(),
+            quantile(0.5),
+            quantile(0.95),
+        );
+    }
+    let value = |kind: SeriesKind, value: f64| match kind {
+        SeriesKind::Rate => format!("{value}/s"),
+        SeriesKind::Gauge | SeriesKind::Count => value.to_string(),
+    };
+    let words = row.series.iter().flat_map(|series| {
+        let label = match (series.suffix.strip_prefix('.'), series.kind) {
+            (Some(suffix), _) => suffix,
+            (None, SeriesKind::Rate) => "rate",
+            (None, SeriesKind::Gauge) => "gauge",
+            (None, SeriesKind::Count) => "count",
+        };
+        series.points.iter().map(move |point| {
+            let at =
+                if row.timestamped { format!(" at {}", point.timestamp) } else { String::new() };
+            format!("{label} {}{at}", value(series.kind, point.value))
+        })
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn joined(tags: &[Box<[u8]>]) -> String {
+    if tags.is_empty() {
+        return "-".to_owned();
+    }
+    printable(&tags.join(&b", "[..]), TAGS_WIDTH)
+}
+
+fn event_cells(event: &EventRecord) -> Cells {
+    [
+        "event".to_owned(),
+        printable(&event.title, NAME_WIDTH),
+        joined(&event.tags),
+        "1".to_owned(),
+        printable(
+            format!(
+                "{} {}: {}",
+                event.priority.word(),
+                event.alert_type.word(),
+                String::from_utf8_lossy(&event.text)
+            )
+            .as_bytes(),
+            POSTED_WIDTH,
+        ),
+    ]
+}
+
+fn check_cells(check: &CheckRecord) -> Cells {
+    let status = ["OK", "WARNING", "CRITICAL", "UNKNOWN"][check.status as usize];
+    let message = String::from_utf8_lossy(&check.message);
+    [
+        "check".to_owned(),
+        printable(&check.name, NAME_WIDTH),
+        joined(&check.tags),
+        "1".to_owned(),
+        printable(format!("{status} {message}").trim_end().as_bytes(), POSTED_WIDTH),
+    ]
+}

@@ -1,0 +1,200 @@
+//! The flusher thread: gathers what lanes close, feeds every output, keeps the totals.
+
+use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::lane::FromLane;
+use crate::aggregate::{Bucket, LineCounts};
+use crate::clock::Clock;
+use crate::context::Rules;
+use crate::flush::{Flush, Flusher, HistogramSettings};
+use crate::net::{ListenerCounts, ListenerDescription, Transport};
+use crate::output::{Output, grouped, printable};
+
+/// The totals of the process, for the last line and for whoever asks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Totals {
+    /// Lines and values of all flushed buckets.
+    pub lines: LineCounts,
+    /// Per listener, added up over lanes.
+    pub listeners: Vec<ListenerCounts>,
+    /// Flushes so far.
+    pub flushes: u64,
+    /// Values not posted because another kind of the same series was written later.
+    pub type_conflicts: u64,
+}
+
+impl Totals {
+    /// Datagrams the kernel dropped, over all listeners.
+    pub fn kernel_drops(&self) -> u64 {
+        self.listeners.iter().map(|listener| listener.kernel_drops).sum()
+    }
+}
+
+/// New rules of a reload.
+pub(super) struct Reload {
+    pub rules: Arc<Rules>,
+    pub histograms: HistogramSettings,
+}
+
+pub(super) enum Message {
+    Lane(FromLane),
+    Reload(Reload),
+}
+
+pub(super) struct Flushing {
+    pub flusher: Flusher,
+    pub outputs: Vec<Box<dyn Output>>,
+    pub spares: Vec<Sender<Bucket>>,
+    pub descriptions: Vec<ListenerDescription>,
+    pub receive_buffer_bytes: usize,
+    pub totals: Arc<Mutex<Totals>>,
+    pub clock: Clock,
+    /// Post the open bucket at shutdown (`dogstatsd_flush_incomplete_buckets`).
+    pub flush_incomplete: bool,
+    /// Latest counts of each lane.
+    pub lanes: Vec<Vec<ListenerCounts>>,
+    /// Kernel drops already told, per listener.
+    pub drops_told: Vec<u64>,
+    pub conflict_named: bool,
+}
+
+impl Flushing {
+    /// Until every lane has stopped and everything they left is with the outputs.
+    pub fn run(mut self, messages: &Receiver<Message>) {
+        let mut running = self.spares.len();
+        while running > 0 {
+            match messages.recv() {
+                Ok(Message::Lane(FromLane::Closed { closed, listeners })) => {
+                    self.lanes[closed.lane] = listeners;
+                    self.flusher.take(closed);
+                    while let Some(flush) = self.flusher.complete() {
+                        self.post(flush);
+                    }
+                }
+                Ok(Message::Lane(FromLane::Restarted { lane })) => self.flusher.restart_lane(lane),
+                Ok(Message::Lane(FromLane::Stopped)) => running -= 1,
+                Ok(Message::Reload(Reload { rules, histograms })) => {
+                    self.flusher.set_rules(rules, histograms);
+                }
+                Err(_) => break,
+            }
+        }
+        let now = self.clock.unix().as_secs();
+        while let Some(flush) = self.flusher.finish(now) {
+            if self.flush_incomplete || flush.start + self.flusher.interval() <= now {
+                self.post(flush);
+            } else {
+                self.abandon(&flush);
+            }
+        }
+    }
+
+    fn post(&mut self, mut flush: Flush) {
+        flush.kernel_drops = self.gather_listeners();
+        for output in &mut self.outputs {
+            output.flush(&self.flusher, &flush);
+        }
+        self.account(&flush);
+        for (lane, bucket) in self.flusher.recycle(flush) {
+            // A lane that is gone needs no spare.
+            let _ = self.spares[lane].send(bucket);
+        }
+    }
+
+    /// The open bucket is not wanted: what it recorded is lost, and that is counted.
+    fn abandon(&mut self, flush: &Flush) {
+        self.gather_listeners();
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = flush.counts;
+        counts.lost += counts.recorded();
+        (counts.metrics, counts.events, counts.checks) = (0, 0, 0);
+        totals.lines.add(&counts);
+        drop(totals);
+        tracing::warn!(
+            target: "flush",
+            "{} recorded lines of the open bucket are not posted: dogstatsd_flush_incomplete_buckets is false",
+            grouped(counts.lost)
+        );
+    }
+
+    fn account(&mut self, flush: &Flush) {
+        let counts = &flush.counts;
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        totals.lines.add(counts);
+        totals.flushes += 1;
+        totals.type_conflicts += flush.type_conflicts;
+        drop(totals);
+        let reasons: Vec<String> =
+            counts.reasons().map(|(reason, count)| format!("{reason} {count}")).collect();
+        tracing::debug!(
+            target: "flush",
+            "{}: {} lines = {} recorded + {} refused + {} dropped [{}], {} values, {} contexts, kernel drops {}",
+            flush.start,
+            counts.received,
+            counts.recorded(),
+            counts.refused_total(),
+            counts.dropped_total(),
+            reasons.join(", "),
+            counts.values,
+            flush.contexts,
+            flush.kernel_drops
+        );
+        if let Some(context) = flush.conflict_example.as_ref().filter(|_| !self.conflict_named) {
+            self.conflict_named = true;
+            tracing::warn!(
+                target: "flush",
+                "{} is sent as more than one kind; of each interval only the kind written last is posted (said once)",
+                printable(context.name(), 80)
+            );
+        }
+    }
+
+    /// Adds up the listeners over lanes; tells of new kernel drops and returns their number.
+    fn gather_listeners(&mut self) -> u64 {
+        let mut sums: Vec<ListenerCounts> = Vec::new();
+        for lane in &self.lanes {
+            for (at, counts) in lane.iter().enumerate() {
+                match sums.get_mut(at) {
+                    Some(sum) => sum.add(counts),
+                    None => sums.push(counts.clone()),
+                }
+            }
+        }
+        let mut dropped = 0;
+        for (at, sum) in sums.iter().enumerate() {
+            let told = std::mem::replace(&mut self.drops_told[at], sum.kernel_drops);
+            let new = sum.kernel_drops.saturating_sub(told);
+            dropped += new;
+            if new > 0 {
+                self.tell_of_drops(at, new, sum.datagrams + sum.kernel_drops);
+            }
+        }
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner).listeners = sums;
+        dropped
+    }
+
+    fn tell_of_drops(&self, listener: usize, new: u64, all: u64) {
+        let Some(description) = self.descriptions.get(listener) else { return };
+        let granted = description.receive_buffer_bytes;
+        let asked = self.receive_buffer_bytes;
+        let fix = if description.transport != Transport::Udp {
+            "read faster or send less".to_owned()
+        } else if granted < asked {
+            format!("sysctl -w net.core.rmem_max={asked}, or use UDS")
+        } else {
+            format!("raise dogstatsd_so_rcvbuf above {asked}, or use UDS")
+        };
+        tracing::warn!(
+            target: "net",
+            "kernel dropped {} datagrams on {} {} in {} s ({} arrived so far); buffer: asked {}, got {}; fix: {fix}",
+            grouped(new),
+            description.transport,
+            description.address,
+            self.flusher.interval(),
+            grouped(all),
+            super::banner::bytes(asked),
+            super::banner::bytes(granted),
+        );
+    }
+}

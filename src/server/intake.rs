@@ -1,0 +1,155 @@
+//! The Datadog output: rows become payloads, payloads go to every endpoint.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::plan;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::encode::{
+    CheckEncoder, EncodeCounts, EventEncoder, Payload, SeriesEncoder, SketchEncoder,
+};
+use crate::flush::{Flush, Flusher};
+use crate::forward::Forwarder;
+use crate::output::Output;
+
+/// Where finished payloads go.
+pub(super) enum Delivery {
+    /// To the endpoints.
+    Forward(Arc<Forwarder>),
+    /// Nowhere (`WHIPPET_OUTPUT=none`): counted and forgotten.
+    Discard(Arc<Mutex<Discarded>>),
+}
+
+/// What was built and not delivered on purpose.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Discarded {
+    pub payloads: u64,
+    pub points: u64,
+    pub bytes: u64,
+}
+
+pub(super) struct Intake {
+    series: SeriesEncoder,
+    sketches: SketchEncoder,
+    events: EventEncoder,
+    checks: CheckEncoder,
+    enabled: Enabled,
+    delivery: Delivery,
+    clock: Clock,
+    interval: Duration,
+    counts: Arc<Mutex<EncodeCounts>>,
+}
+
+#[derive(Clone, Copy)]
+struct Enabled {
+    series: bool,
+    sketches: bool,
+    events: bool,
+    checks: bool,
+}
+
+impl Intake {
+    pub fn new(
+        config: &Config,
+        hostname: Option<&str>,
+        delivery: Delivery,
+        clock: Clock,
+        counts: Arc<Mutex<EncodeCounts>>,
+    ) -> std::io::Result<Self> {
+        let (protobuf, json) = plan::compression(config);
+        let limits = plan::encode_limits(config);
+        let format = plan::series_format(config);
+        let series = match format {
+            crate::encode::SeriesFormat::V1 => json,
+            crate::encode::SeriesFormat::V2 => protobuf,
+        };
+        let host = hostname.unwrap_or_default().as_bytes();
+        Ok(Intake {
+            series: SeriesEncoder::new(format, series, &limits)?,
+            sketches: SketchEncoder::new(protobuf, &limits)?,
+            events: EventEncoder::new(json, &limits, host)?,
+            checks: CheckEncoder::new(json, &limits)?,
+            enabled: Enabled {
+                series: config.enable_payloads_series,
+                sketches: config.enable_payloads_sketches,
+                events: config.enable_payloads_events,
+                checks: config.enable_payloads_service_checks,
+            },
+            delivery,
+            clock,
+            interval: config.interval,
+            counts,
+        })
+    }
+}
+
+impl Output for Intake {
+    fn flush(&mut self, flusher: &Flusher, flush: &Flush) {
+        let built_at = self.clock.unix().as_secs();
+        // A healthy endpoint is waited for, but the next bucket must find the flusher free.
+        let wait_until = Instant::now() + self.interval / 2;
+        let delivery = &self.delivery;
+        let mut deliver = |payload: Payload| delivery.take(&payload, wait_until);
+        let Intake { series, sketches, events, checks, enabled, .. } = self;
+        series.begin(built_at);
+        sketches.begin(built_at);
+        events.begin(built_at);
+        checks.begin(built_at);
+        flusher.visit(flush, &mut |row| {
+            if enabled.series {
+                row.series.iter().for_each(|one| series.push(one, &mut deliver));
+            }
+            if let Some(sketch) = row.sketch.as_ref().filter(|_| enabled.sketches) {
+                sketches.push(sketch, &mut deliver);
+            }
+        });
+        let mut counts = series.finish(&mut deliver);
+        counts += sketches.finish(&mut deliver);
+        if enabled.events {
+            counts += events.encode(flusher.events(flush), &mut deliver);
+        }
+        if enabled.checks {
+            flusher.checks(flush).iter().for_each(|check| checks.push(check, &mut deliver));
+        }
+        counts += checks.finish(&mut deliver);
+        report(counts);
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) += counts;
+    }
+}
+
+impl Delivery {
+    fn take(&self, payload: &Payload, wait_until: Instant) {
+        tracing::debug!(
+            target: "encode",
+            "built {} of {} points, {} bytes ({} before compression)",
+            payload.route.label(),
+            payload.points,
+            payload.body.len(),
+            payload.uncompressed_bytes
+        );
+        match self {
+            Delivery::Forward(forwarder) => forwarder.submit(payload, wait_until),
+            Delivery::Discard(discarded) => {
+                let mut discarded = discarded.lock().unwrap_or_else(PoisonError::into_inner);
+                discarded.payloads += 1;
+                discarded.points += payload.points as u64;
+                discarded.bytes += payload.body.len() as u64;
+            }
+        }
+    }
+}
+
+fn report(counts: EncodeCounts) {
+    if counts.items_too_big > 0 {
+        tracing::warn!(
+            target: "encode",
+            "dropped {} items too big for a payload of their own ({} points); raise serializer_max_*_payload_size or send fewer tags",
+            counts.items_too_big,
+            counts.points_too_big
+        );
+    }
+    if counts.items_failed > 0 {
+        tracing::error!(target: "encode", "the compressor failed on {} items; they are lost", counts.items_failed);
+    }
+}

@@ -1,0 +1,226 @@
+//! From the configuration to the settings of each room.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::aggregate;
+use crate::config::{self, Compressor, Config, Port, TlsVersion};
+use crate::context::{Limits, Namespace, Rules};
+use crate::encode::{Compression, Limits as EncodeLimits, SeriesFormat, split};
+use crate::flush::{self, Aggregate, HistogramSettings, Percentile};
+use crate::forward::{
+    ClientSettings, EndpointSettings, ForwarderConfig, ProxySettings, RetryPolicy,
+};
+use crate::net::{Addresses, InternetSettings, Settings as NetSettings};
+use crate::protocol::Options;
+
+/// Receive buffer asked for when the configuration leaves it to us.
+const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+
+/// Lanes to run: what is configured, never more than the CPU quota of the control group allows.
+pub(super) fn lanes(config: &Config) -> usize {
+    let quota = config::cgroup::limits(Path::new("/")).cpus.map_or(usize::MAX, |cpus| {
+        // A quota is a small positive number.
+        (cpus.ceil() as usize).max(1)
+    });
+    let machine = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    config.lanes.clamp(1, quota.min(machine).max(1))
+}
+
+pub(super) fn net(config: &Config, lanes: usize) -> NetSettings {
+    NetSettings {
+        udp: internet(config, config.dogstatsd_port),
+        unix_datagram: config.dogstatsd_socket.clone(),
+        unix_stream: config.dogstatsd_stream_socket.clone(),
+        tcp: internet(config, config.dogstatsd_tcp_port),
+        socket_mode: config.dogstatsd_socket_mode,
+        receive_buffer_bytes: net_buffer(config),
+        datagram_bytes_max: config.dogstatsd_buffer_size,
+        lanes,
+        reuse_port: true,
+        connections_max: config.stream_connections_max,
+        credentials: config.dogstatsd_origin_detection,
+        inherited: crate::net::inherited_sockets(),
+        pause: config.receive_pause,
+    }
+}
+
+/// Bytes of receive buffer to ask for.
+pub(super) fn net_buffer(config: &Config) -> usize {
+    match config.dogstatsd_so_rcvbuf {
+        0 => RECEIVE_BUFFER_BYTES,
+        bytes => bytes,
+    }
+}
+
+fn internet(config: &Config, port: Port) -> Option<InternetSettings> {
+    let port = match port {
+        Port::Off => return None,
+        Port::Fixed(port) => port,
+        Port::Random => 0,
+    };
+    let addresses = match (&config.bind_host, config.dogstatsd_non_local_traffic) {
+        (_, true) => Addresses::Everywhere,
+        (Some(host), false) => Addresses::Host(host.clone()),
+        (None, false) => Addresses::Loopback,
+    };
+    Some(InternetSettings { addresses, port })
+}
+
+pub(super) fn rules(config: &Config, hostname: Option<&str>, lanes: usize) -> Rules {
+    let bytes = |text: &str| Box::from(text.as_bytes());
+    Rules {
+        namespace: Namespace::new(
+            config.statsd_metric_namespace.as_deref().unwrap_or_default(),
+            &config.statsd_metric_namespace_blacklist,
+        ),
+        common_tags: config.common_tags().iter().map(|tag| bytes(tag)).collect(),
+        default_host: bytes(hostname.unwrap_or_default()),
+        limits: Limits {
+            contexts_max: config.contexts_max.div_ceil(lanes),
+            contexts_per_name_max: config.contexts_per_name_max.div_ceil(lanes),
+            tags_max: config.tags_per_line_max,
+            tag_bytes_max: config.tag_bytes_max,
+            name_bytes_max: config.name_bytes_max,
+            ..Limits::default()
+        },
+    }
+}
+
+pub(super) fn shard(config: &Config) -> aggregate::Settings {
+    aggregate::Settings {
+        interval: config.interval,
+        options: Options {
+            timestamps: config.dogstatsd_no_aggregation_pipeline,
+            origin: config.dogstatsd_origin_detection_client,
+        },
+        context_expiry: config.dogstatsd_context_expiry_seconds,
+        set_members_max: config.set_members_max,
+        events_max: config.events_per_interval_max,
+        histogram_copy: config
+            .histogram_copy_to_distribution
+            .then(|| Box::from(config.histogram_copy_to_distribution_prefix.as_bytes())),
+    }
+}
+
+pub(super) fn flush(config: &Config) -> flush::Settings {
+    flush::Settings {
+        interval: config.interval.as_secs().max(1),
+        counter_expiry: config.dogstatsd_expiry_seconds,
+        set_members_max: config.set_members_max,
+        histograms: histograms(config),
+    }
+}
+
+pub(super) fn histograms(config: &Config) -> HistogramSettings {
+    let mut shares = config.histogram_percentiles.clone();
+    shares.sort_by(f64::total_cmp);
+    shares.dedup();
+    HistogramSettings {
+        aggregates: config
+            .histogram_aggregates
+            .iter()
+            .filter_map(|aggregate| Aggregate::from_word(aggregate.word()))
+            .collect(),
+        percentiles: shares.into_iter().filter_map(Percentile::new).collect(),
+    }
+}
+
+pub(super) fn encode_limits(config: &Config) -> EncodeLimits {
+    EncodeLimits {
+        series_compressed_bytes: config.serializer_max_series_payload_size,
+        series_uncompressed_bytes: config.serializer_max_series_uncompressed_payload_size,
+        series_points: config.serializer_max_series_points_per_payload,
+        compressed_bytes: config.serializer_max_payload_size,
+        uncompressed_bytes: config.serializer_max_uncompressed_payload_size,
+    }
+}
+
+pub(super) fn series_format(config: &Config) -> SeriesFormat {
+    if config.use_v2_api_series { SeriesFormat::V2 } else { SeriesFormat::V1 }
+}
+
+/// Compression of protobuf and of JSON bodies. zstd is for protobuf: JSON stays zlib with it,
+/// because the v1 routes are not documented to take zstd.
+pub(super) fn compression(config: &Config) -> (Compression, Compression) {
+    let zlib = Compression::Zlib { level: 6 };
+    let kind = config.serializer_compressor_kind;
+    let level = config.serializer_zstd_compressor_level;
+    let protobuf = Compression::named(kind.word(), level).unwrap_or(zlib);
+    let json = if kind == Compressor::Zstd { zlib } else { protobuf };
+    (protobuf, json)
+}
+
+pub(super) fn endpoints(config: &Config) -> EndpointSettings {
+    use crate::encode::Route;
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let mut route_overrides = Vec::new();
+    let mut route = |key: &'static str, route: Route, url: &Option<String>| {
+        if let Some(url) = url {
+            route_overrides.push((key, route, url.clone()));
+        }
+    };
+    let worker = &config.observability_pipelines_worker_metrics_url;
+    if config.observability_pipelines_worker_metrics_enabled && worker.is_some() {
+        let key = "observability_pipelines_worker.metrics.url";
+        [Route::SeriesV2, Route::SeriesV1, Route::Sketches]
+            .into_iter()
+            .for_each(|metrics| route(key, metrics, worker));
+    }
+    route("series_url", Route::SeriesV2, &config.series_url);
+    route("series_url", Route::SeriesV1, &config.series_url);
+    route("sketches_url", Route::Sketches, &config.sketches_url);
+    route("events_url", Route::Events, &config.events_url);
+    route("checks_url", Route::ServiceChecks, &config.checks_url);
+    EndpointSettings {
+        site: config.site.clone(),
+        dd_url: text(&config.dd_url),
+        api_key: config.api_key.as_ref().map(|key| key.expose().to_owned()).unwrap_or_default(),
+        additional_endpoints: config
+            .additional_endpoints
+            .iter()
+            .map(|endpoint| {
+                let keys = endpoint.api_keys.iter().map(|key| key.expose().to_owned());
+                (endpoint.url.clone(), keys.collect())
+            })
+            .collect(),
+        route_overrides,
+    }
+}
+
+pub(super) fn forwarder(config: &Config) -> std::io::Result<ForwarderConfig> {
+    let halve = Arc::new(|payload: &crate::encode::Payload| {
+        split::halve(payload).map_err(|error| Box::new(error) as Box<dyn std::error::Error>)
+    });
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let proxies = ProxySettings {
+        https: text(&config.proxy_https),
+        http: text(&config.proxy_http),
+        no_proxy: config.proxy_no_proxy.clone(),
+        nonexact_match: config.no_proxy_nonexact_match,
+    };
+    Ok(ForwarderConfig {
+        retry: RetryPolicy {
+            base: Duration::from_secs_f64(config.forwarder_backoff_base),
+            factor: config.forwarder_backoff_factor,
+            max: Duration::from_secs_f64(config.forwarder_backoff_max),
+            recovery_interval: config.forwarder_recovery_interval,
+            recovery_reset: config.forwarder_recovery_reset,
+        },
+        queue_bytes_max: usize::try_from(config.forwarder_retry_queue_payloads_max_size)
+            .unwrap_or(usize::MAX),
+        client: ClientSettings {
+            timeout: config.forwarder_timeout,
+            proxies: proxies.or_environment(|name| std::env::var(name).ok()),
+            skip_ssl_validation: config.skip_ssl_validation,
+            tls13_only: config.min_tls_version == TlsVersion::Tls13,
+            ca_pem: config.ca_file.as_ref().map(std::fs::read).transpose()?,
+            allow_arbitrary_tags: config.allow_arbitrary_tags,
+        },
+        validation_interval: Some(config.forwarder_apikey_validation_interval)
+            .filter(|interval| !interval.is_zero()),
+        ..ForwarderConfig::new(halve)
+    })
+}

@@ -1,0 +1,102 @@
+//! What is said of refused lines and failed frames: once per reason and interval, the rest as a
+//! number, so that a flood of bad input is no flood of logs.
+
+use std::time::Duration;
+
+use crate::net::{Incident, Sender};
+use crate::output::printable;
+use crate::protocol::{ErrorKind, ParseError};
+
+/// Bytes shown of an oversize frame.
+const SHOWN: usize = 64;
+
+/// The limiter of one lane.
+pub(super) struct Refusals {
+    verbose: bool,
+    lines: [u64; ErrorKind::ALL.len()],
+    incidents: [u64; INCIDENTS.len()],
+}
+
+const INCIDENTS: [&str; 5] =
+    ["oversize frame", "oversize line", "cut frame", "refused connection", "failed read"];
+
+impl Refusals {
+    pub fn new(verbose: bool) -> Self {
+        Refusals { verbose, lines: [0; ErrorKind::ALL.len()], incidents: [0; INCIDENTS.len()] }
+    }
+
+    #[cold]
+    pub fn refused(
+        &mut self,
+        error: ParseError,
+        line: &[u8],
+        number: u64,
+        listener: &str,
+        from: &Sender<'_>,
+    ) {
+        let count = &mut self.lines[error.kind as usize];
+        *count += 1;
+        if *count > 1 {
+            return;
+        }
+        let sender = match (from.address(), from.credentials()) {
+            (Some(address), _) => format!(" from {address}"),
+            (None, Some(process)) => format!(" from pid {} uid {}", process.pid, process.uid),
+            (None, None) => String::new(),
+        };
+        let text = error.render(line);
+        if self.verbose {
+            tracing::warn!(target: "protocol", "refused line {number} on {listener}{sender}: {text}");
+        } else {
+            tracing::debug!(target: "protocol", "refused line {number} on {listener}{sender}: {text}");
+        }
+    }
+
+    #[cold]
+    pub fn incident(&mut self, listener: &str, incident: &Incident<'_>, oversize_shown: bool) {
+        let (at, text) = match incident {
+            Incident::FrameOversize { length, beginning } => {
+                let shown = if oversize_shown {
+                    format!("; it begins with {:?}", printable(beginning, SHOWN))
+                } else {
+                    String::new()
+                };
+                (0, format!("a frame of {length} bytes is longer than dogstatsd_buffer_size; its connection was closed{shown}"))
+            }
+            Incident::LineOversize => {
+                (1, "a line longer than dogstatsd_buffer_size was skipped".to_owned())
+            }
+            Incident::FrameCut { bytes } => {
+                (2, format!("a connection ended inside a frame; {bytes} bytes were discarded"))
+            }
+            Incident::ConnectionRefused { connections_max } => (
+                3,
+                format!("more than {connections_max} connections; the new one was closed (stream_connections_max)"),
+            ),
+            Incident::Failed(error) => (4, format!("reading failed: {error}")),
+            _ => return,
+        };
+        self.incidents[at] += 1;
+        if self.incidents[at] == 1 {
+            tracing::warn!(target: "net", "{listener}: {text}");
+        }
+    }
+
+    /// The interval is over: what was not said becomes a number.
+    pub fn close(&mut self, interval: Duration) {
+        let seconds = interval.as_secs();
+        for (kind, count) in ErrorKind::ALL.iter().zip(&mut self.lines) {
+            let unsaid = std::mem::take(count).saturating_sub(1);
+            if unsaid > 0 && self.verbose {
+                let reason = kind.reason();
+                tracing::warn!(target: "protocol", "refused {unsaid} more lines in {seconds} s: {reason}");
+            }
+        }
+        for (what, count) in INCIDENTS.iter().zip(&mut self.incidents) {
+            let unsaid = std::mem::take(count).saturating_sub(1);
+            if unsaid > 0 {
+                tracing::warn!(target: "net", "{what}: {unsaid} more in {seconds} s");
+            }
+        }
+    }
+}
