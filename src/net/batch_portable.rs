@@ -57,3 +57,39 @@ impl Batch {
         Some(Received { bytes, beyond: length - kept, sender: Sender::Unknown })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    /// What a batch type makes of `datagrams`, one after the other: bytes and whether they were cut.
+    macro_rules! received_by {
+        ($batch:ty, $datagrams:expr) => {{
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let address = socket.local_addr().unwrap();
+            for datagram in $datagrams {
+                socket.send_to(datagram, address).unwrap();
+            }
+            let socket = Socket::from(socket);
+            socket.set_nonblocking(true).unwrap();
+            let (mut batch, mut out) = (<$batch>::new(8), Vec::new());
+            while batch.receive(&socket).is_ok() {
+                while let Some(received) = batch.take() {
+                    out.push((received.bytes.to_vec(), received.beyond > 0));
+                }
+            }
+            out
+        }};
+    }
+
+    #[test]
+    fn plain_receive_agrees_with_batched_receive() {
+        let datagrams: [&[u8]; 6] = [b"a:1|c", b"", b"12345678", b"123456789", &[7; 500], b"z"];
+        let plain = received_by!(Batch, datagrams);
+        assert_eq!(plain, received_by!(crate::net::batch::Batch, datagrams));
+        let cut: Vec<bool> = plain.iter().map(|(_, cut)| *cut).collect();
+        assert_eq!(cut, [false, false, false, true, true, false]);
+    }
+}

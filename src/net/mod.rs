@@ -31,7 +31,9 @@ mod sys;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 use batch_portable as batch;
 
-pub use arrival::{Arrival, Credentials, Incident, ListenerId, Receiver, Sender, Transport};
+pub use arrival::{
+    Arrival, Credentials, Incident, ListenerId, Receiver, Sender, SocketName, Transport,
+};
 pub use bind::{Bound, ListenerAddress, ListenerDescription, bind};
 pub use counts::ListenerCounts;
 pub use handle::LaneHandle;
