@@ -617,6 +617,15 @@ fn nothing_to_listen_on_is_an_error_that_names_the_keys() {
     assert!(error.to_string().contains("dogstatsd_port"), "{error}");
 }
 
+/// A folder nobody can make sockets in, not even root.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_takes_no_socket_is_named() {
+    let error = refused(on_datagrams(Path::new("/sys/dsd.socket")));
+    assert_eq!(error.problems[0].kind, ProblemKind::PermissionDenied);
+    assert!(error.to_string().contains("make /sys writable for this user or set"), "{error}");
+}
+
 #[test]
 fn a_path_that_does_not_fit_is_explained() {
     let (folder, _) = folder();
@@ -665,6 +674,51 @@ fn an_inherited_socket_replaces_the_listener_of_its_kind() {
     assert_eq!(drained(&mut only_lane(bound)).texts(), ["a:1|c"]);
 }
 
+/// Runs this program again as a service manager would: the socket is descriptor 3.
+#[track_caller]
+fn under_a_manager(pid: &str, passed: UdpSocket) -> String {
+    let script = format!("exec 3<&0; LISTEN_PID={pid} LISTEN_FDS=1 exec \"$0\" \"$@\"");
+    let program = std::env::current_exe().unwrap();
+    let output = std::process::Command::new("sh")
+        .args(["-c".as_ref(), script.as_ref(), program.as_os_str()])
+        .args(["--exact", "the_managed_program", "--ignored", "--nocapture"])
+        .stdin(std::process::Stdio::from(std::os::fd::OwnedFd::from(passed)))
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+#[ignore = "started by the test below"]
+fn the_managed_program() {
+    let inherited = whippet::net::inherited_sockets();
+    assert!(whippet::net::inherited_sockets().is_empty(), "a second call has nothing to give");
+    if inherited.is_empty() {
+        println!("nothing inherited");
+        return;
+    }
+    let bound = bind(Settings { inherited, ..Settings::default() }).unwrap();
+    println!("inherited {}", address_of(&bound, 0));
+    println!("read {:?}", drained(&mut only_lane(bound)).texts());
+}
+
+#[test]
+fn a_manager_hands_over_sockets_with_what_is_queued_in_them() {
+    let socket = || {
+        let passed = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = passed.local_addr().unwrap();
+        UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"a:1|c", address).unwrap();
+        (passed, address)
+    };
+    let (passed, address) = socket();
+    let output = under_a_manager("$$", passed);
+    assert!(output.contains(&format!("inherited {address}\n")), "{output}");
+    assert!(output.contains("read [\"a:1|c\"]"), "{output}");
+    // Meant for another process.
+    let output = under_a_manager("1", socket().0);
+    assert!(output.contains("nothing inherited"), "{output}");
+}
+
 // The loop.
 
 #[test]
@@ -676,6 +730,16 @@ fn ticks_and_wakes_come_without_traffic() {
     running.until(|seen| seen.wakes >= 1);
     let (seen, _) = running.stop();
     assert_eq!(seen.units.len(), 0);
+}
+
+#[test]
+fn a_deadline_that_does_not_move_does_not_make_the_lane_spin() {
+    let (lane, _client) = udp_lane(on_udp());
+    let started = Instant::now();
+    let running = Running::ticking(lane, Duration::ZERO);
+    running.until(|seen| seen.ticks.len() >= 20);
+    let ticks = u32::try_from(running.stop().0.ticks.len()).unwrap();
+    assert!(started.elapsed() >= Duration::from_millis(1) * (ticks - 1), "{ticks} ticks");
 }
 
 #[test]

@@ -77,6 +77,7 @@ mod tests {
             let (mut batch, mut out) = (<$batch>::new(8), Vec::new());
             while batch.receive(&socket).is_ok() {
                 while let Some(received) = batch.take() {
+                    assert!(received.sender.credentials().is_none());
                     out.push((received.bytes.to_vec(), received.beyond > 0));
                 }
             }
@@ -89,6 +90,7 @@ mod tests {
         let datagrams: [&[u8]; 6] = [b"a:1|c", b"", b"12345678", b"123456789", &[7; 500], b"z"];
         let plain = received_by!(Batch, datagrams);
         assert_eq!(plain, received_by!(crate::net::batch::Batch, datagrams));
+        assert_eq!(Batch::new(8).slots(), 1);
         let cut: Vec<bool> = plain.iter().map(|(_, cut)| *cut).collect();
         assert_eq!(cut, [false, false, false, true, true, false]);
     }

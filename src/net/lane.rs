@@ -33,8 +33,9 @@ const FIRST_CONNECTION: usize = 1 << 20;
 const EVENTS: usize = 256;
 /// Connections accepted from one listener per turn.
 const ACCEPTS_PER_TURN: usize = 64;
-/// Least wait after a tick, for a receiver whose deadline does not move.
-const WAIT_MIN: Duration = Duration::from_millis(1);
+/// Least time between two ticks, so that a receiver whose deadline does not move cannot make the lane
+/// spin.
+const TICK_GAP: Duration = Duration::from_millis(1);
 
 /// Why [`Lane::run`] returned.
 #[derive(Debug)]
@@ -77,6 +78,7 @@ pub struct Lane {
     limits: Limits,
     clock: Clock,
     drained_at: Duration,
+    ticked_at: Option<Duration>,
 }
 
 /// Builds the lanes around bound sockets.
@@ -116,6 +118,7 @@ pub(super) fn lanes_of(
             limits,
             clock: Clock::wall(),
             drained_at: Duration::ZERO,
+            ticked_at: None,
         };
         lane.register_sources()?;
         lanes.push(lane);
@@ -181,6 +184,7 @@ impl Lane {
     /// Picks up where a panic left the last run; all sockets are looked at once.
     fn recover<R: Receiver>(&mut self, receiver: &mut R) {
         self.drained_at = self.clock.monotonic();
+        self.turn.clear();
         self.mark_all();
         for slot in 0..self.connections.len() {
             let found = self.connections[slot].as_ref().filter(|found| found.lost_its_place());
@@ -203,11 +207,17 @@ impl Lane {
         if !wait.is_zero() {
             return wait;
         }
+        let now = self.clock.monotonic();
+        let since = self.ticked_at.map_or(TICK_GAP, |ticked| now.saturating_sub(ticked));
+        if since < TICK_GAP {
+            return TICK_GAP - since;
+        }
+        self.ticked_at = Some(now);
         self.refresh_kernel_drops();
         receiver.tick(&self.counts);
         // Whatever failed and was left alone (an accept without descriptors) is tried again now.
         self.mark_all();
-        receiver.deadline().max(WAIT_MIN)
+        receiver.deadline()
     }
 
     fn wait(&mut self, wait: Duration) -> io::Result<()> {

@@ -56,7 +56,8 @@ impl Pacer {
         deadline: Duration,
     ) -> Option<Duration> {
         let fill = std::mem::take(&mut self.fill);
-        let pauses_gathered = gathered.as_secs_f64() / self.pause.as_secs_f64();
+        // Never more than one: a lane the scheduler let wait may be made to wait again.
+        let pauses_gathered = (gathered.as_secs_f64() / self.pause.as_secs_f64()).min(1.0);
         let fits = fill > 0.0 && fill <= FILL_SHARE * pauses_gathered;
         let wanted = self.is_on() && !self.suspended && fits && deadline > self.pause;
         wanted.then_some(self.pause)
@@ -90,8 +91,10 @@ mod tests {
         pauses(1000, 1000 * 1432, 4 << 20, MILLI, false);
         pauses(1000, 1000 * 68, 1 << 20, MILLI, false);
         pauses(400, 400 * 68, 1 << 20, MILLI, true);
-        // The same number gathered over a longer time is a lower rate.
-        pauses(1000, 1000 * 68, 1 << 20, MILLI * 4, true);
+        // The same number gathered in a shorter time is a higher rate; over a longer time it is still
+        // a buffer that was that full.
+        pauses(400, 400 * 68, 1 << 20, MILLI / 4, false);
+        pauses(1000, 1000 * 68, 1 << 20, MILLI * 4, false);
     }
 
     #[test]

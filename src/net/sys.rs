@@ -6,7 +6,9 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use super::Credentials;
 
