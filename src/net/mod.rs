@@ -1,1 +1,43 @@
-//! (net)
+//! Receive: sockets become datagrams in a lane's hands.
+//!
+//! In: [`Settings`], a plain struct of addresses and limits. Out: [`bind`] gives a [`Bound`] for the
+//! start banner, which becomes one [`Lane`] per receive thread; each lane calls a [`Receiver`] with
+//! borrowed bytes, the [`Sender`] and the [`Arrival`]. Promise: bytes reach the receiver in the order
+//! the kernel gave them, every cut, refused or lost unit is a number in [`ListenerCounts`], memory is
+//! bounded by the settings, a live socket is never stolen, and a lane whose receiver panicked can run
+//! again on the same sockets. Refusal: it does not parse, does not log, does not ask what time it is
+//! for anybody else, and knows no other room.
+
+mod arrival;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod batch;
+#[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
+mod batch_portable;
+mod bind;
+mod connections;
+mod counts;
+mod framing;
+mod handle;
+mod inherited;
+mod internet;
+mod lane;
+mod pause;
+mod problem;
+mod settings;
+mod socket_file;
+mod source;
+mod sys;
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+use batch_portable as batch;
+
+pub use arrival::{
+    Arrival, Credentials, Incident, ListenerId, Receiver, Sender, SocketName, Transport,
+};
+pub use bind::{Bound, ListenerAddress, ListenerDescription, bind};
+pub use counts::ListenerCounts;
+pub use handle::LaneHandle;
+pub use inherited::inherited_sockets;
+pub use lane::{Lane, LaneEnd};
+pub use problem::{BindError, Problem, ProblemKind};
+pub use settings::{Addresses, InternetSettings, Settings};

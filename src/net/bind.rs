@@ -1,0 +1,291 @@
+//! From settings to bound sockets, with everything the start banner wants to say.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use socket2::Socket;
+
+use super::internet::bind_internet;
+use super::socket_file::{SocketFile, bind_path};
+use super::source::Source;
+use super::{
+    BindError, InternetSettings, Lane, ListenerId, Problem, ProblemKind, Settings, Transport,
+    inherited, lane, sys,
+};
+
+/// Connections the kernel may hold on a Unix stream socket before we accept them.
+const UNIX_BACKLOG: i32 = 1024;
+
+/// Where a listener stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenerAddress {
+    /// An IP address and port.
+    Internet(SocketAddr),
+    /// A path in the file system.
+    Path(PathBuf),
+}
+
+impl fmt::Display for ListenerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenerAddress::Internet(address) => address.fmt(f),
+            ListenerAddress::Path(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// One listener as the start banner shows it. Its position in [`Bound::listeners`] is its
+/// [`ListenerId`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerDescription {
+    /// Its kind.
+    pub transport: Transport,
+    /// Where it stands; with port 0 asked for, the port the kernel chose.
+    pub address: ListenerAddress,
+    /// Receive buffer granted, in bytes as asked for (the kernel reports the double). Per socket.
+    pub receive_buffer_bytes: usize,
+    /// Sockets: one, or one per lane.
+    pub sockets: usize,
+    /// Handed over by a service manager.
+    pub inherited: bool,
+}
+
+/// Bound listeners that nobody reads yet.
+#[derive(Debug)]
+pub struct Bound {
+    /// The listeners, by [`ListenerId`].
+    pub listeners: Vec<ListenerDescription>,
+    /// Listeners that could not be had and promises that could not be kept whole, none of them fatal.
+    pub remarks: Vec<Problem>,
+    sources: Vec<Vec<Source>>,
+    files: Vec<SocketFile>,
+    limits: Limits,
+}
+
+/// What a lane must know of the settings.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) datagram_bytes_max: usize,
+    pub(super) connections_max: usize,
+    pub(super) pause: Duration,
+}
+
+impl Bound {
+    /// One lane per configured lane, ready to run. The first one owns the Unix sockets and removes
+    /// their files, if they are still ours, when it stops or is dropped.
+    ///
+    /// # Errors
+    /// When the system has no more descriptors for polls.
+    pub fn into_lanes(self) -> std::io::Result<Vec<Lane>> {
+        let listeners: Vec<_> = self.listeners.iter().map(|found| found.transport).collect();
+        lane::lanes_of(self.sources, self.files, &listeners, self.limits)
+    }
+}
+
+/// Binds every listener of `settings`.
+///
+/// # Errors
+/// A port in use and a socket path served by a live process are always fatal; any other problem only
+/// when no listener is left. The error holds every problem found, and nothing stays bound.
+pub fn bind(settings: Settings) -> Result<Bound, BindError> {
+    let limits = Limits {
+        datagram_bytes_max: settings.datagram_bytes_max.max(1),
+        connections_max: settings.connections_max,
+        pause: settings.pause,
+    };
+    let mut binding = Binding {
+        bound: Bound {
+            listeners: Vec::new(),
+            remarks: Vec::new(),
+            sources: (0..settings.lanes.max(1)).map(|_| Vec::new()).collect(),
+            files: Vec::new(),
+            limits,
+        },
+        receive_buffer_bytes: settings.receive_buffer_bytes,
+        credentials: settings.credentials,
+    };
+    let adopted = binding.adopt(settings.inherited);
+    let group = if settings.reuse_port { settings.lanes.max(1) } else { 1 };
+    let wanted = |transport| !adopted.contains(&transport);
+    if let Some(udp) = settings.udp.filter(|_| wanted(Transport::Udp)) {
+        binding.bind_internet(Transport::Udp, &udp, group);
+    }
+    if let Some(path) = settings.unix_datagram.filter(|_| wanted(Transport::UnixDatagram)) {
+        binding.bind_unix(Transport::UnixDatagram, path, settings.socket_mode);
+    }
+    if let Some(path) = settings.unix_stream.filter(|_| wanted(Transport::UnixStream)) {
+        binding.bind_unix(Transport::UnixStream, path, settings.socket_mode);
+    }
+    if let Some(tcp) = settings.tcp.filter(|_| wanted(Transport::Tcp)) {
+        binding.bind_internet(Transport::Tcp, &tcp, 1);
+    }
+    binding.finish()
+}
+
+struct Binding {
+    bound: Bound,
+    receive_buffer_bytes: usize,
+    credentials: bool,
+}
+
+impl Binding {
+    /// Takes over passed sockets; returns the kinds that need no binding.
+    fn adopt(&mut self, descriptors: Vec<std::os::fd::OwnedFd>) -> Vec<Transport> {
+        let mut kinds = Vec::new();
+        for descriptor in descriptors {
+            match inherited::classify(descriptor) {
+                Ok((transport, socket)) => {
+                    if self.add(transport, None, vec![socket], true) {
+                        kinds.push(transport);
+                    }
+                }
+                Err(problem) => self.bound.remarks.push(problem),
+            }
+        }
+        kinds
+    }
+
+    fn bind_internet(&mut self, transport: Transport, wanted: &InternetSettings, group: usize) {
+        match bind_internet(transport, wanted, group) {
+            Ok((bound, problems)) => {
+                for (address, sockets) in bound {
+                    self.add(transport, Some(ListenerAddress::Internet(address)), sockets, false);
+                }
+                self.bound.remarks.extend(problems);
+            }
+            Err(problem) => self.bound.remarks.push(problem),
+        }
+    }
+
+    fn bind_unix(&mut self, transport: Transport, path: PathBuf, mode: u32) {
+        let bound = bind_path(transport, &path, mode).and_then(|(socket, file)| {
+            if transport.is_stream() {
+                socket
+                    .listen(UNIX_BACKLOG)
+                    .map_err(|e| Problem::system(transport, path.display(), "listening", &e))?;
+            }
+            Ok((socket, file))
+        });
+        match bound {
+            Ok((socket, file)) => {
+                self.add(transport, Some(ListenerAddress::Path(path)), vec![socket], false);
+                self.bound.files.push(file);
+            }
+            Err(problem) => self.bound.remarks.push(problem),
+        }
+    }
+
+    /// Sets up the sockets of one listener and gives them to lanes; false when that failed.
+    fn add(
+        &mut self,
+        transport: Transport,
+        address: Option<ListenerAddress>,
+        sockets: Vec<Socket>,
+        inherited: bool,
+    ) -> bool {
+        let address = address.unwrap_or_else(|| address_of(&sockets));
+        let id = self.bound.listeners.len();
+        let Ok(listener) = u16::try_from(id).map(ListenerId) else { return false };
+        let (mut granted, count) = (usize::MAX, sockets.len());
+        // Passed UDP sockets are one per address or port; lanes take them in turn.
+        let first = if inherited && transport == Transport::Udp { id } else { 0 };
+        for (i, socket) in sockets.into_iter().enumerate() {
+            if let Err(error) = socket.set_nonblocking(true) {
+                let problem = Problem::system(transport, &address, "setting non-blocking", &error);
+                self.bound.remarks.push(problem);
+                return false;
+            }
+            let buffer = grow_receive_buffer(&socket, self.receive_buffer_bytes);
+            granted = granted.min(buffer);
+            let credentials = self.ask_credentials(transport, &address, &socket);
+            let lane = (first + i) % self.bound.sources.len();
+            let source = Source::new(listener, transport, socket, buffer, credentials);
+            self.bound.sources[lane].push(source);
+        }
+        self.remark_on_buffer(transport, &address, granted);
+        self.bound.listeners.push(ListenerDescription {
+            transport,
+            address,
+            receive_buffer_bytes: granted,
+            sockets: count,
+            inherited,
+        });
+        true
+    }
+
+    fn ask_credentials(
+        &mut self,
+        transport: Transport,
+        address: &ListenerAddress,
+        socket: &Socket,
+    ) -> bool {
+        if !self.credentials || matches!(transport, Transport::Udp | Transport::Tcp) {
+            return false;
+        }
+        let Err(error) = pass_credentials(socket) else { return true };
+        let detail = format!("the kernel does not name senders: {error}");
+        let remedy = "turn dogstatsd_origin_detection off, or let clients send container ids";
+        let kind = ProblemKind::CredentialsUnavailable;
+        self.bound.remarks.push(Problem::new(kind, transport, address, detail, remedy));
+        false
+    }
+
+    /// Only UDP loses datagrams to a small buffer; elsewhere senders wait.
+    fn remark_on_buffer(
+        &mut self,
+        transport: Transport,
+        address: &ListenerAddress,
+        granted: usize,
+    ) {
+        let asked = self.receive_buffer_bytes;
+        if transport != Transport::Udp || granted >= asked {
+            return;
+        }
+        let detail = format!("receive buffer: asked {asked} bytes, got {granted}");
+        let remedy = format!("sysctl -w net.core.rmem_max={asked}, or send over a Unix socket");
+        let kind = ProblemKind::BufferClamped;
+        self.bound.remarks.push(Problem::new(kind, transport, address, detail, remedy));
+    }
+
+    fn finish(mut self) -> Result<Bound, BindError> {
+        let fatal = self.bound.remarks.iter().any(|problem| problem.kind.is_fatal());
+        if !fatal && !self.bound.listeners.is_empty() {
+            return Ok(self.bound);
+        }
+        let mut problems = std::mem::take(&mut self.bound.remarks);
+        problems.retain(|problem| !problem.kind.is_only_a_remark());
+        problems.sort_by_key(|problem| !problem.kind.is_fatal());
+        Err(BindError { problems })
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn pass_credentials(socket: &Socket) -> std::io::Result<()> {
+    socket.set_passcred(true)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn pass_credentials(_socket: &Socket) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+/// Asks for `bytes` and returns what was granted, undoubled.
+fn grow_receive_buffer(socket: &Socket, bytes: usize) -> usize {
+    if bytes > 0 && sys::force_receive_buffer(socket, bytes).is_err() {
+        // Refused or clamped, the readback below tells.
+        let _ = socket.set_recv_buffer_size(bytes);
+    }
+    let reported = socket.recv_buffer_size().unwrap_or(0);
+    if cfg!(any(target_os = "linux", target_os = "android")) { reported / 2 } else { reported }
+}
+
+fn address_of(sockets: &[Socket]) -> ListenerAddress {
+    let address = sockets.first().and_then(|socket| socket.local_addr().ok());
+    let internet = address.as_ref().and_then(|found| found.as_socket());
+    internet.map(ListenerAddress::Internet).unwrap_or_else(|| {
+        let path = address.as_ref().and_then(|found| found.as_pathname());
+        ListenerAddress::Path(path.map_or_else(|| PathBuf::from("(unnamed)"), PathBuf::from))
+    })
+}

@@ -1,0 +1,61 @@
+//! What one lane counted on one listener: plain numbers, one writer.
+
+use super::{ListenerId, Transport};
+
+/// Counters of one listener in one lane since the start; add lanes up for the whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerCounts {
+    /// Which listener.
+    pub listener: ListenerId,
+    /// Its kind.
+    pub transport: Transport,
+    /// Datagrams read (cut and empty ones too).
+    pub datagrams: u64,
+    /// Frames read from streams; for TCP, chunks of whole lines.
+    pub frames: u64,
+    /// Payload bytes handed to the receiver, frame headers not counted.
+    pub bytes: u64,
+    /// Datagrams longer than the limit.
+    pub datagrams_truncated: u64,
+    /// Bytes cut from them, back to the last newline.
+    pub bytes_truncated: u64,
+    /// Reads and accepts that failed.
+    pub read_errors: u64,
+    /// Datagrams and frames without usable credentials (none, or pid 0) although asked for.
+    pub credentials_missing: u64,
+    /// Connections accepted.
+    pub connections_accepted: u64,
+    /// Connections closed at once because of the limit.
+    pub connections_refused: u64,
+    /// Connections open in this lane now: the one number here that also falls.
+    pub connections_open: u64,
+    /// Frames or TCP lines over the length limit.
+    pub frames_oversize: u64,
+    /// Frames that ended early, with their connection.
+    pub frames_cut: u64,
+    /// Datagrams the kernel dropped because the receive buffer was full (Linux; 0 elsewhere). As
+    /// fresh as the last [`Lane::refresh_kernel_drops`](super::Lane::refresh_kernel_drops).
+    pub kernel_drops: u64,
+}
+
+impl ListenerCounts {
+    pub(super) fn new(listener: ListenerId, transport: Transport) -> Self {
+        ListenerCounts {
+            listener,
+            transport,
+            datagrams: 0,
+            frames: 0,
+            bytes: 0,
+            datagrams_truncated: 0,
+            bytes_truncated: 0,
+            read_errors: 0,
+            credentials_missing: 0,
+            connections_accepted: 0,
+            connections_refused: 0,
+            connections_open: 0,
+            frames_oversize: 0,
+            frames_cut: 0,
+            kernel_drops: 0,
+        }
+    }
+}
