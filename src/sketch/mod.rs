@@ -1,5 +1,231 @@
-//! The distribution sketch of the Datadog Agent. Knows nothing of whippet.
+//! The distribution sketch of the Datadog Agent: a DDSketch with its constants, keys and limits.
+//!
+//! In: finite values with their sample rate, and other sketches. Out: exact count, sum, average,
+//! minimum and maximum, and bins that the intake merges with those of any Agent. Promise: a sketch of
+//! merged parts has the bins of the whole; a value read back from its bin is off by less than 1 %;
+//! never more than 4096 bins. Refusal: it knows nothing of whippet, and no infinite or undefined
+//! number gets in, neither as a value nor as a sum.
+//!
+//! Memory per context: 88 bytes, 8 bytes per occupied bin, and 2 bytes per waiting key, at most 512 of
+//! them. One value is 96 bytes in all, a latency that spreads over three decades about 5 KiB.
 
-/// A sketch.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Sketch {}
+mod key;
+mod store;
+
+use std::borrow::Cow;
+
+use store::Bin;
+
+/// Waiting keys are sorted into bins when there are so many.
+const WAITING_MAX: usize = 512;
+
+/// Distribution of values: exact summary, approximate shape. `Default` is empty and allocates
+/// nothing.
+///
+/// ```
+/// let mut sketch = whippet::sketch::Sketch::default();
+/// for value in [1.0, 2.0, 2.0, 10.0] {
+///     sketch.insert(value, 1.0);
+/// }
+/// assert_eq!(sketch.bins().collect::<Vec<_>>(), [(1338, 1), (1383, 2), (1487, 1)]);
+/// assert_eq!((sketch.count(), sketch.sum(), sketch.avg()), (4, 15.0, 3.75));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Sketch {
+    count: u64,
+    min: f64,
+    max: f64,
+    sum: f64,
+    avg: f64,
+    /// Sorted, no key twice.
+    bins: Vec<Bin>,
+    /// Keys of one value each, not yet in `bins`.
+    waiting: Vec<i16>,
+}
+
+impl Sketch {
+    /// Adds one value that stands for `1 / rate` values. A rate outside `(0, 1]` counts as 1.
+    ///
+    /// The count grows by the whole part of `1 / rate`, the sum by `value / rate`, as in the Agent.
+    /// Returns false, and changes nothing, when the value, its product with the weight, or what sum or
+    /// average would become is not finite.
+    #[inline]
+    pub fn insert(&mut self, value: f64, rate: f64) -> bool {
+        if rate > 0.0 && rate < 1.0 {
+            return self.insert_weighted(value, 1.0 / rate);
+        }
+        let count = self.count.saturating_add(1);
+        let sum = self.sum + value;
+        let avg = self.avg + (value - self.avg) / count as f64;
+        if !(sum.is_finite() && avg.is_finite()) {
+            return false;
+        }
+        self.widen(value, value);
+        (self.count, self.sum, self.avg) = (count, sum, avg);
+        if self.waiting.len() == WAITING_MAX {
+            self.finish();
+        }
+        self.waiting.push(key::key(value));
+        true
+    }
+
+    fn insert_weighted(&mut self, value: f64, weight: f64) -> bool {
+        // Saturates: an absurd rate cannot overflow the count.
+        let added = weight as u64;
+        let count = self.count.saturating_add(added);
+        let sum = self.sum + value * weight;
+        let avg = self.avg + (value - self.avg) * (added as f64 / count as f64);
+        if !(sum.is_finite() && avg.is_finite()) {
+            return false;
+        }
+        self.widen(value, value);
+        (self.count, self.sum, self.avg) = (count, sum, avg);
+        store::add_one(&mut self.bins, key::key(value), added);
+        true
+    }
+
+    /// Adds all values of `other`. The order and grouping of merges changes nothing but the last digits
+    /// of sum and average. A sum beyond the range of floats stays at its end.
+    pub fn merge(&mut self, other: &Sketch) {
+        if other.count == 0 {
+            return;
+        }
+        self.widen(other.min, other.max);
+        self.count = self.count.saturating_add(other.count);
+        self.sum = (self.sum + other.sum).clamp(f64::MIN, f64::MAX);
+        let share = other.count as f64 / self.count as f64;
+        self.avg = (self.avg * (1.0 - share) + other.avg * share).clamp(self.min, self.max);
+        store::add_sorted(&mut self.bins, other.bins.iter().copied());
+        for key in &other.waiting {
+            if self.waiting.len() == WAITING_MAX {
+                self.finish();
+            }
+            self.waiting.push(*key);
+        }
+    }
+
+    /// Forgets all values and keeps the allocations for the next interval.
+    pub fn clear(&mut self) {
+        let bins = std::mem::take(&mut self.bins);
+        let waiting = std::mem::take(&mut self.waiting);
+        *self = Sketch { bins, waiting, ..Sketch::default() };
+        self.bins.clear();
+        self.waiting.clear();
+    }
+
+    /// Sorts what waits into the bins, so that [`Sketch::bins`] only has to borrow them.
+    pub fn finish(&mut self) {
+        self.waiting.sort_unstable();
+        store::add_sorted(&mut self.bins, runs(&self.waiting));
+        self.waiting.clear();
+    }
+
+    /// Number of values, weighted by their sample rates.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// True before the first value.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The smallest value, 0 when empty.
+    #[must_use]
+    pub fn min(&self) -> f64 {
+        self.min
+    }
+
+    /// The largest value, 0 when empty.
+    #[must_use]
+    pub fn max(&self) -> f64 {
+        self.max
+    }
+
+    /// The weighted sum, 0 when empty.
+    #[must_use]
+    pub fn sum(&self) -> f64 {
+        self.sum
+    }
+
+    /// The running average, 0 when empty. With sample rates whose inverse is no integer it is not the
+    /// sum divided by the count: the Agent cuts the count and not the sum.
+    #[must_use]
+    pub fn avg(&self) -> f64 {
+        self.avg
+    }
+
+    /// Keys and counts, ascending by key. A count beyond 32 bits comes as several bins of one key. Costs
+    /// a copy of the bins unless [`Sketch::finish`] came first.
+    pub fn bins(&self) -> impl Iterator<Item = (i16, u32)> + use<'_> {
+        store::expanded(self.settled())
+    }
+
+    /// An estimate of the `q`-quantile for a display here; the intake computes its own. `None` when
+    /// empty.
+    #[must_use]
+    pub fn quantile(&self, q: f64) -> Option<f64> {
+        if self.count == 0 {
+            return None;
+        }
+        if q <= 0.0 {
+            return Some(self.min);
+        }
+        if q >= 1.0 {
+            return Some(self.max);
+        }
+        let wanted = (q * (self.count - 1) as f64).round_ties_even();
+        let mut seen = 0.0;
+        for (place, bin) in self.settled().iter().enumerate() {
+            let count = bin.count() as f64;
+            seen += count;
+            if seen > wanted {
+                let low = key::lower_bound(bin.key());
+                let high = low * key::GAMMA;
+                let low = if place == 0 { self.min } else { low };
+                let share = (seen - wanted) / count;
+                return Some((low * share + high * (1.0 - share)).clamp(self.min, self.max));
+            }
+        }
+        Some(self.max)
+    }
+
+    #[inline]
+    fn widen(&mut self, min: f64, max: f64) {
+        if self.count == 0 {
+            (self.min, self.max) = (min, max);
+        } else {
+            self.min = self.min.min(min);
+            self.max = self.max.max(max);
+        }
+    }
+
+    /// All bins, as if nothing waited.
+    fn settled(&self) -> Cow<'_, [Bin]> {
+        if self.waiting.is_empty() {
+            return Cow::Borrowed(&self.bins);
+        }
+        let mut copy = self.clone();
+        copy.finish();
+        Cow::Owned(copy.bins)
+    }
+}
+
+/// Equal keys of a sorted list as one bin each.
+fn runs(sorted: &[i16]) -> impl DoubleEndedIterator<Item = Bin> + Clone {
+    sorted.chunk_by(|left, right| left == right).map(|run| Bin::new(run[0], run.len() as u64))
+}
+
+/// Equal summaries and equal bins; what waits counts as sorted in.
+impl PartialEq for Sketch {
+    fn eq(&self, other: &Sketch) -> bool {
+        let summary =
+            |sketch: &Sketch| (sketch.count, sketch.min, sketch.max, sketch.sum, sketch.avg);
+        summary(self) == summary(other) && self.settled() == other.settled()
+    }
+}
+
+#[cfg(test)]
+mod tests;
