@@ -18,6 +18,8 @@ use store::Bin;
 
 /// Waiting keys are sorted into bins when there are so many.
 const WAITING_MAX: usize = 512;
+/// A value of such a weight waits as often; a heavier one looks for its bin at once.
+const REPEATS_MAX: u64 = 4;
 
 /// Distribution of values: exact summary, approximate shape. `Default` is empty and allocates
 /// nothing.
@@ -62,10 +64,7 @@ impl Sketch {
         }
         self.widen(value, value);
         (self.count, self.sum, self.avg) = (count, sum, avg);
-        if self.waiting.len() == WAITING_MAX {
-            self.finish();
-        }
-        self.waiting.push(key::key(value));
+        self.wait(key::key(value));
         true
     }
 
@@ -80,7 +79,12 @@ impl Sketch {
         }
         self.widen(value, value);
         (self.count, self.sum, self.avg) = (count, sum, avg);
-        store::add_one(&mut self.bins, key::key(value), added);
+        let key = key::key(value);
+        if added <= REPEATS_MAX {
+            (0..added).for_each(|_| self.wait(key));
+        } else {
+            store::add_one(&mut self.bins, key, added);
+        }
         true
     }
 
@@ -97,10 +101,7 @@ impl Sketch {
         self.avg = (self.avg * (1.0 - share) + other.avg * share).clamp(self.min, self.max);
         store::add_sorted(&mut self.bins, other.bins.iter().copied());
         for key in &other.waiting {
-            if self.waiting.len() == WAITING_MAX {
-                self.finish();
-            }
-            self.waiting.push(*key);
+            self.wait(*key);
         }
     }
 
@@ -115,8 +116,7 @@ impl Sketch {
 
     /// Sorts what waits into the bins, so that [`Sketch::bins`] only has to borrow them.
     pub fn finish(&mut self) {
-        self.waiting.sort_unstable();
-        store::add_sorted(&mut self.bins, runs(&self.waiting));
+        store::add_keys(&mut self.bins, &mut self.waiting);
         self.waiting.clear();
     }
 
@@ -193,6 +193,14 @@ impl Sketch {
     }
 
     #[inline]
+    fn wait(&mut self, key: i16) {
+        if self.waiting.len() == WAITING_MAX {
+            self.finish();
+        }
+        self.waiting.push(key);
+    }
+
+    #[inline]
     fn widen(&mut self, min: f64, max: f64) {
         if self.count == 0 {
             (self.min, self.max) = (min, max);
@@ -211,11 +219,6 @@ impl Sketch {
         copy.finish();
         Cow::Owned(copy.bins)
     }
-}
-
-/// Equal keys of a sorted list as one bin each.
-fn runs(sorted: &[i16]) -> impl DoubleEndedIterator<Item = Bin> + Clone {
-    sorted.chunk_by(|left, right| left == right).map(|run| Bin::new(run[0], run.len() as u64))
 }
 
 /// Equal summaries and equal bins; what waits counts as sorted in.

@@ -5,6 +5,11 @@ use std::borrow::Cow;
 /// Bins that a sketch keeps, and that it writes.
 pub(super) const BINS_MAX: usize = 4096;
 
+/// Keys that are counted in a row at once: a factor of 4e13 between the smallest and largest value.
+const ROW_SLOTS: usize = 2048;
+/// Fewer keys are sorted faster than a row is cleared.
+const ROW_KEYS_MIN: usize = 64;
+
 /// A key and its count in eight bytes, in the order of their keys.
 ///
 /// The Agent counts in 32 bits and opens another bin of the same key when they overflow. Here one bin
@@ -34,6 +39,7 @@ impl Bin {
         (self.0 >> COUNT_BITS) as u16
     }
 
+    #[inline]
     fn add(&mut self, count: u64) {
         *self = Bin::new(self.key(), self.count().saturating_add(count));
     }
@@ -49,6 +55,48 @@ pub(super) fn add_one(bins: &mut Vec<Bin>, key: i16, count: u64) {
             collapse(bins);
         }
     }
+}
+
+/// Adds one for each of `keys`, whose order is lost.
+///
+/// Clever: sorting 512 keys costs more than all else about them. Where they lie close together they are
+/// counted into a row of slots, the row is added to the bins that exist, and only what then is left of
+/// it needs new bins, which after the first few hundred values is next to nothing. That takes a value
+/// from 36 to 13 ns (`cargo bench --bench sketch`, a shared two-core virtual machine).
+pub(super) fn add_keys(bins: &mut Vec<Bin>, keys: &mut [i16]) {
+    let (lowest, highest) =
+        keys.iter().fold((i16::MAX, i16::MIN), |(low, high), key| (low.min(*key), high.max(*key)));
+    let span = i32::from(highest) - i32::from(lowest) + 1;
+    if keys.len() >= ROW_KEYS_MIN && span <= ROW_SLOTS as i32 {
+        let mut row = [0_u16; ROW_SLOTS];
+        let row = &mut row[..span as usize];
+        for key in keys {
+            row[(i32::from(*key) - i32::from(lowest)) as usize] += 1;
+        }
+        add_row(bins, lowest, row);
+    } else {
+        keys.sort_unstable();
+        add_sorted(bins, runs(keys));
+    }
+}
+
+/// Adds `row[i]` at `lowest + i`.
+fn add_row(bins: &mut Vec<Bin>, lowest: i16, row: &mut [u16]) {
+    let first = Bin::new(lowest, 0).order();
+    let from = bins.partition_point(|bin| bin.order() < first);
+    for bin in &mut bins[from..] {
+        let Some(slot) = row.get_mut(usize::from(bin.order() - first)) else { break };
+        bin.add(u64::from(std::mem::take(slot)));
+    }
+    if row.iter().any(|count| *count > 0) {
+        let left = row.iter().enumerate().filter(|(_, count)| **count > 0);
+        add_sorted(bins, left.map(|(at, count)| Bin::new(lowest + at as i16, u64::from(*count))));
+    }
+}
+
+/// Equal keys of a sorted list as one bin each.
+fn runs(sorted: &[i16]) -> impl DoubleEndedIterator<Item = Bin> + Clone {
+    sorted.chunk_by(|left, right| left == right).map(|run| Bin::new(run[0], run.len() as u64))
 }
 
 /// Adds `incoming`, sorted and without a key twice, in place and in one pass from the back.
@@ -179,6 +227,22 @@ mod tests {
         add_sorted(&mut bins, store(&[(3, 2), (6000, 1)]).into_iter());
         assert_eq!((bins[0].key(), bins[0].count()), (905, 908));
         assert_eq!(bins.len(), BINS_MAX);
+    }
+
+    #[test]
+    fn keys_close_together_and_far_apart_are_counted_alike() {
+        for (step, base) in [(1, -30_i32), (3, 1300), (31, -32767), (0, 5), (64, -32700)] {
+            let mut twin = BTreeMap::<i16, u64>::new();
+            let mut bins = Vec::new();
+            for len in [1, 63, 64, 200, 512, 512, 3] {
+                let key = |place: i32| (base + (place * 37 % 1000) * step) as i16;
+                let mut keys: Vec<i16> = (0..len).map(key).collect();
+                keys.iter().for_each(|key| *twin.entry(*key).or_default() += 1);
+                add_keys(&mut bins, &mut keys);
+            }
+            let got: Vec<_> = bins.iter().map(|bin| (bin.key(), bin.count())).collect();
+            assert_eq!(got, twin.into_iter().collect::<Vec<_>>(), "step {step}");
+        }
     }
 
     #[test]
