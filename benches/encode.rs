@@ -6,7 +6,9 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use whippet::context::Tags;
-use whippet::encode::{Compression, Limits, Payload, SeriesEncoder, SeriesFormat, SketchEncoder};
+use whippet::encode::{
+    Compression, Limits, Payload, Route, SeriesEncoder, SeriesFormat, SketchEncoder,
+};
 use whippet::flush::{Point, Series, SeriesKind, SketchSeries};
 use whippet::sketch::Sketch;
 
@@ -15,6 +17,7 @@ const CONTEXTS: usize = 100_000;
 struct Context {
     name: String,
     tags: String,
+    tag_count: usize,
     points: [Point; 1],
     sketch: Sketch,
 }
@@ -46,9 +49,20 @@ fn contexts() -> Vec<Context> {
             let mut sketch = Sketch::default();
             (0..40).for_each(|_| _ = sketch.insert(1.0 + next(100_000) as f64 / 100.0, 1.0));
             sketch.finish();
-            Context { name, tags, points: [Point { timestamp: 1_700_000_000, value }], sketch }
+            let tag_count = tags.split(',').count();
+            Context {
+                name,
+                tags,
+                tag_count,
+                points: [Point { timestamp: 1_700_000_000, value }],
+                sketch,
+            }
         })
         .collect()
+}
+
+fn tags(context: &Context) -> Tags<'_> {
+    Tags::new(context.tags.as_bytes(), b',', context.tag_count, &[])
 }
 
 fn series(context: &Context) -> Series<'_> {
@@ -56,7 +70,7 @@ fn series(context: &Context) -> Series<'_> {
         name: context.name.as_bytes(),
         suffix: "",
         host: b"web-1.example.com",
-        tags: Tags::from_wire(context.tags.as_bytes()),
+        tags: tags(context),
         kind: SeriesKind::Rate,
         unit: None,
         source: None,
@@ -75,7 +89,10 @@ struct Built {
 
 impl Built {
     fn take(&mut self, payload: Payload) {
-        assert!(payload.body.len() <= 2_621_440 && payload.points <= 10_000);
+        let series = matches!(payload.route, Route::SeriesV1 | Route::SeriesV2);
+        let (bytes_max, points_max) =
+            if series { (512_000, 10_000) } else { (2_621_440, CONTEXTS) };
+        assert!(payload.body.len() <= bytes_max && payload.points <= points_max);
         self.items += payload.items;
         self.bytes += payload.body.len();
         self.uncompressed_bytes += payload.uncompressed_bytes;
@@ -99,7 +116,7 @@ fn flush_sketches(encoder: &mut SketchEncoder, contexts: &[Context]) -> Built {
         let series = SketchSeries {
             name: context.name.as_bytes(),
             host: b"web-1.example.com",
-            tags: Tags::from_wire(context.tags.as_bytes()),
+            tags: tags(context),
             timestamp: 1_700_000_000,
             sketch: &context.sketch,
         };
