@@ -160,7 +160,7 @@ impl Sketch {
     /// Keys and counts, ascending by key. A count beyond 32 bits comes as several bins of one key. Costs
     /// a copy of the bins unless [`Sketch::finish`] came first.
     pub fn bins(&self) -> impl Iterator<Item = (i16, u32)> + use<'_> {
-        store::expanded(self.settled())
+        store::Expanded::new(self.settled())
     }
 
     /// An estimate of the `q`-quantile for a display here; the intake computes its own. `None` when

@@ -13,7 +13,7 @@ const ROW_KEYS_MIN: usize = 64;
 /// A key and its count in eight bytes, in the order of their keys.
 ///
 /// The Agent counts in 32 bits and opens another bin of the same key when they overflow. Here one bin
-/// counts to 2^48 and is taken apart when it is written (see [`expanded`]): no key stands twice.
+/// counts to 2^48 and is taken apart when it is written (see [`Expanded`]): no key stands twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bin(u64);
 
@@ -154,30 +154,68 @@ fn collapse(bins: &mut Vec<Bin>) {
 /// The bins as the intake reads them: counts of 32 bits, a larger one as several bins of one key, the
 /// remainder first. Never more than [`BINS_MAX`]; what is too much is folded into the lowest bin
 /// written, as far as that can hold it.
-pub(super) fn expanded(bins: Cow<'_, [Bin]>) -> impl Iterator<Item = (i16, u32)> {
-    let total: usize = bins.iter().map(|bin| pieces(bin.count())).sum();
-    let mut missing = 0_u64;
-    let written = (0..bins.len()).flat_map(move |at| split(bins[at]));
-    written.enumerate().filter_map(move |(place, (key, count))| {
-        if place + BINS_MAX < total {
-            missing = missing.saturating_add(u64::from(count));
-            return None;
+pub(super) struct Expanded<'a> {
+    bins: Cow<'a, [Bin]>,
+    next: usize,
+    /// Bins of [`FULL`] that `key` still has to come.
+    full: u64,
+    key: i16,
+    /// Bins to fold rather than to write.
+    excess: usize,
+}
+
+/// The most that a written bin counts.
+const FULL: u64 = u32::MAX as u64;
+
+impl<'a> Expanded<'a> {
+    pub(super) fn new(bins: Cow<'a, [Bin]>) -> Expanded<'a> {
+        let written: usize = bins.iter().map(|bin| bin.count().div_ceil(FULL) as usize).sum();
+        let excess = written.saturating_sub(BINS_MAX);
+        Expanded { bins, next: 0, full: 0, key: 0, excess }
+    }
+
+    fn next_piece(&mut self) -> Option<(i16, u64)> {
+        if self.full > 0 {
+            self.full -= 1;
+            return Some((self.key, FULL));
         }
-        let count = u64::from(count).saturating_add(std::mem::take(&mut missing));
-        Some((key, u32::try_from(count).unwrap_or(u32::MAX)))
-    })
+        let bin = *self.bins.get(self.next)?;
+        self.next += 1;
+        let (key, count) = (bin.key(), bin.count());
+        if count <= FULL {
+            return Some((key, count));
+        }
+        self.key = key;
+        self.full = count.div_ceil(FULL) - 1;
+        Some((key, count - self.full * FULL))
+    }
 }
 
-fn pieces(count: u64) -> usize {
-    count.div_ceil(u64::from(u32::MAX)) as usize
+impl Iterator for Expanded<'_> {
+    type Item = (i16, u32);
+
+    #[inline]
+    fn next(&mut self) -> Option<(i16, u32)> {
+        let (key, count) = self.next_piece()?;
+        if self.excess > 0 {
+            return self.fold(key, count);
+        }
+        Some((key, count as u32))
+    }
 }
 
-fn split(bin: Bin) -> impl Iterator<Item = (i16, u32)> {
-    let pieces = pieces(bin.count());
-    let full = u64::from(u32::MAX);
-    // Between 1 and `full`: a count is never 0.
-    let first = bin.count() - full * (pieces as u64).saturating_sub(1);
-    (0..pieces).map(move |piece| (bin.key(), if piece == 0 { first as u32 } else { u32::MAX }))
+impl Expanded<'_> {
+    /// Goes on from a piece while some are to be folded, up to the first that is written.
+    #[cold]
+    fn fold(&mut self, mut key: i16, mut count: u64) -> Option<(i16, u32)> {
+        let mut folded = 0_u64;
+        while self.excess > 0 {
+            self.excess -= 1;
+            folded = folded.saturating_add(count);
+            (key, count) = self.next_piece()?;
+        }
+        Some((key, count.saturating_add(folded).min(FULL) as u32))
+    }
 }
 
 #[cfg(test)]
@@ -191,12 +229,11 @@ mod tests {
 
     #[track_caller]
     fn writes(bins: &[(i16, u64)], expect: &[(i16, u32)]) {
-        assert_eq!(expanded(store(bins).into()).collect::<Vec<_>>(), expect);
+        assert_eq!(Expanded::new(store(bins).into()).collect::<Vec<_>>(), expect);
     }
 
     #[test]
     fn a_count_beyond_32_bits_is_several_bins_remainder_first() {
-        const FULL: u64 = u32::MAX as u64;
         writes(&[], &[]);
         writes(&[(-3, 1), (7, FULL)], &[(-3, 1), (7, u32::MAX)]);
         writes(&[(7, FULL + 1), (8, 2)], &[(7, 1), (7, u32::MAX), (8, 2)]);
@@ -206,10 +243,10 @@ mod tests {
     #[test]
     fn no_count_makes_more_bins_than_the_limit() {
         let bins = store(&[(1, 5), (2, u64::MAX)]);
-        let written: Vec<_> = expanded((&bins).into()).collect();
+        let written: Vec<_> = Expanded::new((&bins).into()).collect();
         assert_eq!(written, vec![(2, u32::MAX); BINS_MAX]);
         let bins = store(&[(1, 5), (2, 4095 * u64::from(u32::MAX) + 7), (3, 9)]);
-        let written: Vec<_> = expanded((&bins).into()).collect();
+        let written: Vec<_> = Expanded::new((&bins).into()).collect();
         assert_eq!(written.len(), BINS_MAX);
         assert_eq!(written[0], (2, u32::MAX), "5 + 7 no longer fit the full bin above them");
         assert_eq!(written[BINS_MAX - 1], (3, 9));

@@ -81,7 +81,7 @@ fn a_tiny_rate_neither_overflows_nor_floods() {
 
 #[test]
 fn an_empty_sketch_holds_nothing_and_a_cleared_one_keeps_its_room() {
-    let mut cleared = sketch(&[(1.0, 1.0), (2.0, 0.5)]);
+    let mut cleared = sketch(&[(1.0, 1.0), (2.0, 0.1)]);
     assert!(cleared.waiting.capacity() <= 8, "small at birth");
     cleared.clear();
     assert!(cleared.is_empty() && cleared.waiting.capacity() > 0 && cleared.bins.capacity() > 0);

@@ -1,0 +1,260 @@
+//! Series, as protobuf for `/api/v2/series` or as JSON for `/api/v1/series`.
+
+use super::assembly::{Assembly, EncodeCounts, Glue, Sink};
+use super::compress::Compression;
+use super::limits::Limits;
+use super::protobuf::{
+    BYTES, VARINT, key, put_bytes, put_double, put_head, put_integer, put_varint, varint_len,
+};
+use super::text::{put_field, utf8};
+use super::{Payload, Route, series_v1};
+use crate::flush::{Point, Series, SeriesKind};
+
+/// Which of the two series routes is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SeriesFormat {
+    /// JSON to `/api/v1/series` (`use_v2_api.series: false`).
+    V1,
+    /// Protobuf to `/api/v2/series`.
+    #[default]
+    V2,
+}
+
+/// Who a point claims to come from (v2 series and sketches). The Agent's own product is 10 and the
+/// category of its DogStatsD 10; nothing is claimed unless configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// `origin_product`
+    pub product: u32,
+    /// `origin_category`
+    pub category: u32,
+    /// `origin_service`
+    pub service: u32,
+}
+
+/// Writes series into payloads.
+pub struct SeriesEncoder {
+    assembly: Assembly,
+    format: SeriesFormat,
+    origin: Option<Origin>,
+    scratch: Scratch,
+}
+
+/// Where one item is put together.
+#[derive(Default)]
+pub(super) struct Scratch {
+    pub(super) item: Vec<u8>,
+    pub(super) tags: Vec<u8>,
+    resources: Vec<u8>,
+}
+
+impl SeriesEncoder {
+    /// # Errors
+    /// When zstd refuses its level.
+    pub fn new(
+        format: SeriesFormat,
+        compression: Compression,
+        limits: &Limits,
+    ) -> std::io::Result<SeriesEncoder> {
+        let (route, prefix, suffix) = match format {
+            SeriesFormat::V1 => (Route::SeriesV1, &br#"{"series":["#[..], &b"]}"[..]),
+            SeriesFormat::V2 => (Route::SeriesV2, &[][..], &[][..]),
+        };
+        let assembly = Assembly::new(route, compression, limits, prefix.into(), suffix.into())?;
+        Ok(SeriesEncoder { assembly, format, origin: None, scratch: Scratch::default() })
+    }
+
+    /// Claims `origin` in the metadata of every v2 series; `None`, the default, writes no metadata.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Option<Origin>) -> SeriesEncoder {
+        self.origin = origin;
+        self
+    }
+
+    /// Starts a flush: payloads from here on are built at this second.
+    pub fn begin(&mut self, built_at: u64) {
+        self.assembly.begin(built_at);
+    }
+
+    /// Adds one series; gives `sink` the payload before it when that is full. A series with more points
+    /// than a payload may hold comes in parts.
+    pub fn push(&mut self, series: &Series<'_>, sink: &mut dyn FnMut(Payload)) {
+        for points in series.points.chunks(self.assembly.points_max()) {
+            self.push_part(series, points, sink);
+        }
+    }
+
+    /// Gives `sink` the last payload, if there is one, and returns what was left out since the last
+    /// `finish`.
+    pub fn finish(&mut self, sink: &mut dyn FnMut(Payload)) -> EncodeCounts {
+        self.assembly.finish(sink)
+    }
+
+    fn push_part(&mut self, series: &Series<'_>, points: &[Point], sink: Sink<'_>) {
+        let finite = points.iter().filter(|point| point.value.is_finite()).count();
+        let counts = &mut self.assembly.counts;
+        counts.points_not_finite += (points.len() - finite) as u64;
+        if finite == 0 {
+            return;
+        }
+        self.scratch.item.clear();
+        match self.format {
+            SeriesFormat::V1 => {
+                series_v1::write(&mut self.scratch, series, points, &mut counts.invalid_utf8);
+                let glue = Glue { first: b"", next: b"," };
+                self.assembly.add(glue, &self.scratch.item, finite, sink);
+            }
+            SeriesFormat::V2 => {
+                let origin = self.origin;
+                write(&mut self.scratch, series, points, origin, &mut counts.invalid_utf8);
+                add_message(&mut self.assembly, &mut self.scratch, finite, sink);
+            }
+        }
+    }
+}
+
+/// Adds the message in `scratch.item` as one more of the repeated field 1.
+pub(super) fn add_message(
+    assembly: &mut Assembly,
+    scratch: &mut Scratch,
+    points: usize,
+    sink: Sink<'_>,
+) {
+    let head = &mut scratch.tags;
+    head.clear();
+    put_head(head, key(1, BYTES), scratch.item.len());
+    assembly.add(Glue { first: head, next: head }, &scratch.item, points, sink);
+}
+
+/// The fields of MetricSeries, in the order of their numbers.
+fn write(
+    scratch: &mut Scratch,
+    series: &Series<'_>,
+    points: &[Point],
+    origin: Option<Origin>,
+    replaced: &mut u64,
+) {
+    const METRIC: u8 = key(2, BYTES);
+    const TAG: u8 = key(3, BYTES);
+    const POINT: u8 = key(4, BYTES);
+    const TYPE: u8 = key(5, VARINT);
+    const UNIT: u8 = key(6, BYTES);
+    const SOURCE: u8 = key(7, BYTES);
+    const INTERVAL: u8 = key(8, VARINT);
+    const METADATA: u8 = key(9, BYTES);
+    let Scratch { item, tags, resources } = scratch;
+    tags.clear();
+    resources.clear();
+    let mut device = None;
+    for tag in series.tags.iter() {
+        match TagUse::of(tag) {
+            TagUse::Plain => put_field(tags, TAG, tag, replaced),
+            TagUse::Device(name) => device = Some(name),
+            TagUse::Resource(kind, name) => put_resource(resources, kind, name, replaced),
+            TagUse::Nothing => {}
+        }
+    }
+    put_resource(item, b"host", series.host, replaced);
+    if let Some(name) = device {
+        put_resource(item, b"device", name, replaced);
+    }
+    item.extend_from_slice(resources);
+    let name = utf8(series.name, replaced);
+    put_head(item, METRIC, name.len() + series.suffix.len());
+    item.extend_from_slice(name.as_bytes());
+    item.extend_from_slice(series.suffix.as_bytes());
+    item.extend_from_slice(tags);
+    for point in points.iter().filter(|point| point.value.is_finite()) {
+        put_point(item, POINT, *point);
+    }
+    put_integer(item, TYPE, type_number(series.kind));
+    if let Some(unit) = series.unit {
+        put_bytes(item, UNIT, unit.as_bytes());
+    }
+    if let Some(source) = series.source.filter(|source| !source.is_empty()) {
+        put_bytes(item, SOURCE, source.as_bytes());
+    }
+    put_integer(item, INTERVAL, series.interval);
+    if let Some(origin) = origin {
+        put_metadata(item, METADATA, origin);
+    }
+}
+
+/// What becomes of a tag on the series routes.
+pub(super) enum TagUse<'a> {
+    Plain,
+    /// `device:` and a name; the last one wins.
+    Device(&'a [u8]),
+    /// `dd.internal.resource:` and a type and name.
+    Resource(&'a [u8], &'a [u8]),
+    /// A device or resource without a name: it leaves the tags all the same.
+    Nothing,
+}
+
+impl TagUse<'_> {
+    #[inline]
+    pub(super) fn of(tag: &[u8]) -> TagUse<'_> {
+        if tag.first() != Some(&b'd') {
+            return TagUse::Plain;
+        }
+        if let Some(name) = tag.strip_prefix(b"device:") {
+            return if name.is_empty() { TagUse::Nothing } else { TagUse::Device(name) };
+        }
+        let Some(resource) = tag.strip_prefix(b"dd.internal.resource:") else {
+            return TagUse::Plain;
+        };
+        match memchr::memchr(b':', resource) {
+            Some(at) if at > 0 && at + 1 < resource.len() => {
+                TagUse::Resource(&resource[..at], &resource[at + 1..])
+            }
+            _ => TagUse::Nothing,
+        }
+    }
+}
+
+/// A Resource {1: type, 2: name}; an empty name is not written.
+fn put_resource(into: &mut Vec<u8>, kind: &[u8], name: &[u8], replaced: &mut u64) {
+    const RESOURCE: u8 = key(1, BYTES);
+    let (kind, name) = (utf8(kind, replaced), utf8(name, replaced));
+    let field = |text: &str| {
+        if text.is_empty() { 0 } else { 1 + varint_len(text.len() as u64) + text.len() }
+    };
+    put_head(into, RESOURCE, field(&kind) + field(&name));
+    for (key, text) in [(key(1, BYTES), kind), (key(2, BYTES), name)] {
+        if !text.is_empty() {
+            put_bytes(into, key, text.as_bytes());
+        }
+    }
+}
+
+/// A MetricPoint {1: value, 2: timestamp}.
+fn put_point(into: &mut Vec<u8>, point: u8, Point { timestamp, value }: Point) {
+    // Negative times are ten bytes of two's complement, as int64 wants them.
+    let seconds = timestamp as u64;
+    let length =
+        if value == 0.0 { 0 } else { 9 } + if seconds == 0 { 0 } else { 1 + varint_len(seconds) };
+    put_head(into, point, length);
+    put_double(into, key(1, super::protobuf::FIXED64), value);
+    put_integer(into, key(2, VARINT), seconds);
+}
+
+/// A Metadata {1: Origin {4: product, 5: category, 6: service}}.
+pub(super) fn put_metadata(into: &mut Vec<u8>, metadata: u8, origin: Origin) {
+    let numbers = [(4, origin.product), (5, origin.category), (6, origin.service)];
+    let field = |number: u32| if number == 0 { 0 } else { 1 + varint_len(u64::from(number)) };
+    let length: usize = numbers.iter().map(|(_, number)| field(*number)).sum();
+    put_head(into, metadata, 1 + varint_len(length as u64) + length);
+    into.push(key(1, BYTES));
+    put_varint(into, length as u64);
+    for (place, number) in numbers {
+        put_integer(into, key(place, VARINT), u64::from(number));
+    }
+}
+
+fn type_number(kind: SeriesKind) -> u64 {
+    match kind {
+        SeriesKind::Count => 1,
+        SeriesKind::Rate => 2,
+        SeriesKind::Gauge => 3,
+    }
+}

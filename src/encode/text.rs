@@ -1,0 +1,101 @@
+//! Bytes as text: the wire does not promise UTF-8, protobuf strings and JSON demand it.
+
+use std::borrow::Cow;
+
+use super::protobuf;
+
+/// `bytes` as UTF-8, each run of invalid bytes replaced by one U+FFFD and counted in `replaced`.
+#[inline]
+pub(super) fn utf8<'a>(bytes: &'a [u8], replaced: &mut u64) -> Cow<'a, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(repair(bytes, replaced)),
+    }
+}
+
+#[cold]
+fn repair(bytes: &[u8], replaced: &mut u64) -> String {
+    let mut text = String::with_capacity(bytes.len() + 2);
+    let mut in_run = false;
+    for chunk in bytes.utf8_chunks() {
+        // std ends a chunk at every broken sequence; neighbours without text between are one run.
+        in_run &= chunk.valid().is_empty();
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            if !in_run {
+                text.push(char::REPLACEMENT_CHARACTER);
+                *replaced += 1;
+            }
+            in_run = true;
+        }
+    }
+    text
+}
+
+/// A protobuf string field.
+#[inline]
+pub(super) fn put_field(into: &mut Vec<u8>, key: u8, bytes: &[u8], replaced: &mut u64) {
+    // Most text is ASCII, and short: telling that takes half as long as validating it.
+    if bytes.is_ascii() {
+        protobuf::put_bytes(into, key, bytes);
+    } else {
+        protobuf::put_bytes(into, key, utf8(bytes, replaced).as_bytes());
+    }
+}
+
+/// A JSON string, quoted and escaped.
+pub(super) fn put_json(into: &mut Vec<u8>, bytes: &[u8], replaced: &mut u64) {
+    put_json_str(into, &utf8(bytes, replaced));
+}
+
+/// A JSON string of what is text already.
+pub(super) fn put_json_str(into: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(into, text).expect("a string has a JSON form and a Vec takes all of it");
+}
+
+/// A JSON array of strings.
+pub(super) fn put_json_array<'a>(
+    into: &mut Vec<u8>,
+    items: impl Iterator<Item = &'a [u8]>,
+    replaced: &mut u64,
+) {
+    into.push(b'[');
+    for (place, item) in items.enumerate() {
+        if place > 0 {
+            into.push(b',');
+        }
+        put_json(into, item, replaced);
+    }
+    into.push(b']');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn reads(bytes: &[u8], expect: &str, expect_replaced: u64) {
+        let mut replaced = 0;
+        assert_eq!(utf8(bytes, &mut replaced), expect);
+        assert_eq!(replaced, expect_replaced);
+    }
+
+    #[test]
+    fn a_run_of_invalid_bytes_becomes_one_replacement_character() {
+        reads(b"", "", 0);
+        reads("grün".as_bytes(), "grün", 0);
+        reads(b"\xFF\xFE", "\u{FFFD}", 1);
+        reads(b"a\xFF\xFEb\xC3c", "a\u{FFFD}b\u{FFFD}c", 2);
+        reads(b"\xE2\x82", "\u{FFFD}", 1);
+        reads(b"\xE2\x82\xFF\xE2\x82\xACx\xFF", "\u{FFFD}€x\u{FFFD}", 2);
+    }
+
+    #[test]
+    fn json_is_escaped_after_the_repair() {
+        let mut out = Vec::new();
+        let mut replaced = 0;
+        put_json_array(&mut out, [&b"a\"\\\n\x01"[..], b"", b"\xFF"].into_iter(), &mut replaced);
+        assert_eq!(out, "[\"a\\\"\\\\\\n\\u0001\",\"\",\"\u{FFFD}\"]".as_bytes());
+        assert_eq!(replaced, 1);
+    }
+}
