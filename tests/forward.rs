@@ -473,6 +473,21 @@ fn the_flusher_waits_for_a_slow_endpoint_only_as_long_as_it_said() {
 }
 
 #[test]
+fn a_failing_route_blocks_no_other_route() {
+    let intake = Intake::start();
+    intake.respond_on("/intake/", Answer::status(503));
+    let forwarder = start(&[intake.url()], slow_to_forgive());
+    let events = br#"{"events":{"api":[{"msg_title":"x"}]}}"#;
+    submit(&forwarder, &packed(Route::Events, ContentEncoding::Identity, events, 1));
+    for n in 0..3 {
+        submit(&forwarder, &counter(&format!("m{n}")));
+    }
+    let books = wait_books(&forwarder, |books| delivered(books) == 3);
+    let events = books.endpoints[0].route(Route::Events);
+    assert_eq!((events.waiting.payloads, events.requests), (1, 1));
+}
+
+#[test]
 fn newest_goes_first_after_an_outage() {
     let intake = Intake::start();
     intake.respond(Answer::status(503));
