@@ -1,1 +1,320 @@
-//! (forward)
+//! In: [`Payload`]s, each for every endpoint. Out: HTTP requests to the intake, and books.
+//!
+//! Promises: `built = delivered + waiting + dropped(reason)` at every moment, per endpoint and
+//! route; memory stays within the bound of the retry queue plus a small channel; one bad endpoint
+//! never delays another as long as nothing is lost by going on; a shutdown ends at its deadline.
+//! Refuses: to follow redirects, to send what the intake is too late for, to print a key.
+//!
+//! What a retry can duplicate: a request that was cut off may have arrived. Series overwrite
+//! themselves at equal timestamps, so nothing doubles; sketches, events and service checks are
+//! delivered at least once.
+
+mod books;
+mod client;
+mod endpoint;
+mod limiter;
+mod mailbox;
+mod outcome;
+mod proxy;
+mod queue;
+mod report;
+mod retry;
+mod secret;
+mod validate;
+mod worker;
+
+pub use books::{EndpointBooks, ForwardBooks, RouteBooks, Tally};
+pub use client::{ClientError, ClientSettings};
+pub use endpoint::{DEFAULT_SITE, Endpoint, EndpointError, EndpointSettings, endpoints};
+pub use outcome::{Attempt, DropReason, ErrorKind, Outcome, retry_after};
+pub use proxy::ProxySettings;
+pub use report::{EndpointReport, ShutdownReport};
+pub use retry::{Breaker, BreakerState, RETRY_AFTER_MAX, RetryPolicy};
+pub use secret::Secret;
+pub use validate::KeyStatus;
+
+use crate::clock::Clock;
+use crate::encode::Payload;
+use client::Client;
+use limiter::Limiter;
+use mailbox::{Mailbox, Pressure, Progress};
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use thiserror::Error;
+use validate::Validator;
+use worker::Worker;
+
+/// Takes a payload apart after a 413: two halves, or nothing when it holds a single item.
+pub type Halve = Arc<
+    dyn Fn(&Payload) -> Result<Option<(Payload, Payload)>, Box<dyn std::error::Error>>
+        + Send
+        + Sync,
+>;
+
+/// A number from 0 to 1 for the backoff.
+pub type Jitter = Arc<dyn Fn() -> f64 + Send + Sync>;
+
+/// How the forwarder delivers.
+#[derive(Clone)]
+pub struct ForwarderConfig {
+    /// Backoff and recovery of each (endpoint, route).
+    pub retry: RetryPolicy,
+    /// `forwarder_retry_queue_payloads_max_size`: bytes of the retry queue of each endpoint.
+    pub queue_bytes_max: usize,
+    /// A payload older than this, counted from when it was built, is dropped.
+    pub age_max: Duration,
+    /// HTTP, TLS and proxies.
+    pub client: ClientSettings,
+    /// `forwarder_apikey_validation_interval`; none asks never.
+    pub validation_interval: Option<Duration>,
+    /// Splits after a 413.
+    pub halve: Halve,
+    /// Chance, for tests to control.
+    pub jitter: Jitter,
+}
+
+impl ForwarderConfig {
+    /// The Agent's defaults, with the function that splits payloads.
+    #[must_use]
+    pub fn new(halve: Halve) -> Self {
+        ForwarderConfig {
+            retry: RetryPolicy::default(),
+            queue_bytes_max: 15 << 20,
+            age_max: Duration::from_secs(3600),
+            client: ClientSettings::default(),
+            validation_interval: Some(Duration::from_secs(3600)),
+            halve,
+            jitter: Arc::new(random_jitter),
+        }
+    }
+}
+
+impl fmt::Debug for ForwarderConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForwarderConfig")
+            .field("retry", &self.retry)
+            .field("queue_bytes_max", &self.queue_bytes_max)
+            .field("age_max", &self.age_max)
+            .field("validation_interval", &self.validation_interval)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The standard library's per-process random keys, drawn anew each time: chance enough to spread
+/// retries.
+fn random_jitter() -> f64 {
+    RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64
+}
+
+/// Why delivery could not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting that no connection could be made with.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The system gives no more threads.
+    #[error("cannot start a delivery thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// Delivers to every endpoint, each with a thread, a queue and breakers of its own.
+pub struct Forwarder {
+    endpoints: Vec<(Arc<Mailbox>, Arc<Client>)>,
+    progress: Arc<Progress>,
+    validator: Arc<Validator>,
+    workers: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Forwarder {
+    /// Starts one thread per endpoint and one that checks the keys.
+    ///
+    /// # Errors
+    /// When a proxy or certificate setting is unusable, or a thread cannot be started.
+    pub fn start(
+        endpoints: Vec<Endpoint>,
+        config: ForwarderConfig,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
+        let config = Arc::new(config);
+        let progress = Arc::new(Progress::default());
+        let interval = config.validation_interval.unwrap_or(Duration::MAX);
+        let mut started = Forwarder {
+            endpoints: Vec::new(),
+            progress,
+            validator: Arc::new(Validator::new(interval)),
+            workers: Mutex::default(),
+        };
+        for endpoint in endpoints {
+            if let Err(error) = started.add(endpoint, &config, &clock) {
+                started.shutdown(Instant::now());
+                return Err(error);
+            }
+        }
+        if config.validation_interval.is_some() {
+            let (validator, endpoints) =
+                (Arc::clone(&started.validator), started.endpoints.clone());
+            // Not joined: a check in flight may outlast the deadline of a shutdown, and owns nothing.
+            thread::Builder::new()
+                .name("forward-keys".to_owned())
+                .spawn(move || validator.run(&endpoints))?;
+        }
+        Ok(started)
+    }
+
+    fn add(
+        &mut self,
+        endpoint: Endpoint,
+        config: &Arc<ForwarderConfig>,
+        clock: &Clock,
+    ) -> Result<(), StartError> {
+        let (name, key) = (endpoint.name.clone(), endpoint.api_key.clone());
+        let client = Arc::new(Client::new(endpoint, &config.client)?);
+        let progress = Arc::clone(&self.progress);
+        let mailbox = Mailbox::new(&name, key, Arc::clone(config), clock.clone(), progress);
+        let mailbox = Arc::new(mailbox);
+        let worker = Worker {
+            mailbox: Arc::clone(&mailbox),
+            client: Arc::clone(&client),
+            config: Arc::clone(config),
+            clock: clock.clone(),
+            limiter: Limiter::default(),
+        };
+        let number = self.endpoints.len();
+        let thread = thread::Builder::new().name(format!("forward-{number}"));
+        let handle = thread.spawn(move || worker.run())?;
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
+        self.endpoints.push((mailbox, client));
+        Ok(())
+    }
+
+    /// Hands one payload to every endpoint. Waits, at most until `wait_until`, for the channel of
+    /// an endpoint that makes progress; a failing or stalled one takes it into its retry queue at
+    /// once, and so does a slower one that has room there while another endpoint has run dry.
+    pub fn submit(&self, payload: &Payload, wait_until: Instant) {
+        let mut seen = self.progress.steps();
+        let mut full: Vec<&Mailbox> =
+            self.endpoints.iter().map(|(mailbox, _)| &**mailbox).collect();
+        full.retain(|mailbox| !mailbox.offer(payload, Pressure::Patient));
+        while !full.is_empty() {
+            let left = wait_until.saturating_duration_since(Instant::now());
+            let pressure = if left.is_zero() {
+                Pressure::Now
+            } else if self.someone_starves(payload, &full) {
+                Pressure::IfRoom
+            } else {
+                Pressure::Patient
+            };
+            full.retain(|mailbox| !mailbox.offer(payload, pressure));
+            if !full.is_empty() {
+                // A stalled endpoint makes no step, so look again now and then.
+                self.progress.wait(seen, left.min(Duration::from_millis(250)));
+                seen = self.progress.steps();
+            }
+        }
+    }
+
+    /// True when an endpoint other than the full ones waits for work.
+    fn someone_starves(&self, payload: &Payload, full: &[&Mailbox]) -> bool {
+        self.endpoints.iter().any(|(mailbox, _)| {
+            !full.iter().any(|other| std::ptr::eq(*other, &**mailbox))
+                && mailbox.is_starving(payload.route)
+        })
+    }
+
+    /// Exchanges the key of the endpoint with that index; payloads that wait are sent with the new
+    /// one. False when there is no such endpoint or it is the same key.
+    pub fn set_api_key(&self, endpoint: usize, key: &str) -> bool {
+        let changed = self
+            .endpoints
+            .get(endpoint)
+            .is_some_and(|(mailbox, _)| mailbox.set_key(Secret::new(key)));
+        if changed {
+            self.validator.check_soon();
+        }
+        changed
+    }
+
+    /// Asks the intake about all keys soon, rather than at the end of the interval.
+    pub fn check_keys(&self) {
+        self.validator.check_soon();
+    }
+
+    /// Lets every worker look at the clock: needed only after a manual clock was moved.
+    pub fn look_again(&self) {
+        self.endpoints.iter().for_each(|(mailbox, _)| mailbox.look_again());
+    }
+
+    /// A copy of all books.
+    #[must_use]
+    pub fn books(&self) -> ForwardBooks {
+        ForwardBooks {
+            endpoints: self.endpoints.iter().map(|(mailbox, _)| mailbox.books()).collect(),
+        }
+    }
+
+    /// Stops delivery: everything that waits gets one more attempt, newest first, breaker and
+    /// backoff ignored; at the deadline what is left is dropped, and a request cut off then counts
+    /// as in doubt. Returns at most a quarter of a second after the deadline. A second call only
+    /// reports.
+    pub fn shutdown(&self, deadline: Instant) -> ShutdownReport {
+        let before = self.books();
+        self.validator.stop();
+        let started = Instant::now();
+        self.endpoints.iter().for_each(|(mailbox, _)| mailbox.stop(deadline));
+        let halfway = started + deadline.saturating_duration_since(started) / 2;
+        self.wait_stopped(halfway);
+        for (mailbox, client) in &self.endpoints {
+            if mailbox.is_held_up(started) {
+                client.interrupt();
+            }
+        }
+        if !self.wait_stopped(deadline) {
+            let late = |(mailbox, _): &&(Arc<Mailbox>, _)| !mailbox.is_stopped();
+            self.endpoints.iter().filter(late).for_each(|(_, client)| client.interrupt());
+            self.wait_stopped(Instant::now() + Duration::from_millis(200));
+            self.endpoints.iter().for_each(|(mailbox, _)| mailbox.abandon());
+        }
+        let workers =
+            std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
+        for worker in workers.into_iter().filter(JoinHandle::is_finished) {
+            // A panicked worker has nothing more to tell: its books were closed by `abandon`.
+            let _ = worker.join();
+        }
+        ShutdownReport::between(&before, self.books())
+    }
+
+    /// True when all workers are done before `until`.
+    fn wait_stopped(&self, until: Instant) -> bool {
+        loop {
+            let seen = self.progress.steps();
+            if self.endpoints.iter().all(|(mailbox, _)| mailbox.is_stopped()) {
+                return true;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            self.progress.wait(seen, left);
+        }
+    }
+}
+
+impl fmt::Debug for Forwarder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forwarder")
+            .field("endpoints", &self.endpoints.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Forwarder {
+    /// A forwarder that is dropped without a shutdown gives up at once, so no thread is left over.
+    fn drop(&mut self) {
+        self.shutdown(Instant::now());
+    }
+}

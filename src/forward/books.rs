@@ -1,0 +1,340 @@
+//! The books of delivery: `built = delivered + waiting + dropped(reason)`, per endpoint and route.
+
+use super::outcome::{Attempt, DropReason, ErrorKind};
+use super::validate::KeyStatus;
+use crate::encode::{Payload, Route};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// Payloads with the points and compressed bytes in them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Request bodies.
+    pub payloads: u64,
+    /// Points in them.
+    pub points: u64,
+    /// Compressed bytes of them.
+    pub bytes: u64,
+}
+
+impl Tally {
+    /// One payload.
+    #[must_use]
+    pub fn of(payload: &Payload) -> Self {
+        Tally { payloads: 1, points: payload.points as u64, bytes: payload.body.len() as u64 }
+    }
+
+    /// Adds another tally.
+    pub fn add(&mut self, other: Tally) {
+        self.payloads += other.payloads;
+        self.points += other.points;
+        self.bytes += other.bytes;
+    }
+
+    /// Takes a tally away; never below zero.
+    pub fn subtract(&mut self, other: Tally) {
+        self.payloads = self.payloads.saturating_sub(other.payloads);
+        self.points = self.points.saturating_sub(other.points);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+    }
+
+    /// What was added since `earlier`.
+    #[must_use]
+    pub fn since(mut self, earlier: Tally) -> Tally {
+        self.subtract(earlier);
+        self
+    }
+}
+
+/// The account of one route of one endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteBooks {
+    /// Given to the forwarder, or made by splitting.
+    pub built: Tally,
+    /// Taken by the intake.
+    pub delivered: Tally,
+    /// Neither delivered nor given up.
+    pub waiting: Tally,
+    /// Given up, by the index of the reason in [`DropReason::ALL`].
+    pub dropped: [Tally; DropReason::ALL.len()],
+    /// Of the dropped at shutdown: those whose request was cut off and may have arrived.
+    pub in_doubt: Tally,
+    /// HTTP requests made.
+    pub requests: u64,
+    /// Requests that were not the first for their payload.
+    pub retries: u64,
+    /// Requests repeated at once because the intake had closed an idle connection.
+    pub stale_connections: u64,
+    /// Payloads taken apart after a 413.
+    pub splits: u64,
+    /// Requests without an answer, by the index of the kind in [`ErrorKind::ALL`].
+    pub errors: [u64; ErrorKind::ALL.len()],
+    /// Answers by HTTP status.
+    pub statuses: BTreeMap<u16, u64>,
+}
+
+impl RouteBooks {
+    /// What was given up for that reason.
+    #[must_use]
+    pub fn dropped_for(&self, reason: DropReason) -> Tally {
+        self.dropped[reason as usize]
+    }
+
+    /// What was given up for any reason.
+    #[must_use]
+    pub fn dropped_total(&self) -> Tally {
+        let mut total = Tally::default();
+        self.dropped.iter().for_each(|tally| total.add(*tally));
+        total
+    }
+
+    /// True when `built = delivered + waiting + dropped` for payloads, points and bytes.
+    #[must_use]
+    pub fn balances(&self) -> bool {
+        let mut sum = self.delivered;
+        sum.add(self.waiting);
+        sum.add(self.dropped_total());
+        sum == self.built
+    }
+
+    pub(super) fn accepted(&mut self, payload: &Payload) {
+        self.built.add(Tally::of(payload));
+        self.waiting.add(Tally::of(payload));
+    }
+
+    pub(super) fn attempted(&mut self, attempt: &Attempt, is_retry: bool) {
+        self.requests += 1;
+        self.retries += u64::from(is_retry);
+        match attempt {
+            Attempt::Answered { status, .. } => *self.statuses.entry(*status).or_default() += 1,
+            Attempt::Failed { kind, .. } => self.errors[*kind as usize] += 1,
+        }
+    }
+
+    pub(super) fn delivered(&mut self, payload: &Payload) {
+        self.waiting.subtract(Tally::of(payload));
+        self.delivered.add(Tally::of(payload));
+    }
+
+    pub(super) fn dropped(&mut self, payload: &Payload, reason: DropReason) {
+        self.waiting.subtract(Tally::of(payload));
+        self.dropped[reason as usize].add(Tally::of(payload));
+    }
+
+    /// A payload became two: one more was built, and the account follows the new bodies.
+    pub(super) fn split(&mut self, whole: &Payload, parts: [&Payload; 2]) {
+        self.splits += 1;
+        self.built.subtract(Tally::of(whole));
+        self.waiting.subtract(Tally::of(whole));
+        parts.into_iter().for_each(|part| self.accepted(part));
+    }
+}
+
+/// The account of one endpoint, copied at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointBooks {
+    /// The endpoint's name.
+    pub name: String,
+    /// The end of its key, for display.
+    pub key_shown: String,
+    /// What the intake says of the key.
+    pub key_status: KeyStatus,
+    /// Per route, in the order of [`Route::ALL`].
+    pub routes: [RouteBooks; Route::ALL.len()],
+    /// Errors the breaker of each route has not taken back; 0 means it is open for everything.
+    pub breaker_errors: [u32; Route::ALL.len()],
+    /// Bytes of the retry queue's bound in use, overhead included.
+    pub queue_bytes: usize,
+    /// The bound.
+    pub queue_bytes_max: usize,
+    /// How long the retry queue could take everything at the rate of the last minutes; none while
+    /// nothing was built.
+    pub queue_full_in: Option<Duration>,
+}
+
+impl EndpointBooks {
+    /// One route's account.
+    #[must_use]
+    pub fn route(&self, route: Route) -> &RouteBooks {
+        &self.routes[route as usize]
+    }
+
+    /// True when every route's account balances.
+    #[must_use]
+    pub fn balances(&self) -> bool {
+        self.routes.iter().all(RouteBooks::balances)
+    }
+
+    /// Sums one figure over the routes.
+    #[must_use]
+    pub fn total(&self, figure: impl Fn(&RouteBooks) -> Tally) -> Tally {
+        let mut total = Tally::default();
+        self.routes.iter().for_each(|route| total.add(figure(route)));
+        total
+    }
+}
+
+/// The accounts of all endpoints.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ForwardBooks {
+    /// In the order of the endpoints.
+    pub endpoints: Vec<EndpointBooks>,
+}
+
+impl ForwardBooks {
+    /// True when every account balances.
+    #[must_use]
+    pub fn balances(&self) -> bool {
+        self.endpoints.iter().all(EndpointBooks::balances)
+    }
+
+    /// Sums one figure over all endpoints and routes.
+    #[must_use]
+    pub fn total(&self, figure: impl Fn(&RouteBooks) -> Tally + Copy) -> Tally {
+        let mut total = Tally::default();
+        self.endpoints.iter().for_each(|endpoint| total.add(endpoint.total(figure)));
+        total
+    }
+}
+
+impl fmt::Display for ForwardBooks {
+    /// `payloads 12 built = 10 delivered + 0 waiting + 2 dropped (too_old 2)`, and the same for
+    /// points.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_equation(f, "payloads", self, |tally| tally.payloads)?;
+        f.write_str("; ")?;
+        write_equation(f, "points", self, |tally| tally.points)
+    }
+}
+
+fn write_equation(
+    f: &mut fmt::Formatter<'_>,
+    noun: &str,
+    books: &ForwardBooks,
+    figure: impl Fn(Tally) -> u64,
+) -> fmt::Result {
+    let built = figure(books.total(|route| route.built));
+    let delivered = figure(books.total(|route| route.delivered));
+    let waiting = figure(books.total(|route| route.waiting));
+    let dropped = figure(books.total(RouteBooks::dropped_total));
+    write!(
+        f,
+        "{noun} {built} built = {delivered} delivered + {waiting} waiting + {dropped} dropped"
+    )?;
+    let mut reasons = DropReason::ALL
+        .iter()
+        .map(|reason| (reason, figure(books.total(|route| route.dropped_for(*reason)))))
+        .filter(|(_, count)| *count > 0);
+    if let Some((reason, count)) = reasons.next() {
+        write!(f, " ({} {count}", reason.label())?;
+        for (reason, count) in reasons {
+            write!(f, ", {} {count}", reason.label())?;
+        }
+        f.write_str(")")?;
+    }
+    Ok(())
+}
+
+/// Minutes over which the rate of built bytes is taken, as the Agent's window of 900 s.
+const RATE_WINDOW_MINUTES: u64 = 15;
+
+/// Bytes built per minute of the last quarter of an hour.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BuildRate {
+    started: Duration,
+    minutes: [(u64, u64); RATE_WINDOW_MINUTES as usize],
+}
+
+impl BuildRate {
+    pub fn new(now: Duration) -> Self {
+        BuildRate { started: now, minutes: Default::default() }
+    }
+
+    /// Bytes were built at the monotonic time `now`.
+    pub fn built(&mut self, now: Duration, bytes: usize) {
+        let minute = now.as_secs() / 60;
+        let slot = &mut self.minutes[(minute % RATE_WINDOW_MINUTES) as usize];
+        if slot.0 != minute {
+            *slot = (minute, 0);
+        }
+        slot.1 += bytes as u64;
+    }
+
+    /// How long `room` bytes last at the rate of the window.
+    pub fn lasts(&self, now: Duration, room: usize) -> Option<Duration> {
+        let minute = now.as_secs() / 60;
+        let recent = |slot: &&(u64, u64)| slot.0 + RATE_WINDOW_MINUTES > minute;
+        let bytes: u64 = self.minutes.iter().filter(recent).map(|slot| slot.1).sum();
+        let window = Duration::from_secs((RATE_WINDOW_MINUTES - 1) * 60 + now.as_secs() % 60);
+        // A rate of the first seconds says little: take at least ten of them.
+        let seen = now.saturating_sub(self.started).min(window).max(Duration::from_secs(10));
+        if bytes == 0 {
+            return None;
+        }
+        Duration::try_from_secs_f64(room as f64 * seen.as_secs_f64() / bytes as f64).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_forgets_what_is_older_than_the_window() {
+        let at = Duration::from_secs;
+        let mut rate = BuildRate::new(at(0));
+        assert_eq!(rate.lasts(at(0), 1000), None);
+        for second in (10..=100).step_by(10) {
+            rate.built(at(second), 100); // 10 bytes a second
+        }
+        assert_eq!(rate.lasts(at(100), 6000), Some(at(600)));
+        assert_eq!(rate.lasts(at(100 + 900), 6000), None);
+    }
+
+    #[test]
+    fn the_equation_reads_as_a_sentence() {
+        let payload = Payload {
+            route: Route::SeriesV2,
+            body: bytes::Bytes::from_static(b"12345"),
+            encoding: crate::encode::ContentEncoding::Identity,
+            items: 1,
+            points: 7,
+            uncompressed_bytes: 5,
+            built_at: 0,
+        };
+        let mut route = RouteBooks::default();
+        for _ in 0..4 {
+            route.accepted(&payload);
+        }
+        route.delivered(&payload);
+        route.dropped(&payload, DropReason::TooOld);
+        route.dropped(&payload, DropReason::Shutdown);
+        assert!(route.balances());
+        let endpoint = EndpointBooks {
+            name: "intake".to_owned(),
+            key_shown: String::new(),
+            key_status: KeyStatus::Valid,
+            routes: [
+                route,
+                Default::default(),
+                Default::default(),
+                Default::default(),
+                Default::default(),
+            ],
+            breaker_errors: [0; 5],
+            queue_bytes: 0,
+            queue_bytes_max: 0,
+            queue_full_in: None,
+        };
+        let mut books = ForwardBooks { endpoints: vec![endpoint] };
+        assert_eq!(
+            books.to_string(),
+            "payloads 4 built = 1 delivered + 1 waiting + 2 dropped (too_old 1, shutdown 1); \
+             points 28 built = 7 delivered + 7 waiting + 14 dropped (too_old 7, shutdown 7)"
+        );
+        assert!(books.balances());
+        books.endpoints[0].routes[0].delivered.points += 1;
+        assert!(!books.balances());
+    }
+}

@@ -1,0 +1,603 @@
+//! What waits for one endpoint, and the books about it: fresh payloads in a small channel, failed
+//! ones in the retry queue, a breaker per route.
+//!
+//! The flusher puts payloads in, the endpoint's worker takes them out; one lock, held briefly.
+
+use super::ForwarderConfig;
+use super::books::{BuildRate, EndpointBooks, RouteBooks, Tally};
+use super::outcome::{Attempt, DropReason, Outcome};
+use super::queue::{Item, RetryQueue};
+use super::retry::{Breaker, BreakerState};
+use super::secret::Secret;
+use super::validate::KeyStatus;
+use crate::clock::Clock;
+use crate::encode::{Payload, Route};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Payloads in the channel between flusher and worker.
+const FRESH_PAYLOADS_MAX: usize = 16;
+
+/// Bytes in that channel, unless a single payload is larger.
+const FRESH_BYTES_MAX: usize = 8 << 20;
+
+/// A worker whose request runs longer makes no progress that would be worth waiting for.
+const STALLED_AFTER: Duration = Duration::from_secs(2);
+
+/// The worker looks at ages and breakers at least this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Tells whoever waits that some endpoint got further.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    steps: Mutex<u64>,
+    moved: Condvar,
+}
+
+impl Progress {
+    pub fn steps(&self) -> u64 {
+        *self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn step(&self) {
+        *self.steps.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.moved.notify_all();
+    }
+
+    /// Waits until a step was made after `seen`, or the time is over.
+    pub fn wait(&self, seen: u64, timeout: Duration) {
+        let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.moved.wait_timeout_while(steps, timeout, |steps| *steps == seen));
+    }
+}
+
+/// How hard an offered payload pushes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pressure {
+    /// It can wait for the channel.
+    Patient,
+    /// Into the retry queue if nothing is lost by it.
+    IfRoom,
+    /// Into the retry queue, now.
+    Now,
+}
+
+/// One request to make.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub item: Item,
+    pub key: Secret,
+    pub timeout: Duration,
+    key_generation: u64,
+    is_last_attempt: bool,
+}
+
+/// What the worker does next.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Make a request.
+    Send(Box<Job>),
+    /// Tell of payloads given up since the last time.
+    Say(Losses),
+    /// Everything is settled and no more will come.
+    Stop,
+}
+
+/// Payloads given up outside a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Losses {
+    pub queue_full: Tally,
+    pub too_old: Tally,
+    /// How long the queue lasts at the present rate, when it is empty again.
+    pub queue_bytes_max: usize,
+}
+
+/// What became of a job, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    Delivered,
+    /// Delivered, and the route had been failing before.
+    Recovered,
+    Split,
+    KeptForKey,
+    /// In the queue; the wait until the next try and how long the queue lasts.
+    Waits {
+        delay: Duration,
+        full_in: Option<Duration>,
+    },
+    Dropped(DropReason),
+}
+
+/// The waiting room of one endpoint.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    name: String,
+    config: Arc<ForwarderConfig>,
+    clock: Clock,
+    progress: Arc<Progress>,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    fresh: VecDeque<Item>,
+    fresh_bytes: usize,
+    queue: RetryQueue,
+    /// At shutdown: everything that waits, newest last.
+    last_round: Vec<Item>,
+    breakers: [Breaker; Route::ALL.len()],
+    books: [RouteBooks; Route::ALL.len()],
+    rate: BuildRate,
+    losses: Losses,
+    key: Secret,
+    key_generation: u64,
+    key_status: KeyStatus,
+    in_flight: Option<InFlight>,
+    sequence: u64,
+    stop_at: Option<Instant>,
+    stopped: bool,
+}
+
+#[derive(Clone, Debug)]
+struct InFlight {
+    since: Instant,
+    payload: Payload,
+}
+
+impl Mailbox {
+    pub fn new(
+        name: &str,
+        key: Secret,
+        config: Arc<ForwarderConfig>,
+        clock: Clock,
+        progress: Arc<Progress>,
+    ) -> Self {
+        let state = State {
+            fresh: VecDeque::new(),
+            fresh_bytes: 0,
+            queue: RetryQueue::new(config.queue_bytes_max),
+            last_round: Vec::new(),
+            breakers: Default::default(),
+            books: Default::default(),
+            rate: BuildRate::new(clock.monotonic()),
+            losses: Losses { queue_bytes_max: config.queue_bytes_max, ..Losses::default() },
+            key,
+            key_generation: 0,
+            key_status: KeyStatus::Unknown("not checked yet".to_owned()),
+            in_flight: None,
+            sequence: 0,
+            stop_at: None,
+            stopped: false,
+        };
+        let (state, wake) = (Mutex::new(state), Condvar::new());
+        Mailbox { name: name.to_owned(), config, clock, progress, state, wake }
+    }
+
+    /// Takes a payload, or says no when the channel is full and the pressure allows waiting.
+    pub fn offer(&self, payload: &Payload, pressure: Pressure) -> bool {
+        let now = self.clock.monotonic();
+        let mut state = self.lock();
+        if state.stop_at.is_some() {
+            let books = &mut state.books[payload.route as usize];
+            books.accepted(payload);
+            books.dropped(payload, DropReason::Shutdown);
+            return true;
+        }
+        let item = Item::new(state.sequence, payload.clone());
+        let is_healthy = state.breaker(payload.route).state(now) == BreakerState::Unblocked;
+        let to_channel = is_healthy && state.channel_has_room(payload.body.len());
+        let may_wait = match pressure {
+            Pressure::Patient => true,
+            Pressure::IfRoom => !state.queue.has_room(item.cost()),
+            Pressure::Now => false,
+        };
+        if is_healthy && !to_channel && may_wait && !state.is_stalled() {
+            return false;
+        }
+        state.sequence += 1;
+        state.books[payload.route as usize].accepted(payload);
+        state.rate.built(now, payload.body.len());
+        if to_channel {
+            state.fresh_bytes += payload.body.len();
+            state.fresh.push_back(item);
+        } else {
+            state.enqueue(item, false);
+        }
+        drop(state);
+        self.wake.notify_all();
+        true
+    }
+
+    /// True when the worker could send this route but has nothing to do.
+    pub fn is_starving(&self, route: Route) -> bool {
+        let now = self.clock.monotonic();
+        let state = self.lock();
+        state.fresh.is_empty()
+            && state.in_flight.is_none()
+            && state.breaker(route).state(now) == BreakerState::Unblocked
+    }
+
+    /// The worker's next step; waits for one.
+    pub fn next(&self) -> Step {
+        let mut state = self.lock();
+        loop {
+            if state.stopped {
+                return Step::Stop;
+            }
+            let now = self.clock.monotonic();
+            state.expire(self.age_limit());
+            if let Some(losses) = state.take_losses() {
+                return Step::Say(losses);
+            }
+            if let Some(deadline) = state.stop_at {
+                return self.last_step(state, deadline);
+            }
+            if let Some(item) = state.pick(now) {
+                if item.payload.built_at < self.age_limit() {
+                    state.lose(&item.payload, DropReason::TooOld);
+                    continue;
+                }
+                let job = state.start(item, self.config.client.timeout, false);
+                drop(state);
+                self.progress.step();
+                return Step::Send(Box::new(job));
+            }
+            let wait = state.next_try(now).unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN);
+            let waited = self.wake.wait_timeout(state, wait);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The last round: newest first, each once, with half of the time left while others wait.
+    fn last_step(&self, mut state: MutexGuard<'_, State>, deadline: Instant) -> Step {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match state.last_round.pop() {
+            Some(item) if !left.is_zero() => {
+                let share = if state.last_round.is_empty() { left } else { left / 2 };
+                let timeout = share.min(self.config.client.timeout);
+                Step::Send(Box::new(state.start(item, timeout, true)))
+            }
+            item => {
+                item.iter().for_each(|item| state.lose(&item.payload, DropReason::Shutdown));
+                state.finish();
+                drop(state);
+                self.progress.step();
+                Step::Stop
+            }
+        }
+    }
+
+    /// Books what came of a job and decides where its payload goes. `parts` are the halves of a
+    /// payload that was too large, none when it cannot be split, or an error.
+    pub fn settle(
+        &self,
+        job: Job,
+        attempt: &Attempt,
+        was_stale: bool,
+        parts: Result<Option<(Payload, Payload)>, ()>,
+    ) -> Settled {
+        let now = self.clock.monotonic();
+        let mut state = self.lock();
+        if state.stopped {
+            return Settled::Dropped(DropReason::Shutdown); // abandoned: already in the books
+        }
+        let was_failing = state.settle_request(&job, attempt, was_stale, now, &self.config);
+        let Job { mut item, key_generation, is_last_attempt, .. } = job;
+        item.attempts += 1;
+        let payload = item.payload.clone();
+        let route = payload.route;
+        let settled = match attempt.outcome() {
+            Outcome::Delivered => {
+                state.books[route as usize].delivered(&payload);
+                if state.queue.has_held() || state.key_status == KeyStatus::Invalid {
+                    state.key_accepted(route, now);
+                }
+                if was_failing { Settled::Recovered } else { Settled::Delivered }
+            }
+            Outcome::Drop(reason) => state.lose_quietly(&payload, reason),
+            Outcome::Split => match parts {
+                Ok(Some((first, second))) => {
+                    state.put_parts(&payload, first, second);
+                    Settled::Split
+                }
+                Ok(None) => state.lose_quietly(&payload, DropReason::TooLarge),
+                Err(()) => state.lose_quietly(&payload, DropReason::SplitFailed),
+            },
+            _ if state.stop_at.is_some() => {
+                let cut_off = matches!(attempt,
+                    Attempt::Failed { kind, .. } if kind.may_have_arrived());
+                if is_last_attempt || cut_off {
+                    if cut_off {
+                        state.books[route as usize].in_doubt.add(Tally::of(&payload));
+                    }
+                    state.lose_quietly(&payload, DropReason::Shutdown)
+                } else {
+                    state.last_round.push(item);
+                    Settled::Waits { delay: Duration::ZERO, full_in: None }
+                }
+            }
+            Outcome::KeepForKey => {
+                let same_key = key_generation == state.key_generation;
+                if same_key {
+                    state.key_status = KeyStatus::Invalid;
+                }
+                item.refusals += 1;
+                let pause = self.config.retry.delay(item.refusals - 1, (self.config.jitter)());
+                item.not_before = now + pause;
+                state.enqueue(item, same_key);
+                Settled::KeptForKey
+            }
+            Outcome::Retry(_) => {
+                state.enqueue(item, false);
+                let delay = match state.breaker(route).state(now) {
+                    BreakerState::Blocked(until) => until - now,
+                    _ => Duration::ZERO,
+                };
+                Settled::Waits { delay, full_in: state.queue_full_in(now) }
+            }
+        };
+        drop(state);
+        self.progress.step();
+        settled
+    }
+
+    /// The key to use, its generation, and what is known of it.
+    pub fn key(&self) -> (Secret, u64, KeyStatus) {
+        let state = self.lock();
+        (state.key.clone(), state.key_generation, state.key_status.clone())
+    }
+
+    /// Exchanges the key; what was refused with the old one is tried again. False when it is the
+    /// same.
+    pub fn set_key(&self, key: Secret) -> bool {
+        let now = self.clock.monotonic();
+        let mut state = self.lock();
+        if state.key == key {
+            return false;
+        }
+        state.key = key;
+        state.key_generation += 1;
+        state.key_status = KeyStatus::Unknown("not checked yet".to_owned());
+        state.queue.release(None, now, true);
+        drop(state);
+        self.wake.notify_all();
+        true
+    }
+
+    /// A check of the key ended; an accepted key releases what was refused.
+    pub fn key_checked(&self, generation: u64, status: KeyStatus) {
+        let now = self.clock.monotonic();
+        let mut state = self.lock();
+        if state.key_generation != generation {
+            return;
+        }
+        if status == KeyStatus::Valid {
+            state.queue.release(None, now, false);
+        }
+        state.key_status = status;
+        drop(state);
+        self.wake.notify_all();
+    }
+
+    /// Lets the worker look at the clock again.
+    pub fn look_again(&self) {
+        self.wake.notify_all();
+    }
+
+    /// Starts the last round.
+    pub fn stop(&self, deadline: Instant) {
+        let mut state = self.lock();
+        if state.stop_at.is_some() {
+            return;
+        }
+        state.stop_at = Some(deadline);
+        let mut waiting = state.queue.drain();
+        waiting.extend(state.fresh.drain(..));
+        state.fresh_bytes = 0;
+        waiting.sort_by_key(|item| (item.payload.built_at, item.sequence));
+        state.last_round = waiting;
+        drop(state);
+        self.wake.notify_all();
+        self.progress.step();
+    }
+
+    /// True when the worker is done.
+    pub fn is_stopped(&self) -> bool {
+        self.lock().stopped
+    }
+
+    /// True when a request sent before `since` still holds back others.
+    pub fn is_held_up(&self, since: Instant) -> bool {
+        let state = self.lock();
+        !state.last_round.is_empty()
+            && state.in_flight.as_ref().is_some_and(|flight| flight.since < since)
+    }
+
+    /// The worker did not end in time: books what it had as lost, the request in flight as in
+    /// doubt.
+    pub fn abandon(&self) {
+        let mut state = self.lock();
+        if state.stopped {
+            return;
+        }
+        if let Some(InFlight { payload, .. }) = state.in_flight.take() {
+            state.books[payload.route as usize].in_doubt.add(Tally::of(&payload));
+            state.lose(&payload, DropReason::Shutdown);
+        }
+        state.finish();
+    }
+
+    /// A copy of the account.
+    pub fn books(&self) -> EndpointBooks {
+        let now = self.clock.monotonic();
+        let state = self.lock();
+        EndpointBooks {
+            name: self.name.clone(),
+            key_shown: state.key.to_string(),
+            key_status: state.key_status.clone(),
+            routes: state.books.clone(),
+            breaker_errors: state.breakers.map(|breaker| breaker.errors()),
+            queue_bytes: state.queue.bytes(),
+            queue_bytes_max: self.config.queue_bytes_max,
+            queue_full_in: state.queue_full_in(now),
+        }
+    }
+
+    /// Payloads built before this Unix second are not accepted any more.
+    fn age_limit(&self) -> u64 {
+        self.clock.unix().saturating_sub(self.config.age_max).as_secs()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn breaker(&self, route: Route) -> &Breaker {
+        &self.breakers[route as usize]
+    }
+
+    fn channel_has_room(&self, bytes: usize) -> bool {
+        self.fresh.is_empty()
+            || (self.fresh.len() < FRESH_PAYLOADS_MAX
+                && self.fresh_bytes + bytes <= FRESH_BYTES_MAX)
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.in_flight.as_ref().is_some_and(|flight| flight.since.elapsed() > STALLED_AFTER)
+    }
+
+    /// Fresh before old, old newest first; nothing of a blocked route.
+    fn pick(&mut self, now: Duration) -> Option<Item> {
+        while let Some(item) = self.fresh.pop_front() {
+            self.fresh_bytes -= item.payload.body.len();
+            if self.breaker(item.payload.route).state(now) == BreakerState::Unblocked {
+                return Some(item);
+            }
+            self.enqueue(item, false);
+        }
+        let breakers = self.breakers;
+        self.queue.pop_newest(|route| {
+            !matches!(breakers[route as usize].state(now), BreakerState::Blocked(_))
+        })
+    }
+
+    /// How long until the first blocked route with something to send may be tried.
+    fn next_try(&self, now: Duration) -> Option<Duration> {
+        Route::ALL
+            .iter()
+            .filter(|route| self.queue.has_ready(**route))
+            .filter_map(|route| match self.breaker(*route).state(now) {
+                BreakerState::Blocked(until) => Some(until - now),
+                _ => None,
+            })
+            .min()
+    }
+
+    fn start(&mut self, item: Item, timeout: Duration, is_last_attempt: bool) -> Job {
+        self.in_flight = Some(InFlight { since: Instant::now(), payload: item.payload.clone() });
+        Job {
+            item,
+            key: self.key.clone(),
+            timeout,
+            key_generation: self.key_generation,
+            is_last_attempt,
+        }
+    }
+
+    /// Books the request and moves the breaker; true when its route was failing.
+    fn settle_request(
+        &mut self,
+        job: &Job,
+        attempt: &Attempt,
+        was_stale: bool,
+        now: Duration,
+        config: &ForwarderConfig,
+    ) -> bool {
+        self.in_flight = None;
+        let route = job.item.payload.route as usize;
+        let books = &mut self.books[route];
+        books.attempted(attempt, job.item.attempts > 0);
+        books.requests += u64::from(was_stale);
+        books.stale_connections += u64::from(was_stale);
+        let breaker = &mut self.breakers[route];
+        let was_failing = breaker.errors() > 0;
+        match attempt.outcome() {
+            Outcome::Retry(asked) => {
+                breaker.failed(&config.retry, now, (config.jitter)(), asked);
+            }
+            _ => breaker.succeeded(&config.retry, now, (config.jitter)()),
+        }
+        was_failing
+    }
+
+    fn key_accepted(&mut self, route: Route, now: Duration) {
+        self.key_status = KeyStatus::Valid;
+        self.queue.release(Some(route), now, false);
+    }
+
+    fn enqueue(&mut self, item: Item, held: bool) {
+        for lost in self.queue.push_drop_oldest(item, held) {
+            self.lose(&lost.payload, DropReason::QueueFull);
+        }
+    }
+
+    fn expire(&mut self, limit: u64) {
+        for old in self.queue.expire(limit) {
+            self.lose(&old.payload, DropReason::TooOld);
+        }
+    }
+
+    /// Gives a payload up and remembers to say so.
+    fn lose(&mut self, payload: &Payload, reason: DropReason) {
+        match reason {
+            DropReason::QueueFull => self.losses.queue_full.add(Tally::of(payload)),
+            DropReason::TooOld => self.losses.too_old.add(Tally::of(payload)),
+            _ => {}
+        }
+        self.lose_quietly(payload, reason);
+    }
+
+    fn lose_quietly(&mut self, payload: &Payload, reason: DropReason) -> Settled {
+        self.books[payload.route as usize].dropped(payload, reason);
+        Settled::Dropped(reason)
+    }
+
+    fn take_losses(&mut self) -> Option<Losses> {
+        if self.losses.queue_full.payloads + self.losses.too_old.payloads == 0 {
+            return None;
+        }
+        let empty = Losses { queue_bytes_max: self.losses.queue_bytes_max, ..Losses::default() };
+        Some(std::mem::replace(&mut self.losses, empty))
+    }
+
+    /// Halves go first, before everything else. Depth first, so at most one more waits per level.
+    fn put_parts(&mut self, whole: &Payload, first: Payload, second: Payload) {
+        self.books[whole.route as usize].split(whole, [&first, &second]);
+        for part in [second, first] {
+            let item = Item::new(self.sequence, part);
+            self.sequence += 1;
+            if self.stop_at.is_some() {
+                self.last_round.push(item);
+            } else {
+                self.fresh_bytes += item.payload.body.len();
+                self.fresh.push_front(item);
+            }
+        }
+    }
+
+    fn queue_full_in(&self, now: Duration) -> Option<Duration> {
+        self.rate.lasts(now, self.queue.room())
+    }
+
+    /// Books everything that still waits as lost and ends.
+    fn finish(&mut self) {
+        for item in std::mem::take(&mut self.last_round) {
+            self.lose(&item.payload, DropReason::Shutdown);
+        }
+        self.stopped = true;
+    }
+}

@@ -1,0 +1,69 @@
+//! The sentence at the end: what was and was not delivered.
+
+use super::books::{EndpointBooks, ForwardBooks, RouteBooks, Tally};
+use super::outcome::DropReason;
+use std::fmt;
+
+/// What a shutdown did for one endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointReport {
+    /// The endpoint's name.
+    pub name: String,
+    /// Delivered since the shutdown began.
+    pub delivered: Tally,
+    /// Not delivered, dropped at the deadline.
+    pub lost: Tally,
+    /// Of the lost: cut off while on the way, so that they may have arrived.
+    pub in_doubt: Tally,
+}
+
+/// What a shutdown did, and the final books.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShutdownReport {
+    /// In the order of the endpoints.
+    pub endpoints: Vec<EndpointReport>,
+    /// The books after the last attempt.
+    pub books: ForwardBooks,
+}
+
+impl ShutdownReport {
+    pub(super) fn between(before: &ForwardBooks, books: ForwardBooks) -> Self {
+        let pairs = before.endpoints.iter().zip(&books.endpoints);
+        let endpoints = pairs.map(|(before, after)| endpoint_report(before, after)).collect();
+        ShutdownReport { endpoints, books }
+    }
+
+    /// True when nothing was dropped by the shutdown.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.endpoints.iter().all(|endpoint| endpoint.lost.payloads == 0)
+    }
+}
+
+fn endpoint_report(before: &EndpointBooks, after: &EndpointBooks) -> EndpointReport {
+    let lost = |route: &RouteBooks| route.dropped_for(DropReason::Shutdown);
+    EndpointReport {
+        name: after.name.clone(),
+        delivered: after.total(|r| r.delivered).since(before.total(|r| r.delivered)),
+        lost: after.total(lost).since(before.total(lost)),
+        in_doubt: after.total(|r| r.in_doubt).since(before.total(|r| r.in_doubt)),
+    }
+}
+
+impl fmt::Display for ShutdownReport {
+    /// The books as one line, then a line per endpoint that lost something.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.books)?;
+        for endpoint in self.endpoints.iter().filter(|endpoint| endpoint.lost.payloads > 0) {
+            write!(
+                f,
+                "\n{}: {} payloads ({} points) not delivered",
+                endpoint.name, endpoint.lost.payloads, endpoint.lost.points
+            )?;
+            if endpoint.in_doubt.payloads > 0 {
+                write!(f, ", {} of them cut off on the way", endpoint.in_doubt.payloads)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! An API key that cannot be printed by accident.
+
+use std::fmt;
+
+/// How many trailing characters of a key may be shown.
+const SHOWN: usize = 5;
+
+/// The key the Agent's own tests use: never validated, always taken as valid.
+const FAKE_KEY: &str = "00000000000000000000000000000000";
+
+/// An API key. `Debug` and `Display` show its last five characters, and nothing of a key so short
+/// that five characters would be most of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes a key as configured; surrounding white space goes.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Secret(text.trim().to_owned())
+    }
+
+    /// The key itself, for the request header and nothing else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// True when nothing was configured.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// True for the key of 32 zeros that tests use.
+    #[must_use]
+    pub fn is_fake(&self) -> bool {
+        self.0 == FAKE_KEY
+    }
+
+    /// `text` with every occurrence of the key blotted out.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        if self.0.is_empty() { text.to_owned() } else { text.replace(&self.0, &self.to_string()) }
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let length = self.0.chars().count();
+        if length < 2 * SHOWN {
+            return f.write_str("*****");
+        }
+        let tail: String = self.0.chars().skip(length - SHOWN).collect();
+        write!(f, "*****{tail}")
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn shows(key: &str, shown: &str) {
+        let secret = Secret::new(key);
+        assert_eq!(secret.to_string(), shown);
+        assert_eq!(format!("{secret:?}"), shown);
+    }
+
+    #[test]
+    fn only_the_end_of_a_long_key_is_shown() {
+        shows("0123456789abcdef0123456789abcdef", "*****bcdef");
+        shows("  0123456789abcdef  \n", "*****bcdef");
+        shows("short", "*****");
+        shows("", "*****");
+    }
+
+    #[test]
+    fn a_text_that_quotes_the_key_loses_it() {
+        let secret = Secret::new("0123456789abcdef");
+        assert_eq!(secret.redact("GET /?api_key=0123456789abcdef"), "GET /?api_key=*****bcdef");
+        assert_eq!(Secret::new("").redact("unchanged"), "unchanged");
+    }
+}

@@ -1,0 +1,114 @@
+//! Whether the intake knows a key, asked in the background.
+
+use super::client::Client;
+use super::mailbox::Mailbox;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tracing::{error, info, warn};
+
+/// Time for all keys of one round together.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the intake says of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyStatus {
+    /// It is accepted.
+    Valid,
+    /// It was refused with 403.
+    Invalid,
+    /// Not asked, or no clear answer, with the reason; used as if it were valid.
+    Unknown(String),
+}
+
+impl fmt::Display for KeyStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyStatus::Valid => f.write_str("valid"),
+            KeyStatus::Invalid => f.write_str("invalid"),
+            KeyStatus::Unknown(reason) => write!(f, "unknown ({reason})"),
+        }
+    }
+}
+
+/// Checks keys at start, every interval, and when told that one changed.
+pub(super) struct Validator {
+    interval: Duration,
+    asked: Mutex<bool>,
+    wake: Condvar,
+    stopped: AtomicBool,
+}
+
+impl Validator {
+    pub fn new(interval: Duration) -> Self {
+        Validator {
+            interval,
+            asked: Mutex::new(false),
+            wake: Condvar::new(),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// Checks all keys soon.
+    pub fn check_soon(&self) {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.wake.notify_all();
+    }
+
+    /// Ends the thread after the request in flight.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.check_soon();
+    }
+
+    /// The thread: a round, then a pause, until stopped.
+    pub fn run(&self, endpoints: &[(Arc<Mailbox>, Arc<Client>)]) {
+        let timeout = ROUND_TIMEOUT / u32::try_from(endpoints.len().max(1)).unwrap_or(u32::MAX);
+        while !self.stopped.load(Ordering::Acquire) {
+            for (mailbox, client) in endpoints {
+                if self.stopped.load(Ordering::Acquire) {
+                    return;
+                }
+                check(mailbox, client, timeout);
+            }
+            self.pause();
+        }
+    }
+
+    fn pause(&self) {
+        let started = Instant::now();
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*asked {
+            let left = self.interval.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.wake.wait_timeout(asked, left);
+            asked = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *asked = false;
+    }
+}
+
+fn check(mailbox: &Mailbox, client: &Client, timeout: Duration) {
+    let (key, generation, before) = mailbox.key();
+    let status = if key.is_fake() { KeyStatus::Valid } else { client.validate(&key, timeout) };
+    mailbox.key_checked(generation, status.clone());
+    let endpoint = &client.endpoint().name;
+    if before == status {
+        return;
+    }
+    match &status {
+        KeyStatus::Valid => info!(target: "forward", %endpoint, "API key ending in {key} is valid"),
+        KeyStatus::Invalid => error!(
+            target: "forward", %endpoint,
+            "API key ending in {key} is refused (403): payloads are kept until it is accepted \
+             or changed; check api_key and site"
+        ),
+        KeyStatus::Unknown(reason) => warn!(
+            target: "forward", %endpoint,
+            "API key ending in {key} could not be checked ({reason}): sending goes on"
+        ),
+    }
+}

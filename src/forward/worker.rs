@@ -1,0 +1,186 @@
+//! The delivery thread of one endpoint: take a job, post it, settle it, say what happened.
+
+use super::ForwarderConfig;
+use super::client::Client;
+use super::limiter::Limiter;
+use super::mailbox::{Job, Losses, Mailbox, Settled, Step};
+use super::outcome::{Attempt, DropReason, Outcome};
+use crate::clock::Clock;
+use crate::encode::Payload;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::{error, info, warn};
+
+/// What one delivery thread owns.
+pub(super) struct Worker {
+    pub mailbox: Arc<Mailbox>,
+    pub client: Arc<Client>,
+    pub config: Arc<ForwarderConfig>,
+    pub clock: Clock,
+    pub limiter: Limiter,
+}
+
+impl Worker {
+    /// Works until the mailbox is stopped and empty.
+    pub fn run(mut self) {
+        loop {
+            match self.mailbox.next() {
+                Step::Send(job) => self.deliver(*job),
+                Step::Say(losses) => self.say_losses(losses),
+                Step::Stop => return,
+            }
+        }
+    }
+
+    fn deliver(&mut self, job: Job) {
+        let payload = job.item.payload.clone();
+        let posted = self.client.post(&payload, &job.key, job.timeout, self.clock.unix());
+        let parts = match posted.attempt.outcome() {
+            Outcome::Split => self.halve(&payload),
+            _ => Ok(None),
+        };
+        let settled = self.mailbox.settle(job, &posted.attempt, posted.was_stale, parts);
+        self.say(&payload, &posted.attempt, settled);
+    }
+
+    fn halve(&mut self, payload: &Payload) -> Result<Option<(Payload, Payload)>, ()> {
+        (self.config.halve)(payload).map_err(|problem| {
+            let route = payload.route.label();
+            if let Some(unsaid) = self.may_say("split_failed", 0) {
+                error!(target: "forward", route, unsaid, "payload could not be split: {problem}");
+            }
+        })
+    }
+
+    fn may_say(&mut self, reason: &'static str, detail: u16) -> Option<u64> {
+        self.limiter.may_say(reason, detail, self.clock.monotonic())
+    }
+
+    /// One line per kind of trouble and minute: endpoint, answer, what happens next, remedy.
+    fn say(&mut self, payload: &Payload, attempt: &Attempt, settled: Settled) {
+        let client = Arc::clone(&self.client);
+        let (endpoint, route) = (&client.endpoint().name, payload.route.label());
+        if settled == Settled::Recovered {
+            self.limiter.reset();
+            info!(target: "forward", %endpoint, route, "delivering again");
+        }
+        if matches!(settled, Settled::Delivered | Settled::Recovered) {
+            return;
+        }
+        let (reason, detail, answer) = describe(attempt);
+        let Some(unsaid) = self.may_say(reason, detail) else { return };
+        let next = next_step(settled, payload);
+        let remedy = remedy(attempt, settled);
+        match settled {
+            Settled::Dropped(_) | Settled::KeptForKey => {
+                error!(target: "forward", %endpoint, route, unsaid, "{answer}: {next}; {remedy}");
+            }
+            _ => warn!(target: "forward", %endpoint, route, unsaid, "{answer}: {next}; {remedy}"),
+        }
+    }
+
+    fn say_losses(&mut self, losses: Losses) {
+        let client = Arc::clone(&self.client);
+        let endpoint = &client.endpoint().name;
+        let full = losses.queue_full;
+        if full.payloads > 0
+            && let Some(unsaid) = self.may_say("queue_full", 0)
+        {
+            warn!(
+                target: "forward", %endpoint, unsaid,
+                "dropped the {} oldest payloads ({} points): the retry queue holds at most {} \
+                 bytes; raise forwarder_retry_queue_payloads_max_size",
+                full.payloads, full.points, losses.queue_bytes_max,
+            );
+        }
+        let old = losses.too_old;
+        if old.payloads > 0
+            && let Some(unsaid) = self.may_say("too_old", 0)
+        {
+            warn!(
+                target: "forward", %endpoint, unsaid,
+                "dropped {} payloads ({} points) built more than {} min ago: the intake would not \
+                 take them any more",
+                old.payloads, old.points, self.config.age_max.as_secs() / 60,
+            );
+        }
+    }
+}
+
+/// The reason and its number, for the limiter, and the sentence's first part.
+fn describe(attempt: &Attempt) -> (&'static str, u16, String) {
+    match attempt {
+        Attempt::Answered { status, message, .. } if message.is_empty() => {
+            ("status", *status, format!("status {status}"))
+        }
+        Attempt::Answered { status, message, .. } => {
+            ("status", *status, format!("status {status} ({message})"))
+        }
+        Attempt::Failed { kind, detail } => {
+            ("error", *kind as u16, format!("{} error: {detail}", kind.label()))
+        }
+    }
+}
+
+fn next_step(settled: Settled, payload: &Payload) -> String {
+    let (items, points) = (payload.items, payload.points);
+    match settled {
+        Settled::Delivered | Settled::Recovered => "delivered".to_owned(),
+        Settled::Split => format!("sending its {items} items in two parts"),
+        Settled::KeptForKey => {
+            "kept until the key is changed or accepted, new payloads are still tried".to_owned()
+        }
+        Settled::Waits { delay, full_in: None } => format!("next try in {}", spoken(delay)),
+        Settled::Waits { delay, full_in: Some(full_in) } => {
+            format!("next try in {}, retry queue full in {}", spoken(delay), spoken(full_in))
+        }
+        Settled::Dropped(reason) => {
+            format!("dropped {items} items, {points} points ({})", reason.label())
+        }
+    }
+}
+
+fn remedy(attempt: &Attempt, settled: Settled) -> &'static str {
+    match attempt {
+        Attempt::Failed { kind, .. } => kind.remedy(),
+        Attempt::Answered { status, .. } => match (status, settled) {
+            (403, _) => "check api_key, and that it belongs to the site",
+            (413, Settled::Dropped(DropReason::TooLarge)) => "a single item is too large for it",
+            (413, _) => "lower serializer_max_payload_size or serializer_max_series_payload_size",
+            (400, _) => "please report this with the log line",
+            (300..=399, _) => "set dd_url to where it redirects",
+            (404, _) => "check dd_url and what stands before the intake",
+            (429, _) => "the intake limits the rate",
+            _ => "the intake has trouble",
+        },
+    }
+}
+
+/// `0.4 s`, `17 s`, `14 min`, `3 h`.
+fn spoken(time: Duration) -> String {
+    match time.as_secs() {
+        0 => format!("{:.1} s", time.as_secs_f64()),
+        seconds @ 1..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_spoken_in_the_unit_that_fits() {
+        for (millis, text) in [
+            (0, "0.0 s"),
+            (440, "0.4 s"),
+            (17_900, "17 s"),
+            (119_000, "119 s"),
+            (840_000, "14 min"),
+            (3 * 3_600_000, "3 h"),
+        ] {
+            assert_eq!(spoken(Duration::from_millis(millis)), text);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What end-to-end tests share: a fake intake and the decoders it uses.
+
+pub mod decode;
+pub mod intake;
