@@ -1,0 +1,447 @@
+//! Values with several entries. A bad entry is skipped with a fault of its own; the rest is used.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::key::Kind;
+use super::node::{At, Entry, Node, Tree};
+use super::problem::Class;
+use super::read::{Fault, Value, boolean, duration, expected, quoted, url};
+use super::types::{
+    Aggregate, Endpoint, MapperProfile, Mapping, MatchType, Output, Secret, TagAction, TagFilter,
+    Transport,
+};
+
+/// Reads a list or map. `None` when `kind` is a scalar; an error is already among the faults.
+pub(super) fn read(kind: Kind, node: &Node, faults: &mut Vec<Fault>) -> Option<Result<Value, ()>> {
+    let map = matches!(kind, Kind::Pairs | Kind::Endpoints);
+    if !map && !is_list(kind) {
+        return None;
+    }
+    let node = match opened(kind, node) {
+        Ok(node) => node,
+        Err(message) => {
+            faults.push(whole(node.at, message));
+            return Some(Err(()));
+        }
+    };
+    let mut reading = Reading { path: String::new(), faults };
+    Some(match (&node.tree, map) {
+        (Tree::List(items), false) => reading.list(kind, items),
+        (Tree::Map(entries), true) => Ok(match kind {
+            Kind::Pairs => Value::Pairs(reading.pairs(entries)),
+            _ => Value::Endpoints(reading.endpoints(entries)),
+        }),
+        (Tree::Null, _) => reading.list(kind, &[]),
+        _ => {
+            reading.faults.push(whole(node.at, format!("expected {}", expected(kind))));
+            Err(())
+        }
+    })
+}
+
+fn is_list(kind: Kind) -> bool {
+    use Kind::{Aggregates, Outputs, Percentiles, Profiles, TagFilters, Transports, Words};
+    matches!(
+        kind,
+        Words | Outputs | Percentiles | Aggregates | Transports | Profiles | TagFilters
+    )
+}
+
+fn whole(at: At, message: String) -> Fault {
+    Fault { class: Class::Value, at, path: String::new(), message }
+}
+
+/// A text becomes what it stands for: JSON, or words between spaces (for outputs also commas).
+fn opened(kind: Kind, node: &Node) -> Result<Node, String> {
+    let Tree::Text(text) = &node.tree else { return Ok(node.clone()) };
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(Node { tree: Tree::Null, at: node.at });
+    }
+    if text.starts_with('{') || text.starts_with('[') {
+        return Node::json(text).map(|tree| Node { at: node.at, ..tree });
+    }
+    let word = |word: &str| Node { tree: Tree::Text(word.to_owned()), at: node.at };
+    match kind {
+        Kind::Pairs | Kind::Endpoints | Kind::Profiles | Kind::TagFilters => {
+            Err(format!("expected {}, written as JSON", expected(kind)))
+        }
+        Kind::Outputs => {
+            let words = text.split([',', ' ']).filter(|part| !part.is_empty());
+            Ok(Node { tree: Tree::List(words.map(word).collect()), at: node.at })
+        }
+        _ => {
+            let words = text.split_whitespace().map(word).collect();
+            Ok(Node { tree: Tree::List(words), at: node.at })
+        }
+    }
+}
+
+/// Where the reader stands and what it found wrong.
+struct Reading<'a> {
+    path: String,
+    faults: &'a mut Vec<Fault>,
+}
+
+impl Reading<'_> {
+    fn fault(&mut self, class: Class, at: At, message: impl Into<String>) {
+        let fault = Fault { class, at, path: self.path.clone(), message: message.into() };
+        self.faults.push(fault);
+    }
+
+    fn skip(&mut self, at: At, message: impl Into<String>) {
+        self.fault(Class::Entry, at, message);
+    }
+
+    /// Runs `read` one step further down the path.
+    fn below<T>(&mut self, step: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let length = self.path.len();
+        self.path.push_str(step);
+        let result = read(self);
+        self.path.truncate(length);
+        result
+    }
+
+    fn each<T>(
+        &mut self,
+        items: &[Node],
+        mut read: impl FnMut(&mut Self, &Node) -> Option<T>,
+    ) -> Vec<T> {
+        let mut kept = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            kept.extend(self.below(&format!("[{index}]"), |reading| read(reading, item)));
+        }
+        kept
+    }
+
+    fn list(&mut self, kind: Kind, items: &[Node]) -> Result<Value, ()> {
+        let before = self.faults.len();
+        let value = match kind {
+            Kind::Outputs => Value::Outputs(self.each(items, Self::output)),
+            Kind::Percentiles => Value::Percentiles(self.each(items, Self::percentile)),
+            Kind::Aggregates => Value::Aggregates(self.each(items, Self::aggregate)),
+            Kind::Transports => Value::Transports(self.each(items, Self::transport)),
+            Kind::Profiles => Value::Profiles(self.each(items, Self::profile)),
+            Kind::TagFilters => Value::TagFilters(self.each(items, Self::tag_filter)),
+            Kind::Pairs => Value::Pairs(Vec::new()),
+            Kind::Endpoints => Value::Endpoints(Vec::new()),
+            _ => Value::Words(self.each(items, Self::word)),
+        };
+        // An output left out would be data that goes nowhere: no entry to skip.
+        if kind == Kind::Outputs && self.faults.len() > before {
+            return Err(());
+        }
+        Ok(value)
+    }
+
+    fn word(&mut self, item: &Node) -> Option<String> {
+        match &item.tree {
+            Tree::Text(text) if text.trim().is_empty() => {
+                self.skip(item.at, "is empty; remove it");
+                None
+            }
+            Tree::Text(text) => Some(text.trim().to_owned()),
+            // `- env: prod` is a map; the writer meant a tag.
+            Tree::Map(entries) if entries.len() == 1 && entries[0].value.as_text().is_some() => {
+                let meant = format!("{}:{}", entries[0].key, entries[0].value);
+                self.skip(item.at, format!("is a map; did you mean the text {}?", quoted(&meant)));
+                None
+            }
+            _ => {
+                self.skip(item.at, "is no text; remove it or put it in quotes");
+                None
+            }
+        }
+    }
+
+    fn output(&mut self, item: &Node) -> Option<Output> {
+        let text = item.as_text().unwrap_or_default().trim();
+        match text.split_once(':').unwrap_or((text, "")) {
+            ("console", "") => Some(Output::Console),
+            ("datadog", "") => Some(Output::Datadog),
+            ("none", "") => Some(Output::None),
+            ("jsonl", "") => Some(Output::JsonLines(None)),
+            ("jsonl", path) => Some(Output::JsonLines(Some(PathBuf::from(path)))),
+            _ => {
+                let message = format!("{} is unknown; use {}", quoted(text), "console, jsonl, jsonl:PATH, datadog or none");
+                self.fault(Class::Value, item.at, message);
+                None
+            }
+        }
+    }
+
+    fn percentile(&mut self, item: &Node) -> Option<f64> {
+        match item.as_text().and_then(|text| text.trim().parse::<f64>().ok()) {
+            Some(number) if (0.0..=1.0).contains(&number) => Some(number),
+            _ => {
+                self.skip(
+                    item.at,
+                    format!("{} is no percentile; use a number from 0 to 1 (0.95)", shown(item)),
+                );
+                None
+            }
+        }
+    }
+
+    fn aggregate(&mut self, item: &Node) -> Option<Aggregate> {
+        self.one_of(item, Aggregate::of, Aggregate::WORDS)
+    }
+
+    fn transport(&mut self, item: &Node) -> Option<Transport> {
+        self.one_of(item, Transport::of, Transport::WORDS)
+    }
+
+    fn one_of<T>(
+        &mut self,
+        item: &Node,
+        of: impl Fn(&str) -> Option<T>,
+        words: &[&str],
+    ) -> Option<T> {
+        let found = of(item.as_text().unwrap_or_default().trim());
+        if found.is_none() {
+            self.skip(item.at, format!("{} is unknown; use {}", shown(item), words.join(", ")));
+        }
+        found
+    }
+
+    fn pairs(&mut self, entries: &[Entry]) -> Vec<(String, String)> {
+        let mut pairs = Vec::with_capacity(entries.len());
+        for entry in entries {
+            match entry.value.as_text() {
+                Some(text) => pairs.push((entry.key.clone(), text.to_owned())),
+                None => self.below(&format!(".{}", entry.key), |reading| {
+                    reading.skip(entry.value.at, "is no text; put it in quotes");
+                }),
+            }
+        }
+        pairs
+    }
+
+    /// Blank and repeated keys are dropped without a word, as in the Agent.
+    fn endpoints(&mut self, entries: &[Entry]) -> Vec<Endpoint> {
+        let mut endpoints = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let endpoint =
+                self.below(&format!("[{}]", entry.key), |reading| reading.endpoint(entry));
+            endpoints.extend(endpoint);
+        }
+        endpoints
+    }
+
+    fn endpoint(&mut self, entry: &Entry) -> Option<Endpoint> {
+        let url = match url(entry.key.trim(), &["http", "https"], false) {
+            Ok(url) => url,
+            Err(message) => {
+                self.skip(entry.key_at, format!("{} {message}", quoted(&entry.key)));
+                return None;
+            }
+        };
+        let single = [entry.value.clone()];
+        let items = match &entry.value.tree {
+            Tree::List(items) => items.as_slice(),
+            Tree::Text(_) => &single,
+            _ => &[],
+        };
+        let mut api_keys: Vec<Secret> = Vec::with_capacity(items.len());
+        for text in items.iter().filter_map(Node::as_text).filter(|text| !text.trim().is_empty()) {
+            let key = Secret::new(text);
+            if !api_keys.contains(&key) {
+                api_keys.push(key);
+            }
+        }
+        if api_keys.is_empty() {
+            self.skip(entry.value.at, "has no API key; give a list of keys");
+            return None;
+        }
+        Some(Endpoint { url, api_keys })
+    }
+
+    fn profile(&mut self, item: &Node) -> Option<MapperProfile> {
+        let fields = self.fields(item, PROFILE)?;
+        let name = self.required(&fields, item, "name");
+        let prefix = self.required(&fields, item, "prefix");
+        let mappings = match fields.get("mappings").map(|node| &node.tree) {
+            Some(Tree::List(items)) => {
+                self.below(".mappings", |reading| reading.each(items, Self::mapping))
+            }
+            _ => {
+                self.skip(item.at, "has no list of mappings; the profile is skipped");
+                return None;
+            }
+        };
+        let aggregates = self.inner_list(&fields, "histogram_aggregates", Self::aggregate);
+        let percentiles = self.inner_list(&fields, "histogram_percentiles", Self::percentile);
+        Some(MapperProfile {
+            name: name?,
+            prefix: prefix?,
+            mappings,
+            histogram_aggregates: aggregates,
+            histogram_percentiles: percentiles,
+            gauge_ttl: self.scalar(&fields, "gauge_ttl", "a duration such as 5m", |text| {
+                duration(text, Duration::from_secs(1))
+            }),
+            counters_as_counts: self
+                .scalar(&fields, "counters_as_counts", "true or false", boolean)
+                .unwrap_or(false),
+        })
+    }
+
+    fn mapping(&mut self, item: &Node) -> Option<Mapping> {
+        let fields = self.fields(item, MAPPING)?;
+        let pattern = self.required(&fields, item, "match");
+        let name = self.required(&fields, item, "name");
+        let match_type = match fields.get("match_type") {
+            None => MatchType::Wildcard,
+            Some(node) => self.below(".match_type", |reading| {
+                reading.one_of(node, MatchType::of, MatchType::WORDS)
+            })?,
+        };
+        let tags = match fields.get("tags").map(|node| &node.tree) {
+            Some(Tree::Map(entries)) => self.below(".tags", |reading| reading.pairs(entries)),
+            None | Some(Tree::Null) => Vec::new(),
+            Some(_) => {
+                self.skip(item.at, "tags: expected a map from tag key to text");
+                return None;
+            }
+        };
+        let (pattern, name) = (pattern?, name?);
+        if let Err(reason) = check_pattern(match_type, &pattern) {
+            let at = fields.get("match").map_or(item.at, |node| node.at);
+            self.below(".match", |reading| {
+                reading.skip(at, format!("{} {reason}", quoted(&pattern)));
+            });
+            return None;
+        }
+        Some(Mapping { pattern, match_type, name, tags })
+    }
+
+    fn tag_filter(&mut self, item: &Node) -> Option<TagFilter> {
+        let fields = self.fields(item, TAG_FILTER)?;
+        let metric_name = self.required(&fields, item, "metric_name");
+        let action = match fields.get("action") {
+            None => TagAction::Exclude,
+            Some(node) => self.below(".action", |reading| {
+                reading.one_of(node, TagAction::of, TagAction::WORDS)
+            })?,
+        };
+        let tags = self.inner_list(&fields, "tags", Self::word).unwrap_or_default();
+        Some(TagFilter { metric_name: metric_name?, action, tags })
+    }
+
+    /// The fields of a map entry; unknown ones are named.
+    fn fields<'n>(&mut self, item: &'n Node, known: &[&str]) -> Option<Fields<'n>> {
+        let Tree::Map(entries) = &item.tree else {
+            self.skip(item.at, format!("expected a map of {}", known.join(", ")));
+            return None;
+        };
+        for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+            let message = format!("unknown; the fields are {}", known.join(", "));
+            self.below(&format!(".{}", entry.key), |reading| {
+                reading.fault(Class::Name, entry.key_at, message);
+            });
+        }
+        Some(Fields(entries))
+    }
+
+    fn required(&mut self, fields: &Fields<'_>, item: &Node, name: &str) -> Option<String> {
+        match fields.get(name).and_then(Node::as_text).map(str::trim) {
+            Some(text) if !text.is_empty() => Some(text.to_owned()),
+            _ => {
+                self.skip(item.at, format!("has no {name}; add one"));
+                None
+            }
+        }
+    }
+
+    fn inner_list<T>(
+        &mut self,
+        fields: &Fields<'_>,
+        name: &str,
+        read: impl FnMut(&mut Self, &Node) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let node = fields.get(name)?;
+        self.below(&format!(".{name}"), |reading| match &node.tree {
+            Tree::List(items) => Some(reading.each(items, read)),
+            _ => {
+                reading.skip(node.at, "expected a list");
+                None
+            }
+        })
+    }
+
+    fn scalar<T>(
+        &mut self,
+        fields: &Fields<'_>,
+        name: &str,
+        expected: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let node = fields.get(name)?;
+        let value = node.as_text().and_then(|text| read(text.trim()));
+        if value.is_none() {
+            self.below(&format!(".{name}"), |reading| {
+                reading.skip(node.at, format!("{}: expected {expected}", shown(node)));
+            });
+        }
+        value
+    }
+}
+
+const PROFILE: &[&str] = &[
+    "name",
+    "prefix",
+    "mappings",
+    "histogram_aggregates",
+    "histogram_percentiles",
+    "gauge_ttl",
+    "counters_as_counts",
+];
+const MAPPING: &[&str] = &["match", "match_type", "name", "tags"];
+const TAG_FILTER: &[&str] = &["metric_name", "action", "tags"];
+
+struct Fields<'n>(&'n [Entry]);
+
+impl<'n> Fields<'n> {
+    fn get(&self, name: &str) -> Option<&'n Node> {
+        self.0.iter().find(|entry| entry.key == name).map(|entry| &entry.value)
+    }
+}
+
+fn shown(node: &Node) -> String {
+    match node.as_text() {
+        Some(text) => quoted(text),
+        None => quoted(&node.to_string()),
+    }
+}
+
+/// A pattern that the mapper can compile: the alphabet of wildcards, or a regular expression.
+fn check_pattern(match_type: MatchType, pattern: &str) -> Result<(), String> {
+    match match_type {
+        MatchType::Wildcard if pattern.contains("**") => {
+            Err("has ** in a wildcard; one * stands for one piece without dots".into())
+        }
+        MatchType::Wildcard => {
+            let good = |c: char| c.is_ascii_alphanumeric() || "-_*.".contains(c);
+            match pattern.chars().find(|c| !good(*c)) {
+                None => Ok(()),
+                Some(bad) => Err(format!(
+                    "has {:?} in a wildcard; use letters, digits, - _ . and *, or match_type: regex",
+                    bad
+                )),
+            }
+        }
+        MatchType::Regex => match regex::Regex::new(&format!("^{pattern}$")) {
+            Ok(_) => Ok(()),
+            Err(regex::Error::CompiledTooBig(_)) => Err("is too large a regular expression".into()),
+            Err(error) => {
+                let reason = error.to_string();
+                let last = reason.lines().last().unwrap_or_default();
+                Err(format!(
+                    "is no regular expression ({}); look-around and back-references do not exist",
+                    last.trim_start_matches("error: ")
+                ))
+            }
+        },
+    }
+}

@@ -1,0 +1,363 @@
+//! One value: from the tree that was written to the type of its key.
+//!
+//! Everything here is pure. A scalar that cannot be read is a fault of the value; a list is read
+//! entry by entry (in `lists`), and a bad entry is a fault of that entry alone.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::key::{Key, Kind};
+use super::lists;
+use super::node::{At, Node, Tree};
+use super::problem::Class;
+use super::types::{Aggregate, Endpoint, MapperProfile, Output, Port, Secret, TagFilter, Transport};
+
+/// A value of one of the types of [`Kind`].
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    Unset,
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
+    Secret(Secret),
+    Path(PathBuf),
+    Word(&'static str),
+    Duration(Duration),
+    Bytes(u64),
+    Mode(u32),
+    Port(Port),
+    Words(Vec<String>),
+    Outputs(Vec<Output>),
+    Percentiles(Vec<f64>),
+    Aggregates(Vec<Aggregate>),
+    Transports(Vec<Transport>),
+    Pairs(Vec<(String, String)>),
+    Endpoints(Vec<Endpoint>),
+    Profiles(Vec<MapperProfile>),
+    TagFilters(Vec<TagFilter>),
+}
+
+/// A mistake inside one value.
+#[derive(Debug, PartialEq)]
+pub(super) struct Fault {
+    pub(super) class: Class,
+    pub(super) at: At,
+    /// Path below the key, as `[1].mappings[0].match`.
+    pub(super) path: String,
+    pub(super) message: String,
+}
+
+/// Reads a node as the type of `key`. `None` when it cannot be used at all; then a fault says why.
+pub(super) fn read(key: &Key, node: &Node, faults: &mut Vec<Fault>) -> Option<Value> {
+    if let Some(list) = lists::read(key.kind, node, faults) {
+        return list.ok();
+    }
+    let result = match &node.tree {
+        Tree::Null => Ok(Value::Unset),
+        Tree::Text(text) => scalar(key.kind, text),
+        Tree::List(_) => Err("is a list; expected ".to_owned() + &expected(key.kind)),
+        Tree::Map(_) => Err("is a map; expected ".to_owned() + &expected(key.kind)),
+    };
+    result
+        .map_err(|message| {
+            let shown = match node.as_text() {
+                Some(text) if key.secret() => format!("{} {message}", Secret::new(text)),
+                Some(text) => format!("{} {message}", quoted(text)),
+                None => message,
+            };
+            let way_out = match key.default {
+                "" => String::new(),
+                default => format!(" (default {default})"),
+            };
+            let message = shown + &way_out;
+            faults.push(Fault { class: Class::Value, at: node.at, path: String::new(), message });
+        })
+        .ok()
+}
+
+/// A text in a message: in quotes, escaped, at most 60 characters, without a password.
+pub(super) fn quoted(text: &str) -> String {
+    let text = without_password(text);
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("\"{}…\"", text[..end].escape_debug()),
+        None => format!("\"{}\"", text.escape_debug()),
+    }
+}
+
+/// A URL without the password of its user part.
+pub(super) fn without_password(text: &str) -> String {
+    let start = text.find("://").map_or(0, |at| at + 3);
+    let authority = text[start..].find(['/', '?', '#']).map_or(text.len(), |at| start + at);
+    let Some(end) = text[start..authority].rfind('@').map(|at| start + at) else {
+        return text.to_owned();
+    };
+    match text[start..end].find(':') {
+        Some(colon) => format!("{}:***{}", &text[..start + colon], &text[end..]),
+        None => text.to_owned(),
+    }
+}
+
+/// A scalar of every kind that is one. An empty text is "unset" for all but plain texts.
+fn scalar(kind: Kind, written: &str) -> Result<Value, String> {
+    let text = written.trim();
+    if text.is_empty() {
+        return Ok(if kind == Kind::Text { Value::Text(String::new()) } else { Value::Unset });
+    }
+    let refuse = |what: &str| Err(format!("{what}; use {}", expected(kind)));
+    match kind {
+        Kind::Bool => match boolean(text) {
+            Some(flag) => Ok(Value::Bool(flag)),
+            None => refuse("is no boolean"),
+        },
+        Kind::Integer { min, max } => match text.parse::<i64>() {
+            Ok(number) if number < min => refuse("is too small"),
+            Ok(number) if number > max => refuse("is too large"),
+            Ok(number) => Ok(Value::Integer(number)),
+            Err(_) => refuse("is no whole number"),
+        },
+        Kind::Float { min, max } => match text.parse::<f64>() {
+            Ok(number) if (min..=max).contains(&number) => Ok(Value::Float(number)),
+            Ok(_) => refuse("is out of range"),
+            Err(_) => refuse("is no number"),
+        },
+        Kind::Secret if text.chars().any(|c| c.is_whitespace() || c.is_control()) => {
+            refuse("has white space inside")
+        }
+        Kind::Secret => Ok(Value::Secret(Secret::new(text))),
+        Kind::Url => url(text, &["http", "https"], false).map(Value::Text),
+        Kind::Proxy => url(text, &["http", "https", "socks5", "socks5h"], true).map(Value::Text),
+        Kind::Path => Ok(Value::Path(PathBuf::from(text))),
+        Kind::Hostname => match super::identity::check_name(text) {
+            Ok(()) => Ok(Value::Text(text.to_owned())),
+            Err(reason) => refuse(reason),
+        },
+        Kind::Choice(words) => choice(words, text).map_or_else(|| refuse("is unknown"), Ok),
+        Kind::Duration { unit, min, max, whole_seconds } => match duration(text, unit) {
+            None => refuse("is no duration"),
+            Some(time) if time < min => refuse("is too short"),
+            Some(time) if time > max => refuse("is too long"),
+            Some(time) if whole_seconds && time.subsec_nanos() != 0 => {
+                refuse("is no whole number of seconds")
+            }
+            Some(time) => Ok(Value::Duration(time)),
+        },
+        Kind::Bytes { max } => match bytes(text) {
+            None => refuse("is no size"),
+            Some(size) if size > max => refuse("is too large"),
+            Some(size) => Ok(Value::Bytes(size)),
+        },
+        Kind::Mode => match u32::from_str_radix(text.trim_start_matches("0o"), 8) {
+            Ok(mode) if mode <= 0o777 => Ok(Value::Mode(mode)),
+            _ => refuse("is no file mode"),
+        },
+        Kind::Port if text == "__random__" => Ok(Value::Port(Port::Random)),
+        Kind::Port => match text.parse::<u16>() {
+            Ok(0) => Ok(Value::Port(Port::Off)),
+            Ok(port) => Ok(Value::Port(Port::Fixed(port))),
+            Err(_) => refuse("is no port"),
+        },
+        // Lists never get here; a text is a text.
+        _ => Ok(Value::Text(written.to_owned())),
+    }
+}
+
+/// What a value of this kind looks like, for messages and the reference.
+pub(super) fn expected(kind: Kind) -> String {
+    match kind {
+        Kind::Bool => "true or false".into(),
+        Kind::Integer { min, max: i64::MAX } => format!("a whole number, {min} or more"),
+        Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
+        Kind::Float { min, max } if max == f64::MAX => format!("a number, {min} or more"),
+        Kind::Float { min, max } => format!("a number from {min} to {max}"),
+        Kind::Text => "text".into(),
+        Kind::Secret => "a key without white space".into(),
+        Kind::Url => "an absolute URL such as https://host:port".into(),
+        Kind::Proxy => "a URL such as http://user:password@host:port".into(),
+        Kind::Path => "a path".into(),
+        Kind::Hostname => {
+            "letters, digits, hyphens and dots, at most 255 characters, not localhost".into()
+        }
+        Kind::Choice(words) => words.join(", "),
+        Kind::Duration { unit, min, max, whole_seconds } => {
+            let whole = if whole_seconds { "whole " } else { "" };
+            let bare = match unit.as_millis() {
+                1 => "milliseconds",
+                1_000 => "seconds",
+                60_000 => "minutes",
+                _ => "days",
+            };
+            let least = match min.is_zero() {
+                true => String::new(),
+                false => format!(", {} or more", show_duration(min)),
+            };
+            let most = match max < Duration::from_secs(365 * 86_400) {
+                true => format!(", at most {}", show_duration(max)),
+                false => String::new(),
+            };
+            format!("{whole}{bare}, or a duration such as 1m30s{least}{most}")
+        }
+        Kind::Bytes { .. } => "a number of bytes, or a size such as 10Mb".into(),
+        Kind::Mode => "octal permissions such as 0722".into(),
+        Kind::Port => "a port from 1 to 65535, 0 for off, or __random__ for any free one".into(),
+        Kind::Words => "a list of texts".into(),
+        Kind::Outputs => "a list of console, jsonl[:path], datadog, none".into(),
+        Kind::Percentiles => "a list of numbers from 0 to 1".into(),
+        Kind::Aggregates => format!("a list of {}", Aggregate::WORDS.join(", ")),
+        Kind::Transports => format!("a list of {}", Transport::WORDS.join(", ")),
+        Kind::Pairs => "a map from text to text".into(),
+        Kind::Endpoints => "a map from URL to a list of API keys".into(),
+        Kind::Profiles => "a list of mapper profiles".into(),
+        Kind::TagFilters => "a list of tag filters".into(),
+    }
+}
+
+/// The words of Go's `ParseBool`, and those that YAML 1.1 files use.
+pub(super) fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "t" | "true" | "yes" | "on" => Some(true),
+        "0" | "f" | "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// A word of the list; words for true and false meet as such.
+fn choice(words: &'static [&'static str], text: &str) -> Option<Value> {
+    let word = words.iter().find(|word| word.eq_ignore_ascii_case(text)).or_else(|| {
+        let as_bool = boolean(text)?.to_string();
+        words.iter().find(|word| **word == as_bool)
+    })?;
+    Some(Value::Word(word))
+}
+
+/// `1h30m`, `100ms`, `1.5s`, or a bare number in `unit`.
+pub(super) fn duration(text: &str, unit: Duration) -> Option<Duration> {
+    if let Ok(number) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(number * unit.as_secs_f64()).ok();
+    }
+    let mut seconds = 0.0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number = rest[..digits].parse::<f64>().ok()?;
+        rest = &rest[digits..];
+        let letters = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        seconds += number * unit_seconds(&rest[..letters])?;
+        rest = &rest[letters..];
+    }
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+fn unit_seconds(unit: &str) -> Option<f64> {
+    Some(match unit {
+        "ns" => 1e-9,
+        "us" | "µs" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return None,
+    })
+}
+
+/// The shortest form that [`duration`] reads back.
+pub(super) fn show_duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds, time.subsec_nanos()) {
+        (_, 0) if seconds >= 3600 && seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        (_, 0) if seconds >= 60 && seconds % 60 == 0 => format!("{}m", seconds / 60),
+        (_, 0) => format!("{seconds}s"),
+        (0, nanos) if nanos % 1_000_000 == 0 => format!("{}ms", nanos / 1_000_000),
+        _ => format!("{}s", time.as_secs_f64()),
+    }
+}
+
+/// `10Mb`, `512 KiB`, `1G`, or a bare number of bytes.
+fn bytes(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number = text[..digits].parse::<u64>().ok()?;
+    let shift = match text[digits..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        _ => return None,
+    };
+    number.checked_mul(1 << shift)
+}
+
+/// Checks the shape of a URL; what a resolver or a server says about it comes later.
+pub(super) fn url(text: &str, schemes: &[&str], scheme_optional: bool) -> Result<String, String> {
+    let wrong = |what: &str| Err(format!("{what}; use an absolute URL such as https://host:port"));
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return wrong("has white space inside");
+    }
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (scheme, rest),
+        None if scheme_optional => ("http", text),
+        None => return wrong("has no scheme"),
+    };
+    if !schemes.iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
+        return wrong(&format!("has a scheme other than {}", schemes.join(", ")));
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host_port = authority.rsplit('@').next().unwrap_or_default();
+    let (host, port) = match host_port.strip_prefix('[') {
+        Some(v6) => match v6.split_once(']') {
+            Some((host, port)) => (host, port.strip_prefix(':')),
+            None => return wrong("has an unfinished IPv6 address"),
+        },
+        None => match host_port.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (host_port, None),
+        },
+    };
+    if host.is_empty() {
+        return wrong("has no host");
+    }
+    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return wrong("has a bad port");
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// A value as text, as short as it can be read, without secrets.
+pub(super) fn show(value: &Value) -> String {
+    fn join(items: impl Iterator<Item = String>) -> String {
+        format!("[{}]", items.collect::<Vec<_>>().join(", "))
+    }
+    match value {
+        Value::Unset => "(unset)".into(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Text(text) if text.is_empty() => "(unset)".into(),
+        Value::Text(text) => without_password(text).escape_debug().to_string(),
+        Value::Secret(secret) => secret.to_string(),
+        Value::Path(path) => path.display().to_string(),
+        Value::Word(word) => (*word).into(),
+        Value::Duration(time) => show_duration(*time),
+        Value::Bytes(size) => size.to_string(),
+        Value::Mode(mode) => format!("0{mode:o}"),
+        Value::Port(Port::Off) => "0 (off)".into(),
+        Value::Port(Port::Fixed(port)) => port.to_string(),
+        Value::Port(Port::Random) => "__random__".into(),
+        Value::Words(words) => join(words.iter().map(|word| word.escape_debug().to_string())),
+        Value::Outputs(outputs) if outputs.is_empty() => "(unset)".into(),
+        Value::Outputs(outputs) => join(outputs.iter().map(ToString::to_string)),
+        Value::Percentiles(numbers) => join(numbers.iter().map(ToString::to_string)),
+        Value::Aggregates(words) => join(words.iter().map(|word| word.word().into())),
+        Value::Transports(words) => join(words.iter().map(|word| word.word().into())),
+        Value::Pairs(pairs) => join(pairs.iter().map(|(from, to)| format!("{from}: {to}"))),
+        Value::Endpoints(endpoints) => join(endpoints.iter().map(|endpoint| {
+            let keys = join(endpoint.api_keys.iter().map(ToString::to_string));
+            format!("{}: {keys}", without_password(&endpoint.url))
+        })),
+        Value::Profiles(profiles) => join(profiles.iter().map(|profile| {
+            format!("{} (prefix {}, {} mappings)", profile.name, profile.prefix, profile.mappings.len())
+        })),
+        Value::TagFilters(filters) => join(filters.iter().map(|filter| {
+            format!("{} {} {}", filter.metric_name, filter.action.word(), filter.tags.join("+"))
+        })),
+    }
+}
