@@ -116,10 +116,22 @@ mod tests {
             "dogstatsd_port: 70000\n\ndogstatsd_prot: 1\nhistogram_percentiles: [0.5, 7]\n",
             &[("WHIPPET_INTERVAL", "0")],
         );
-        has(&text, "error: whippet.yaml:3:1: dogstatsd_prot: unknown; did you mean dogstatsd_port?");
-        has(&text, "error: whippet.yaml:4:30: histogram_percentiles[1]: \"7\" is no percentile; use a number from 0 to 1 (0.95)");
-        has(&text, "error: WHIPPET_INTERVAL: interval: \"0\" is too short; use whole seconds, or a duration such as 1m30s, 1s or more, at most 1h (default 10)");
-        assert!(text.contains("error: whippet.yaml:1:17: dogstatsd_port: \"70000\" is no port"), "{text}");
+        has(
+            &text,
+            "error: whippet.yaml:3:1: dogstatsd_prot: unknown; did you mean dogstatsd_port?",
+        );
+        has(
+            &text,
+            "error: whippet.yaml:4:30: histogram_percentiles[1]: \"7\" is no percentile; use a number from 0 to 1 (0.95)",
+        );
+        has(
+            &text,
+            "error: WHIPPET_INTERVAL: interval: \"0\" is too short; use whole seconds, or a duration such as 1m30s, 1s or more, at most 1h (default 10)",
+        );
+        assert!(
+            text.contains("error: whippet.yaml:1:17: dogstatsd_port: \"70000\" is no port"),
+            "{text}"
+        );
         assert!(text.contains("error: api_key: missing, but the configuration file"), "{text}");
         has(&text, "5 errors");
         has(&text, "histogram_percentiles [0.5] <- whippet.yaml:4:24");

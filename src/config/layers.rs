@@ -109,7 +109,10 @@ impl Layers {
                 known.strip_suffix("*").is_some_and(|section| name.starts_with(section))
             };
             let foreign = bare.as_deref().is_some_and(keys::foreign::is_known);
-            if foreign || name == super::CONFIG_ENV || known.contains(name) || known.iter().any(section)
+            if foreign
+                || name == super::CONFIG_ENV
+                || known.contains(name)
+                || known.iter().any(section)
             {
                 continue;
             }
@@ -145,12 +148,7 @@ impl Layers {
             return;
         }
         if let Some(meant) = nearest(name, keys::all().map(|key| key.name)) {
-            self.problem(
-                Class::Name,
-                origin,
-                written,
-                format!("unknown; did you mean {meant}?"),
-            );
+            self.problem(Class::Name, origin, written, format!("unknown; did you mean {meant}?"));
         }
     }
 

@@ -42,10 +42,7 @@ pub(super) fn read(kind: Kind, node: &Node, faults: &mut Vec<Fault>) -> Option<R
 
 fn is_list(kind: Kind) -> bool {
     use Kind::{Aggregates, Outputs, Percentiles, Profiles, TagFilters, Transports, Words};
-    matches!(
-        kind,
-        Words | Outputs | Percentiles | Aggregates | Transports | Profiles | TagFilters
-    )
+    matches!(kind, Words | Outputs | Percentiles | Aggregates | Transports | Profiles | TagFilters)
 }
 
 fn whole(at: At, message: String) -> Fault {
@@ -164,7 +161,11 @@ impl Reading<'_> {
             ("jsonl", "") => Some(Output::JsonLines(None)),
             ("jsonl", path) => Some(Output::JsonLines(Some(PathBuf::from(path)))),
             _ => {
-                let message = format!("{} is unknown; use {}", quoted(text), "console, jsonl, jsonl:PATH, datadog or none");
+                let message = format!(
+                    "{} is unknown; use {}",
+                    quoted(text),
+                    "console, jsonl, jsonl:PATH, datadog or none"
+                );
                 self.fault(Class::Value, item.at, message);
                 None
             }
@@ -443,5 +444,159 @@ fn check_pattern(match_type: MatchType, pattern: &str) -> Result<(), String> {
                 ))
             }
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::keys;
+    use crate::config::read;
+
+    /// Reads a YAML value for `key`: what is kept, and each fault as `path: message`.
+    fn look(key: &str, yaml: &str) -> (Option<Value>, Vec<String>) {
+        let mut faults = Vec::new();
+        let node = crate::config::yaml::parse(yaml).unwrap();
+        let value = read::read(keys::find(key).unwrap(), &node, &mut faults);
+        let told = |fault: Fault| {
+            assert!(fault.at.line > 0, "every fault in a file has a line: {fault:?}");
+            format!("{:?} {} {}", fault.class, fault.path, fault.message)
+        };
+        (value, faults.into_iter().map(told).collect())
+    }
+
+    #[track_caller]
+    fn keeps(key: &str, yaml: &str, expect: &str, faults: &[&str]) {
+        let (value, told) = look(key, yaml);
+        assert_eq!(value.map(|value| read::show(&value)).as_deref(), Some(expect));
+        assert_eq!(told.len(), faults.len(), "{told:#?}");
+        for (told, expect) in told.iter().zip(faults) {
+            assert!(told.contains(expect), "{told} does not say {expect}");
+        }
+    }
+
+    #[test]
+    fn a_bad_entry_is_skipped_and_named() {
+        keeps(
+            "histogram_percentiles",
+            "[0.5, '0.999', 95, x, 0, 1]",
+            "[0.5, 0.999, 0, 1]",
+            &["Entry [2] \"95\" is no percentile", "Entry [3] \"x\" is no percentile"],
+        );
+        keeps(
+            "histogram_aggregates",
+            "[max, p99]",
+            "[max]",
+            &["Entry [1] \"p99\" is unknown; use max"],
+        );
+        keeps("dogstatsd_eol_required", "[udp, tcp]", "[udp]", &["Entry [1] \"tcp\" is unknown"]);
+        keeps("histogram_percentiles", "[]", "[]", &[]);
+    }
+
+    #[test]
+    fn a_tag_written_as_a_map_is_understood_as_a_mistake() {
+        keeps(
+            "tags",
+            "- env: prod\n- team:x\n- ''\n- [1]\n",
+            "[team:x]",
+            &[
+                "[0] is a map; did you mean the text \"env:prod\"?",
+                "[2] is empty",
+                "[3] is no text",
+            ],
+        );
+    }
+
+    #[test]
+    fn profiles_are_read_whole() {
+        let (value, faults) = look(
+            "dogstatsd_mapper_profiles",
+            r#"
+- name: airflow
+  prefix: "airflow."
+  mappings:
+    - match: "airflow.job.duration.*.*"
+      name: airflow.job.duration
+      tags: {job_type: "$1", job_name: "$2"}
+    - {match: 'a|b\.(\d+)', match_type: regex, name: x.$1}
+  histogram_percentiles: [0.99]
+  histogram_aggregates: [max]
+  gauge_ttl: 5m
+  counters_as_counts: true
+"#,
+        );
+        assert_eq!(faults, Vec::<String>::new());
+        let tag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let profile = MapperProfile {
+            name: "airflow".into(),
+            prefix: "airflow.".into(),
+            mappings: vec![
+                Mapping {
+                    pattern: "airflow.job.duration.*.*".into(),
+                    match_type: MatchType::Wildcard,
+                    name: "airflow.job.duration".into(),
+                    tags: vec![tag("job_type", "$1"), tag("job_name", "$2")],
+                },
+                Mapping {
+                    pattern: r"a|b\.(\d+)".into(),
+                    match_type: MatchType::Regex,
+                    name: "x.$1".into(),
+                    tags: vec![],
+                },
+            ],
+            histogram_aggregates: Some(vec![Aggregate::Max]),
+            histogram_percentiles: Some(vec![0.99]),
+            gauge_ttl: Some(Duration::from_secs(300)),
+            counters_as_counts: true,
+        };
+        assert_eq!(value, Some(Value::Profiles(vec![profile])));
+    }
+
+    #[test]
+    fn bad_mappings_and_profiles_are_skipped_one_by_one() {
+        keeps(
+            "dogstatsd_mapper_profiles",
+            r#"
+- {name: a, prefix: a., mappings: [{match: "^test.*", name: x}, {match: "a.**", name: x}, {match: "test.[]x", name: x}, {match: ok.*, name: x}]}
+- {name: b, prefix: b., mappings: [{match: "(", match_type: regex, name: x}, {match: a, match_type: glob, name: x}, {name: x}, {match: a, name: x, tags: [a]}, 5]}
+- {prefix: c., mappings: []}
+- {name: d, prefix: d.}
+- {name: e, prefix: e., mappings: [], mapings: []}
+"#,
+            "[a (prefix a., 1 mappings), b (prefix b., 0 mappings), e (prefix e., 0 mappings)]",
+            &[
+                "Entry [0].mappings[0].match \"^test.*\" has '^' in a wildcard",
+                "Entry [0].mappings[1].match \"a.**\" has ** in a wildcard",
+                "Entry [0].mappings[2].match \"test.[]x\" has '[' in a wildcard",
+                "Entry [1].mappings[0].match \"(\" is no regular expression",
+                "Entry [1].mappings[1].match_type \"glob\" is unknown; use wildcard, regex",
+                "Entry [1].mappings[2] has no match",
+                "Entry [1].mappings[3] tags: expected a map",
+                "Entry [1].mappings[4] expected a map of match",
+                "Entry [2] has no name",
+                "Entry [3] has no list of mappings",
+                "Name [4].mapings unknown; the fields are name, prefix, mappings",
+            ],
+        );
+    }
+
+    #[test]
+    fn tag_filters_exclude_unless_they_say_include() {
+        keeps(
+            "metric_tag_filterlist",
+            "- {metric_name: x, tags: [id, user]}\n- {metric_name: y, action: include, tags: [env]}\n- {tags: [a]}\n- {metric_name: z, action: drop}\n",
+            "[x exclude id+user, y include env]",
+            &["[2] has no metric_name", "[3].action \"drop\" is unknown; use include, exclude"],
+        );
+    }
+
+    #[test]
+    fn endpoints_keep_each_key_once_and_never_show_one() {
+        keeps(
+            "additional_endpoints",
+            "'https://app.datadoghq.eu/': [aaaaaaaaaaaaaaaaaaaa1111, ' ', aaaaaaaaaaaaaaaaaaaa1111]\n'https://b': bbbbbbbbbbbbbbbbbbbb2222\nnot-a-url: [cccccccccccccccccccc3333]\n'https://d': []\n",
+            "[https://app.datadoghq.eu: [***1111], https://b: [***2222]]",
+            &["[not-a-url] \"not-a-url\" has no scheme", "[https://d] has no API key"],
+        );
     }
 }

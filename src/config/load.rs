@@ -335,7 +335,12 @@ impl Reading {
         self.old_queue_bound();
         if self.is_default("statsd_forward_port") && !self.is_default("statsd_forward_host") {
             let message = "has no effect without statsd_forward_port; set the port";
-            self.problem(Class::Note, self.origin("statsd_forward_host"), "statsd_forward_host", message);
+            self.problem(
+                Class::Note,
+                self.origin("statsd_forward_host"),
+                "statsd_forward_host",
+                message,
+            );
         }
         let name = "observability_pipelines_worker.metrics.enabled";
         if self.values.get(name) == Some(&Value::Bool(true))
@@ -353,7 +358,8 @@ impl Reading {
             && base > max
         {
             let name = "forwarder_backoff_base";
-            let message = format!("{base} is above forwarder_backoff_max ({max}); use at most that");
+            let message =
+                format!("{base} is above forwarder_backoff_max ({max}); use at most that");
             self.problem(Class::Value, self.origin(name), name, message);
         }
     }

@@ -5,12 +5,12 @@
 //! types, defaults and documentation; a `Config` that exists is valid; no secret is ever printed.
 //! Refusal: it does not search for files (only a named one is read), and it never asks the network.
 
+mod backend;
 pub mod cgroup;
 pub mod generate;
 pub mod identity;
 pub mod key;
 pub mod keys;
-mod backend;
 mod layers;
 mod lists;
 mod load;
@@ -30,8 +30,11 @@ pub use problem::{Class, Mode, Origin, Problem, Problems};
 pub use settings::Config;
 pub use types::{
     Aggregate, Cardinality, Compressor, Endpoint, LogLevel, MapperProfile, Mapping, MatchType,
-    Output, Port, Secret, Switch, TagAction, TagFilter, TlsVersion, Transport,
+    Output, Port, Secret, Switch, TagAction, TagFilter, TlsVersion, Transport, Url,
 };
 
 /// Names the file when no flag does.
 pub const CONFIG_ENV: &str = "WHIPPET_CONFIG";
+
+#[cfg(test)]
+mod tests;

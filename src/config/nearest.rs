@@ -2,10 +2,7 @@
 
 /// The nearest of `names` to `written`: at most one slip for names of four to eight characters,
 /// two for longer ones. Shorter names are too near to everything.
-pub(super) fn nearest<'n>(
-    written: &str,
-    names: impl Iterator<Item = &'n str>,
-) -> Option<&'n str> {
+pub(super) fn nearest<'n>(written: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     names
         .filter_map(|name| {
             let length = written.chars().count().min(name.chars().count());
@@ -30,8 +27,7 @@ fn distance(left: &str, right: &str) -> usize {
     for (i, l) in left.iter().enumerate() {
         let mut row = vec![i + 1];
         for (j, r) in right.iter().enumerate() {
-            let mut slips =
-                (above[j] + usize::from(l != r)).min(above[j + 1] + 1).min(row[j] + 1);
+            let mut slips = (above[j] + usize::from(l != r)).min(above[j + 1] + 1).min(row[j] + 1);
             if i > 0 && j > 0 && *l == right[j - 1] && left[i - 1] == *r {
                 slips = slips.min(before[j - 1] + 1);
             }

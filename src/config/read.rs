@@ -10,7 +10,9 @@ use super::key::{Key, Kind};
 use super::lists;
 use super::node::{At, Node, Tree};
 use super::problem::Class;
-use super::types::{Aggregate, Endpoint, MapperProfile, Output, Port, Secret, TagFilter, Transport};
+use super::types::{
+    Aggregate, Endpoint, MapperProfile, Output, Port, Secret, TagFilter, Transport, Url,
+};
 
 /// A value of one of the types of [`Kind`].
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +22,7 @@ pub(super) enum Value {
     Integer(i64),
     Float(f64),
     Text(String),
+    Url(Url),
     Secret(Secret),
     Path(PathBuf),
     Word(&'static str),
@@ -125,8 +128,8 @@ fn scalar(kind: Kind, written: &str) -> Result<Value, String> {
             refuse("has white space inside")
         }
         Kind::Secret => Ok(Value::Secret(Secret::new(text))),
-        Kind::Url => url(text, &["http", "https"], false).map(Value::Text),
-        Kind::Proxy => url(text, &["http", "https", "socks5", "socks5h"], true).map(Value::Text),
+        Kind::Url => url(text, &["http", "https"], false).map(Value::Url),
+        Kind::Proxy => url(text, &["http", "https", "socks5", "socks5h"], true).map(Value::Url),
         Kind::Path => Ok(Value::Path(PathBuf::from(text))),
         Kind::Hostname => match super::identity::check_name(text) {
             Ok(()) => Ok(Value::Text(text.to_owned())),
@@ -287,7 +290,7 @@ fn bytes(text: &str) -> Option<u64> {
 }
 
 /// Checks the shape of a URL; what a resolver or a server says about it comes later.
-pub(super) fn url(text: &str, schemes: &[&str], scheme_optional: bool) -> Result<String, String> {
+pub(super) fn url(text: &str, schemes: &[&str], scheme_optional: bool) -> Result<Url, String> {
     let wrong = |what: &str| Err(format!("{what}; use an absolute URL such as https://host:port"));
     if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return wrong("has white space inside");
@@ -318,7 +321,7 @@ pub(super) fn url(text: &str, schemes: &[&str], scheme_optional: bool) -> Result
     if port.is_some_and(|port| port.parse::<u16>().is_err()) {
         return wrong("has a bad port");
     }
-    Ok(text.trim_end_matches('/').to_owned())
+    Ok(Url::new(text.trim_end_matches('/')))
 }
 
 /// A value as text, as short as it can be read, without secrets.
@@ -332,7 +335,8 @@ pub(super) fn show(value: &Value) -> String {
         Value::Integer(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
         Value::Text(text) if text.is_empty() => "(unset)".into(),
-        Value::Text(text) => without_password(text).escape_debug().to_string(),
+        Value::Text(text) => text.escape_debug().to_string(),
+        Value::Url(url) => url.to_string(),
         Value::Secret(secret) => secret.to_string(),
         Value::Path(path) => path.display().to_string(),
         Value::Word(word) => (*word).into(),
@@ -351,13 +355,174 @@ pub(super) fn show(value: &Value) -> String {
         Value::Pairs(pairs) => join(pairs.iter().map(|(from, to)| format!("{from}: {to}"))),
         Value::Endpoints(endpoints) => join(endpoints.iter().map(|endpoint| {
             let keys = join(endpoint.api_keys.iter().map(ToString::to_string));
-            format!("{}: {keys}", without_password(&endpoint.url))
+            format!("{}: {keys}", endpoint.url)
         })),
         Value::Profiles(profiles) => join(profiles.iter().map(|profile| {
-            format!("{} (prefix {}, {} mappings)", profile.name, profile.prefix, profile.mappings.len())
+            format!(
+                "{} (prefix {}, {} mappings)",
+                profile.name,
+                profile.prefix,
+                profile.mappings.len()
+            )
         })),
         Value::TagFilters(filters) => join(filters.iter().map(|filter| {
             format!("{} {} {}", filter.metric_name, filter.action.word(), filter.tags.join("+"))
         })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::keys;
+
+    fn value(key: &str, text: &str) -> Result<String, String> {
+        let mut faults = Vec::new();
+        let key = keys::find(key).unwrap();
+        match read(key, &Node::text(text), &mut faults) {
+            Some(value) => Ok(show(&value)),
+            None => Err(faults.remove(0).message),
+        }
+    }
+
+    #[track_caller]
+    fn reads(key: &str, text: &str, expect: &str) {
+        assert_eq!(value(key, text).as_deref(), Ok(expect), "{key}={text}");
+    }
+
+    #[track_caller]
+    fn refuses(key: &str, text: &str, expect: &str) {
+        let message = value(key, text).unwrap_err();
+        assert!(message.starts_with(expect), "{key}={text}: {message}");
+    }
+
+    #[test]
+    fn booleans_are_go_words_and_yaml_words() {
+        for text in ["1", "t", "T", "TRUE", "true", "True", "yes", "on"] {
+            reads("log_payloads", text, "true");
+        }
+        for text in ["0", "f", "F", "FALSE", "false", "False", "no", "off"] {
+            reads("log_payloads", text, "false");
+        }
+        refuses(
+            "log_payloads",
+            "maybe",
+            "\"maybe\" is no boolean; use true or false (default false)",
+        );
+        refuses("log_payloads", "2", "\"2\" is no boolean");
+    }
+
+    #[test]
+    fn numbers_have_ranges() {
+        reads("lanes", " 4 ", "4");
+        refuses("lanes", "0", "\"0\" is too small; use a whole number from 1 to 1024 (default 1)");
+        refuses("lanes", "1025", "\"1025\" is too large");
+        refuses("lanes", "1.5", "\"1.5\" is no whole number");
+        refuses("lanes", "99999999999999999999", "\"99999999999999999999\" is no whole number");
+        reads("forwarder_backoff_factor", "2.5", "2.5");
+        refuses("forwarder_backoff_factor", "nan", "\"nan\" is out of range");
+        refuses("forwarder_backoff_factor", "inf", "\"inf\" is out of range");
+        refuses("forwarder_backoff_factor", "1", "\"1\" is out of range; use a number from 2 to");
+        refuses("forwarder_backoff_factor", "two", "\"two\" is no number");
+    }
+
+    #[test]
+    fn durations_are_go_durations_or_bare_numbers_in_the_unit_of_the_key() {
+        reads("forwarder_timeout", "20", "20s");
+        reads("forwarder_timeout", "1.5", "1.5s");
+        reads("forwarder_timeout", "1h30m", "90m");
+        reads("forwarder_timeout", "100ms", "100ms");
+        reads("receive_pause", "2", "2ms");
+        reads("receive_pause", "0", "0s");
+        reads("forwarder_apikey_validation_interval", "60", "1h");
+        reads("forwarder_outdated_file_in_days", "10", "240h");
+        reads("interval", "60s", "1m");
+        refuses("interval", "0", "\"0\" is too short");
+        refuses("interval", "1500ms", "\"1500ms\" is no whole number of seconds");
+        refuses("interval", "2h", "\"2h\" is too long");
+        for text in ["10 apples", "-1s", "1x", "s", "1s1", "1e400", "-5", "nan"] {
+            refuses("forwarder_timeout", text, &format!("\"{text}\" is no duration"));
+        }
+    }
+
+    #[test]
+    fn ports_sizes_and_modes() {
+        reads("dogstatsd_port", "8125", "8125");
+        reads("dogstatsd_port", "0", "0 (off)");
+        reads("dogstatsd_port", "__random__", "__random__");
+        refuses("dogstatsd_port", "65536", "\"65536\" is no port; use a port from 1 to 65535");
+        refuses("dogstatsd_port", "-1", "\"-1\" is no port");
+        reads("log_file_max_size", "10Mb", "10485760");
+        reads("log_file_max_size", "512 KiB", "524288");
+        reads("log_file_max_size", "77", "77");
+        refuses("log_file_max_size", "ten", "\"ten\" is no size");
+        refuses("log_file_max_size", "1.5Mb", "\"1.5Mb\" is no size");
+        refuses(
+            "log_file_max_size",
+            "18446744073709551615k",
+            "\"18446744073709551615k\" is no size",
+        );
+        reads("dogstatsd_socket_mode", "0722", "0722");
+        reads("dogstatsd_socket_mode", "0o660", "0660");
+        refuses("dogstatsd_socket_mode", "0800", "\"0800\" is no file mode");
+        refuses("dogstatsd_socket_mode", "1777", "\"1777\" is no file mode");
+    }
+
+    #[test]
+    fn urls_are_absolute() {
+        reads("dd_url", "http://127.0.0.1:8080", "http://127.0.0.1:8080");
+        reads("dd_url", "HTTPS://[::1]:8080/x/", "HTTPS://[::1]:8080/x");
+        reads("proxy.https", "user:pa:ss@proxy:3128", "user:***@proxy:3128");
+        reads("proxy.https", "http://user:pass@proxy:3128", "http://user:***@proxy:3128");
+        refuses("dd_url", "app.datadoghq.eu", "\"app.datadoghq.eu\" has no scheme");
+        refuses("dd_url", "ftp://x", "\"ftp://x\" has a scheme other than http, https");
+        refuses("dd_url", "http://", "\"http://\" has no host");
+        refuses("dd_url", "http://:80", "\"http://:80\" has no host");
+        refuses("dd_url", "http://x:port", "\"http://x:port\" has a bad port");
+        refuses("dd_url", "http://[::1", "\"http://[::1\" has an unfinished IPv6 address");
+        refuses("dd_url", "http://a b", "\"http://a b\" has white space inside");
+    }
+
+    #[test]
+    fn words_of_a_choice_know_no_case() {
+        reads("log_level", "WARN", "warn");
+        reads("self_telemetry", "yes", "true");
+        refuses("log_level", "loud", "\"loud\" is unknown; use trace, debug, info");
+        refuses("hostname", "localhost", "\"localhost\" is a name of the loopback");
+    }
+
+    #[test]
+    fn lists_outside_of_files_are_words_or_json() {
+        reads("tags", "env:prod  team:x", "[env:prod, team:x]");
+        reads("tags", r#"["env:prod","a b"]"#, "[env:prod, a b]");
+        reads("output", "console,jsonl:/tmp/x none", "[console, jsonl:/tmp/x, none]");
+        refuses("output", "consle", "\"consle\" is unknown; use console, jsonl");
+        refuses("tags", "[1,", "is no JSON (it ends too early at column 3)");
+        refuses("tags", r#"{"a":1}"#, "expected a list of texts");
+        refuses(
+            "dogstatsd_mapper_profiles",
+            "abc",
+            "expected a list of mapper profiles, written as JSON",
+        );
+        reads("kubernetes_pod_labels_as_tags", r#"{"app":"service"}"#, "[app: service]");
+    }
+
+    #[test]
+    fn long_and_odd_values_are_shown_short_and_escaped() {
+        let message = value("lanes", &"9\n".repeat(100)).unwrap_err();
+        assert!(
+            message.len() < 220 && message.contains("9\\n9") && message.contains('…'),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn every_default_is_read_without_a_fault_and_shown_as_it_is_read() {
+        for key in keys::all() {
+            let mut faults = Vec::new();
+            let value = read(key, &Node::text(key.default), &mut faults);
+            assert_eq!(faults, [], "{}", key.name);
+            assert!(value.is_some(), "{}", key.name);
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::read::Value;
 use super::types::{
     Aggregate, Cardinality, Compressor, Endpoint, LogLevel, MapperProfile, Output, Port, Secret,
-    Switch, TagFilter, TlsVersion, Transport,
+    Switch, TagFilter, TlsVersion, Transport, Url,
 };
 
 /// A type that a field of [`Config`] can have. `None` means that table and struct disagree.
@@ -43,14 +43,14 @@ settings! {
     api_key: Option<Secret> = "api_key",
     api_key_file: Option<PathBuf> = "api_key_file",
     site: String = "site",
-    dd_url: Option<String> = "dd_url",
-    series_url: Option<String> = "series_url",
-    sketches_url: Option<String> = "sketches_url",
-    events_url: Option<String> = "events_url",
-    checks_url: Option<String> = "checks_url",
+    dd_url: Option<Url> = "dd_url",
+    series_url: Option<Url> = "series_url",
+    sketches_url: Option<Url> = "sketches_url",
+    events_url: Option<Url> = "events_url",
+    checks_url: Option<Url> = "checks_url",
     additional_endpoints: Vec<Endpoint> = "additional_endpoints",
     observability_pipelines_worker_metrics_enabled: bool = "observability_pipelines_worker.metrics.enabled",
-    observability_pipelines_worker_metrics_url: Option<String> = "observability_pipelines_worker.metrics.url",
+    observability_pipelines_worker_metrics_url: Option<Url> = "observability_pipelines_worker.metrics.url",
     hostname: Option<String> = "hostname",
     hostname_file: Option<PathBuf> = "hostname_file",
     kubernetes_kubelet_nodename: Option<String> = "kubernetes_kubelet_nodename",
@@ -159,8 +159,8 @@ settings! {
     forwarder_stop_timeout: Option<Duration> = "forwarder_stop_timeout",
     forwarder_connection_reset_interval: Duration = "forwarder_connection_reset_interval",
     forwarder_apikey_validation_interval: Duration = "forwarder_apikey_validation_interval",
-    proxy_http: Option<String> = "proxy.http",
-    proxy_https: Option<String> = "proxy.https",
+    proxy_http: Option<Url> = "proxy.http",
+    proxy_https: Option<Url> = "proxy.https",
     proxy_no_proxy: Vec<String> = "proxy.no_proxy",
     no_proxy_nonexact_match: bool = "no_proxy_nonexact_match",
     skip_ssl_validation: bool = "skip_ssl_validation",
@@ -278,6 +278,7 @@ fields! {
     Profiles => Vec<MapperProfile>,
     TagFilters => Vec<TagFilter>,
     Secret => Secret,
+    Url => Url,
 }
 
 /// Whole numbers: the range of the key keeps them inside the type.
@@ -333,3 +334,99 @@ macro_rules! choices {
 }
 
 choices!(Compressor, LogLevel, TlsVersion, Cardinality, Switch);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::key::Status;
+    use crate::config::{Mode, Sources, keys, load};
+
+    fn config(flags: &[(&str, &str)]) -> Config {
+        let flags = flags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        load(Sources { file: None, env: [], flags, mode: Mode::Run }).unwrap().config
+    }
+
+    #[test]
+    fn every_honoured_key_has_a_field() {
+        // Folded into the bound in bytes.
+        let folded = "forwarder_retry_queue_max_size";
+        for key in keys::all().filter(|key| key.status == Status::Honoured && key.name != folded) {
+            assert!(FIELDS.contains(&key.name), "{} has no field", key.name);
+        }
+    }
+
+    #[test]
+    fn names_of_keys_and_variables_are_unique() {
+        let mut names: Vec<String> = keys::all().map(|key| key.name.to_owned()).collect();
+        names.extend(keys::all().flat_map(crate::config::key::Key::env));
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_agent_but_where_documented() {
+        let config = config(&[]);
+        assert_eq!(config.site, "datadoghq.com");
+        assert_eq!(config.dogstatsd_port, Port::Fixed(8125));
+        assert_eq!(config.dogstatsd_buffer_size, 8192);
+        assert_eq!(config.interval, Duration::from_secs(10));
+        assert_eq!(config.dogstatsd_expiry_seconds, Duration::from_secs(300));
+        assert_eq!(config.histogram_percentiles, [0.95]);
+        assert_eq!(
+            config.histogram_aggregates,
+            [Aggregate::Max, Aggregate::Median, Aggregate::Avg, Aggregate::Count]
+        );
+        assert_eq!(config.statsd_metric_namespace_blacklist.len(), 21);
+        assert_eq!(config.serializer_compressor_kind, Compressor::Zstd);
+        assert_eq!(config.forwarder_retry_queue_payloads_max_size, 15_728_640);
+        assert_eq!(config.dogstatsd_socket_mode, 0o722);
+        assert_eq!(config.log_file_max_size, 10 << 20);
+        assert_eq!(config.output, []);
+        assert!(config.dogstatsd_flush_incomplete_buckets);
+        assert!(config.tags_per_line_max >= 256 && config.name_bytes_max >= 8192);
+        assert!(config.tag_bytes_max >= 8192 && config.text_bytes_max >= 8192);
+        assert!(config.set_members_max >= 1000 && config.events_per_interval_max >= 1000);
+        assert!(config.stream_connections_max >= 1024);
+    }
+
+    #[test]
+    fn one_stop_timeout_changes_the_whole() {
+        assert_eq!(config(&[]).stop_within(), Duration::from_secs(8));
+        let one = config(&[("forwarder_stop_timeout", "5")]);
+        assert_eq!(one.stop_within(), Duration::from_secs(7));
+        let both = config(&[("forwarder_stop_timeout", "5"), ("aggregator_stop_timeout", "1")]);
+        assert_eq!(both.stop_within(), Duration::from_secs(6));
+    }
+
+    #[test]
+    fn the_older_filter_counts_only_without_the_newer() {
+        let old = ("statsd_metric_blocklist", "a");
+        let prefix = ("statsd_metric_blocklist_match_prefix", "true");
+        assert_eq!(config(&[old, prefix]).metric_filter(), (&["a".to_owned()][..], true));
+        let both = config(&[old, prefix, ("metric_filterlist", "b")]);
+        assert_eq!(both.metric_filter(), (&["b".to_owned()][..], false));
+    }
+
+    #[test]
+    fn common_tags_are_merged_in_order_and_once() {
+        let config = config(&[
+            ("tags", "team:x env:prod"),
+            ("extra_tags", "region:eu team:x"),
+            ("env", "prod"),
+            ("dogstatsd_tags", "region:eu z"),
+            ("instance_tag", "instance:a"),
+        ]);
+        assert_eq!(config.common_tags(), ["team:x", "env:prod", "region:eu", "z", "instance:a"]);
+    }
+
+    #[test]
+    fn files_stay_apart_from_those_of_an_agent() {
+        let shared = config(&[("run_path", "/run/dd")]);
+        assert_eq!(shared.run_directory(), Path::new("/run/dd/whippet"));
+        assert_eq!(shared.storage_directory(), Path::new("/run/dd/whippet/transactions_to_retry"));
+        let own = config(&[("forwarder_storage_path", "/spool")]);
+        assert_eq!(own.storage_directory(), Path::new("/spool"));
+    }
+}

@@ -49,11 +49,40 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A URL that may carry a password: it prints without.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Url(String);
+
+impl Url {
+    /// Wraps a URL whose shape was checked.
+    pub(super) fn new(text: &str) -> Self {
+        Url(text.to_owned())
+    }
+
+    /// The whole URL, with the password: to connect, not to print.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&super::read::without_password(&self.0))
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Url({self})")
+    }
+}
+
 /// An intake besides the main one, with the keys to post under.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Base URL.
-    pub url: String,
+    /// Base URL, without a slash at its end.
+    pub url: Url,
     /// At least one key, no duplicates.
     pub api_keys: Vec<Secret>,
 }

@@ -1,8 +1,6 @@
 //! Who we are, and where data goes.
 
-use crate::config::key::Kind::{
-    Bool, Endpoints, Hostname, Pairs, Path, Secret, Text, Url, Words,
-};
+use crate::config::key::Kind::{Bool, Endpoints, Hostname, Pairs, Path, Secret, Text, Url, Words};
 use crate::config::key::{Key, SECONDS, SECONDS_NOT_ZERO, ignored, int, key, ours};
 
 pub(super) const KEYS: &[Key] = &[
@@ -39,6 +37,5 @@ pub(super) const KEYS: &[Key] = &[
     key("kubernetes_pod_annotations_as_tags", Pairs, "", "Map from pod annotation to tag key. JSON in the environment."),
     ignored("expected_tags_duration", "tags of the host are on every point, not only after a start"),
     ignored("convert_dd_site_fqdn.enabled", "whippet adds no trailing dot to host names"),
-    ignored("vector.metrics.*", "write observability_pipelines_worker.metrics.*"),
     ignored("multi_region_failover.*", "a failover between Datadog's own regions"),
 ];

@@ -33,9 +33,16 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
     SECTIONS.iter().flat_map(|section| section.keys)
 }
 
+/// Older names of keys in files.
+const OLD_NAMES: [(&str, &str); 2] = [
+    ("vector.metrics.enabled", "observability_pipelines_worker.metrics.enabled"),
+    ("vector.metrics.url", "observability_pipelines_worker.metrics.url"),
+];
+
 /// The key of this dotted name, or the section row it falls under.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Key> {
+    let name = OLD_NAMES.iter().find(|(old, _)| *old == name).map_or(name, |(_, new)| *new);
     all().find(|key| key.name == name).or_else(|| {
         all().find(|key| {
             key.section().is_some_and(|section| {
@@ -48,5 +55,6 @@ pub fn find(name: &str) -> Option<&'static Key> {
 
 /// True when keys stand below this name.
 pub(super) fn is_section(name: &str) -> bool {
-    all().any(|key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
+    let below = |known: &str| known.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+    all().any(|key| below(key.name)) || OLD_NAMES.iter().any(|(old, _)| below(old))
 }
