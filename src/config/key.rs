@@ -63,6 +63,8 @@ pub enum Kind {
     Path,
     /// A host name as the Agent accepts it.
     Hostname,
+    /// A domain such as `datadoghq.eu`, without scheme.
+    Site,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// `1h30m`, `100ms`, or a bare number in `unit`.

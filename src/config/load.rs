@@ -120,10 +120,15 @@ pub fn examine(sources: Sources<impl IntoIterator<Item = (String, String)>>) -> 
     reading.values(layers.raws);
     reading.api_key_file();
     reading.relations();
+    for name in ["site", "dd_url"] {
+        if let origin @ Origin::Flag(_) = reading.origin(name) {
+            hints.push(origin.to_string());
+        }
+    }
     let loaded = match settings::build(|name| reading.values.get(name)) {
         Ok(config) => Some(Loaded {
             config,
-            hints: std::mem::take(&mut hints),
+            hints,
             ignored: ignored(layers.ignored),
             warnings: Vec::new(),
             origins: reading.origins,

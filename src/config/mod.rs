@@ -19,8 +19,11 @@ mod node;
 mod outputs;
 mod problem;
 mod read;
+mod rules;
 mod settings;
 mod types;
+mod units;
+mod url;
 mod yaml;
 
 pub use load::{Examined, Loaded, Sources, examine, load};

@@ -13,6 +13,8 @@ use super::problem::Class;
 use super::types::{
     Aggregate, Endpoint, MapperProfile, Output, Port, Secret, TagFilter, Transport, Url,
 };
+use super::units::{bytes, duration, show_duration};
+use super::url::{self, without_password};
 
 /// A value of one of the types of [`Kind`].
 #[derive(Clone, Debug, PartialEq)]
@@ -88,19 +90,6 @@ pub(super) fn quoted(text: &str) -> String {
     }
 }
 
-/// A URL without the password of its user part.
-pub(super) fn without_password(text: &str) -> String {
-    let start = text.find("://").map_or(0, |at| at + 3);
-    let authority = text[start..].find(['/', '?', '#']).map_or(text.len(), |at| start + at);
-    let Some(end) = text[start..authority].rfind('@').map(|at| start + at) else {
-        return text.to_owned();
-    };
-    match text[start..end].find(':') {
-        Some(colon) => format!("{}:***{}", &text[..start + colon], &text[end..]),
-        None => text.to_owned(),
-    }
-}
-
 /// A scalar of every kind that is one. An empty text is "unset" for all but plain texts.
 fn scalar(kind: Kind, written: &str) -> Result<Value, String> {
     let text = written.trim();
@@ -128,12 +117,18 @@ fn scalar(kind: Kind, written: &str) -> Result<Value, String> {
             refuse("has white space inside")
         }
         Kind::Secret => Ok(Value::Secret(Secret::new(text))),
-        Kind::Url => url(text, &["http", "https"], false).map(Value::Url),
-        Kind::Proxy => url(text, &["http", "https", "socks5", "socks5h"], true).map(Value::Url),
+        Kind::Url => url::parse(text, &["http", "https"], false).map(Value::Url),
+        Kind::Proxy => {
+            url::parse(text, &["http", "https", "socks5", "socks5h"], true).map(Value::Url)
+        }
         Kind::Path => Ok(Value::Path(PathBuf::from(text))),
         Kind::Hostname => match super::identity::check_name(text) {
             Ok(()) => Ok(Value::Text(text.to_owned())),
             Err(reason) => refuse(reason),
+        },
+        Kind::Site => match super::identity::check_name(text.trim_end_matches('.')) {
+            Ok(()) => Ok(Value::Text(text.trim_end_matches('.').to_owned())),
+            Err(_) => refuse("is no site"),
         },
         Kind::Choice(words) => choice(words, text).map_or_else(|| refuse("is unknown"), Ok),
         Kind::Duration { unit, min, max, whole_seconds } => match duration(text, unit) {
@@ -181,6 +176,7 @@ pub(super) fn expected(kind: Kind) -> String {
         Kind::Hostname => {
             "letters, digits, hyphens and dots, at most 255 characters, not localhost".into()
         }
+        Kind::Site => "a domain without scheme, such as datadoghq.eu".into(),
         Kind::Choice(words) => words.join(", "),
         Kind::Duration { unit, min, max, whole_seconds } => {
             let whole = if whole_seconds { "whole " } else { "" };
@@ -226,102 +222,13 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
 
 /// A word of the list; words for true and false meet as such.
 fn choice(words: &'static [&'static str], text: &str) -> Option<Value> {
+    // The Agent's other word for that log level.
+    let text = if text.eq_ignore_ascii_case("warning") { "warn" } else { text };
     let word = words.iter().find(|word| word.eq_ignore_ascii_case(text)).or_else(|| {
         let as_bool = boolean(text)?.to_string();
         words.iter().find(|word| **word == as_bool)
     })?;
     Some(Value::Word(word))
-}
-
-/// `1h30m`, `100ms`, `1.5s`, or a bare number in `unit`.
-pub(super) fn duration(text: &str, unit: Duration) -> Option<Duration> {
-    if let Ok(number) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(number * unit.as_secs_f64()).ok();
-    }
-    let mut seconds = 0.0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number = rest[..digits].parse::<f64>().ok()?;
-        rest = &rest[digits..];
-        let letters = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        seconds += number * unit_seconds(&rest[..letters])?;
-        rest = &rest[letters..];
-    }
-    Duration::try_from_secs_f64(seconds).ok()
-}
-
-fn unit_seconds(unit: &str) -> Option<f64> {
-    Some(match unit {
-        "ns" => 1e-9,
-        "us" | "µs" => 1e-6,
-        "ms" => 1e-3,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return None,
-    })
-}
-
-/// The shortest form that [`duration`] reads back.
-pub(super) fn show_duration(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match (seconds, time.subsec_nanos()) {
-        (_, 0) if seconds >= 3600 && seconds % 3600 == 0 => format!("{}h", seconds / 3600),
-        (_, 0) if seconds >= 60 && seconds % 60 == 0 => format!("{}m", seconds / 60),
-        (_, 0) => format!("{seconds}s"),
-        (0, nanos) if nanos % 1_000_000 == 0 => format!("{}ms", nanos / 1_000_000),
-        _ => format!("{}s", time.as_secs_f64()),
-    }
-}
-
-/// `10Mb`, `512 KiB`, `1G`, or a bare number of bytes.
-fn bytes(text: &str) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number = text[..digits].parse::<u64>().ok()?;
-    let shift = match text[digits..].trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        _ => return None,
-    };
-    number.checked_mul(1 << shift)
-}
-
-/// Checks the shape of a URL; what a resolver or a server says about it comes later.
-pub(super) fn url(text: &str, schemes: &[&str], scheme_optional: bool) -> Result<Url, String> {
-    let wrong = |what: &str| Err(format!("{what}; use an absolute URL such as https://host:port"));
-    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return wrong("has white space inside");
-    }
-    let (scheme, rest) = match text.split_once("://") {
-        Some((scheme, rest)) => (scheme, rest),
-        None if scheme_optional => ("http", text),
-        None => return wrong("has no scheme"),
-    };
-    if !schemes.iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
-        return wrong(&format!("has a scheme other than {}", schemes.join(", ")));
-    }
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host_port = authority.rsplit('@').next().unwrap_or_default();
-    let (host, port) = match host_port.strip_prefix('[') {
-        Some(v6) => match v6.split_once(']') {
-            Some((host, port)) => (host, port.strip_prefix(':')),
-            None => return wrong("has an unfinished IPv6 address"),
-        },
-        None => match host_port.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (host_port, None),
-        },
-    };
-    if host.is_empty() {
-        return wrong("has no host");
-    }
-    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
-        return wrong("has a bad port");
-    }
-    Ok(Url::new(text.trim_end_matches('/')))
 }
 
 /// A value as text, as short as it can be read, without secrets.
@@ -486,8 +393,15 @@ mod tests {
     #[test]
     fn words_of_a_choice_know_no_case() {
         reads("log_level", "WARN", "warn");
+        reads("log_level", "warning", "warn");
         reads("self_telemetry", "yes", "true");
         refuses("log_level", "loud", "\"loud\" is unknown; use trace, debug, info");
+        reads("site", "us3.datadoghq.com.", "us3.datadoghq.com");
+        refuses(
+            "site",
+            "https://datadoghq.eu",
+            "\"https://datadoghq.eu\" is no site; use a domain",
+        );
         refuses("hostname", "localhost", "\"localhost\" is a name of the loopback");
     }
 
@@ -523,6 +437,36 @@ mod tests {
             let value = read(key, &Node::text(key.default), &mut faults);
             assert_eq!(faults, [], "{}", key.name);
             assert!(value.is_some(), "{}", key.name);
+        }
+    }
+
+    proptest::proptest! {
+        /// No text panics in any kind, and what is accepted is shown without a control character.
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,40}|[-0-9.:@/a-z\\[\\]{}\",µ]{0,20}") {
+            for key in keys::all() {
+                let mut faults = Vec::new();
+                let value = read(key, &Node::text(text.clone()), &mut faults);
+                proptest::prop_assert!(value.is_some() || !faults.is_empty());
+                let told: String = faults.into_iter().map(|fault| fault.message).collect();
+                proptest::prop_assert!(!told.chars().any(char::is_control));
+            }
+        }
+
+        #[test]
+        fn any_file_is_a_tree_or_refused(text in "[-:#&*!|>'\"\\[\\]{},? \n\ta-c0-9<]{0,60}") {
+            if let Ok(node) = crate::config::yaml::parse(&text) {
+                for key in keys::all() {
+                    read(key, &node, &mut Vec::new());
+                }
+            }
+        }
+
+        #[test]
+        fn a_shown_duration_is_read_back(nanos in 0u64..100_000_000_000_000) {
+            let time = Duration::from_nanos(nanos - nanos % 1000);
+            let back = duration(&show_duration(time), Duration::from_secs(1)).unwrap();
+            proptest::prop_assert!(back.abs_diff(time) < Duration::from_micros(1));
         }
     }
 }

@@ -285,6 +285,7 @@ fn without_a_key_the_console_is_implied_only_when_nothing_hints_at_a_deployment(
     chooses(env(&[("DD_SITE", "datadoghq.eu")]), Err("DD_SITE"));
     chooses(env(&[("DD_URL", "http://x")]), Err("DD_URL"));
     chooses(env(&[("DD_DD_URL", "http://x")]), Err("DD_DD_URL"));
+    chooses(Case { flags: &[("site", "datadoghq.eu")], ..Case::default() }, Err("--set site"));
     chooses(Case { yaml: Some("{}"), ..Case::default() }, Err("the configuration file"));
     chooses(env(&[("WHIPPET_OUTPUT", "datadog")]), Err("the datadog output needs one"));
     chooses(
@@ -379,10 +380,13 @@ fn no_secret_is_ever_printed() {
         ],
         flags: &[
             ("proxy.http", "u:hunter4secret@p"),
-            ("additional_endpoints", r#"{"nowhere": ["aaaabbbbccccddddeeeeffff00001111"]}"#),
+            (
+                "additional_endpoints",
+                r#"{"http://u:hunter5secret@x:y": ["aaaabbbbccccddddeeeeffff00001111"]}"#,
+            ),
         ],
     };
-    let examined = case.with(Mode::Check, |sources| examine(sources));
+    let examined = case.with(Mode::Check, examine);
     let mut text = format!("{examined:?}");
     let loaded = examined.loaded.unwrap();
     text += &format!("{:?}", loaded.effective());

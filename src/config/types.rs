@@ -68,7 +68,7 @@ impl Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&super::read::without_password(&self.0))
+        f.write_str(&super::url::without_password(&self.0))
     }
 }
 

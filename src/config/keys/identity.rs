@@ -1,12 +1,15 @@
 //! Who we are, and where data goes.
 
-use crate::config::key::Kind::{Bool, Endpoints, Hostname, Pairs, Path, Secret, Text, Url, Words};
+use crate::config::key::Kind::{
+    Bool, Endpoints, Hostname, Pairs, Path, Secret, Site, Text, Url, Words,
+};
 use crate::config::key::{Key, SECONDS, SECONDS_NOT_ZERO, ignored, int, key, ours};
 
 pub(super) const KEYS: &[Key] = &[
     key("api_key", Secret, "", "The API key that payloads are posted under. White space around it is removed; it is never printed beyond its last four characters. `ENC[handle]` is resolved by `secret_backend_command`. Without a key whippet prints on the console, or refuses to start when something hints at a real deployment."),
     ours("api_key_file", Path, "", "A file whose content is the API key, for keys mounted as secrets. Used when `api_key` is unset; read at start and at every reload."),
-    key("site", Text, "datadoghq.com", "The Datadog site: `datadoghq.com`, `datadoghq.eu`, `us3.datadoghq.com`, `us5.datadoghq.com`, `ap1.datadoghq.com`, `ap2.datadoghq.com`, `ddog-gov.com`. Set it to the site of your organisation; a key of another site is refused with 403."),
+    key("site",
+        Site, "datadoghq.com", "The Datadog site: `datadoghq.com`, `datadoghq.eu`, `us3.datadoghq.com`, `us5.datadoghq.com`, `ap1.datadoghq.com`, `ap2.datadoghq.com`, `ddog-gov.com`. Set it to the site of your organisation; a key of another site is refused with 403."),
     key("dd_url", Url, "", "Base URL of the intake. Wins over `site` for metrics, events, checks and the check of the key; set it to send through a proxying intake or to a test server.").also(&["DD_URL"]),
     ours("series_url", Url, "", "Base URL for series alone. Unset: `dd_url`, else the site."),
     ours("sketches_url", Url, "", "Base URL for sketches (distributions) alone. Unset: `dd_url`, else the site."),
