@@ -1,1 +1,3 @@
-//! (cli)
+//! One file per subcommand of the program.
+
+pub mod check_config;

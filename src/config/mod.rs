@@ -1,1 +1,43 @@
-//! (config)
+//! Configuration: from what people write to a [`Config`] that is ready to run.
+//!
+//! In: a YAML file, the environment, flags. Out: [`Loaded`], a `Config` with the origin of every
+//! value, or [`Problems`], all of them at once. Promise: one table of keys ([`keys`]) decides names,
+//! types, defaults and documentation; a `Config` that exists is valid; no secret is ever printed.
+//! Refusal: it does not search for files (only a named one is read), and it never asks the network.
+
+mod backend;
+pub mod cgroup;
+pub mod generate;
+pub mod identity;
+pub mod key;
+pub mod keys;
+mod layers;
+mod lists;
+mod load;
+mod nearest;
+mod node;
+mod outputs;
+mod problem;
+mod read;
+mod rules;
+mod settings;
+mod types;
+mod units;
+mod url;
+mod yaml;
+
+pub use load::{Examined, Loaded, Sources, examine, load};
+pub use node::At;
+pub use outputs::Outputs;
+pub use problem::{Class, Mode, Origin, Problem, Problems};
+pub use settings::Config;
+pub use types::{
+    Aggregate, Cardinality, Compressor, Endpoint, LogLevel, MapperProfile, Mapping, MatchType,
+    Output, Port, Secret, Switch, TagAction, TagFilter, TlsVersion, Transport, Url,
+};
+
+/// Names the file when no flag does.
+pub const CONFIG_ENV: &str = "WHIPPET_CONFIG";
+
+#[cfg(test)]
+mod tests;

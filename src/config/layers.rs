@@ -1,0 +1,188 @@
+//! The four sources, weakest first: proxy variables of the system, file, environment, flags.
+//!
+//! In: what was written. Out: one [`Raw`] per setting of a known key, and a problem for each name
+//! that looks like a mistyped one. What a value means is decided later.
+
+use std::path::Path;
+
+use super::key::{Key, Kind, Status};
+use super::keys;
+use super::nearest::nearest;
+use super::node::{At, Entry, Node, Tree};
+use super::problem::{Class, Origin, Problem};
+
+/// One setting of one key.
+#[derive(Debug)]
+pub(super) struct Raw {
+    pub(super) key: &'static Key,
+    pub(super) node: Node,
+    pub(super) origin: Origin,
+}
+
+/// What the sources hold.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    /// Weakest first.
+    pub(super) raws: Vec<Raw>,
+    pub(super) problems: Vec<Problem>,
+    /// Accepted keys without effect, with the place.
+    pub(super) ignored: Vec<(&'static Key, Origin)>,
+}
+
+impl Layers {
+    /// `HTTPS_PROXY` and the like, weaker than everything that is meant for whippet. Only the
+    /// lists of the system are separated by commas.
+    pub(super) fn weak_env(&mut self, env: &[(String, String)]) {
+        for key in keys::all() {
+            let found = key.weak.iter().find_map(|name| set(env, name).map(|text| (name, text)));
+            let Some((name, text)) = found else { continue };
+            let text = match key.kind {
+                Kind::Words => text.replace(',', " "),
+                _ => text.to_owned(),
+            };
+            self.push(key, Node::text(text), Origin::Env((*name).to_owned()));
+        }
+    }
+
+    pub(super) fn file(&mut self, path: &Path, root: Node) {
+        match root.tree {
+            Tree::Map(entries) => {
+                for entry in entries {
+                    self.file_entry(path, "", entry);
+                }
+            }
+            Tree::Null => {}
+            _ => {
+                let message = "is no map of keys; write one `key: value` per line".to_owned();
+                self.problem(Class::Value, origin(path, root.at), "", message);
+            }
+        }
+    }
+
+    /// Walks down sections until a name is a key; dots inside a name work as nesting does.
+    fn file_entry(&mut self, path: &Path, above: &str, entry: Entry) {
+        let Entry { key: written, key_at, value } = entry;
+        let name = join(above, &written.to_lowercase());
+        if let Some(key) = keys::find(&name) {
+            let origin = origin(path, value.at);
+            return match value.tree {
+                Tree::Null => {}
+                _ => self.push(key, value, origin),
+            };
+        }
+        if keys::is_section(&name) {
+            return match value.tree {
+                Tree::Map(entries) => {
+                    entries.into_iter().for_each(|entry| self.file_entry(path, &name, entry));
+                }
+                Tree::Null => {}
+                _ => {
+                    let message = format!("is a section; use {}", members(&name).join(", "));
+                    self.problem(Class::Value, origin(path, value.at), &name, message);
+                }
+            };
+        }
+        self.unknown(origin(path, key_at), &join(above, &written), &name);
+    }
+
+    pub(super) fn env(&mut self, env: &[(String, String)]) {
+        for key in keys::all() {
+            let names = key.env();
+            let found = names.iter().find_map(|name| set(env, name).map(|text| (name, text)));
+            if let Some((name, text)) = found {
+                self.push(key, Node::text(text), Origin::Env(name.clone()));
+            }
+        }
+        self.unknown_env(env);
+    }
+
+    /// Every unknown `WHIPPET_` name is a mistake; of the `DD_` names only those near ours.
+    fn unknown_env(&mut self, env: &[(String, String)]) {
+        let known: Vec<String> = keys::all().flat_map(Key::env).collect();
+        for (name, value) in env {
+            let ours = name.starts_with("WHIPPET_");
+            let bare = name.strip_prefix("DD_").map(str::to_lowercase);
+            if !(ours || bare.is_some()) || value.is_empty() {
+                continue;
+            }
+            let section = |known: &String| {
+                known.strip_suffix("*").is_some_and(|section| name.starts_with(section))
+            };
+            let foreign = bare.as_deref().is_some_and(keys::foreign::is_known);
+            if foreign
+                || name == super::CONFIG_ENV
+                || known.contains(name)
+                || known.iter().any(section)
+            {
+                continue;
+            }
+            let meant = nearest(name, known.iter().map(String::as_str));
+            let message = match meant {
+                Some(meant) => format!("unknown; did you mean {meant}?"),
+                None if ours => "unknown; see docs/configuration.md for the names".to_owned(),
+                None => continue,
+            };
+            self.problem(Class::Name, Origin::Env(name.clone()), "", message);
+        }
+    }
+
+    /// `--set name=value`: nobody writes a flag for another program, so an unknown one is fatal.
+    pub(super) fn flags(&mut self, flags: &[(String, String)]) {
+        for (name, value) in flags {
+            let origin = Origin::Flag(name.clone());
+            match keys::find(&name.to_lowercase()) {
+                Some(key) => self.push(key, Node::text(value.clone()), origin),
+                None => {
+                    let message = match nearest(name, keys::all().map(|key| key.name)) {
+                        Some(meant) => format!("unknown; did you mean {meant}?"),
+                        None => "unknown; see docs/configuration.md for the names".to_owned(),
+                    };
+                    self.problem(Class::Value, origin, "", message);
+                }
+            }
+        }
+    }
+
+    fn unknown(&mut self, origin: Origin, written: &str, name: &str) {
+        if keys::foreign::is_known(name) {
+            return;
+        }
+        if let Some(meant) = nearest(name, keys::all().map(|key| key.name)) {
+            self.problem(Class::Name, origin, written, format!("unknown; did you mean {meant}?"));
+        }
+    }
+
+    fn push(&mut self, key: &'static Key, node: Node, origin: Origin) {
+        match key.status {
+            Status::Honoured => self.raws.push(Raw { key, node, origin }),
+            Status::Ignored(_) => self.ignored.push((key, origin)),
+        }
+    }
+
+    fn problem(&mut self, class: Class, origin: Origin, key: &str, message: String) {
+        self.problems.push(Problem { class, origin, key: key.to_owned(), message });
+    }
+}
+
+/// The value of a variable that is set to something: an empty one counts as not set, as in the
+/// Agent.
+fn set<'e>(env: &'e [(String, String)], name: &str) -> Option<&'e str> {
+    let found = env.iter().find(|(known, _)| known == name)?;
+    (!found.1.trim().is_empty()).then_some(found.1.as_str())
+}
+
+fn origin(path: &Path, at: At) -> Origin {
+    Origin::File { path: path.to_path_buf(), at }
+}
+
+fn join(above: &str, name: &str) -> String {
+    if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") }
+}
+
+/// The keys of a section, without its name.
+fn members(section: &str) -> Vec<&'static str> {
+    keys::all()
+        .filter_map(|key| key.name.strip_prefix(section)?.strip_prefix('.'))
+        .filter(|name| *name != "*")
+        .collect()
+}

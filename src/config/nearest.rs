@@ -1,0 +1,65 @@
+//! The key that somebody probably meant.
+
+/// The nearest of `names` to `written`: at most one slip for names of four to eight characters,
+/// two for longer ones. Shorter names are too near to everything.
+pub(super) fn nearest<'n>(written: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    names
+        .filter_map(|name| {
+            let length = written.chars().count().min(name.chars().count());
+            let slips_max = match length {
+                0..4 => return None,
+                4..9 => 1,
+                _ => 2,
+            };
+            let slips = distance(written, name);
+            (slips <= slips_max).then_some((slips, name))
+        })
+        .min_by_key(|(slips, _)| *slips)
+        .map(|(_, name)| name)
+}
+
+/// Slips between two words: letters added, left out, changed, or swapped with a neighbour.
+fn distance(left: &str, right: &str) -> usize {
+    let left: Vec<char> = left.chars().take(120).collect();
+    let right: Vec<char> = right.chars().take(120).collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=right.len()).collect();
+    for (i, l) in left.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, r) in right.iter().enumerate() {
+            let mut slips = (above[j] + usize::from(l != r)).min(above[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *l == right[j - 1] && left[i - 1] == *r {
+                slips = slips.min(before[j - 1] + 1);
+            }
+            row.push(slips);
+        }
+        before = std::mem::replace(&mut above, row);
+    }
+    above[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: &[&str] = &["dogstatsd_port", "dogstatsd_tags", "tags", "env", "site"];
+
+    #[track_caller]
+    fn meant(written: &str, expect: Option<&str>) {
+        assert_eq!(nearest(written, NAMES.iter().copied()), expect);
+    }
+
+    #[test]
+    fn slips_are_found_and_other_names_are_not() {
+        meant("dogstatsd_prot", Some("dogstatsd_port"));
+        meant("dogstatd_port", Some("dogstatsd_port"));
+        meant("dogstatsd_taags", Some("dogstatsd_tags"));
+        meant("dogstatsd_posts", Some("dogstatsd_port"));
+        meant("tasg", Some("tags"));
+        meant("sites", Some("site"));
+        meant("tagging", None);
+        meant("envs", None);
+        meant("logs_enabled", None);
+        meant("", None);
+    }
+}

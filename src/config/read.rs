@@ -1,0 +1,472 @@
+//! One value: from the tree that was written to the type of its key.
+//!
+//! Everything here is pure. A scalar that cannot be read is a fault of the value; a list is read
+//! entry by entry (in `lists`), and a bad entry is a fault of that entry alone.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::key::{Key, Kind};
+use super::lists;
+use super::node::{At, Node, Tree};
+use super::problem::Class;
+use super::types::{
+    Aggregate, Endpoint, MapperProfile, Output, Port, Secret, TagFilter, Transport, Url,
+};
+use super::units::{bytes, duration, show_duration};
+use super::url::{self, without_password};
+
+/// A value of one of the types of [`Kind`].
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    Unset,
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
+    Url(Url),
+    Secret(Secret),
+    Path(PathBuf),
+    Word(&'static str),
+    Duration(Duration),
+    Bytes(u64),
+    Mode(u32),
+    Port(Port),
+    Words(Vec<String>),
+    Outputs(Vec<Output>),
+    Percentiles(Vec<f64>),
+    Aggregates(Vec<Aggregate>),
+    Transports(Vec<Transport>),
+    Pairs(Vec<(String, String)>),
+    Endpoints(Vec<Endpoint>),
+    Profiles(Vec<MapperProfile>),
+    TagFilters(Vec<TagFilter>),
+}
+
+/// A mistake inside one value.
+#[derive(Debug, PartialEq)]
+pub(super) struct Fault {
+    pub(super) class: Class,
+    pub(super) at: At,
+    /// Path below the key, as `[1].mappings[0].match`.
+    pub(super) path: String,
+    pub(super) message: String,
+}
+
+/// Reads a node as the type of `key`. `None` when it cannot be used at all; then a fault says why.
+pub(super) fn read(key: &Key, node: &Node, faults: &mut Vec<Fault>) -> Option<Value> {
+    if let Some(list) = lists::read(key.kind, node, faults) {
+        return list.ok();
+    }
+    let result = match &node.tree {
+        Tree::Null => Ok(Value::Unset),
+        Tree::Text(text) => scalar(key.kind, text),
+        Tree::List(_) => Err("is a list; expected ".to_owned() + &expected(key.kind)),
+        Tree::Map(_) => Err("is a map; expected ".to_owned() + &expected(key.kind)),
+    };
+    result
+        .map_err(|message| {
+            let shown = match node.as_text() {
+                Some(text) if key.secret() => format!("{} {message}", Secret::new(text)),
+                Some(text) => format!("{} {message}", quoted(text)),
+                None => message,
+            };
+            let way_out = match key.default {
+                "" => String::new(),
+                default => format!(" (default {default})"),
+            };
+            let message = shown + &way_out;
+            faults.push(Fault { class: Class::Value, at: node.at, path: String::new(), message });
+        })
+        .ok()
+}
+
+/// A text in a message: in quotes, escaped, at most 60 characters, without a password.
+pub(super) fn quoted(text: &str) -> String {
+    let text = without_password(text);
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("\"{}…\"", text[..end].escape_debug()),
+        None => format!("\"{}\"", text.escape_debug()),
+    }
+}
+
+/// A scalar of every kind that is one. An empty text is "unset" for all but plain texts.
+fn scalar(kind: Kind, written: &str) -> Result<Value, String> {
+    let text = written.trim();
+    if text.is_empty() {
+        return Ok(if kind == Kind::Text { Value::Text(String::new()) } else { Value::Unset });
+    }
+    let refuse = |what: &str| Err(format!("{what}; use {}", expected(kind)));
+    match kind {
+        Kind::Bool => match boolean(text) {
+            Some(flag) => Ok(Value::Bool(flag)),
+            None => refuse("is no boolean"),
+        },
+        Kind::Integer { min, max } => match text.parse::<i64>() {
+            Ok(number) if number < min => refuse("is too small"),
+            Ok(number) if number > max => refuse("is too large"),
+            Ok(number) => Ok(Value::Integer(number)),
+            Err(_) => refuse("is no whole number"),
+        },
+        Kind::Float { min, max } => match text.parse::<f64>() {
+            Ok(number) if (min..=max).contains(&number) => Ok(Value::Float(number)),
+            Ok(_) => refuse("is out of range"),
+            Err(_) => refuse("is no number"),
+        },
+        Kind::Secret if text.chars().any(|c| c.is_whitespace() || c.is_control()) => {
+            refuse("has white space inside")
+        }
+        Kind::Secret => Ok(Value::Secret(Secret::new(text))),
+        Kind::Url => url::parse(text, &["http", "https"], false).map(Value::Url),
+        Kind::Proxy => {
+            url::parse(text, &["http", "https", "socks5", "socks5h"], true).map(Value::Url)
+        }
+        Kind::Path => Ok(Value::Path(PathBuf::from(text))),
+        Kind::Hostname => match super::identity::check_name(text) {
+            Ok(()) => Ok(Value::Text(text.to_owned())),
+            Err(reason) => refuse(reason),
+        },
+        Kind::Site => match super::identity::check_name(text.trim_end_matches('.')) {
+            Ok(()) => Ok(Value::Text(text.trim_end_matches('.').to_owned())),
+            Err(_) => refuse("is no site"),
+        },
+        Kind::Choice(words) => choice(words, text).map_or_else(|| refuse("is unknown"), Ok),
+        Kind::Duration { unit, min, max, whole_seconds } => match duration(text, unit) {
+            None => refuse("is no duration"),
+            Some(time) if time < min => refuse("is too short"),
+            Some(time) if time > max => refuse("is too long"),
+            Some(time) if whole_seconds && time.subsec_nanos() != 0 => {
+                refuse("is no whole number of seconds")
+            }
+            Some(time) => Ok(Value::Duration(time)),
+        },
+        Kind::Bytes { max } => match bytes(text) {
+            None => refuse("is no size"),
+            Some(size) if size > max => refuse("is too large"),
+            Some(size) => Ok(Value::Bytes(size)),
+        },
+        Kind::Mode => match u32::from_str_radix(text.trim_start_matches("0o"), 8) {
+            Ok(mode) if mode <= 0o777 => Ok(Value::Mode(mode)),
+            _ => refuse("is no file mode"),
+        },
+        Kind::Port if text == "__random__" => Ok(Value::Port(Port::Random)),
+        Kind::Port => match text.parse::<u16>() {
+            Ok(0) => Ok(Value::Port(Port::Off)),
+            Ok(port) => Ok(Value::Port(Port::Fixed(port))),
+            Err(_) => refuse("is no port"),
+        },
+        // Lists never get here; a text is a text.
+        _ => Ok(Value::Text(written.to_owned())),
+    }
+}
+
+/// What a value of this kind looks like, for messages and the reference.
+pub(super) fn expected(kind: Kind) -> String {
+    match kind {
+        Kind::Bool => "true or false".into(),
+        Kind::Integer { min, max: i64::MAX } => format!("a whole number, {min} or more"),
+        Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
+        Kind::Float { min, max } if max == f64::MAX => format!("a number, {min} or more"),
+        Kind::Float { min, max } => format!("a number from {min} to {max}"),
+        Kind::Text => "text".into(),
+        Kind::Secret => "a key without white space".into(),
+        Kind::Url => "an absolute URL such as https://host:port".into(),
+        Kind::Proxy => "a URL such as http://user:password@host:port".into(),
+        Kind::Path => "a path".into(),
+        Kind::Hostname => {
+            "letters, digits, hyphens and dots, at most 255 characters, not localhost".into()
+        }
+        Kind::Site => "a domain without scheme, such as datadoghq.eu".into(),
+        Kind::Choice(words) => words.join(", "),
+        Kind::Duration { unit, min, max, whole_seconds } => {
+            let whole = if whole_seconds { "whole " } else { "" };
+            let bare = match unit.as_millis() {
+                1 => "milliseconds",
+                1_000 => "seconds",
+                60_000 => "minutes",
+                _ => "days",
+            };
+            let least = match min.is_zero() {
+                true => String::new(),
+                false => format!(", {} or more", show_duration(min)),
+            };
+            let most = match max < Duration::from_secs(365 * 86_400) {
+                true => format!(", at most {}", show_duration(max)),
+                false => String::new(),
+            };
+            format!("{whole}{bare}, or a duration such as 1m30s{least}{most}")
+        }
+        Kind::Bytes { .. } => "a number of bytes, or a size such as 10Mb".into(),
+        Kind::Mode => "octal permissions such as 0722".into(),
+        Kind::Port => "a port from 1 to 65535, 0 for off, or __random__ for any free one".into(),
+        Kind::Words => "a list of texts".into(),
+        Kind::Outputs => "a list of console, jsonl[:path], datadog, none".into(),
+        Kind::Percentiles => "a list of numbers from 0 to 1".into(),
+        Kind::Aggregates => format!("a list of {}", Aggregate::WORDS.join(", ")),
+        Kind::Transports => format!("a list of {}", Transport::WORDS.join(", ")),
+        Kind::Pairs => "a map from text to text".into(),
+        Kind::Endpoints => "a map from URL to a list of API keys".into(),
+        Kind::Profiles => "a list of mapper profiles".into(),
+        Kind::TagFilters => "a list of tag filters".into(),
+    }
+}
+
+/// The words of Go's `ParseBool`, and those that YAML 1.1 files use.
+pub(super) fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "t" | "true" | "yes" | "on" => Some(true),
+        "0" | "f" | "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// A word of the list; words for true and false meet as such.
+fn choice(words: &'static [&'static str], text: &str) -> Option<Value> {
+    // The Agent's other word for that log level.
+    let text = if text.eq_ignore_ascii_case("warning") { "warn" } else { text };
+    let word = words.iter().find(|word| word.eq_ignore_ascii_case(text)).or_else(|| {
+        let as_bool = boolean(text)?.to_string();
+        words.iter().find(|word| **word == as_bool)
+    })?;
+    Some(Value::Word(word))
+}
+
+/// A value as text, as short as it can be read, without secrets.
+pub(super) fn show(value: &Value) -> String {
+    fn join(items: impl Iterator<Item = String>) -> String {
+        format!("[{}]", items.collect::<Vec<_>>().join(", "))
+    }
+    match value {
+        Value::Unset => "(unset)".into(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Text(text) if text.is_empty() => "(unset)".into(),
+        Value::Text(text) => text.escape_debug().to_string(),
+        Value::Url(url) => url.to_string(),
+        Value::Secret(secret) => secret.to_string(),
+        Value::Path(path) => path.display().to_string(),
+        Value::Word(word) => (*word).into(),
+        Value::Duration(time) => show_duration(*time),
+        Value::Bytes(size) => size.to_string(),
+        Value::Mode(mode) => format!("0{mode:o}"),
+        Value::Port(Port::Off) => "0 (off)".into(),
+        Value::Port(Port::Fixed(port)) => port.to_string(),
+        Value::Port(Port::Random) => "__random__".into(),
+        Value::Words(words) => join(words.iter().map(|word| word.escape_debug().to_string())),
+        Value::Outputs(outputs) if outputs.is_empty() => "(unset)".into(),
+        Value::Outputs(outputs) => join(outputs.iter().map(ToString::to_string)),
+        Value::Percentiles(numbers) => join(numbers.iter().map(ToString::to_string)),
+        Value::Aggregates(words) => join(words.iter().map(|word| word.word().into())),
+        Value::Transports(words) => join(words.iter().map(|word| word.word().into())),
+        Value::Pairs(pairs) => join(pairs.iter().map(|(from, to)| format!("{from}: {to}"))),
+        Value::Endpoints(endpoints) => join(endpoints.iter().map(|endpoint| {
+            let keys = join(endpoint.api_keys.iter().map(ToString::to_string));
+            format!("{}: {keys}", endpoint.url)
+        })),
+        Value::Profiles(profiles) => join(profiles.iter().map(|profile| {
+            format!(
+                "{} (prefix {}, {} mappings)",
+                profile.name,
+                profile.prefix,
+                profile.mappings.len()
+            )
+        })),
+        Value::TagFilters(filters) => join(filters.iter().map(|filter| {
+            format!("{} {} {}", filter.metric_name, filter.action.word(), filter.tags.join("+"))
+        })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::keys;
+
+    fn value(key: &str, text: &str) -> Result<String, String> {
+        let mut faults = Vec::new();
+        let key = keys::find(key).unwrap();
+        match read(key, &Node::text(text), &mut faults) {
+            Some(value) => Ok(show(&value)),
+            None => Err(faults.remove(0).message),
+        }
+    }
+
+    #[track_caller]
+    fn reads(key: &str, text: &str, expect: &str) {
+        assert_eq!(value(key, text).as_deref(), Ok(expect), "{key}={text}");
+    }
+
+    #[track_caller]
+    fn refuses(key: &str, text: &str, expect: &str) {
+        let message = value(key, text).unwrap_err();
+        assert!(message.starts_with(expect), "{key}={text}: {message}");
+    }
+
+    #[test]
+    fn booleans_are_go_words_and_yaml_words() {
+        for text in ["1", "t", "T", "TRUE", "true", "True", "yes", "on"] {
+            reads("log_payloads", text, "true");
+        }
+        for text in ["0", "f", "F", "FALSE", "false", "False", "no", "off"] {
+            reads("log_payloads", text, "false");
+        }
+        refuses(
+            "log_payloads",
+            "maybe",
+            "\"maybe\" is no boolean; use true or false (default false)",
+        );
+        refuses("log_payloads", "2", "\"2\" is no boolean");
+    }
+
+    #[test]
+    fn numbers_have_ranges() {
+        reads("lanes", " 4 ", "4");
+        refuses("lanes", "0", "\"0\" is too small; use a whole number from 1 to 1024 (default 1)");
+        refuses("lanes", "1025", "\"1025\" is too large");
+        refuses("lanes", "1.5", "\"1.5\" is no whole number");
+        refuses("lanes", "99999999999999999999", "\"99999999999999999999\" is no whole number");
+        reads("forwarder_backoff_factor", "2.5", "2.5");
+        refuses("forwarder_backoff_factor", "nan", "\"nan\" is out of range");
+        refuses("forwarder_backoff_factor", "inf", "\"inf\" is out of range");
+        refuses("forwarder_backoff_factor", "1", "\"1\" is out of range; use a number from 2 to");
+        refuses("forwarder_backoff_factor", "two", "\"two\" is no number");
+    }
+
+    #[test]
+    fn durations_are_go_durations_or_bare_numbers_in_the_unit_of_the_key() {
+        reads("forwarder_timeout", "20", "20s");
+        reads("forwarder_timeout", "1.5", "1.5s");
+        reads("forwarder_timeout", "1h30m", "90m");
+        reads("forwarder_timeout", "100ms", "100ms");
+        reads("receive_pause", "2", "2ms");
+        reads("receive_pause", "0", "0s");
+        reads("forwarder_apikey_validation_interval", "60", "1h");
+        reads("forwarder_outdated_file_in_days", "10", "240h");
+        reads("interval", "60s", "1m");
+        refuses("interval", "0", "\"0\" is too short");
+        refuses("interval", "1500ms", "\"1500ms\" is no whole number of seconds");
+        refuses("interval", "2h", "\"2h\" is too long");
+        for text in ["10 apples", "-1s", "1x", "s", "1s1", "1e400", "-5", "nan"] {
+            refuses("forwarder_timeout", text, &format!("\"{text}\" is no duration"));
+        }
+    }
+
+    #[test]
+    fn ports_sizes_and_modes() {
+        reads("dogstatsd_port", "8125", "8125");
+        reads("dogstatsd_port", "0", "0 (off)");
+        reads("dogstatsd_port", "__random__", "__random__");
+        refuses("dogstatsd_port", "65536", "\"65536\" is no port; use a port from 1 to 65535");
+        refuses("dogstatsd_port", "-1", "\"-1\" is no port");
+        reads("log_file_max_size", "10Mb", "10485760");
+        reads("log_file_max_size", "512 KiB", "524288");
+        reads("log_file_max_size", "77", "77");
+        refuses("log_file_max_size", "ten", "\"ten\" is no size");
+        refuses("log_file_max_size", "1.5Mb", "\"1.5Mb\" is no size");
+        refuses(
+            "log_file_max_size",
+            "18446744073709551615k",
+            "\"18446744073709551615k\" is no size",
+        );
+        reads("dogstatsd_socket_mode", "0722", "0722");
+        reads("dogstatsd_socket_mode", "0o660", "0660");
+        refuses("dogstatsd_socket_mode", "0800", "\"0800\" is no file mode");
+        refuses("dogstatsd_socket_mode", "1777", "\"1777\" is no file mode");
+    }
+
+    #[test]
+    fn urls_are_absolute() {
+        reads("dd_url", "http://127.0.0.1:8080", "http://127.0.0.1:8080");
+        reads("dd_url", "HTTPS://[::1]:8080/x/", "HTTPS://[::1]:8080/x");
+        reads("proxy.https", "user:pa:ss@proxy:3128", "user:***@proxy:3128");
+        reads("proxy.https", "http://user:pass@proxy:3128", "http://user:***@proxy:3128");
+        refuses("dd_url", "app.datadoghq.eu", "\"app.datadoghq.eu\" has no scheme");
+        refuses("dd_url", "ftp://x", "\"ftp://x\" has a scheme other than http, https");
+        refuses("dd_url", "http://", "\"http://\" has no host");
+        refuses("dd_url", "http://:80", "\"http://:80\" has no host");
+        refuses("dd_url", "http://x:port", "\"http://x:port\" has a bad port");
+        refuses("dd_url", "http://[::1", "\"http://[::1\" has an unfinished IPv6 address");
+        refuses("dd_url", "http://a b", "\"http://a b\" has white space inside");
+    }
+
+    #[test]
+    fn words_of_a_choice_know_no_case() {
+        reads("log_level", "WARN", "warn");
+        reads("log_level", "warning", "warn");
+        reads("self_telemetry", "yes", "true");
+        refuses("log_level", "loud", "\"loud\" is unknown; use trace, debug, info");
+        reads("site", "us3.datadoghq.com.", "us3.datadoghq.com");
+        refuses(
+            "site",
+            "https://datadoghq.eu",
+            "\"https://datadoghq.eu\" is no site; use a domain",
+        );
+        refuses("hostname", "localhost", "\"localhost\" is a name of the loopback");
+    }
+
+    #[test]
+    fn lists_outside_of_files_are_words_or_json() {
+        reads("tags", "env:prod  team:x", "[env:prod, team:x]");
+        reads("tags", r#"["env:prod","a b"]"#, "[env:prod, a b]");
+        reads("output", "console,jsonl:/tmp/x none", "[console, jsonl:/tmp/x, none]");
+        refuses("output", "consle", "\"consle\" is unknown; use console, jsonl");
+        refuses("tags", "[1,", "is no JSON (it ends too early at column 3)");
+        refuses("tags", r#"{"a":1}"#, "expected a list of texts");
+        refuses(
+            "dogstatsd_mapper_profiles",
+            "abc",
+            "expected a list of mapper profiles, written as JSON",
+        );
+        reads("kubernetes_pod_labels_as_tags", r#"{"app":"service"}"#, "[app: service]");
+    }
+
+    #[test]
+    fn long_and_odd_values_are_shown_short_and_escaped() {
+        let message = value("lanes", &"9\n".repeat(100)).unwrap_err();
+        assert!(
+            message.len() < 220 && message.contains("9\\n9") && message.contains('…'),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn every_default_is_read_without_a_fault_and_shown_as_it_is_read() {
+        for key in keys::all() {
+            let mut faults = Vec::new();
+            let value = read(key, &Node::text(key.default), &mut faults);
+            assert_eq!(faults, [], "{}", key.name);
+            assert!(value.is_some(), "{}", key.name);
+        }
+    }
+
+    proptest::proptest! {
+        /// No text panics in any kind, and what is accepted is shown without a control character.
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,40}|[-0-9.:@/a-z\\[\\]{}\",µ]{0,20}") {
+            for key in keys::all() {
+                let mut faults = Vec::new();
+                let value = read(key, &Node::text(text.clone()), &mut faults);
+                proptest::prop_assert!(value.is_some() || !faults.is_empty());
+                let told: String = faults.into_iter().map(|fault| fault.message).collect();
+                proptest::prop_assert!(!told.chars().any(char::is_control));
+            }
+        }
+
+        #[test]
+        fn any_file_is_a_tree_or_refused(text in "[-:#&*!|>'\"\\[\\]{},? \n\ta-c0-9<]{0,60}") {
+            if let Ok(node) = crate::config::yaml::parse(&text) {
+                for key in keys::all() {
+                    read(key, &node, &mut Vec::new());
+                }
+            }
+        }
+
+        #[test]
+        fn a_shown_duration_is_read_back(nanos in 0u64..100_000_000_000_000) {
+            let time = Duration::from_nanos(nanos - nanos % 1000);
+            let back = duration(&show_duration(time), Duration::from_secs(1)).unwrap();
+            proptest::prop_assert!(back.abs_diff(time) < Duration::from_micros(1));
+        }
+    }
+}

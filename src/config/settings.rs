@@ -1,0 +1,432 @@
+//! [`Config`]: every value in the type that the rooms use, ready to run.
+//!
+//! The struct has one field per honoured key, named as the key with `_` for `.`. It is built only
+//! from values that were read against the table of keys, so it cannot be invalid.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::read::Value;
+use super::types::{
+    Aggregate, Cardinality, Compressor, Endpoint, LogLevel, MapperProfile, Output, Port, Secret,
+    Switch, TagFilter, TlsVersion, Transport, Url,
+};
+
+/// A type that a field of [`Config`] can have. `None` means that table and struct disagree.
+pub(super) trait Field: Sized {
+    fn of(value: &Value) -> Option<Self>;
+}
+
+/// Writes the struct, the list of its keys, and the way from values to fields: they cannot drift.
+macro_rules! settings {
+    ($($field:ident: $type:ty = $key:literal,)+) => {
+        /// Everything that can be set. See `docs/configuration.md` for what each key means.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Config {
+            $(#[doc = concat!("The value of `", $key, "`.")] pub $field: $type,)+
+        }
+
+        /// Keys with a field, in the order of the struct.
+        #[cfg(test)]
+        pub(super) const FIELDS: &[&str] = &[$($key),+];
+
+        /// Builds the struct from read values; names the key where table and struct disagree.
+        pub(super) fn build<'v>(
+            value: impl Fn(&str) -> Option<&'v Value>,
+        ) -> Result<Config, &'static str> {
+            Ok(Config { $($field: value($key).and_then(Field::of).ok_or($key)?,)+ })
+        }
+    };
+}
+
+settings! {
+    api_key: Option<Secret> = "api_key",
+    api_key_file: Option<PathBuf> = "api_key_file",
+    site: String = "site",
+    dd_url: Option<Url> = "dd_url",
+    series_url: Option<Url> = "series_url",
+    sketches_url: Option<Url> = "sketches_url",
+    events_url: Option<Url> = "events_url",
+    checks_url: Option<Url> = "checks_url",
+    additional_endpoints: Vec<Endpoint> = "additional_endpoints",
+    observability_pipelines_worker_metrics_enabled: bool = "observability_pipelines_worker.metrics.enabled",
+    observability_pipelines_worker_metrics_url: Option<Url> = "observability_pipelines_worker.metrics.url",
+    hostname: Option<String> = "hostname",
+    hostname_file: Option<PathBuf> = "hostname_file",
+    kubernetes_kubelet_nodename: Option<String> = "kubernetes_kubelet_nodename",
+    cluster_name: Option<String> = "cluster_name",
+    tags: Vec<String> = "tags",
+    extra_tags: Vec<String> = "extra_tags",
+    env: Option<String> = "env",
+    dogstatsd_tags: Vec<String> = "dogstatsd_tags",
+    instance_tag: Option<String> = "instance_tag",
+    allow_arbitrary_tags: bool = "allow_arbitrary_tags",
+    secret_backend_command: Option<PathBuf> = "secret_backend_command",
+    secret_backend_arguments: Vec<String> = "secret_backend_arguments",
+    secret_backend_timeout: Duration = "secret_backend_timeout",
+    secret_refresh_interval: Duration = "secret_refresh_interval",
+
+    use_dogstatsd: bool = "use_dogstatsd",
+    dogstatsd_port: Port = "dogstatsd_port",
+    dogstatsd_tcp_port: Port = "dogstatsd_tcp_port",
+    bind_host: Option<String> = "bind_host",
+    dogstatsd_non_local_traffic: bool = "dogstatsd_non_local_traffic",
+    dogstatsd_socket: Option<PathBuf> = "dogstatsd_socket",
+    dogstatsd_socket_mode: u32 = "dogstatsd_socket_mode",
+    dogstatsd_stream_socket: Option<PathBuf> = "dogstatsd_stream_socket",
+    dogstatsd_stream_socket_mode: u32 = "dogstatsd_stream_socket_mode",
+    dogstatsd_stream_log_too_big: bool = "dogstatsd_stream_log_too_big",
+    dogstatsd_so_rcvbuf: usize = "dogstatsd_so_rcvbuf",
+    dogstatsd_buffer_size: usize = "dogstatsd_buffer_size",
+    dogstatsd_eol_required: Vec<Transport> = "dogstatsd_eol_required",
+    dogstatsd_disable_verbose_logs: bool = "dogstatsd_disable_verbose_logs",
+    dogstatsd_origin_detection: bool = "dogstatsd_origin_detection",
+    dogstatsd_origin_detection_client: bool = "dogstatsd_origin_detection_client",
+    dogstatsd_origin_optout_enabled: bool = "dogstatsd_origin_optout_enabled",
+    dogstatsd_entity_id_precedence: bool = "dogstatsd_entity_id_precedence",
+    dogstatsd_tag_cardinality: Cardinality = "dogstatsd_tag_cardinality",
+    origin_detection_unified: bool = "origin_detection_unified",
+    kubernetes_kubelet_host: Option<String> = "kubernetes_kubelet_host",
+    kubernetes_https_kubelet_port: u16 = "kubernetes_https_kubelet_port",
+    kubelet_tls_verify: bool = "kubelet_tls_verify",
+    kubelet_auth_token_path: Option<PathBuf> = "kubelet_auth_token_path",
+    kubelet_client_ca: Option<PathBuf> = "kubelet_client_ca",
+    kubernetes_pod_labels_as_tags: Vec<(String, String)> = "kubernetes_pod_labels_as_tags",
+    kubernetes_pod_annotations_as_tags: Vec<(String, String)> = "kubernetes_pod_annotations_as_tags",
+    statsd_forward_host: Option<String> = "statsd_forward_host",
+    statsd_forward_port: u16 = "statsd_forward_port",
+    statsd_metric_namespace: Option<String> = "statsd_metric_namespace",
+    statsd_metric_namespace_blacklist: Vec<String> = "statsd_metric_namespace_blacklist",
+    dogstatsd_mapper_profiles: Vec<MapperProfile> = "dogstatsd_mapper_profiles",
+    dogstatsd_mapper_cache_size: usize = "dogstatsd_mapper_cache_size",
+    lanes: usize = "lanes",
+    receive_pause: Duration = "receive_pause",
+
+    interval: Duration = "interval",
+    dogstatsd_expiry_seconds: Duration = "dogstatsd_expiry_seconds",
+    dogstatsd_context_expiry_seconds: Duration = "dogstatsd_context_expiry_seconds",
+    dogstatsd_flush_incomplete_buckets: bool = "dogstatsd_flush_incomplete_buckets",
+    histogram_aggregates: Vec<Aggregate> = "histogram_aggregates",
+    histogram_percentiles: Vec<f64> = "histogram_percentiles",
+    histogram_copy_to_distribution: bool = "histogram_copy_to_distribution",
+    histogram_copy_to_distribution_prefix: String = "histogram_copy_to_distribution_prefix",
+    dogstatsd_no_aggregation_pipeline: bool = "dogstatsd_no_aggregation_pipeline",
+    dogstatsd_no_aggregation_pipeline_batch_size: usize = "dogstatsd_no_aggregation_pipeline_batch_size",
+    metric_filterlist: Vec<String> = "metric_filterlist",
+    metric_filterlist_match_prefix: bool = "metric_filterlist_match_prefix",
+    statsd_metric_blocklist: Vec<String> = "statsd_metric_blocklist",
+    statsd_metric_blocklist_match_prefix: bool = "statsd_metric_blocklist_match_prefix",
+    metric_tag_filterlist: Vec<TagFilter> = "metric_tag_filterlist",
+    aggregator_stop_timeout: Option<Duration> = "aggregator_stop_timeout",
+    contexts_max: usize = "contexts_max",
+    contexts_per_name_max: usize = "contexts_per_name_max",
+    tags_per_line_max: usize = "tags_per_line_max",
+    name_bytes_max: usize = "name_bytes_max",
+    tag_bytes_max: usize = "tag_bytes_max",
+    text_bytes_max: usize = "text_bytes_max",
+    set_members_max: usize = "set_members_max",
+    events_per_interval_max: usize = "events_per_interval_max",
+    stream_connections_max: usize = "stream_connections_max",
+
+    output: Vec<Output> = "output",
+    use_v2_api_series: bool = "use_v2_api.series",
+    serializer_compressor_kind: Compressor = "serializer_compressor_kind",
+    serializer_zstd_compressor_level: i32 = "serializer_zstd_compressor_level",
+    serializer_max_payload_size: usize = "serializer_max_payload_size",
+    serializer_max_uncompressed_payload_size: usize = "serializer_max_uncompressed_payload_size",
+    serializer_max_series_payload_size: usize = "serializer_max_series_payload_size",
+    serializer_max_series_uncompressed_payload_size: usize = "serializer_max_series_uncompressed_payload_size",
+    serializer_max_series_points_per_payload: usize = "serializer_max_series_points_per_payload",
+    enable_payloads_series: bool = "enable_payloads.series",
+    enable_payloads_events: bool = "enable_payloads.events",
+    enable_payloads_service_checks: bool = "enable_payloads.service_checks",
+    enable_payloads_sketches: bool = "enable_payloads.sketches",
+    enable_payloads_json_to_v1_intake: bool = "enable_payloads.json_to_v1_intake",
+    forwarder_timeout: Duration = "forwarder_timeout",
+    forwarder_num_workers: usize = "forwarder_num_workers",
+    forwarder_max_concurrent_requests: usize = "forwarder_max_concurrent_requests",
+    forwarder_backoff_factor: f64 = "forwarder_backoff_factor",
+    forwarder_backoff_base: f64 = "forwarder_backoff_base",
+    forwarder_backoff_max: f64 = "forwarder_backoff_max",
+    forwarder_recovery_interval: u32 = "forwarder_recovery_interval",
+    forwarder_recovery_reset: bool = "forwarder_recovery_reset",
+    forwarder_retry_queue_payloads_max_size: u64 = "forwarder_retry_queue_payloads_max_size",
+    forwarder_storage_max_size_in_bytes: u64 = "forwarder_storage_max_size_in_bytes",
+    forwarder_storage_path: Option<PathBuf> = "forwarder_storage_path",
+    forwarder_storage_max_disk_ratio: f64 = "forwarder_storage_max_disk_ratio",
+    forwarder_flush_to_disk_mem_ratio: f64 = "forwarder_flush_to_disk_mem_ratio",
+    forwarder_outdated_file_in_days: Duration = "forwarder_outdated_file_in_days",
+    forwarder_stop_timeout: Option<Duration> = "forwarder_stop_timeout",
+    forwarder_connection_reset_interval: Duration = "forwarder_connection_reset_interval",
+    forwarder_apikey_validation_interval: Duration = "forwarder_apikey_validation_interval",
+    proxy_http: Option<Url> = "proxy.http",
+    proxy_https: Option<Url> = "proxy.https",
+    proxy_no_proxy: Vec<String> = "proxy.no_proxy",
+    no_proxy_nonexact_match: bool = "no_proxy_nonexact_match",
+    skip_ssl_validation: bool = "skip_ssl_validation",
+    min_tls_version: TlsVersion = "min_tls_version",
+    ca_file: Option<PathBuf> = "ca_file",
+    tls_handshake_timeout: Duration = "tls_handshake_timeout",
+
+    log_level: LogLevel = "log_level",
+    log_file: Option<PathBuf> = "log_file",
+    log_file_max_size: u64 = "log_file_max_size",
+    log_file_max_rolls: u32 = "log_file_max_rolls",
+    log_to_console: bool = "log_to_console",
+    log_format_json: bool = "log_format_json",
+    disable_file_logging: bool = "disable_file_logging",
+    log_payloads: bool = "log_payloads",
+    logging_frequency: u32 = "logging_frequency",
+    dogstatsd_metrics_stats_enable: bool = "dogstatsd_metrics_stats_enable",
+    dogstatsd_capture_path: Option<PathBuf> = "dogstatsd_capture_path",
+    dogstatsd_capture_depth: usize = "dogstatsd_capture_depth",
+    health_port: Port = "health_port",
+    admin_address: Option<String> = "admin_address",
+    self_telemetry: Switch = "self_telemetry",
+    run_path: PathBuf = "run_path",
+}
+
+/// Shutdown as a whole when neither stop timeout is set: containers are killed at 10 s.
+const STOP_WITHIN: Duration = Duration::from_secs(8);
+/// What a stop timeout counts as when only the other one is set (the Agent's default of both).
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Config {
+    /// How long the whole shutdown may take: 8 s, or the sum of the two stop timeouts as soon as
+    /// one of them is set.
+    #[must_use]
+    pub fn stop_within(&self) -> Duration {
+        match (self.aggregator_stop_timeout, self.forwarder_stop_timeout) {
+            (None, None) => STOP_WITHIN,
+            (first, second) => first.unwrap_or(STOP_TIMEOUT) + second.unwrap_or(STOP_TIMEOUT),
+        }
+    }
+
+    /// The names to filter and whether they are prefixes: `metric_filterlist`, or the older
+    /// `statsd_metric_blocklist` when that is empty.
+    #[must_use]
+    pub fn metric_filter(&self) -> (&[String], bool) {
+        if self.metric_filterlist.is_empty() {
+            (&self.statsd_metric_blocklist, self.statsd_metric_blocklist_match_prefix)
+        } else {
+            (&self.metric_filterlist, self.metric_filterlist_match_prefix)
+        }
+    }
+
+    /// Where files of whippet go: a folder of its own, so that a `run_path` shared with an Agent
+    /// never mixes the files of both.
+    #[must_use]
+    pub fn run_directory(&self) -> PathBuf {
+        self.run_path.join("whippet")
+    }
+
+    /// Where the disk spool goes.
+    #[must_use]
+    pub fn storage_directory(&self) -> PathBuf {
+        let own = || self.run_directory().join("transactions_to_retry");
+        self.forwarder_storage_path.as_deref().map_or_else(own, Path::to_path_buf)
+    }
+
+    /// The tags on every metric, event and check: `tags`, `extra_tags`, `env:` of `env`,
+    /// `dogstatsd_tags` and the instance tag, each once, in this order.
+    ///
+    /// Differs: the Agent sends `tags` once in the metadata of the host. whippet sends no such
+    /// metadata, so they go on every point.
+    #[must_use]
+    pub fn common_tags(&self) -> Vec<String> {
+        let env = self.env.as_ref().map(|env| format!("env:{env}"));
+        let mut seen = std::collections::HashSet::new();
+        self.tags
+            .iter()
+            .chain(&self.extra_tags)
+            .chain(&env)
+            .chain(&self.dogstatsd_tags)
+            .chain(&self.instance_tag)
+            .filter(|tag| seen.insert(tag.as_str()))
+            .cloned()
+            .collect()
+    }
+}
+
+/// Fields whose type stands in a variant of its own.
+macro_rules! fields {
+    ($($variant:ident => $type:ty,)+) => {
+        $(impl Field for $type {
+            fn of(value: &Value) -> Option<Self> {
+                match value {
+                    Value::$variant(value) => Some(value.clone()),
+                    _ => None,
+                }
+            }
+        })+
+    };
+}
+
+fields! {
+    Bool => bool,
+    Float => f64,
+    Path => PathBuf,
+    Duration => Duration,
+    Port => Port,
+    Words => Vec<String>,
+    Outputs => Vec<Output>,
+    Percentiles => Vec<f64>,
+    Aggregates => Vec<Aggregate>,
+    Transports => Vec<Transport>,
+    Pairs => Vec<(String, String)>,
+    Endpoints => Vec<Endpoint>,
+    Profiles => Vec<MapperProfile>,
+    TagFilters => Vec<TagFilter>,
+    Secret => Secret,
+    Url => Url,
+}
+
+/// Whole numbers: the range of the key keeps them inside the type.
+macro_rules! integers {
+    ($($type:ty),+) => {
+        $(impl Field for $type {
+            fn of(value: &Value) -> Option<Self> {
+                match value {
+                    Value::Integer(number) => <$type>::try_from(*number).ok(),
+                    Value::Bytes(number) => <$type>::try_from(*number).ok(),
+                    Value::Mode(mode) => <$type>::try_from(*mode).ok(),
+                    _ => None,
+                }
+            }
+        })+
+    };
+}
+
+integers!(u16, u32, u64, usize, i32);
+
+impl Field for String {
+    fn of(value: &Value) -> Option<Self> {
+        match value {
+            Value::Text(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// Nothing, or an empty text, is `None`.
+impl<T: Field> Field for Option<T> {
+    fn of(value: &Value) -> Option<Self> {
+        match value {
+            Value::Unset => Some(None),
+            Value::Text(text) if text.is_empty() => Some(None),
+            value => T::of(value).map(Some),
+        }
+    }
+}
+
+/// Words of an enum.
+macro_rules! choices {
+    ($($type:ident),+) => {
+        $(impl Field for $type {
+            fn of(value: &Value) -> Option<Self> {
+                match value {
+                    Value::Word(word) => $type::of(word),
+                    _ => None,
+                }
+            }
+        })+
+    };
+}
+
+choices!(Compressor, LogLevel, TlsVersion, Cardinality, Switch);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::key::Status;
+    use crate::config::{Mode, Sources, keys, load};
+
+    fn config(flags: &[(&str, &str)]) -> Config {
+        let flags = flags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        load(Sources { file: None, env: [], flags, mode: Mode::Run }).unwrap().config
+    }
+
+    #[test]
+    fn every_honoured_key_has_a_field() {
+        // Folded into the bound in bytes.
+        let folded = "forwarder_retry_queue_max_size";
+        for key in keys::all().filter(|key| key.status == Status::Honoured && key.name != folded) {
+            assert!(FIELDS.contains(&key.name), "{} has no field", key.name);
+        }
+    }
+
+    #[test]
+    fn names_of_keys_and_variables_are_unique() {
+        let mut names: Vec<String> = keys::all().map(|key| key.name.to_owned()).collect();
+        names.extend(keys::all().flat_map(crate::config::key::Key::env));
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_agent_but_where_documented() {
+        let config = config(&[]);
+        assert_eq!(config.site, "datadoghq.com");
+        assert_eq!(config.dogstatsd_port, Port::Fixed(8125));
+        assert_eq!(config.dogstatsd_buffer_size, 8192);
+        assert_eq!(config.interval, Duration::from_secs(10));
+        assert_eq!(config.dogstatsd_expiry_seconds, Duration::from_secs(300));
+        assert_eq!(config.histogram_percentiles, [0.95]);
+        assert_eq!(
+            config.histogram_aggregates,
+            [Aggregate::Max, Aggregate::Median, Aggregate::Avg, Aggregate::Count]
+        );
+        assert_eq!(config.statsd_metric_namespace_blacklist.len(), 21);
+        assert_eq!(config.serializer_compressor_kind, Compressor::Zstd);
+        assert_eq!(config.forwarder_retry_queue_payloads_max_size, 15_728_640);
+        assert_eq!(config.dogstatsd_socket_mode, 0o722);
+        assert_eq!(config.log_file_max_size, 10 << 20);
+        assert_eq!(config.output, []);
+        assert!(config.dogstatsd_flush_incomplete_buckets);
+        assert!(config.tags_per_line_max >= 256 && config.name_bytes_max >= 8192);
+        assert!(config.tag_bytes_max >= 8192 && config.text_bytes_max >= 8192);
+        assert!(config.set_members_max >= 1000 && config.events_per_interval_max >= 1000);
+        assert!(config.stream_connections_max >= 1024);
+    }
+
+    #[test]
+    fn one_stop_timeout_changes_the_whole() {
+        assert_eq!(config(&[]).stop_within(), Duration::from_secs(8));
+        let one = config(&[("forwarder_stop_timeout", "5")]);
+        assert_eq!(one.stop_within(), Duration::from_secs(7));
+        let both = config(&[("forwarder_stop_timeout", "5"), ("aggregator_stop_timeout", "1")]);
+        assert_eq!(both.stop_within(), Duration::from_secs(6));
+    }
+
+    #[test]
+    fn the_older_filter_counts_only_without_the_newer() {
+        let old = ("statsd_metric_blocklist", "a");
+        let prefix = ("statsd_metric_blocklist_match_prefix", "true");
+        assert_eq!(config(&[old, prefix]).metric_filter(), (&["a".to_owned()][..], true));
+        let both = config(&[old, prefix, ("metric_filterlist", "b")]);
+        assert_eq!(both.metric_filter(), (&["b".to_owned()][..], false));
+    }
+
+    #[test]
+    fn common_tags_are_merged_in_order_and_once() {
+        let config = config(&[
+            ("tags", "team:x env:prod"),
+            ("extra_tags", "region:eu team:x"),
+            ("env", "prod"),
+            ("dogstatsd_tags", "region:eu z"),
+            ("instance_tag", "instance:a"),
+        ]);
+        assert_eq!(config.common_tags(), ["team:x", "env:prod", "region:eu", "z", "instance:a"]);
+    }
+
+    #[test]
+    fn files_stay_apart_from_those_of_an_agent() {
+        let shared = config(&[("run_path", "/run/dd")]);
+        assert_eq!(shared.run_directory(), Path::new("/run/dd/whippet"));
+        assert_eq!(shared.storage_directory(), Path::new("/run/dd/whippet/transactions_to_retry"));
+        let own = config(&[("forwarder_storage_path", "/spool")]);
+        assert_eq!(own.storage_directory(), Path::new("/spool"));
+    }
+}

@@ -1,0 +1,400 @@
+//! Sources together: who wins, what is told, what is never printed.
+
+use std::path::PathBuf;
+
+use super::*;
+
+/// Sources of one case; `{file}` in messages stands for the file.
+#[derive(Default)]
+struct Case<'a> {
+    yaml: Option<&'a str>,
+    env: &'a [(&'a str, &'a str)],
+    flags: &'a [(&'a str, &'a str)],
+}
+
+fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+impl Case<'_> {
+    fn with<T>(&self, mode: Mode, run: impl FnOnce(Sources<Vec<(String, String)>>) -> T) -> T {
+        let folder = tempfile::tempdir().unwrap();
+        let file: Option<PathBuf> = self.yaml.map(|yaml| {
+            let file = folder.path().join("w.yaml");
+            std::fs::write(&file, yaml).unwrap();
+            file
+        });
+        run(Sources { file, env: owned(self.env), flags: owned(self.flags), mode })
+    }
+
+    #[track_caller]
+    fn loads(&self) -> Loaded {
+        self.with(Mode::Run, |sources| load(sources).unwrap_or_else(|p| panic!("{p}")))
+    }
+
+    /// The problems as they are printed, without the folder, each marked when it stops `run` and
+    /// when it fails `check-config`.
+    fn problems(&self) -> Vec<String> {
+        let problems = self.with(Mode::Check, |sources| examine(sources).problems);
+        let mark = |flag: bool, mark: &'static str| if flag { mark } else { "-" };
+        problems
+            .iter()
+            .map(|problem| {
+                let run = mark(problem.is_error(Mode::Run), "R");
+                let check = mark(problem.is_error(Mode::Check), "C");
+                let text = problem.to_string();
+                let short = text.find("w.yaml").map_or(text.as_str(), |at| &text[at..]);
+                format!("{run}{check} {short}")
+            })
+            .collect()
+    }
+
+    #[track_caller]
+    fn tells(&self, expect: &[&str]) {
+        let problems = self.problems();
+        assert_eq!(problems.len(), expect.len(), "{problems:#?}");
+        for (problem, expect) in problems.iter().zip(expect) {
+            assert!(problem.starts_with(expect), "{problem}\nis not\n{expect}");
+        }
+        let stops = expect.iter().any(|problem| problem.starts_with('R'));
+        assert_eq!(self.with(Mode::Run, |sources| load(sources).is_err()), stops);
+        let fails = expect.iter().any(|problem| problem[1..].starts_with('C'));
+        assert_eq!(self.with(Mode::Check, |sources| load(sources).is_err()), fails);
+    }
+}
+
+#[test]
+fn flags_beat_environment_beats_file_beats_default() {
+    let mut case = Case::default();
+    assert_eq!(case.loads().config.dogstatsd_port, Port::Fixed(8125));
+    case.yaml = Some("dogstatsd_port: 1");
+    assert_eq!(case.loads().config.dogstatsd_port, Port::Fixed(1));
+    case.env = &[("DD_DOGSTATSD_PORT", "2")];
+    assert_eq!(case.loads().config.dogstatsd_port, Port::Fixed(2));
+    case.flags = &[("dogstatsd_port", "3"), ("dogstatsd_port", "4")];
+    let loaded = case.loads();
+    assert_eq!(loaded.config.dogstatsd_port, Port::Fixed(4));
+    assert_eq!(loaded.origin("dogstatsd_port"), Origin::Flag("dogstatsd_port".into()));
+    assert_eq!(loaded.origin("site"), Origin::Default);
+}
+
+#[test]
+fn the_proxy_of_the_system_is_weaker_than_the_file() {
+    let env = &[("HTTPS_PROXY", "http://system:1"), ("no_proxy", "a.b,c.d")];
+    let system = Case { env, ..Case::default() }.loads();
+    assert_eq!(system.config.proxy_https.unwrap().expose(), "http://system:1");
+    assert_eq!(system.config.proxy_no_proxy, ["a.b", "c.d"]);
+    let file = Case { env, yaml: Some("proxy: {https: 'http://file:1'}"), flags: &[] }.loads();
+    assert_eq!(file.config.proxy_https.unwrap().expose(), "http://file:1");
+}
+
+#[test]
+fn names_have_other_spellings() {
+    let env = [("DD_URL", "http://a:1"), ("WHIPPET_OUTPUT", "none"), ("DD_USE_V2_API_SERIES", "f")];
+    let loaded = Case { env: &env, ..Case::default() }.loads();
+    assert_eq!(loaded.config.dd_url.unwrap().expose(), "http://a:1");
+    assert_eq!(loaded.config.output, [Output::None]);
+    assert!(!loaded.config.use_v2_api_series);
+    let both = Case { env: &[env[0], ("DD_DD_URL", "http://b:1")], ..Case::default() }.loads();
+    assert_eq!(both.config.dd_url.unwrap().expose(), "http://b:1");
+    for yaml in [
+        "enable_payloads.series: false",
+        "enable_payloads: {series: false}",
+        "Enable_Payloads: {SERIES: no}",
+    ] {
+        assert!(
+            !Case { yaml: Some(yaml), ..Case::default() }.loads().config.enable_payloads_series
+        );
+    }
+    let old = Case { yaml: Some("vector: {metrics: {url: 'http://v:1'}}"), ..Case::default() };
+    let url = old.loads().config.observability_pipelines_worker_metrics_url;
+    assert_eq!(url.unwrap().expose(), "http://v:1");
+}
+
+#[test]
+fn empty_values_mean_the_default_unless_they_turn_something_off() {
+    let env = &[("DD_DOGSTATSD_PORT", ""), ("DD_DOGSTATSD_SOCKET", " "), ("DD_SITE", "")];
+    let loaded = Case { env, ..Case::default() }.loads();
+    assert_eq!(loaded.config, Case::default().loads().config);
+    let yaml =
+        Some("dogstatsd_port:\nsite: ''\nlanes: ''\ndogstatsd_socket: ''\nadmin_address: ''\n");
+    let loaded = Case { yaml, ..Case::default() }.loads();
+    assert_eq!(loaded.config.dogstatsd_port, Port::Fixed(8125));
+    assert_eq!((loaded.config.site.as_str(), loaded.config.lanes), ("datadoghq.com", 1));
+    assert_eq!((loaded.config.dogstatsd_socket, loaded.config.admin_address), (None, None));
+}
+
+#[test]
+fn mistyped_names_are_told_and_foreign_ones_are_not() {
+    let yaml = "\nlogs_enabled: true\n\ndogstatsd_prot: 1\nproxy:\n  htps: x\nfoo_bar_baz: 1\nstatsd_port: 1\n";
+    Case {
+        yaml: Some(yaml),
+        env: &[
+            ("DD_DOGSTATSD_TASG", "a"),
+            ("WHIPPET_CONTEXTS", "1"),
+            ("DD_SERVICE", "x"),
+            ("DD_APP_KEY", "x"),
+            ("DD_TELEMETRY_ENABLED", "1"),
+            ("PATH", "/bin"),
+        ],
+        flags: &[("dogstatsd_prot", "1"), ("nothing.like.it", "1")],
+    }
+    .tells(&[
+        "-C w.yaml:4:1: dogstatsd_prot: unknown; did you mean dogstatsd_port?",
+        "-C w.yaml:6:3: proxy.htps: unknown; did you mean proxy.https?",
+        "-C DD_DOGSTATSD_TASG: unknown; did you mean DD_DOGSTATSD_TAGS?",
+        "-C WHIPPET_CONTEXTS: unknown; see docs/configuration.md",
+        "RC --set dogstatsd_prot: unknown; did you mean dogstatsd_port?",
+        "RC --set nothing.like.it: unknown; see docs/configuration.md",
+    ]);
+}
+
+#[test]
+fn all_bad_values_are_told_at_once_with_their_place() {
+    Case {
+        yaml: Some("dogstatsd_port: x\nproxy: 5\ntags: {a: b}\nlanes: [1]\nlog_payloads: {}\n"),
+        env: &[("WHIPPET_INTERVAL", "0.5"), ("DD_DD_URL", "nowhere")],
+        flags: &[("lanes", "none")],
+    }
+    .tells(&[
+        "RC w.yaml:1:17: dogstatsd_port: \"x\" is no port; use a port from 1 to 65535",
+        "RC w.yaml:2:8: proxy: is a section; use http, https, no_proxy",
+        "RC w.yaml:3:7: tags: expected a list of texts",
+        "-C w.yaml:4:8: lanes: is a list; expected a whole number",
+        "RC w.yaml:5:15: log_payloads: is a map; expected true or false",
+        "RC DD_DD_URL: dd_url: \"nowhere\" has no scheme",
+        "RC WHIPPET_INTERVAL: interval: \"0.5\" is too short",
+        "RC --set lanes: lanes: \"none\" is no whole number",
+    ]);
+}
+
+#[test]
+fn a_bad_entry_degrades_run_and_fails_the_check() {
+    let case = Case { yaml: Some("histogram_percentiles: [0.5, 7]"), ..Case::default() };
+    case.tells(&["-C w.yaml:1:30: histogram_percentiles[1]: \"7\" is no percentile"]);
+    let loaded = case.loads();
+    assert!(loaded.degraded());
+    assert_eq!(loaded.config.histogram_percentiles, [0.5]);
+    assert!(!Case::default().loads().degraded());
+}
+
+#[test]
+fn files_that_cannot_be_used_are_fatal() {
+    let load = |file: &str| {
+        let file = Some(PathBuf::from(file));
+        load(Sources { file, env: [], flags: vec![], mode: Mode::Run })
+    };
+    let missing = load("/nonexistent/w.yaml").unwrap_err().to_string();
+    assert!(missing.starts_with("/nonexistent/w.yaml cannot be read: "), "{missing}");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display().to_string();
+    let empty = load(&path).unwrap_err().to_string();
+    assert!(empty.contains("has no whippet.yaml, dogstatsd.yaml, datadog.yaml"), "{empty}");
+    std::fs::write(folder.path().join("datadog.yaml"), "lanes: 3").unwrap();
+    assert_eq!(load(&path).unwrap().config.lanes, 3);
+    std::fs::write(folder.path().join("whippet.yaml"), "lanes: 4").unwrap();
+    assert_eq!(load(&path).unwrap().config.lanes, 4);
+    Case { env: &[("WHIPPET_CONFIG", "/nonexistent")], ..Case::default() }
+        .tells(&["RC WHIPPET_CONFIG: /nonexistent cannot be read: "]);
+    Case { yaml: Some("a: 1\na: 2"), ..Case::default() }
+        .tells(&["RC w.yaml:2:1: is no YAML: dupl"]);
+    Case { yaml: Some("- a"), ..Case::default() }.tells(&["RC w.yaml:1:1: is no map of keys"]);
+}
+
+#[test]
+fn relations_between_values_are_checked() {
+    Case { flags: &[("statsd_forward_host", "x")], ..Case::default() }
+        .tells(&["-- --set statsd_forward_host: statsd_forward_host: has no effect without"]);
+    let worker = "observability_pipelines_worker.metrics.enabled";
+    Case { flags: &[(worker, "1")], ..Case::default() }
+        .tells(&["RC --set observability_pipelines_worker.metrics.enabled: "]);
+    Case { flags: &[("forwarder_backoff_base", "100")], ..Case::default() }
+        .tells(&["RC --set forwarder_backoff_base: forwarder_backoff_base: 100 is above"]);
+    Case { yaml: Some("use_dogstatsd: false"), ..Case::default() }
+        .tells(&["-- w.yaml:1:16: use_dogstatsd: does not turn whippet off"]);
+}
+
+#[test]
+fn the_older_queue_bound_counts_alone() {
+    let old = ("forwarder_retry_queue_max_size", "3");
+    fn queue(flags: &[(&str, &str)]) -> u64 {
+        let case = Case { flags, ..Case::default() };
+        case.loads().config.forwarder_retry_queue_payloads_max_size
+    }
+    assert_eq!(queue(&[old]), 3 << 21);
+    assert_eq!(queue(&[old, ("forwarder_retry_queue_payloads_max_size", "77")]), 77);
+}
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+#[test]
+fn an_api_key_comes_from_its_file_when_unset() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    let name = path.display().to_string();
+    let env = [("WHIPPET_API_KEY_FILE", name.as_str())];
+    let case = Case { env: &env, ..Case::default() };
+    case.tells(&["RC WHIPPET_API_KEY_FILE: api_key_file: "]);
+    std::fs::write(&path, " \n").unwrap();
+    case.tells(&["RC WHIPPET_API_KEY_FILE: api_key_file: "]);
+    std::fs::write(&path, format!("{KEY}\n")).unwrap();
+    let loaded = case.loads();
+    assert_eq!(loaded.config.api_key, Some(Secret::new(KEY)));
+    assert_eq!(loaded.origin("api_key"), Origin::Env("WHIPPET_API_KEY_FILE".into()));
+    let env = [env[0], ("DD_API_KEY", "other")];
+    let both = Case { env: &env, ..Case::default() }.loads();
+    assert_eq!(both.config.api_key, Some(Secret::new("other")));
+}
+
+#[cfg(unix)]
+#[test]
+fn handles_of_secrets_are_resolved_or_refused() {
+    let yaml = "api_key: ENC[main]\nadditional_endpoints: {'https://x': ['ENC[second]']}\n";
+    Case { yaml: Some(yaml), ..Case::default() }.tells(&[
+        "RC w.yaml:1:10: api_key: ENC[…] needs secret_backend_command to be resolved",
+        "RC w.yaml:2:23: additional_endpoints: ENC[…] needs secret_backend_command",
+    ]);
+    let answer = r#"["-c", "echo '{\"main\":{\"value\":\"k1\"},\"second\":{\"value\":\"k2\"}}'"]"#;
+    let env = [("DD_SECRET_BACKEND_COMMAND", "/bin/sh"), ("DD_SECRET_BACKEND_ARGUMENTS", answer)];
+    let config = Case { yaml: Some(yaml), env: &env, flags: &[] }.loads().config;
+    assert_eq!(config.api_key, Some(Secret::new("k1")));
+    assert_eq!(config.additional_endpoints[0].api_keys, [Secret::new("k2")]);
+}
+
+#[track_caller]
+fn chooses(case: Case<'_>, expect: Result<(&[Output], bool), &str>) {
+    let outputs = Outputs::choose(&case.loads());
+    match (outputs, expect) {
+        (Ok(outputs), Ok((list, implied))) => {
+            assert_eq!((outputs.list.as_slice(), outputs.implied), (list, implied));
+        }
+        (Err(problem), Err(about)) => {
+            let text = problem.to_string();
+            assert!(text.starts_with("api_key: missing, but ") && text.contains(about), "{text}");
+        }
+        (outputs, expect) => panic!("{outputs:?} is not {expect:?}"),
+    }
+}
+
+#[test]
+fn without_a_key_the_console_is_implied_only_when_nothing_hints_at_a_deployment() {
+    let env = |env| Case { env, ..Case::default() };
+    chooses(Case::default(), Ok((&[Output::Console], true)));
+    chooses(env(&[("DD_API_KEY", KEY)]), Ok((&[Output::Datadog], false)));
+    chooses(env(&[("DD_API_KEY", "  ")]), Err("an empty DD_API_KEY says"));
+    chooses(env(&[("DD_SITE", "datadoghq.eu")]), Err("DD_SITE"));
+    chooses(env(&[("DD_URL", "http://x")]), Err("DD_URL"));
+    chooses(env(&[("DD_DD_URL", "http://x")]), Err("DD_DD_URL"));
+    chooses(Case { flags: &[("site", "datadoghq.eu")], ..Case::default() }, Err("--set site"));
+    chooses(Case { yaml: Some("{}"), ..Case::default() }, Err("the configuration file"));
+    chooses(env(&[("WHIPPET_OUTPUT", "datadog")]), Err("the datadog output needs one"));
+    chooses(
+        Case { yaml: Some("output: [console, none, console]"), ..Case::default() },
+        Ok((&[Output::Console, Output::None], false)),
+    );
+}
+
+/// As an Agent's file in use looks: most of it is not about DogStatsD.
+const DATADOG_YAML: &str = r#"
+api_key: 0123456789abcdef0123456789abcdef
+site: datadoghq.eu
+hostname: web-1.example.org
+tags:
+  - team:web
+  - env:prod
+env: prod
+use_dogstatsd: true
+dogstatsd_port: 8125
+dogstatsd_non_local_traffic: no
+dogstatsd_stats_port: 5000
+dogstatsd_mapper_profiles:
+  - name: airflow
+    prefix: "airflow."
+    mappings:
+      - match: "airflow.job.duration.*.*"
+        name: "airflow.job.duration"
+        tags: {job_type: "$1"}
+statsd_metric_namespace: ""
+histogram_percentiles: ["0.95", "0.99"]
+proxy:
+  https: http://user:hunter2secret@proxy:3128
+  no_proxy: [127.0.0.1]
+additional_endpoints:
+  "https://app.datadoghq.com":
+    - fedcba9876543210fedcba9876543210
+check_runners: 4
+confd_path: /etc/datadog-agent/conf.d
+logs_enabled: true
+logs_config:
+  container_collect_all: true
+  processing_rules:
+    - type: mask_sequences
+      name: cards
+      pattern: (?:4[0-9]{12})
+apm_config: &apm
+  enabled: true
+  apm_non_local_traffic: true
+  ignore_resources: ["(GET|POST) /health"]
+  obfuscation: {redis: {enabled: true}}
+process_config: {process_collection: {enabled: true}}
+network_config: {enabled: true}
+runtime_security_config: {enabled: false}
+listeners: [{name: docker}]
+config_providers: [{name: docker, polling: true}]
+container_exclude: ["image:.*"]
+docker_labels_as_tags: {com.example.x: y}
+kubernetes_pod_labels_as_tags: {app: kube_app}
+jmx_custom_jars: [/a.jar]
+collect_ec2_tags: true
+cloud_provider_metadata: [aws]
+inventories_configuration_enabled: true
+otlp_config: {receiver: {protocols: {grpc: {endpoint: "0.0.0.0:4317"}}}}
+log_level: WARN
+log_file: /var/log/datadog/agent.log
+cmd_port: 5001
+GUI_port: 5002
+telemetry: {enabled: true, checks: "*"}
+internal_profiling: {enabled: false}
+remote_configuration: {enabled: true}
+"#;
+
+#[test]
+fn a_file_of_an_agent_in_use_loads_without_a_problem() {
+    let case = Case { yaml: Some(DATADOG_YAML), ..Case::default() };
+    case.tells(&[]);
+    let loaded = case.loads();
+    assert_eq!(loaded.config.site, "datadoghq.eu");
+    assert_eq!(loaded.config.dogstatsd_mapper_profiles[0].mappings.len(), 1);
+    assert_eq!(loaded.config.log_level, LogLevel::Warn);
+    let ignored: Vec<&str> = loaded.ignored.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(ignored, ["dogstatsd_stats_port", "cmd_port", "telemetry.*"]);
+}
+
+#[test]
+fn no_secret_is_ever_printed() {
+    let case = Case {
+        yaml: Some(DATADOG_YAML),
+        env: &[
+            ("DD_DD_URL", "https://me:hunter3secret@x:99999"),
+            ("DD_API_KEY", "0123456789abcdef 0123456789abcdef"),
+        ],
+        flags: &[
+            ("proxy.http", "u:hunter4secret@p"),
+            (
+                "additional_endpoints",
+                r#"{"http://u:hunter5secret@x:y": ["aaaabbbbccccddddeeeeffff00001111"]}"#,
+            ),
+        ],
+    };
+    let examined = case.with(Mode::Check, examine);
+    let mut text = format!("{examined:?}");
+    let loaded = examined.loaded.unwrap();
+    text += &format!("{:?}", loaded.effective());
+    examined.problems.iter().for_each(|problem| text += &problem.to_string());
+    assert_eq!(examined.problems.len(), 3, "{:#?}", examined.problems);
+    for secret in ["hunter", "0123456789ab", "fedcba98", "aaaabbbb"] {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+    let shown = loaded.effective().into_iter().find(|(name, ..)| *name == "api_key").unwrap();
+    assert_eq!(shown.1, "***cdef");
+}

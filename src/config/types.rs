@@ -1,0 +1,312 @@
+//! The types that values of the configuration have, beyond those of the standard library.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A UDP or TCP port to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// No listener.
+    Off,
+    /// This port.
+    Fixed(u16),
+    /// Any free port; the listener says which it got.
+    Random,
+}
+
+/// Something that must never be printed: its last four characters stand for it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text, without the white space around it.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Secret(text.trim().to_owned())
+    }
+
+    /// The text itself: for the header that carries it, and for nothing else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Secret {
+    /// `***abcd`; short texts show nothing at all.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let characters = self.0.chars().count();
+        let shown = if characters >= 16 { 4 } else { 0 };
+        f.write_str("***")?;
+        self.0.chars().skip(characters - shown).try_for_each(|character| write!(f, "{character}"))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({self})")
+    }
+}
+
+/// A URL that may carry a password: it prints without.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Url(String);
+
+impl Url {
+    /// Wraps a URL whose shape was checked.
+    pub(super) fn new(text: &str) -> Self {
+        Url(text.to_owned())
+    }
+
+    /// The whole URL, with the password: to connect, not to print.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&super::url::without_password(&self.0))
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Url({self})")
+    }
+}
+
+/// An intake besides the main one, with the keys to post under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Base URL, without a slash at its end.
+    pub url: Url,
+    /// At least one key, no duplicates.
+    pub api_keys: Vec<Secret>,
+}
+
+/// Where aggregated data goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A table on standard output.
+    Console,
+    /// JSON lines in a file, or on standard output without a path.
+    JsonLines(Option<PathBuf>),
+    /// The intake.
+    Datadog,
+    /// Nowhere: everything is aggregated and encoded, nothing is delivered.
+    None,
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Output::Console => f.write_str("console"),
+            Output::JsonLines(None) => f.write_str("jsonl"),
+            Output::JsonLines(Some(path)) => write!(f, "jsonl:{}", path.display()),
+            Output::Datadog => f.write_str("datadog"),
+            Output::None => f.write_str("none"),
+        }
+    }
+}
+
+/// A profile of the mapper: names with this prefix are tried against its mappings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MapperProfile {
+    /// What messages call it.
+    pub name: String,
+    /// Prefix of metric names, or `*` for all.
+    pub prefix: String,
+    /// Tried in this order; the first match ends the search.
+    pub mappings: Vec<Mapping>,
+    /// Aggregates of histograms under this prefix, instead of `histogram_aggregates`.
+    pub histogram_aggregates: Option<Vec<Aggregate>>,
+    /// Percentiles of histograms under this prefix, instead of `histogram_percentiles`.
+    pub histogram_percentiles: Option<Vec<f64>>,
+    /// How long a gauge under this prefix is posted again without new values.
+    pub gauge_ttl: Option<Duration>,
+    /// Counters under this prefix are posted as counts instead of rates.
+    pub counters_as_counts: bool,
+}
+
+/// One rule of a mapper profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// Pattern for the whole name.
+    pub pattern: String,
+    /// How the pattern is written.
+    pub match_type: MatchType,
+    /// The new name; `$1` and `${1}` stand for captures.
+    pub name: String,
+    /// Tags to add; values may hold captures.
+    pub tags: Vec<(String, String)>,
+}
+
+/// A rule that removes tags of one metric.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagFilter {
+    /// Exact name.
+    pub metric_name: String,
+    /// What happens to the listed keys.
+    pub action: TagAction,
+    /// Tag keys (the part before `:`).
+    pub tags: Vec<String>,
+}
+
+/// Declares an enum of words: the variants, their spelling, and the list of all spellings.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+
+        impl $name {
+            /// The accepted words.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+
+            /// The variant of a word, whatever its case.
+            #[must_use]
+            pub fn of(word: &str) -> Option<Self> {
+                $(if word.eq_ignore_ascii_case($word) { return Some($name::$variant); })+
+                None
+            }
+
+            /// The word of the variant.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self { $($name::$variant => $word,)+ }
+            }
+        }
+    };
+}
+
+words! {
+    /// Compression of protobuf bodies.
+    Compressor {
+        /// Zstandard.
+        Zstd = "zstd",
+        /// zlib, `Content-Encoding: deflate`.
+        Zlib = "zlib",
+        /// gzip.
+        Gzip = "gzip",
+        /// No compression.
+        None = "none",
+    }
+}
+words! {
+    /// How much is logged.
+    LogLevel {
+        /// Everything.
+        Trace = "trace",
+        /// For finding faults.
+        Debug = "debug",
+        /// What an operator wants to know.
+        Info = "info",
+        /// What an operator has to look at.
+        Warn = "warn",
+        /// What went wrong.
+        Error = "error",
+        /// What stops the program.
+        Critical = "critical",
+        /// Nothing.
+        Off = "off",
+    }
+}
+words! {
+    /// The oldest TLS version that is spoken. The TLS library has none below 1.2.
+    TlsVersion {
+        /// Raised to 1.2.
+        Tls10 = "tlsv1.0",
+        /// Raised to 1.2.
+        Tls11 = "tlsv1.1",
+        /// TLS 1.2.
+        Tls12 = "tlsv1.2",
+        /// TLS 1.3.
+        Tls13 = "tlsv1.3",
+    }
+}
+words! {
+    /// How many of a workload's tags are added to what it sends.
+    Cardinality {
+        /// None.
+        None = "none",
+        /// Tags that are shared by many containers.
+        Low = "low",
+        /// Also per pod or task.
+        Orchestrator = "orchestrator",
+        /// Also per container.
+        High = "high",
+    }
+}
+words! {
+    /// On, off, or decided by the outputs.
+    Switch {
+        /// On when an output delivers to an intake.
+        Auto = "auto",
+        /// Always.
+        On = "true",
+        /// Never.
+        Off = "false",
+    }
+}
+words! {
+    /// What is posted for a histogram.
+    Aggregate {
+        /// Largest value.
+        Max = "max",
+        /// Smallest value.
+        Min = "min",
+        /// Middle value.
+        Median = "median",
+        /// Mean.
+        Avg = "avg",
+        /// Sum.
+        Sum = "sum",
+        /// Number of values per second.
+        Count = "count",
+    }
+}
+words! {
+    /// A transport of `dogstatsd_eol_required`.
+    Transport {
+        /// UDP.
+        Udp = "udp",
+        /// Unix sockets, datagram and stream.
+        Uds = "uds",
+        /// Windows pipe: accepted, without effect.
+        NamedPipe = "named_pipe",
+    }
+}
+words! {
+    /// How the pattern of a mapping is written.
+    MatchType {
+        /// `*` stands for a piece without dots.
+        Wildcard = "wildcard",
+        /// A regular expression.
+        Regex = "regex",
+    }
+}
+words! {
+    /// What a tag filter does with the listed keys.
+    TagAction {
+        /// Keep only these.
+        Include = "include",
+        /// Drop these.
+        Exclude = "exclude",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_shows_four_characters_of_a_real_key_and_none_of_a_short_one() {
+        let key = Secret::new(" 0123456789abcdef0123456789abcdef\n");
+        assert_eq!(key.expose(), "0123456789abcdef0123456789abcdef");
+        assert_eq!(format!("{key} {key:?}"), "***cdef Secret(***cdef)");
+        assert_eq!(Secret::new("short").to_string(), "***");
+    }
+}

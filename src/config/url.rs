@@ -1,0 +1,69 @@
+//! URLs: their shape, and printing them without a password. What a resolver or a server says about
+//! one comes later.
+
+use super::types::Url;
+
+/// Checks the shape of a URL; what a resolver or a server says about it comes later.
+pub(super) fn parse(text: &str, schemes: &[&str], scheme_optional: bool) -> Result<Url, String> {
+    let wrong = |what: &str| Err(format!("{what}; use an absolute URL such as https://host:port"));
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return wrong("has white space inside");
+    }
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (scheme, rest),
+        None if scheme_optional => ("http", text),
+        None => return wrong("has no scheme"),
+    };
+    if !schemes.iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
+        return wrong(&format!("has a scheme other than {}", schemes.join(", ")));
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host_port = authority.rsplit('@').next().unwrap_or_default();
+    let (host, port) = match host_port.strip_prefix('[') {
+        Some(v6) => match v6.split_once(']') {
+            Some((host, port)) => (host, port.strip_prefix(':')),
+            None => return wrong("has an unfinished IPv6 address"),
+        },
+        None => match host_port.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (host_port, None),
+        },
+    };
+    if host.is_empty() {
+        return wrong("has no host");
+    }
+    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return wrong("has a bad port");
+    }
+    Ok(Url::new(text.trim_end_matches('/')))
+}
+
+/// A URL without the password of its user part. It errs on the side of hiding too much: the text
+/// may be a mistyped URL, so everything from the first colon to the last `@` is hidden.
+pub(super) fn without_password(text: &str) -> String {
+    let start = text.find("://").map_or(0, |at| at + 3);
+    let user_part = text.rfind('@').and_then(|end| Some((text.get(start..end)?, end)));
+    match user_part.and_then(|(user, end)| Some((start + user.find(':')?, end))) {
+        Some((colon, end)) => format!("{}:***{}", &text[..colon], &text[end..]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_hidden_also_in_mistyped_urls() {
+        for (text, shown) in [
+            ("http://u:p@x:1/a", "http://u:***@x:1/a"),
+            ("http//u:p@x", "http//u:***@x"),
+            ("u:p/q@x", "u:***@x"),
+            ("http://u@x:1", "http://u@x:1"),
+            ("http://x:1/a", "http://x:1/a"),
+            ("@://", "@://"),
+        ] {
+            assert_eq!(without_password(text), shown);
+        }
+    }
+}
