@@ -18,6 +18,18 @@ pub enum MetricType {
     Distribution,
 }
 
+/// The three kinds of lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum MessageType {
+    /// `name:value|type|…`
+    Metric,
+    /// `_e{…}:…`
+    Event,
+    /// `_sc|…`
+    ServiceCheck,
+}
+
 /// One line, read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Message<'a> {
@@ -78,9 +90,9 @@ pub struct Event<'a> {
     pub title: &'a [u8],
     /// May be empty.
     pub text: &'a [u8],
-    /// `d:`, unix seconds; absent means the time of receipt.
+    /// The last `d:`, unix seconds, never 0; absent means the time of receipt.
     pub timestamp: Option<i64>,
-    /// `h:`; wins over a `host:` tag.
+    /// The last `h:`, never empty; wins over a `host:` tag.
     pub host: Option<&'a [u8]>,
     /// `k:`
     pub aggregation_key: &'a [u8],
@@ -105,9 +117,9 @@ pub struct ServiceCheck<'a> {
     pub name: &'a [u8],
     /// The status field.
     pub status: Status,
-    /// `d:`, unix seconds; absent or 0 means the time of receipt.
+    /// The last `d:`, unix seconds, never 0; absent means the time of receipt.
     pub timestamp: Option<i64>,
-    /// `h:`; wins over a `host:` tag.
+    /// The last `h:`, never empty; wins over a `host:` tag.
     pub host: Option<&'a [u8]>,
     /// `m:`, escapes untouched.
     pub message: &'a [u8],
@@ -180,6 +192,33 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options { timestamps: true, origin: false }
+    }
+}
+
+impl MetricType {
+    /// The full word, as the Agent's telemetry has it: `counter`, `timing` and so on.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            MetricType::Counter => "counter",
+            MetricType::Gauge => "gauge",
+            MetricType::Histogram => "histogram",
+            MetricType::Timing => "timing",
+            MetricType::Set => "set",
+            MetricType::Distribution => "distribution",
+        }
+    }
+}
+
+impl MessageType {
+    /// The plural the Agent's telemetry uses as its `message_type` label.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            MessageType::Metric => "metrics",
+            MessageType::Event => "events",
+            MessageType::ServiceCheck => "service_checks",
+        }
     }
 }
 

@@ -1,0 +1,82 @@
+//! The samples of a metric line, one number after the other.
+
+use super::message::Values;
+use super::number;
+use super::scan::split_before;
+
+impl<'a> Values<'a> {
+    /// Every sample of the line in order; none for a set member.
+    #[inline]
+    #[must_use]
+    pub fn numbers(self) -> Numbers<'a> {
+        match self {
+            Values::One(number) => Numbers { first: Some(number), packed: b"" },
+            Values::Packed(packed) => Numbers { first: None, packed },
+            Values::Member(_) => Numbers { first: None, packed: b"" },
+        }
+    }
+}
+
+/// The numbers of [`Values`].
+#[derive(Clone, Debug)]
+pub struct Numbers<'a> {
+    first: Option<f64>,
+    packed: &'a [u8],
+}
+
+impl Iterator for Numbers<'_> {
+    type Item = f64;
+
+    #[inline]
+    fn next(&mut self) -> Option<f64> {
+        if self.first.is_some() {
+            return self.first.take();
+        }
+        while let Some(item) = next_item(&mut self.packed) {
+            // The reader has checked every item; text from elsewhere is skipped, not trusted.
+            if let Ok(number) = number::float(item) {
+                return Some(number);
+            }
+        }
+        None
+    }
+}
+
+impl std::iter::FusedIterator for Numbers<'_> {}
+
+/// Takes the next non-empty item off a list joined by colons.
+#[inline]
+pub(super) fn next_item<'a>(packed: &mut &'a [u8]) -> Option<&'a [u8]> {
+    while let [b':', rest @ ..] = *packed {
+        *packed = rest;
+    }
+    if packed.is_empty() {
+        return None;
+    }
+    let (item, rest) = split_before(b':', packed);
+    *packed = rest;
+    Some(item)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn holds(values: Values<'_>, expect: &[f64]) {
+        assert_eq!(values.numbers().collect::<Vec<_>>(), expect);
+    }
+
+    #[test]
+    fn empty_items_are_skipped_wherever_they_stand() {
+        holds(Values::Packed(b"1.1::41:"), &[1.1, 41.0]);
+        holds(Values::Packed(b"::1e3:0x1p4:7"), &[1000.0, 16.0, 7.0]);
+        holds(Values::Packed(b"::"), &[]);
+    }
+
+    #[test]
+    fn one_is_one_and_a_member_is_no_number() {
+        holds(Values::One(3.0), &[3.0]);
+        holds(Values::Member(b"3"), &[]);
+    }
+}
