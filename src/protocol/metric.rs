@@ -59,7 +59,7 @@ pub(super) fn read(line: &[u8], options: Options) -> Result<Metric<'_>, ParseErr
 }
 
 /// Non-empty bytes before the first `:`, which must come before any `|`.
-#[inline]
+#[inline(always)]
 fn name(line: &[u8]) -> Parsed<'_, &[u8]> {
     match first_of_two(b':', b'|', line) {
         Some(end) if end > 0 => {
@@ -80,7 +80,7 @@ fn value_text(input: &[u8]) -> Parsed<'_, &[u8]> {
 }
 
 /// The type, which ends at a `|` or with the line.
-#[inline]
+#[inline(always)]
 fn kind(input: &[u8]) -> Parsed<'_, MetricType> {
     let (kind, rest) = match input {
         [b'c', rest @ ..] => (MetricType::Counter, rest),
@@ -99,7 +99,7 @@ fn kind(input: &[u8]) -> Parsed<'_, MetricType> {
 
 /// Reads one optional field into the metric; a later one of its kind replaces an earlier one.
 /// Returns what follows it.
-#[inline]
+#[inline(always)]
 fn field<'a>(
     line: &'a [u8],
     field: &'a [u8],

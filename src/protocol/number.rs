@@ -43,7 +43,7 @@ pub fn float(text: &[u8]) -> Result<f64, NumberError> {
 
 /// The short decimal that `input` begins with: sign, digits, at most one point. What follows it is
 /// not judged (`1e3` leaves `e3`), so look at the rest before trusting it.
-#[inline]
+#[inline(always)]
 pub(super) fn plain(input: &[u8]) -> Parsed<'_, f64> {
     let (negative, unsigned) = match input {
         [b'-', unsigned @ ..] => (true, unsigned),
@@ -73,7 +73,7 @@ pub(super) fn plain(input: &[u8]) -> Parsed<'_, f64> {
 
 /// Adds the run of digits at `at` to the mantissa; returns where it ends. Overflow wraps: the
 /// caller counts digits.
-#[inline]
+#[inline(always)]
 fn digits(text: &[u8], mut at: usize, mantissa: &mut u64) -> usize {
     while let Some(byte) = text.get(at) {
         let digit = byte.wrapping_sub(b'0');

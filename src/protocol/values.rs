@@ -27,19 +27,24 @@ pub struct Numbers<'a> {
 impl Iterator for Numbers<'_> {
     type Item = f64;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<f64> {
-        if self.first.is_some() {
+        if self.first.is_some() || self.packed.is_empty() {
             return self.first.take();
         }
-        while let Some(item) = next_item(&mut self.packed) {
-            // The reader has checked every item; text from elsewhere is skipped, not trusted.
-            if let Ok(number) = number::float(item) {
-                return Some(number);
-            }
-        }
-        None
+        next_number(&mut self.packed)
     }
+}
+
+#[inline(never)]
+fn next_number(packed: &mut &[u8]) -> Option<f64> {
+    while let Some(item) = next_item(packed) {
+        // The reader has checked every item; text from elsewhere is skipped, not trusted.
+        if let Ok(number) = number::float(item) {
+            return Some(number);
+        }
+    }
+    None
 }
 
 impl std::iter::FusedIterator for Numbers<'_> {}

@@ -1,0 +1,9 @@
+//! What the wire means, as a table, and proof that the fast reader agrees with a slow obvious one.
+
+mod corpus;
+mod numbers;
+mod print;
+mod properties;
+mod reference;
+mod seeds;
+mod twin;
