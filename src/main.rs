@@ -1,2 +1,7 @@
 //! The `whippet` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    whippet::cli::main()
+}

@@ -100,6 +100,17 @@ pub struct Row<'a> {
     pub sketch: Option<SketchSeries<'a>>,
 }
 
+impl Flush {
+    /// True when no line came and nothing is posted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.merged.is_empty()
+            && self.idle.is_empty()
+            && self.late_sketches.is_empty()
+            && self.counts.received == 0
+    }
+}
+
 impl Flusher {
     /// A flusher for so many lanes; `state` as in their shards.
     #[must_use]

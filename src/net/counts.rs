@@ -39,6 +39,23 @@ pub struct ListenerCounts {
 }
 
 impl ListenerCounts {
+    /// Adds what another lane counted on the same listener.
+    pub fn add(&mut self, other: &ListenerCounts) {
+        self.datagrams += other.datagrams;
+        self.frames += other.frames;
+        self.bytes += other.bytes;
+        self.datagrams_truncated += other.datagrams_truncated;
+        self.bytes_truncated += other.bytes_truncated;
+        self.read_errors += other.read_errors;
+        self.credentials_missing += other.credentials_missing;
+        self.connections_accepted += other.connections_accepted;
+        self.connections_refused += other.connections_refused;
+        self.connections_open += other.connections_open;
+        self.frames_oversize += other.frames_oversize;
+        self.frames_cut += other.frames_cut;
+        self.kernel_drops += other.kernel_drops;
+    }
+
     pub(super) fn new(listener: ListenerId, transport: Transport) -> Self {
         ListenerCounts {
             listener,

@@ -82,7 +82,10 @@ impl Flushing {
         }
         let now = self.clock.unix().as_secs();
         while let Some(flush) = self.flusher.finish(now) {
-            if self.flush_incomplete || flush.start + self.flusher.interval() <= now {
+            let partial = flush.start + self.flusher.interval() > now;
+            if partial && flush.is_empty() {
+                self.gather_listeners();
+            } else if self.flush_incomplete || !partial {
                 self.post(flush);
             } else {
                 self.abandon(&flush);

@@ -102,7 +102,8 @@ impl Worker {
         let mut counts = *self.shard.counts();
         let recorded = counts.recorded();
         (counts.metrics, counts.events, counts.checks) = (0, 0, 0);
-        counts.lost += counts.received.saturating_sub(counts.refused_total() + counts.dropped_total());
+        counts.lost +=
+            counts.received.saturating_sub(counts.refused_total() + counts.dropped_total());
         tracing::error!(
             target: "server",
             "lane {} failed and starts again; {recorded} recorded lines of its open bucket are lost",

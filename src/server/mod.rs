@@ -29,7 +29,7 @@ use thiserror::Error;
 use self::flushing::{Flushing, Message, Reload, Totals};
 use self::intake::{Delivery, Discarded, Intake};
 use self::lane::{FromLane, Parts, Worker};
-pub use self::signals::Signals;
+pub use self::signals::{Signal, Signals};
 use crate::aggregate::Bucket;
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Output as OutputKind};
@@ -306,7 +306,8 @@ fn start_outputs(
 
 fn json_lines(path: &Path) -> Result<JsonLines<BufWriter<std::fs::File>>, ServerError> {
     let file = OpenOptions::new().create(true).append(true).open(path);
-    let file = file.map_err(|error| ServerError::JsonLines { path: path.display().to_string(), error });
+    let file =
+        file.map_err(|error| ServerError::JsonLines { path: path.display().to_string(), error });
     Ok(JsonLines::new(BufWriter::new(file?)))
 }
 

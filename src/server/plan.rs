@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::aggregate;
-use crate::config::{self, Compressor, Config, Port, TlsVersion};
+use crate::config::{self, Compressor, Config, Port, TlsVersion, Url};
 use crate::context::{Limits, Namespace, Rules};
 use crate::encode::{Compression, Limits as EncodeLimits, SeriesFormat, split};
 use crate::flush::{self, Aggregate, HistogramSettings, Percentile};
@@ -79,7 +79,7 @@ pub(super) fn rules(config: &Config, hostname: Option<&str>, lanes: usize) -> Ru
         common_tags: config.common_tags().iter().map(|tag| bytes(tag)).collect(),
         default_host: bytes(hostname.unwrap_or_default()),
         limits: Limits {
-            contexts_max: config.contexts_max.div_ceil(lanes),
+            contexts_max: contexts_max(config).div_ceil(lanes),
             contexts_per_name_max: config.contexts_per_name_max.div_ceil(lanes),
             tags_max: config.tags_per_line_max,
             tag_bytes_max: config.tag_bytes_max,
@@ -87,6 +87,22 @@ pub(super) fn rules(config: &Config, hostname: Option<&str>, lanes: usize) -> Ru
             ..Limits::default()
         },
     }
+}
+
+/// Contexts alive at once: what is configured, else what half the memory of the control group holds,
+/// at most a million.
+fn contexts_max(config: &Config) -> usize {
+    /// Measured for counters, gauges and timers together, with room for growth.
+    const BYTES_PER_CONTEXT: u64 = 512;
+    const CONTEXTS_MAX: usize = 1_000_000;
+    if config.contexts_max > 0 {
+        return config.contexts_max;
+    }
+    let memory = config::cgroup::limits(Path::new("/")).memory_bytes;
+    memory.map_or(CONTEXTS_MAX, |bytes| {
+        usize::try_from(bytes / 2 / BYTES_PER_CONTEXT)
+            .map_or(CONTEXTS_MAX, |count| count.clamp(1_000, CONTEXTS_MAX))
+    })
 }
 
 pub(super) fn shard(config: &Config) -> aggregate::Settings {
@@ -155,11 +171,10 @@ pub(super) fn compression(config: &Config) -> (Compression, Compression) {
 
 pub(super) fn endpoints(config: &Config) -> EndpointSettings {
     use crate::encode::Route;
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let mut route_overrides = Vec::new();
-    let mut route = |key: &'static str, route: Route, url: &Option<String>| {
+    let mut route = |key: &'static str, route: Route, url: &Option<Url>| {
         if let Some(url) = url {
-            route_overrides.push((key, route, url.clone()));
+            route_overrides.push((key, route, url.expose().to_owned()));
         }
     };
     let worker = &config.observability_pipelines_worker_metrics_url;
@@ -176,14 +191,14 @@ pub(super) fn endpoints(config: &Config) -> EndpointSettings {
     route("checks_url", Route::ServiceChecks, &config.checks_url);
     EndpointSettings {
         site: config.site.clone(),
-        dd_url: text(&config.dd_url),
+        dd_url: text(config.dd_url.as_ref()),
         api_key: config.api_key.as_ref().map(|key| key.expose().to_owned()).unwrap_or_default(),
         additional_endpoints: config
             .additional_endpoints
             .iter()
             .map(|endpoint| {
                 let keys = endpoint.api_keys.iter().map(|key| key.expose().to_owned());
-                (endpoint.url.clone(), keys.collect())
+                (endpoint.url.expose().to_owned(), keys.collect())
             })
             .collect(),
         route_overrides,
@@ -194,10 +209,9 @@ pub(super) fn forwarder(config: &Config) -> std::io::Result<ForwarderConfig> {
     let halve = Arc::new(|payload: &crate::encode::Payload| {
         split::halve(payload).map_err(|error| Box::new(error) as Box<dyn std::error::Error>)
     });
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let proxies = ProxySettings {
-        https: text(&config.proxy_https),
-        http: text(&config.proxy_http),
+        https: text(config.proxy_https.as_ref()),
+        http: text(config.proxy_http.as_ref()),
         no_proxy: config.proxy_no_proxy.clone(),
         nonexact_match: config.no_proxy_nonexact_match,
     };
@@ -223,4 +237,9 @@ pub(super) fn forwarder(config: &Config) -> std::io::Result<ForwarderConfig> {
             .filter(|interval| !interval.is_zero()),
         ..ForwarderConfig::new(halve)
     })
+}
+
+/// A URL to connect to, password included; empty for none.
+fn text(url: Option<&Url>) -> String {
+    url.map(|url| url.expose().to_owned()).unwrap_or_default()
 }

@@ -61,7 +61,12 @@ impl Refusals {
                 } else {
                     String::new()
                 };
-                (0, format!("a frame of {length} bytes is longer than dogstatsd_buffer_size; its connection was closed{shown}"))
+                (
+                    0,
+                    format!(
+                        "a frame of {length} bytes is longer than dogstatsd_buffer_size; its connection was closed{shown}"
+                    ),
+                )
             }
             Incident::LineOversize => {
                 (1, "a line longer than dogstatsd_buffer_size was skipped".to_owned())
@@ -71,10 +76,11 @@ impl Refusals {
             }
             Incident::ConnectionRefused { connections_max } => (
                 3,
-                format!("more than {connections_max} connections; the new one was closed (stream_connections_max)"),
+                format!(
+                    "more than {connections_max} connections; the new one was closed (stream_connections_max)"
+                ),
             ),
             Incident::Failed(error) => (4, format!("reading failed: {error}")),
-            _ => return,
         };
         self.incidents[at] += 1;
         if self.incidents[at] == 1 {

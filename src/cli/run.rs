@@ -1,0 +1,103 @@
+//! `whippet run`: from the command line to a server, and from a signal to its end.
+
+use std::process::ExitCode;
+
+use super::{Settings, logging};
+use crate::clock::Clock;
+use crate::config::identity::{Identity, Machine};
+use crate::config::{self, Loaded, Mode, Output, Outputs};
+use crate::server::{Plan, Server, Signal, Signals};
+
+pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
+    // First of all, so that no signal finds us without a handler.
+    let mut signals = Signals::new()?;
+    let loaded = config::load(settings.sources(Mode::Run))?;
+    logging::start(&loaded.config)?;
+    let outputs = Outputs::choose(&loaded).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    loaded.warnings.iter().for_each(|warning| tracing::warn!(target: "config", "{warning}"));
+    let identity = identity(&loaded);
+    headline(&loaded, &outputs, &identity);
+    let server =
+        Server::start(Plan { loaded, outputs, hostname: identity.hostname, clock: Clock::wall() })?;
+    let signal = loop {
+        match signals.wait() {
+            Signal::Reload => reload(settings, &server),
+            Signal::Stop(signal) => break signal,
+        }
+    };
+    let name = if signal == libc::SIGINT { "^C" } else { "SIGTERM" };
+    let within = server.stop_within().as_secs();
+    tracing::info!(target: "server", "{name} stopping, at most {within} s (again: now)");
+    stop_at_second_signal(signals)?;
+    server.stop();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A second signal ends the process at once, whatever is still on its way.
+fn stop_at_second_signal(mut signals: Signals) -> std::io::Result<()> {
+    let thread = std::thread::Builder::new().name("signals".to_owned());
+    let wait = move || loop {
+        if let Signal::Stop(signal) = signals.wait() {
+            tracing::warn!(target: "server", "stopped at once; what was not delivered is lost");
+            std::process::exit(128 + signal);
+        }
+    };
+    thread.spawn(wait).map(drop)
+}
+
+fn identity(loaded: &Loaded) -> Identity {
+    let env = |name: &str| std::env::var(name).ok();
+    let system_name = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .or_else(|_| std::fs::read_to_string("/etc/hostname"))
+        .ok()
+        .map(|name| name.trim().to_owned());
+    Identity::resolve(&loaded.config, &Machine { env: &env, root: "/".into(), system_name })
+}
+
+fn headline(loaded: &Loaded, outputs: &Outputs, identity: &Identity) {
+    let version = env!("CARGO_PKG_VERSION");
+    let config = &loaded.config;
+    let list = outputs.list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if outputs.implied {
+        tracing::info!(
+            target: "server",
+            "whippet {version}: no API key, printing here, sending nothing (set DD_API_KEY to send)"
+        );
+    } else if outputs.list.contains(&Output::Datadog) {
+        let place = config.dd_url.as_ref().map_or(config.site.clone(), ToString::to_string);
+        let key = config.api_key.as_ref().map(ToString::to_string).unwrap_or_default();
+        tracing::info!(target: "server", "whippet {version}: output {list}, to {place} with API key {key}");
+    } else {
+        tracing::info!(target: "server", "whippet {version}: output {list}");
+    }
+    match &identity.hostname {
+        Some(name) => tracing::info!(target: "config", "host {name} (from {})", identity.origin),
+        None => tracing::info!(target: "config", "host none"),
+    }
+    if let Some(remark) = &identity.remark {
+        tracing::warn!(target: "config", "hostname: {remark}");
+    }
+    if loaded.degraded() {
+        tracing::warn!(target: "config", "running in a degraded state: some entries were skipped, see above");
+    }
+}
+
+/// All or nothing: a configuration with errors leaves the running one as it is.
+fn reload(settings: &Settings, server: &Server) {
+    match config::load(settings.sources(Mode::Run)) {
+        Ok(loaded) => {
+            loaded
+                .warnings
+                .iter()
+                .for_each(|warning| tracing::warn!(target: "config", "{warning}"));
+            server.reload(&loaded);
+            tracing::info!(
+                target: "config",
+                "configuration read again; names, tags, histogram settings and the API key are in force, the rest needs a restart"
+            );
+        }
+        Err(problems) => {
+            tracing::error!(target: "config", "configuration not taken over, the running one stays:\n{problems}");
+        }
+    }
+}
