@@ -449,7 +449,7 @@ mod tests {
                 let value = read(key, &Node::text(text.clone()), &mut faults);
                 proptest::prop_assert!(value.is_some() || !faults.is_empty());
                 let told: String = faults.into_iter().map(|fault| fault.message).collect();
-                proptest::prop_assert!(!told.chars().any(char::is_control));
+                proptest::prop_assert!(!told.chars().any(char::is_control), "{}: {told:?}", key.name);
             }
         }
 
