@@ -381,6 +381,7 @@ mod tests {
         reads("dd_url", "HTTPS://[::1]:8080/x/", "HTTPS://[::1]:8080/x");
         reads("proxy.https", "user:pa:ss@proxy:3128", "user:***@proxy:3128");
         reads("proxy.https", "http://user:pass@proxy:3128", "http://user:***@proxy:3128");
+        refuses("proxy.https", "http//u:pw@x", "\"http//u:***@x\" has no scheme");
         refuses("dd_url", "app.datadoghq.eu", "\"app.datadoghq.eu\" has no scheme");
         refuses("dd_url", "ftp://x", "\"ftp://x\" has a scheme other than http, https");
         refuses("dd_url", "http://", "\"http://\" has no host");
