@@ -22,6 +22,8 @@ pub fn check_config(
                 let list: Vec<String> = outputs.list.iter().map(ToString::to_string).collect();
                 writeln!(out, "\noutputs  {}", list.join(", "))?;
             }
+            // A key that cannot be read is told already.
+            Err(problem) if problems.iter().any(|known| known.key == problem.key) => {}
             Err(problem) => problems.push(problem),
         }
         ignored(loaded, out)?;
@@ -108,6 +110,17 @@ mod tests {
         has(&text, "configuration is good");
         assert_eq!(code, 0, "{text}");
         assert!(!text.contains(key), "{text}");
+    }
+
+    #[test]
+    fn a_bad_key_is_told_once() {
+        let (code, text) = run("api_key: 'a b'", &[]);
+        has(
+            &text,
+            "error: whippet.yaml:1:10: api_key: *** has white space inside; use a key without white space",
+        );
+        has(&text, "1 error");
+        assert_eq!(code, 1);
     }
 
     #[test]

@@ -63,8 +63,8 @@ fn exchange(
         .map_err(|error| format!("{shown} cannot be started ({error})"))?;
     let (input, output) = (child.stdin.take(), child.stdout.take());
     let (done, answer) = mpsc::channel();
-    // A program that reads or answers slowly holds this thread, not the caller; the kill below
-    // closes its pipes.
+    // A program that reads or answers slowly holds this thread, not the caller. The kill below ends
+    // the thread too, unless a child of the program keeps the pipe open.
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         // A program that does not read its question may still answer.

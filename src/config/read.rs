@@ -381,6 +381,7 @@ mod tests {
         reads("dd_url", "HTTPS://[::1]:8080/x/", "HTTPS://[::1]:8080/x");
         reads("proxy.https", "user:pa:ss@proxy:3128", "user:***@proxy:3128");
         reads("proxy.https", "http://user:pass@proxy:3128", "http://user:***@proxy:3128");
+        refuses("proxy.https", "http//u:pw@x", "\"http//u:***@x\" has no scheme");
         refuses("dd_url", "app.datadoghq.eu", "\"app.datadoghq.eu\" has no scheme");
         refuses("dd_url", "ftp://x", "\"ftp://x\" has a scheme other than http, https");
         refuses("dd_url", "http://", "\"http://\" has no host");
@@ -449,7 +450,7 @@ mod tests {
                 let value = read(key, &Node::text(text.clone()), &mut faults);
                 proptest::prop_assert!(value.is_some() || !faults.is_empty());
                 let told: String = faults.into_iter().map(|fault| fault.message).collect();
-                proptest::prop_assert!(!told.chars().any(char::is_control));
+                proptest::prop_assert!(!told.chars().any(char::is_control), "{}: {told:?}", key.name);
             }
         }
 

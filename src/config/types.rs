@@ -39,7 +39,8 @@ impl fmt::Display for Secret {
         let characters = self.0.chars().count();
         let shown = if characters >= 16 { 4 } else { 0 };
         f.write_str("***")?;
-        self.0.chars().skip(characters - shown).try_for_each(|character| write!(f, "{character}"))
+        let end: String = self.0.chars().skip(characters - shown).collect();
+        write!(f, "{}", end.escape_debug())
     }
 }
 
@@ -308,5 +309,6 @@ mod tests {
         assert_eq!(key.expose(), "0123456789abcdef0123456789abcdef");
         assert_eq!(format!("{key} {key:?}"), "***cdef Secret(***cdef)");
         assert_eq!(Secret::new("short").to_string(), "***");
+        assert_eq!(Secret::new("0123456789abcde\u{b}x").to_string(), "***de\\u{b}x");
     }
 }

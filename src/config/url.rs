@@ -11,7 +11,8 @@ pub(super) fn parse(text: &str, schemes: &[&str], scheme_optional: bool) -> Resu
     }
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (scheme, rest),
-        None if scheme_optional => ("http", text),
+        // More than a host: `http//x` is a slip, not a host called `http`.
+        None if scheme_optional && !text.trim_end_matches('/').contains('/') => ("http", text),
         None => return wrong("has no scheme"),
     };
     if !schemes.iter().any(|known| known.eq_ignore_ascii_case(scheme)) {

@@ -47,14 +47,24 @@ pub(super) fn parse(text: &str) -> Result<Node, Broken> {
     };
     let raw: Raw = serde_saphyr::from_str_with_options(text, options).map_err(|error| Broken {
         at: error.location().map(at).unwrap_or_default(),
-        message: first_line(&error.to_string()),
+        message: reason(&error.to_string()),
     })?;
     Ok(raw.into_node(text))
 }
 
-/// The library appends the position in words; ours stands in front already.
-fn first_line(message: &str) -> String {
+/// The library's reason in words of an operator. It appends the position; ours stands in front.
+fn reason(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
+    for (part, words) in [
+        ("Documents {", "it holds several documents; keep one"),
+        ("budget breached", "it is too large or too deep for a configuration"),
+        ("null into string", "a key has no name"),
+        ("expected string scalar", "a key is no text"),
+    ] {
+        if line.contains(part) {
+            return words.to_owned();
+        }
+    }
     line.split(" at line ").next().unwrap_or(line).trim_start_matches("error: ").to_owned()
 }
 
@@ -235,7 +245,9 @@ mod tests {
     fn broken_files_are_refused_with_a_place() {
         refuses("a: 1\na: 2\n", 2, 1, "duplicate");
         refuses("a: [1\nb: 2\n", 2, 2, "");
-        refuses("a: 1\n---\nb: 2\n", 2, 1, "");
+        refuses("a: 1\n---\nb: 2\n", 2, 1, "several documents");
+        refuses("a: 1\n~: 2\n", 2, 1, "a key has no name");
+        refuses("? [a]\n: 2\n", 1, 3, "a key is no text");
     }
 
     #[test]
