@@ -59,6 +59,7 @@ impl Compression {
             #[cfg(feature = "zstd")]
             "zstd" => Some(Compression::Zstd { level: zstd_level }),
             _ => {
+                // Without the feature nothing else looks at the level.
                 let _ = zstd_level;
                 None
             }

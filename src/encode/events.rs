@@ -84,6 +84,7 @@ fn group(event: &EventRecord) -> Cow<'_, str> {
     utf8(&event.source_type, &mut 0)
 }
 
+/// Empty fields are left out, but for text and host. No `event_type`: the wire has no field for it.
 fn write(item: &mut Vec<u8>, event: &EventRecord, replaced: &mut u64) {
     item.extend_from_slice(br#"{"msg_title":"#);
     put_json(item, &event.title, replaced);

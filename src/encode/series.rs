@@ -6,7 +6,7 @@ use super::limits::Limits;
 use super::protobuf::{
     BYTES, VARINT, key, put_bytes, put_double, put_head, put_integer, put_varint, varint_len,
 };
-use super::text::{put_field, utf8};
+use super::text::{put_field, utf8_bytes};
 use super::{Payload, Route, series_v1};
 use crate::flush::{Point, Series, SeriesKind};
 
@@ -159,9 +159,9 @@ fn write(
         put_resource(item, b"device", name, replaced);
     }
     item.extend_from_slice(resources);
-    let name = utf8(series.name, replaced);
+    let name = utf8_bytes(series.name, replaced);
     put_head(item, METRIC, name.len() + series.suffix.len());
-    item.extend_from_slice(name.as_bytes());
+    item.extend_from_slice(&name);
     item.extend_from_slice(series.suffix.as_bytes());
     item.extend_from_slice(tags);
     for point in points.iter().filter(|point| point.value.is_finite()) {
@@ -215,14 +215,14 @@ impl TagUse<'_> {
 /// A Resource {1: type, 2: name}; an empty name is not written.
 fn put_resource(into: &mut Vec<u8>, kind: &[u8], name: &[u8], replaced: &mut u64) {
     const RESOURCE: u8 = key(1, BYTES);
-    let (kind, name) = (utf8(kind, replaced), utf8(name, replaced));
-    let field = |text: &str| {
+    let (kind, name) = (utf8_bytes(kind, replaced), utf8_bytes(name, replaced));
+    let field = |text: &[u8]| {
         if text.is_empty() { 0 } else { 1 + varint_len(text.len() as u64) + text.len() }
     };
     put_head(into, RESOURCE, field(&kind) + field(&name));
     for (key, text) in [(key(1, BYTES), kind), (key(2, BYTES), name)] {
         if !text.is_empty() {
-            put_bytes(into, key, text.as_bytes());
+            put_bytes(into, key, &text);
         }
     }
 }

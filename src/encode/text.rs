@@ -32,15 +32,23 @@ fn repair(bytes: &[u8], replaced: &mut u64) -> String {
     text
 }
 
+/// What [`utf8`] returns, as bytes. Most text is ASCII and short: telling that takes half as long as
+/// validating it.
+#[inline]
+pub(super) fn utf8_bytes<'a>(bytes: &'a [u8], replaced: &mut u64) -> Cow<'a, [u8]> {
+    if bytes.is_ascii() {
+        return Cow::Borrowed(bytes);
+    }
+    match utf8(bytes, replaced) {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
+}
+
 /// A protobuf string field.
 #[inline]
 pub(super) fn put_field(into: &mut Vec<u8>, key: u8, bytes: &[u8], replaced: &mut u64) {
-    // Most text is ASCII, and short: telling that takes half as long as validating it.
-    if bytes.is_ascii() {
-        protobuf::put_bytes(into, key, bytes);
-    } else {
-        protobuf::put_bytes(into, key, utf8(bytes, replaced).as_bytes());
-    }
+    protobuf::put_bytes(into, key, &utf8_bytes(bytes, replaced));
 }
 
 /// A JSON string, quoted and escaped.
@@ -78,6 +86,8 @@ mod tests {
         let mut replaced = 0;
         assert_eq!(utf8(bytes, &mut replaced), expect);
         assert_eq!(replaced, expect_replaced);
+        assert_eq!(*utf8_bytes(bytes, &mut replaced), *expect.as_bytes());
+        assert_eq!(replaced, 2 * expect_replaced);
     }
 
     #[test]
