@@ -499,10 +499,7 @@ fn record_number(
             histogram.add(Sample { value, scale: 1.0 / rate });
             true
         }
-        MetricType::Distribution => {
-            bucket.distributions[cell].sketch.insert(value, rate);
-            true
-        }
+        MetricType::Distribution => bucket.distributions[cell].sketch.insert(value, rate),
         // Sets carry members, never numbers.
         MetricType::Set => false,
     }
