@@ -22,7 +22,7 @@ use super::scan::{Parsed, byte, first_of_two, split_before, stop, until};
 use super::values::next_item;
 
 /// Reads a metric line.
-#[inline]
+#[inline(always)]
 pub(super) fn read(line: &[u8], options: Options) -> Result<Metric<'_>, ParseError> {
     let Ok((after_name, name)) = terminated(name, byte(b':')).parse(line) else {
         return Err(bad_head(line));
