@@ -11,12 +11,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use support::decode::{
     Dogsketch, MetricPayload, MetricPoint, MetricSeries, Resource, Sketch, SketchPayload,
 };
+use support::front::{ConnectProxy, TlsFront};
 use support::intake::{Answer, Intake};
 use whippet::clock::Clock;
 use whippet::encode::{ContentEncoding, Payload, Route};
 use whippet::forward::{
-    DropReason, Endpoint, ErrorKind, ForwardBooks, Forwarder, ForwarderConfig, KeyStatus,
-    RetryPolicy, RouteBooks, SpoolSettings,
+    ClientSettings, DropReason, Endpoint, ErrorKind, ForwardBooks, Forwarder, ForwarderConfig,
+    KeyStatus, RetryPolicy, RouteBooks, SpoolSettings,
 };
 
 const KEY: &str = "4f1c2a9b7d3e5f60718293a4b5c6d7e8";
@@ -433,6 +434,64 @@ fn every_route_has_its_path_and_headers() {
         assert_eq!(state.events[0]["msg_title"], "x");
         assert_eq!(state.checks[0]["check"], "app.ok");
     });
+}
+
+/// Through TLS with those versions, one payload; then the books when it was delivered or failed.
+#[track_caller]
+fn through_tls(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    set: impl FnOnce(&mut ClientSettings, &TlsFront),
+) -> RouteBooks {
+    let intake = Intake::start();
+    let front = TlsFront::start(&intake.address(), versions);
+    let mut config = slow_to_forgive();
+    set(&mut config.client, &front);
+    let forwarder = start(&[front.url()], config);
+    submit(&forwarder, &counter("page.views"));
+    let books = wait_books(&forwarder, |books| series_books(books).requests == 1);
+    series_books(&books).clone()
+}
+
+#[test]
+fn certificates_are_verified_unless_told_otherwise() {
+    let trusting = |client: &mut ClientSettings, front: &TlsFront| {
+        client.ca_pem = Some(front.certificate_pem.clone().into_bytes());
+    };
+    let tls = ErrorKind::Tls as usize;
+    let (old, new) = (&rustls::version::TLS12, &rustls::version::TLS13);
+    assert_eq!(through_tls(&[new], trusting).delivered.payloads, 1);
+    assert_eq!(through_tls(&[old], trusting).delivered.payloads, 1);
+    assert_eq!(through_tls(&[new], |c, _| c.skip_ssl_validation = true).delivered.payloads, 1);
+    assert_eq!(through_tls(&[new], |_, _| ()).errors[tls], 1, "an unknown authority");
+    let only_new = |client: &mut ClientSettings, front: &TlsFront| {
+        trusting(client, front);
+        client.tls13_only = true;
+    };
+    assert_eq!(through_tls(&[old, new], only_new).delivered.payloads, 1);
+    assert_eq!(through_tls(&[old], only_new).errors[tls], 1, "a server that is too old");
+}
+
+#[test]
+fn the_proxy_is_used_with_its_credentials_unless_the_host_is_exempt() {
+    let (intake, proxy) = (Intake::start(), ConnectProxy::start());
+    let front = TlsFront::start(&intake.address(), &[&rustls::version::TLS13]);
+    let mut config = quick();
+    config.client.ca_pem = Some(front.certificate_pem.clone().into_bytes());
+    config.client.proxies.https = format!("http://user:secret@{}", proxy.address());
+    config.client.proxies.no_proxy = vec!["127.0.0.1".to_owned()];
+    let forwarder = start(&[front.url(), intake.url()], config.clone());
+    submit(&forwarder, &counter("page.views"));
+    wait_books(&forwarder, |books| delivered(books) == 2);
+    let heads = proxy.heads();
+    assert_eq!(heads.len(), 1, "{heads:?}");
+    assert!(heads[0].starts_with(&format!("CONNECT {} ", &front.url()[8..])), "{heads:?}");
+    // "user:secret" in base64.
+    assert!(heads[0].to_lowercase().contains("proxy-authorization: basic "), "{heads:?}");
+    assert!(heads[0].contains("dXNlcjpzZWNyZXQ="), "{heads:?}");
+    config.client.proxies.https = "no proxy at all".to_owned();
+    let endpoint = Endpoint::at(&front.url(), KEY).expect("a URL");
+    let error = Forwarder::start(vec![endpoint], config, Clock::wall()).expect_err("no proxy URL");
+    assert_eq!(error.to_string(), "proxy.https: not a proxy URL such as http://proxy.corp:3128");
 }
 
 // ---------------------------------------------------------------------------- order and bounds

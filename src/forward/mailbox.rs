@@ -127,6 +127,7 @@ impl Mailbox {
     ) -> Self {
         let mut state = State {
             spool,
+            spool_left: (0, 0),
             fresh: VecDeque::new(),
             fresh_bytes: 0,
             queue: RetryQueue::new(config.queue_bytes_max),
@@ -403,6 +404,7 @@ impl Mailbox {
     pub fn books(&self) -> EndpointBooks {
         let now = self.clock.monotonic();
         let state = self.lock();
+        let (spool_bytes, spool_records) = state.spool_figures();
         EndpointBooks {
             name: self.name.clone(),
             key_shown: state.key.to_string(),
@@ -411,8 +413,8 @@ impl Mailbox {
             breaker_errors: state.breakers.map(|breaker| breaker.errors()),
             queue_bytes: state.queue.bytes(),
             queue_bytes_max: self.config.queue_bytes_max,
-            spool_bytes: state.spool.as_ref().map_or(0, Spool::bytes),
-            spool_records: state.spool.iter().flat_map(Spool::records).count(),
+            spool_bytes,
+            spool_records,
             queue_full_in: state.queue_full_in(now),
         }
     }

@@ -33,6 +33,7 @@ pub(super) struct State {
     pub books: [RouteBooks; Route::ALL.len()],
     pub rate: BuildRate,
     pub spool: Option<Spool>,
+    pub spool_left: (u64, usize),
     pub losses: Losses,
     pub key: Secret,
     pub key_generation: u64,
@@ -261,6 +262,17 @@ impl State {
         for item in std::mem::take(&mut self.last_round) {
             self.spill(&item, DropReason::Shutdown, false);
         }
+        // Gives the directory free for a successor, also one in this process.
+        self.spool_left = self.spool_figures();
+        self.spool = None;
         self.stopped = true;
+    }
+
+    /// Bytes and records of the spool, after the end those left behind.
+    pub fn spool_figures(&self) -> (u64, usize) {
+        match &self.spool {
+            Some(spool) => (spool.bytes(), spool.records().count()),
+            None => self.spool_left,
+        }
     }
 }
