@@ -65,7 +65,7 @@ pub(super) struct Spool {
     next_number: u64,
     damaged: usize,
     /// Held as long as the spool lives: two processes must not share a directory.
-    _lock: File,
+    lock: File,
 }
 
 impl Spool {
@@ -87,7 +87,7 @@ impl Spool {
             bytes: 0,
             next_number: 0,
             damaged: 0,
-            _lock: lock,
+            lock,
         };
         spool.take_stock()?;
         Ok(spool)
@@ -272,6 +272,15 @@ impl Spool {
 
     fn path(&self, id: RecordId) -> PathBuf {
         self.directory.join(format!("{:012}-{:016x}.record", id.0, id.1))
+    }
+}
+
+impl Drop for Spool {
+    /// Closing the file would do, were it not for a child process that is just being started and
+    /// still has a copy of it.
+    fn drop(&mut self) {
+        // If it fails, the system releases the lock when the process ends.
+        let _ = self.lock.unlock();
     }
 }
 

@@ -60,9 +60,10 @@ impl Worker {
     fn say(&mut self, payload: &Payload, attempt: &Attempt, settled: Settled) {
         let client = Arc::clone(&self.client);
         let (endpoint, route) = (&client.endpoint().name, payload.route.label());
-        if settled == Settled::Recovered {
-            self.limiter.reset();
-            info!(target: "forward", %endpoint, route, "delivering again");
+        if settled == Settled::Recovered
+            && let Some(unsaid) = self.may_say("recovered", payload.route as u16)
+        {
+            info!(target: "forward", %endpoint, route, unsaid, "delivering again");
         }
         if matches!(settled, Settled::Delivered | Settled::Recovered) {
             return;
