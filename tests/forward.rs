@@ -170,7 +170,7 @@ fn wait_books(forwarder: &Forwarder, condition: impl Fn(&ForwardBooks) -> bool) 
         if condition(&books) {
             return books;
         }
-        assert!(Instant::now() < until, "not within 5 s: {books:?}");
+        assert!(Instant::now() < until, "not within 5 s: {books}; {books:?}");
         std::thread::yield_now();
     }
 }
@@ -757,7 +757,8 @@ fn a_split_of_a_spooled_payload_stays_on_disk_until_its_parts_arrive() {
     drop(forwarder);
     intake.script([Answer::status(413), Answer::status(503)]);
     let forwarder = start(&[intake.url()], spooling(directory.path()));
-    let books = wait_books(&forwarder, |books| books.endpoints[0].spool_records == 2);
+    let books = wait_books(&forwarder, |books| books.endpoints[0].breaker_errors[0] == 1);
+    assert_eq!(books.endpoints[0].spool_records, 2);
     assert_eq!(books.total(|route| route.waiting).points, 2);
     drop(forwarder);
     let forwarder = start(&[intake.url()], spooling(directory.path()));
