@@ -609,6 +609,10 @@ fn a_long_outage_loses_only_what_is_too_old() {
     let books = wait_books(&forwarder, |books| dropped(books, DropReason::TooOld) == 10);
     assert_eq!(waiting(&books), 60);
     intake.respond(Answer::status(202));
+    // A request that came before is answered with 503 and must not meet the new time.
+    wait_books(&forwarder, |books| {
+        series_books(books).requests == intake.read(|state| state.requests.len() as u64)
+    });
     clock.advance(Duration::from_secs(64));
     forwarder.look_again();
     let books = wait_books(&forwarder, |books| waiting(books) == 0);

@@ -355,6 +355,8 @@ impl Mailbox {
 
     /// Lets the worker look at the clock again.
     pub fn look_again(&self) {
+        // With the lock, so that it cannot be missed between a look at the clock and the wait.
+        let _state = self.lock();
         self.wake.notify_all();
     }
 
