@@ -16,6 +16,11 @@ mod prefetch;
 mod serve;
 mod table;
 
+#[cfg(test)]
+mod drive;
+#[cfg(test)]
+mod tests;
+
 use std::io::Write as _;
 
 use clap::Parser;
