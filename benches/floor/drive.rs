@@ -3,9 +3,12 @@
 //! The server is this very test program, started again to run one ignored test.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
 use whippet::cli::bench::report::{Limit, Report, Run};
+use whippet::cli::bench::target::Target;
 use whippet::cli::bench::{self, BenchArgs};
 
 /// Flags of the floor for the child process.
@@ -35,7 +38,7 @@ fn serves() {
 
 fn drive(target: &str, flags: &[&str]) -> Report {
     let all = ["bench", "--no-pin", "--warmup", "0", "--target", target];
-    bench::measure(Bench::parse_from(all.iter().chain(flags)).args).unwrap()
+    bench::measure(Bench::parse_from(all.iter().chain(flags)).args, Arc::default()).unwrap()
 }
 
 /// Sends about `lines` lines of `profile` and returns the run.
@@ -141,4 +144,15 @@ fn a_ladder_ends_at_a_rate_that_went_through_whole() {
         assert_eq!(ladder.lines_per_second.unwrap_or(0.0), highest);
         assert_eq!(report.runs.len(), ladder.steps.len());
     });
+}
+
+#[test]
+fn an_interrupted_run_stops_its_server() {
+    let target = "udp://127.0.0.1:0".parse::<Target>().unwrap().settle().unwrap();
+    let (address, server) = (target.to_string(), floor("--mode discard"));
+    let flags = ["bench", "--no-pin", "--target", &address, "--server", &server];
+    let interrupted = Arc::new(AtomicBool::new(true));
+    let error = bench::measure(Bench::parse_from(flags).args, interrupted).unwrap_err();
+    assert_eq!(error.to_string(), "interrupted");
+    assert!(!bench::server::bound(&target), "the server is still there");
 }

@@ -28,10 +28,14 @@ pub mod target;
 
 use std::fs;
 use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::ValueEnum as _;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 pub use args::{BenchArgs, LoadArgs};
 use report::{Load, Machine, Pair, Report, Run, Versus, spread};
@@ -56,7 +60,13 @@ const PAIRS: u16 = 5;
 /// When the load cannot be drawn or sent, or a server does not start.
 pub fn run(args: BenchArgs) -> anyhow::Result<i32> {
     let json = args.json;
-    let report = measure(args)?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // The first one stops the servers and cleans up, a second one exits now.
+        flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted))?;
+        flag::register(signal, Arc::clone(&interrupted))?;
+    }
+    let report = measure(args, interrupted)?;
     let differs = report.runs.iter().any(judge::sums_differ);
     let text = if json {
         let mut text = serde_json::to_string_pretty(&report).context("cannot write the report")?;
@@ -69,11 +79,11 @@ pub fn run(args: BenchArgs) -> anyhow::Result<i32> {
     Ok(if differs { 2 } else { 0 })
 }
 
-/// Does what the flags say, without printing.
+/// Does what the flags say, without printing, until done or `interrupted` is set.
 ///
 /// # Errors
-/// When the load cannot be drawn or sent, or a server does not start.
-pub fn measure(args: BenchArgs) -> anyhow::Result<Report> {
+/// When the load cannot be drawn or sent, a server does not start, or it was interrupted.
+pub fn measure(args: BenchArgs, interrupted: Arc<AtomicBool>) -> anyhow::Result<Report> {
     let target = args.target.clone().settle().context("no free port")?;
     let corpus = args.load.corpus(target.framing()).context("cannot draw this load")?;
     let per_datagram = corpus.lines_per_datagram();
@@ -94,7 +104,12 @@ pub fn measure(args: BenchArgs) -> anyhow::Result<Report> {
         remote: args.allow_remote,
         target,
         corpus,
+        interrupted,
     };
+    if !plan.generator_cpus.is_empty() {
+        // Whatever this thread starts from here on stays off the server's processors too.
+        sys::pin(&plan.generator_cpus).context("cannot pin the generator; see --no-pin")?;
+    }
     let mut report = Report {
         schema: report::SCHEMA,
         whippet: env!("CARGO_PKG_VERSION"),

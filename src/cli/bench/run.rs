@@ -3,7 +3,8 @@
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -46,6 +47,8 @@ pub struct Plan {
     pub check: bool,
     /// Targets beyond this machine are meant.
     pub remote: bool,
+    /// Set from outside to give up: servers are stopped and scratch files removed.
+    pub interrupted: Arc<AtomicBool>,
 }
 
 /// How long to wait for a server to finish what it received.
@@ -178,6 +181,7 @@ fn phase(
         percents = watch(plan, &order, &progress, pid, name, || senders.is_finished());
         senders.join().unwrap_or_else(|_| Err(std::io::Error::other("the senders panicked")))
     });
+    anyhow::ensure!(!plan.interrupted.load(Ordering::Relaxed), "interrupted");
     let sent = sent.with_context(|| format!("cannot send to {}", plan.target))?;
     Ok(Phase { sent, percents })
 }
@@ -198,7 +202,8 @@ fn watch(
     while !finished() {
         std::thread::sleep(Duration::from_millis(20));
         bar.set_position(began.elapsed().as_millis() as u64);
-        if began.elapsed() > order.duration + OVERTIME {
+        let given_up = plan.interrupted.load(Ordering::Relaxed);
+        if given_up || began.elapsed() > order.duration + OVERTIME {
             progress.stop.store(true, Ordering::Relaxed);
         }
         let passed = last.0.elapsed();
