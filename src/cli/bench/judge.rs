@@ -11,6 +11,10 @@ const SECONDS_MIN: f64 = 2.0;
 /// A side of the run is busy from this percentage of its core on.
 const BUSY_PERCENT: f64 = 90.0;
 
+/// Waiting for a processor beyond this percentage of the run is more than a kernel thread now and
+/// then.
+const CROWDED_PERCENT: f64 = 5.0;
+
 /// Share of the offered datagrams that must have been sent for a rate to count as kept.
 const KEPT: f64 = 0.995;
 
@@ -46,6 +50,7 @@ pub fn warnings(run: &Run) -> Vec<String> {
         dropped(run),
         held_up(run),
         idle_server(run),
+        crowded(run),
         short(run),
         lost(run),
         refused(run),
@@ -94,6 +99,16 @@ fn idle_server(run: &Run) -> Option<String> {
         format!(
             "the generator was the limit: its core was full while the server used {percent:.0} % of one; \
              this is a cost at this rate, not a capacity"
+        )
+    })
+}
+
+fn crowded(run: &Run) -> Option<String> {
+    let waited = 100.0 * run.cpu?.waited_seconds / run.seconds.max(f64::MIN_POSITIVE);
+    (waited > CROWDED_PERCENT).then(|| {
+        format!(
+            "other work had the server's processor for {waited:.0} % of the time: its CPU per line is \
+             dearer for cold caches, and its highest rate lower"
         )
     })
 }
@@ -209,8 +224,15 @@ mod tests {
     #[test]
     fn too_little_to_measure() {
         warns(|run| run.seconds = 1.9, &["only 1.90 s were measured"], Limit::None);
-        let little = Cpu { seconds: 0.4, ns_per_line: 1.0, ns_per_datagram: 1.0, percent: None };
-        warns(|run| run.cpu = Some(little), &["only 0.40 s of CPU"], Limit::None);
+        let cpu = |seconds, waited_seconds| Cpu {
+            seconds,
+            ns_per_line: 1.0,
+            ns_per_datagram: 1.0,
+            waited_seconds,
+            percent: None,
+        };
+        warns(|run| run.cpu = Some(cpu(0.4, 0.0)), &["only 0.40 s of CPU"], Limit::None);
+        warns(|run| run.cpu = Some(cpu(2.0, 1.0)), &["processor for 25 %"], Limit::None);
     }
 
     #[test]

@@ -106,6 +106,7 @@ pub fn measure(args: BenchArgs, interrupted: Arc<AtomicBool>) -> anyhow::Result<
         corpus,
         interrupted,
     };
+    let machine = machine(&plan);
     if !plan.generator_cpus.is_empty() {
         // Whatever this thread starts from here on stays off the server's processors too.
         sys::pin(&plan.generator_cpus).context("cannot pin the generator; see --no-pin")?;
@@ -113,7 +114,7 @@ pub fn measure(args: BenchArgs, interrupted: Arc<AtomicBool>) -> anyhow::Result<
     let mut report = Report {
         schema: report::SCHEMA,
         whippet: env!("CARGO_PKG_VERSION"),
-        machine: machine(&plan),
+        machine,
         load: load(&args, &plan, rate),
         runs: Vec::new(),
         versus: None,

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 /// The UDP sockets bound to `port`, over IPv4 and IPv6. Empty where there is no `/proc`.
 #[must_use]
@@ -22,6 +23,21 @@ pub fn udp_sockets(port: u16) -> Vec<UdpSocket> {
 pub fn memory(pid: u32) -> io::Result<Memory> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
     read_memory(&text).ok_or_else(|| io::Error::other("no VmRSS; the process has ended"))
+}
+
+/// How long the threads of a process were ready to run and had to wait for a processor, all
+/// together. Threads that ended no longer count.
+///
+/// # Errors
+/// When there is no such process, or the kernel keeps no such statistics.
+pub fn waited(pid: u32) -> io::Result<Duration> {
+    let mut sum = Duration::ZERO;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end between the listing and the reading.
+        let text = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+        sum += read_waited(&text).unwrap_or_default();
+    }
+    Ok(sum)
 }
 
 /// One bound UDP socket.
@@ -72,6 +88,11 @@ fn read_memory(text: &str) -> Option<Memory> {
     Some(Memory { rss: field("VmRSS:")?, peak: field("VmHWM:")? })
 }
 
+// nanoseconds run, nanoseconds waited, times scheduled
+fn read_waited(text: &str) -> Option<Duration> {
+    text.split_ascii_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +138,12 @@ mod tests {
         let [after] = udp_sockets(port)[..] else { panic!("one socket") };
         assert_eq!(after.drops + received, 2_000);
         assert_eq!(after.queued, 0);
+    }
+
+    #[test]
+    fn the_time_on_the_run_queue_is_the_second_field() {
+        assert_eq!(read_waited("5000 7000 3\n"), Some(Duration::from_nanos(7_000)));
+        assert_eq!(read_waited(""), None);
     }
 
     #[cfg(target_os = "linux")]

@@ -127,6 +127,8 @@ pub struct Cpu {
     pub ns_per_line: f64,
     /// Nanoseconds per datagram that reached the server.
     pub ns_per_datagram: f64,
+    /// Seconds its threads were ready to run and waited for a processor that others had.
+    pub waited_seconds: f64,
     /// Percent of one core, second by second; null when shorter than a second.
     pub percent: Option<Spread>,
 }

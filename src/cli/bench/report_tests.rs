@@ -17,6 +17,7 @@ pub(in super::super) fn run() -> Run {
             seconds: 2.0,
             ns_per_line: 68.5,
             ns_per_datagram: 274.0,
+            waited_seconds: 0.05,
             percent: Some(Spread { min: 40.0, median: 50.0, max: 60.0 }),
         }),
         memory: Some(MemoryUse { rss_bytes: 4_194_304, peak_bytes: 5_242_880 }),

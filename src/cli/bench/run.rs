@@ -237,6 +237,7 @@ fn bar(duration: Duration, name: &str) -> ProgressBar {
 /// Counters of the server between two phases.
 struct Snapshot {
     cpu: Option<Duration>,
+    waited: Option<Duration>,
     drops: Option<u64>,
 }
 
@@ -248,7 +249,8 @@ impl Snapshot {
             .map(|sockets| sockets.iter().map(|socket| socket.drops).sum());
         // A Unix socket or a stream blocks instead of dropping.
         let drops = if plan.target.udp_port().is_none() { Some(0) } else { drops };
-        Snapshot { cpu: server_cpu(pid), drops }
+        let waited = pid.and_then(|pid| procfs::waited(pid).ok());
+        Snapshot { cpu: server_cpu(pid), waited, drops }
     }
 }
 
@@ -281,6 +283,8 @@ fn settle(plan: &Plan, pid: Option<u32>) {
 
 fn cpu(run: &Run, middle: &Snapshot, after: &Snapshot, percents: &[f64]) -> Option<Cpu> {
     let seconds = after.cpu?.saturating_sub(middle.cpu?).as_secs_f64();
+    let waited =
+        after.waited.zip(middle.waited).map(|(after, middle)| after.saturating_sub(middle));
     let dropped = run.kernel_dropped_measured.unwrap_or(0);
     let reached = run.measured.datagrams.saturating_sub(dropped) as f64;
     // Which datagrams were dropped is not known, so their lines count by the mean.
@@ -289,6 +293,7 @@ fn cpu(run: &Run, middle: &Snapshot, after: &Snapshot, percents: &[f64]) -> Opti
         seconds,
         ns_per_line: seconds * 1e9 / lines,
         ns_per_datagram: seconds * 1e9 / reached,
+        waited_seconds: waited.unwrap_or_default().as_secs_f64(),
         percent: spread(percents),
     })
 }
@@ -379,9 +384,11 @@ mod tests {
     fn cpu_is_shared_among_what_reached_the_server() {
         let mut run = super::super::report::tests::run();
         run.kernel_dropped_measured = Some(400);
-        let shot = |seconds| Snapshot { cpu: Some(Duration::from_secs(seconds)), drops: None };
+        let time = |seconds| Some(Duration::from_secs(seconds));
+        let shot =
+            |seconds| Snapshot { cpu: time(seconds), waited: time(9 * seconds), drops: None };
         let cpu = cpu(&run, &shot(1), &shot(3), &[10.0, 20.0, 60.0]).unwrap();
-        assert_eq!(cpu.seconds, 2.0);
+        assert_eq!((cpu.seconds, cpu.waited_seconds), (2.0, 18.0));
         assert_eq!(cpu.ns_per_datagram, 2e9 / 400.0);
         assert_eq!(cpu.ns_per_line, 2e9 / 1_600.0);
         assert_eq!(cpu.percent.unwrap().median, 20.0);
