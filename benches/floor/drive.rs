@@ -36,7 +36,7 @@ fn serves() {
     crate::serve::serve(&crate::Args::parse_from(flags.split_ascii_whitespace())).unwrap();
 }
 
-fn drive(target: &str, flags: &[&str]) -> Report {
+pub fn drive(target: &str, flags: &[&str]) -> Report {
     let all = ["bench", "--no-pin", "--warmup", "0", "--target", target];
     bench::measure(Bench::parse_from(all.iter().chain(flags)).args, Arc::default()).unwrap()
 }

@@ -19,6 +19,8 @@ mod table;
 #[cfg(test)]
 mod drive;
 #[cfg(test)]
+mod honest;
+#[cfg(test)]
 mod tests;
 
 use std::io::Write as _;

@@ -4,6 +4,13 @@ use std::fmt::Write as _;
 
 use super::report::{Ladder, Latency, Limit, Report, Run, Versus};
 
+/// Adds a line; writing to a string cannot fail.
+macro_rules! line {
+    ($out:expr, $($text:tt)*) => {{
+        let _infallible = writeln!($out, $($text)*);
+    }};
+}
+
 /// The whole report. Nothing in it is coloured: it is copied into tickets.
 #[must_use]
 pub fn text(report: &Report) -> String {
@@ -13,7 +20,14 @@ pub fn text(report: &Report) -> String {
     if report.runs.len() == 1 {
         report.runs.iter().for_each(|run| whole(&mut out, run));
     } else {
-        report.runs.iter().for_each(|run| short(&mut out, run));
+        let vs = report.versus.as_ref().map(|versus| versus.vs.as_str());
+        let server = report.runs.first().and_then(|run| run.server.as_deref());
+        line!(out, "A         {}", server.unwrap_or("the running server"));
+        vs.iter().for_each(|vs| line!(out, "B         {vs}"));
+        for (index, run) in report.runs.iter().enumerate() {
+            // With two servers the runs alternate.
+            short(&mut out, run, if vs.is_some() && index % 2 == 1 { 'B' } else { 'A' });
+        }
         warnings(&mut out, report);
     }
     if let Some(versus) = &report.versus {
@@ -23,13 +37,6 @@ pub fn text(report: &Report) -> String {
         climbed(&mut out, ladder);
     }
     out
-}
-
-/// Adds a line; writing to a string cannot fail.
-macro_rules! line {
-    ($out:expr, $($text:tt)*) => {{
-        let _infallible = writeln!($out, $($text)*);
-    }};
 }
 
 fn head(out: &mut String, report: &Report) {
@@ -151,7 +158,7 @@ fn rooms(out: &mut String, run: &Run) {
     }
 }
 
-fn short(out: &mut String, run: &Run) {
+fn short(out: &mut String, run: &Run, server: char) {
     let rate = grouped(run.measured.lines as f64 / run.seconds.max(f64::MIN_POSITIVE));
     let cpu =
         run.cpu.map_or("cpu unknown".into(), |cpu| format!("{:.1} ns a line", cpu.ns_per_line));
@@ -167,8 +174,7 @@ fn short(out: &mut String, run: &Run) {
         Some(check) if check.total_exact() => ", sums exact",
         Some(_) => ", sums differ",
     };
-    let server = run.server.as_deref().unwrap_or("the running server");
-    line!(out, "{:>3}  {rate:>13} lines/s  {cpu:>16}  {dropped:>15}{sums}  {server}", run.round);
+    line!(out, "{server} {:<7} {rate:>13} lines/s  {cpu:>18}  {dropped:>15}{sums}", run.round);
 }
 
 /// Each warning once, with the number of runs it stands for.
@@ -201,13 +207,12 @@ fn pairs(out: &mut String, versus: &Versus) {
     }
     line!(
         out,
-        "median   {:>9.1} ns a line to {:>9.1}: {:.3} (from {:.3} to {:.3}) against {}",
+        "median   {:>9.1} ns a line to {:>9.1}: {:.3} (from {:.3} to {:.3}), A to B",
         versus.server_ns_per_line,
         versus.vs_ns_per_line,
         versus.ratio.median,
         versus.ratio.min,
-        versus.ratio.max,
-        versus.vs
+        versus.ratio.max
     );
 }
 
@@ -292,7 +297,7 @@ mod tests {
                 "refused                     10 lines",
                 "12 counted of 12 sent; 2 of 2 series found, 2 exact",
                 "WARNING   short",
-                "median        68.5 ns a line to      57.1: 1.200 (from 1.100 to 1.300) against other",
+                "median        68.5 ns a line to      57.1: 1.200 (from 1.100 to 1.300), A to B",
                 "highest rate without loss: 100,000 lines/s; beyond it the socket held the generator up",
             ],
         );
@@ -332,6 +337,9 @@ mod tests {
                 "in 2 of 3 runs, first: the kernel dropped 5 datagrams",
                 "in 1 of 3 runs, first: short",
                 "sums exact",
+                "A         whippet run",
+                "B         other",
+                "B 1 ",
             ],
         );
     }
