@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 it could not start, or what was asked for failed; 2 the command line is
 //! wrong; 128 + n stopped at once by a second signal n.
 
+pub mod bench;
 pub mod check_config;
 mod logging;
 mod run;
@@ -53,6 +54,8 @@ SIGHUP reads the configuration again.")]
     Run,
     /// Print the effective configuration with the origin of each value, and all problems.
     CheckConfig,
+    /// Drive a statsd server with a known load and report what became of it.
+    Bench(Box<bench::BenchArgs>),
     /// Print the version.
     Version,
 }
@@ -97,6 +100,9 @@ pub fn main() -> ExitCode {
             check_config::check_config(settings.sources(Mode::Check), &mut std::io::stdout().lock())
                 .map(|code| ExitCode::from(u8::try_from(code).unwrap_or(FAILED)))
                 .map_err(Into::into)
+        }
+        Command::Bench(args) => {
+            bench::run(*args).map(|code| ExitCode::from(u8::try_from(code).unwrap_or(FAILED)))
         }
         Command::Version => {
             println!("whippet {}", env!("CARGO_PKG_VERSION"));
