@@ -11,7 +11,7 @@ use crate::context::{Limits, Namespace, Rules};
 use crate::encode::{Compression, Limits as EncodeLimits, SeriesFormat, split};
 use crate::flush::{self, Aggregate, HistogramSettings, Percentile};
 use crate::forward::{
-    ClientSettings, EndpointSettings, ForwarderConfig, ProxySettings, RetryPolicy,
+    ClientSettings, EndpointSettings, ForwarderConfig, ProxySettings, RetryPolicy, SpoolSettings,
 };
 use crate::net::{Addresses, InternetSettings, Settings as NetSettings};
 use crate::protocol::Options;
@@ -233,6 +233,11 @@ pub(super) fn forwarder(config: &Config) -> std::io::Result<ForwarderConfig> {
             ca_pem: config.ca_file.as_ref().map(std::fs::read).transpose()?,
             allow_arbitrary_tags: config.allow_arbitrary_tags,
         },
+        spool: (config.forwarder_storage_max_size_in_bytes > 0).then(|| SpoolSettings {
+            path: config.storage_directory(),
+            bytes_max: config.forwarder_storage_max_size_in_bytes,
+            disk_ratio_max: config.forwarder_storage_max_disk_ratio,
+        }),
         validation_interval: Some(config.forwarder_apikey_validation_interval)
             .filter(|interval| !interval.is_zero()),
         ..ForwarderConfig::new(halve)
