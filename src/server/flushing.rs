@@ -67,7 +67,7 @@ impl Flushing {
             match messages.recv() {
                 Ok(Message::Lane(FromLane::Closed { closed, listeners })) => {
                     self.lanes[closed.lane] = listeners;
-                    self.flusher.take(closed);
+                    self.flusher.take(*closed);
                     while let Some(flush) = self.flusher.complete() {
                         self.post(flush);
                     }

@@ -23,7 +23,7 @@ const ANNOUNCED_MAX: usize = 20;
 /// What a lane tells the flusher.
 pub(super) enum FromLane {
     /// A bucket was passed.
-    Closed { closed: Closed, listeners: Vec<ListenerCounts> },
+    Closed { closed: Box<Closed>, listeners: Vec<ListenerCounts> },
     /// The lane panicked and begins anew; the books of what was open come with the next bucket.
     Restarted { lane: usize },
     /// The lane has stopped; its last bucket came before.
@@ -123,7 +123,7 @@ impl Worker {
         self.births_seen = 0;
         self.refusals.close(self.parts.settings.interval);
         let passed = self.shard.bucket_end().saturating_sub(self.parts.settings.interval).as_secs();
-        let closed = Closed { lane: self.lane, bucket, passed };
+        let closed = Box::new(Closed { lane: self.lane, bucket, passed });
         let listeners = listeners.to_vec();
         (self.tell)(FromLane::Closed { closed, listeners });
     }
