@@ -16,7 +16,7 @@ use super::judge;
 use super::procfs;
 use super::report::{Cpu, Flow, Generator, Latency, MemoryUse, Run, spread};
 use super::sender::{self, Order, Progress, Sent};
-use super::server::Server;
+use super::server::{self, Server};
 use super::sys;
 use super::target::Target;
 
@@ -66,15 +66,21 @@ const OVERTIME: Duration = Duration::from_secs(10);
 /// When the server does not start or the load cannot be sent.
 pub fn measure(
     plan: &Plan,
-    server: Option<&str>,
+    command: Option<&str>,
     lines_per_second: Option<f64>,
     round: usize,
 ) -> anyhow::Result<Run> {
-    let scratch = if server.is_some() && plan.check { Some(Scratch::create()?) } else { None };
+    let scratch = if command.is_some() && plan.check { Some(Scratch::create()?) } else { None };
     let flushed_to = scratch.as_ref().map(Scratch::rows);
-    let mut process = match server {
+    let mut process = match command {
         Some(command) => {
             Some(Server::start(command, &plan.target, &plan.server_cpus, flushed_to.as_deref())?)
+        }
+        None if !plan.remote && server::deserted(&plan.target) => {
+            anyhow::bail!(
+                "nobody listens at {}; start the server first, or use --server",
+                plan.target
+            )
         }
         None => None,
     };
@@ -89,7 +95,7 @@ pub fn measure(
         settle(plan, pid);
     }
     let middle = Snapshot::take(plan, pid);
-    let name = server.unwrap_or("measuring");
+    let name = command.unwrap_or("measuring");
     let most = plan.datagrams_max;
     let phase = phase(plan, &starts, lines_per_second, plan.duration, most, pid, name)?;
     settle(plan, pid);
@@ -108,7 +114,7 @@ pub fn measure(
         None => None,
     };
     let mut run = Run {
-        server: server.map(str::to_owned),
+        server: command.map(str::to_owned),
         round,
         seconds: phase.sent.elapsed.as_secs_f64(),
         offered_datagrams: phase.sent.offered,

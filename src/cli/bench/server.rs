@@ -144,6 +144,13 @@ impl Drop for Server {
     }
 }
 
+/// True when it is certain that nobody listens at a UDP `target` of this machine: sending there
+/// succeeds all the same. The other transports tell when connecting.
+#[must_use]
+pub fn deserted(target: &Target) -> bool {
+    matches!(target, Target::Udp(_)) && procfs::shows_udp() && !bound(target)
+}
+
 /// True when somebody listens at `target`.
 #[must_use]
 pub fn bound(target: &Target) -> bool {
@@ -225,6 +232,17 @@ mod tests {
         let target: Target = format!("udp://{}", taken.local_addr().unwrap()).parse().unwrap();
         let error = Server::start("sleep 60", &target, &[], None).unwrap_err();
         assert!(format!("{error:#}").contains("already"), "{error:#}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_udp_port_without_a_socket_is_deserted() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let target: Target = format!("udp://{}", socket.local_addr().unwrap()).parse().unwrap();
+        assert!(!deserted(&target));
+        drop(socket);
+        assert!(deserted(&target));
+        assert!(!deserted(&"unixgram:///nonexistent/s".parse().unwrap()), "connecting tells");
     }
 
     #[test]
