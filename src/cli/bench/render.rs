@@ -77,6 +77,9 @@ fn whole(out: &mut String, run: &Run) {
     let whole = |amount: u64| grouped(amount as f64);
     line!(out, "");
     line!(out, "measured  {:.2} s", run.seconds);
+    if let Some(start) = run.start_ms {
+        line!(out, "start     {start:.1} ms to the bound socket");
+    }
     line!(out, "offered   {} datagrams", whole(run.offered_datagrams));
     line!(
         out,
@@ -287,6 +290,7 @@ mod tests {
             &[
                 "load      packed to udp://127.0.0.1:8125, at rising rates, 1 sender(s), seed 1",
                 "measured  4.00 s",
+                "start     12.5 ms to the bound socket",
                 "offered   800 datagrams",
                 "sent      800 datagrams, 3,200 lines, 3,200 values, 800 lines/s, 53.1 KiB/s",
                 "cpu       68.5 ns a line, 0.27 µs a datagram; 2.00 s, 50 % of a core",

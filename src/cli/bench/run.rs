@@ -85,6 +85,7 @@ pub fn measure(
         None => None,
     };
     let pid = process.as_ref().map(Server::pid);
+    let start_ms = process.as_ref().map(|process| process.bound_after().as_secs_f64() * 1e3);
     let before = Snapshot::take(plan, pid);
     let mut starts = starts(&plan.corpus, plan.senders);
     let mut spans = Vec::new();
@@ -116,6 +117,7 @@ pub fn measure(
     let mut run = Run {
         server: command.map(str::to_owned),
         round,
+        start_ms,
         seconds: phase.sent.elapsed.as_secs_f64(),
         offered_datagrams: phase.sent.offered,
         measured: flow(&measured),
