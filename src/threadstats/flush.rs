@@ -137,7 +137,10 @@ impl Inner {
             .map_or_else(|| self.now(), Number::Float);
         let cutoff =
             if timestamp.is_finite() { timestamp.floored_to(run.roll_up) } else { timestamp };
-        let (metrics, distributions) = self.resolve(self.shards.drain(cutoff), &run);
+        // Bound counters leave the ended interval before it is drained.
+        self.ticker.enter(self.clock.unix());
+        let open = self.ticker.open().map(|(_, start)| start);
+        let (metrics, distributions) = self.resolve(self.shards.drain(cutoff, open), &run);
 
         let reported =
             self.report(Loss::MetricsFailed, metrics.len(), || reporter.flush_metrics(&metrics));
