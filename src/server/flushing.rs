@@ -128,6 +128,7 @@ impl Flushing {
         totals.flushes += 1;
         totals.type_conflicts += flush.type_conflicts;
         drop(totals);
+        tell_of_oddities(counts);
         let reasons: Vec<String> =
             counts.reasons().map(|(reason, count)| format!("{reason} {count}")).collect();
         tracing::debug!(
@@ -199,5 +200,24 @@ impl Flushing {
             super::banner::bytes(asked),
             super::banner::bytes(granted),
         );
+    }
+}
+
+/// What was taken in another way than it was written, once per flush.
+fn tell_of_oddities(counts: &LineCounts) {
+    let oddities = [
+        (counts.rates_invalid, "sample rates outside (0, 1] counted as 1"),
+        (counts.values_non_finite, "NaN or infinite values left out"),
+        (
+            counts.fields_ignored,
+            "d:, p: or t: fields of events and checks not understood and skipped",
+        ),
+        (
+            counts.lines_folded,
+            "lines folded into overflow contexts; raise contexts_max or send fewer tags",
+        ),
+    ];
+    for (count, what) in oddities.iter().filter(|(count, _)| *count > 0) {
+        tracing::warn!(target: "aggregate", "{} {what}", grouped(*count));
     }
 }

@@ -36,6 +36,7 @@ pub(super) fn net(config: &Config, lanes: usize) -> NetSettings {
         unix_stream: config.dogstatsd_stream_socket.clone(),
         tcp: internet(config, config.dogstatsd_tcp_port),
         socket_mode: config.dogstatsd_socket_mode,
+        stream_socket_mode: config.dogstatsd_stream_socket_mode,
         receive_buffer_bytes: net_buffer(config),
         datagram_bytes_max: config.dogstatsd_buffer_size,
         lanes,
@@ -84,6 +85,7 @@ pub(super) fn rules(config: &Config, hostname: Option<&str>, lanes: usize) -> Ru
             tags_max: config.tags_per_line_max,
             tag_bytes_max: config.tag_bytes_max,
             name_bytes_max: config.name_bytes_max,
+            text_bytes_max: config.text_bytes_max,
             ..Limits::default()
         },
     }
