@@ -5,7 +5,8 @@
 //! the cell, so order, "the first kind wins" and counters that sum to zero come out as with calls by
 //! name. A flush disarms the lane and swaps its sum out; an addition that was under way and lands
 //! after the swap stays in the lane and counts for the interval then open. Nothing is lost.
-//! What it buys: about 5 ns for an addition instead of about 70 by name.
+//! What it buys: 7 ns for an addition instead of 80 by name with three tags (a shared two-core Xeon,
+//! `cargo bench --bench threadstats`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering, fence};
