@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::lane::FromLane;
 use crate::aggregate::{Bucket, LineCounts};
@@ -18,6 +19,10 @@ pub(super) struct Totals {
     pub lines: LineCounts,
     /// Per listener, added up over lanes.
     pub listeners: Vec<ListenerCounts>,
+    /// Buckets closed by lanes, and the longest that one was away from its sockets for it.
+    pub closes: u64,
+    /// See [`Totals::closes`].
+    pub close_max: Duration,
     /// Flushes so far.
     pub flushes: u64,
     /// Values not posted because another kind of the same series was written later.
@@ -65,7 +70,8 @@ impl Flushing {
         let mut running = self.spares.len();
         while running > 0 {
             match messages.recv() {
-                Ok(Message::Lane(FromLane::Closed { closed, listeners })) => {
+                Ok(Message::Lane(FromLane::Closed { closed, listeners, away })) => {
+                    self.note_close(away);
                     self.lanes[closed.lane] = listeners;
                     self.flusher.take(*closed);
                     while let Some(flush) = self.flusher.complete() {
@@ -91,6 +97,12 @@ impl Flushing {
                 self.abandon(&flush);
             }
         }
+    }
+
+    fn note_close(&self, away: Duration) {
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        totals.closes += 1;
+        totals.close_max = totals.close_max.max(away);
     }
 
     fn post(&mut self, mut flush: Flush) {
