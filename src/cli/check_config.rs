@@ -101,7 +101,7 @@ mod tests {
             "dogstatsd_port: 9125\ntelemetry: {enabled: true}\nlogs_enabled: true\n",
             &[("DD_API_KEY", key), ("WHIPPET_INTERVAL", "5")],
         );
-        has(&text, "api_key ***cdef <- DD_API_KEY");
+        has(&text, "api_key *****bcdef <- DD_API_KEY");
         has(&text, "dogstatsd_port 9125 <- whippet.yaml:1:17");
         has(&text, "interval 5s <- WHIPPET_INTERVAL");
         has(&text, "site datadoghq.com");

@@ -6,7 +6,8 @@ use super::key::Kind;
 use super::node::{At, Entry, Node, Tree};
 use super::problem::Class;
 use super::read::{Fault, Value, expected, quoted};
-use super::types::{Aggregate, Endpoint, Output, Secret, Transport};
+use super::secret::Secret;
+use super::types::{Aggregate, Endpoint, Output, Transport};
 use super::url;
 
 /// Reads a list or map. `None` when `kind` is a scalar; an error is already among the faults.

@@ -48,7 +48,7 @@ const DRAIN: Duration = Duration::from_millis(250);
 #[non_exhaustive]
 pub enum ServerError {
     /// Listeners.
-    #[error("{0}")]
+    #[error(transparent)]
     Bind(#[from] BindError),
     /// An endpoint that cannot be.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
@@ -208,7 +208,7 @@ impl Server {
         say_lines(&totals);
         if let Some(forwarder) = self.forwarder {
             let report = forwarder.shutdown(deadline);
-            tracing::info!(target: "forward", "payloads {report}");
+            tracing::info!(target: "forward", "{report}");
             return report.is_clean();
         }
         if let Some(discarded) = self.discarded {

@@ -10,7 +10,7 @@ const FAKE_KEY: &str = "00000000000000000000000000000000";
 
 /// An API key. `Debug` and `Display` show its last five characters, and nothing of a key so short
 /// that five characters would be most of it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Secret(String);
 
 impl Secret {
