@@ -117,7 +117,7 @@ mod tests {
         let (code, text) = run("api_key: 'a b'", &[]);
         has(
             &text,
-            "error: whippet.yaml:1:10: api_key: *** has white space inside; use a key without white space",
+            "error: whippet.yaml:1:10: api_key: ***** has white space inside; use a key without white space",
         );
         has(&text, "1 error");
         assert_eq!(code, 1);

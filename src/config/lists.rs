@@ -331,7 +331,7 @@ mod tests {
         keeps(
             "additional_endpoints",
             "'https://app.datadoghq.eu/': [aaaaaaaaaaaaaaaaaaaa1111, ' ', aaaaaaaaaaaaaaaaaaaa1111]\n'https://b': bbbbbbbbbbbbbbbbbbbb2222\nnot-a-url: [cccccccccccccccccccc3333]\n'https://d': []\n",
-            "[https://app.datadoghq.eu: [***1111], https://b: [***2222]]",
+            "[https://app.datadoghq.eu: [*****a1111], https://b: [*****b2222]]",
             &["[not-a-url] \"not-a-url\" has no scheme", "[https://d] has no API key"],
         );
     }

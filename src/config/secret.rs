@@ -52,6 +52,8 @@ impl fmt::Display for Secret {
             return f.write_str("*****");
         }
         let tail: String = self.0.chars().skip(length - SHOWN).collect();
+        // What is no key may hold anything; a terminal must not see it.
+        let tail = if tail.chars().all(|shown| shown.is_ascii_graphic()) { &*tail } else { "" };
         write!(f, "*****{tail}")
     }
 }
