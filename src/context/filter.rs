@@ -47,8 +47,8 @@ impl NameFilter {
     /// The part of the list that names aggregates of histograms: what ends in one of the suffixes.
     #[must_use]
     pub fn ending_in(&self, suffixes: &[&str]) -> Self {
-        let named = |entry: &&Box<[u8]>| suffixes.iter().any(|end| entry.ends_with(end.as_bytes()));
-        let entries = self.entries.iter().filter(named).cloned().collect();
+        let named = |entry: &[u8]| suffixes.iter().any(|end| entry.ends_with(end.as_bytes()));
+        let entries = self.entries.iter().filter(|entry| named(entry)).cloned().collect();
         NameFilter { entries, prefixes: self.prefixes }
     }
 }

@@ -187,12 +187,8 @@ fn wildcard(pattern: &str) -> Result<Regex, String> {
 /// A pattern that itself needs Unicode (`é`, `\pL`) is compiled with it.
 fn regex(pattern: &str) -> Result<Regex, String> {
     let anchored = format!("^{pattern}$");
-    if pattern.is_ascii() {
-        if let Ok(regex) = compile(&anchored, false) {
-            return Ok(regex);
-        }
-    }
-    compile(&anchored, true)
+    let as_bytes = if pattern.is_ascii() { compile(&anchored, false).ok() } else { None };
+    as_bytes.map_or_else(|| compile(&anchored, true), Ok)
 }
 
 fn compile(pattern: &str, unicode: bool) -> Result<Regex, String> {

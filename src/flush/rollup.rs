@@ -196,7 +196,7 @@ impl<'a> Posting<'a> {
 
     /// False for the value of a histogram that a filter names, by its position.
     pub fn posts(&self, position: usize) -> bool {
-        !self.manner.is_some_and(|manner| manner.muted.get(position) == Some(&true))
+        self.manner.is_none_or(|manner| manner.muted.get(position) != Some(&true))
     }
 
     pub fn series(&self, suffix: &'a str, kind: SeriesKind, points: &'a [Point]) -> Series<'a> {
