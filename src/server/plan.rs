@@ -69,7 +69,7 @@ fn internet(config: &Config, port: Port) -> Option<InternetSettings> {
     Some(InternetSettings { addresses, port })
 }
 
-pub(super) fn rules(config: &Config, hostname: Option<&str>, lanes: usize) -> Rules {
+pub(crate) fn rules(config: &Config, hostname: Option<&str>, lanes: usize) -> Rules {
     let bytes = |text: &str| Box::from(text.as_bytes());
     Rules {
         namespace: Namespace::new(
@@ -105,7 +105,7 @@ fn contexts_max(config: &Config) -> usize {
     })
 }
 
-pub(super) fn shard(config: &Config) -> aggregate::Settings {
+pub(crate) fn shard(config: &Config) -> aggregate::Settings {
     aggregate::Settings {
         interval: config.interval,
         options: Options {
@@ -121,7 +121,7 @@ pub(super) fn shard(config: &Config) -> aggregate::Settings {
     }
 }
 
-pub(super) fn flush(config: &Config) -> flush::Settings {
+pub(crate) fn flush(config: &Config) -> flush::Settings {
     flush::Settings {
         interval: config.interval.as_secs().max(1),
         counter_expiry: config.dogstatsd_expiry_seconds,
