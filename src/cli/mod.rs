@@ -84,7 +84,7 @@ Examples:
   whippet send check db.can_connect critical --message \"connection refused\"
   whippet send raw 'page.views:1|c|#env:prod' --to unix:///var/run/datadog/dsd.socket
   whippet send raw - < lines.txt")]
-    Send(send::Send),
+    Send(Box<send::Send>),
     /// Show how a line is read, what changes on the way, and what would be posted.
     #[command(after_help = "\
 Nothing is sent. The configuration counts as it would for `run`: namespace, tags, percentiles and

@@ -224,7 +224,7 @@ impl Sink {
         match self {
             Sink::Udp(udp) => udp.send(block),
             Sink::Tcp(stream) => stream.write_all(block),
-            Sink::UnixDatagram(socket) => socket.send(block).map(drop),
+            Sink::UnixDatagram(socket) => uninterrupted(|| socket.send(block)).map(drop),
             Sink::UnixStream(stream) => {
                 // A block is at most one line longer than `block_bytes`: far from 4 GiB.
                 let length = u32::try_from(block.len()).map_err(io::Error::other)?;
@@ -266,7 +266,7 @@ impl Udp {
 
     fn send(&mut self, block: &[u8]) -> io::Result<()> {
         if let Some((socket, _)) = &self.socket {
-            socket.send(block)?;
+            uninterrupted(|| socket.send(block))?;
             self.sent += 1;
             return Ok(());
         }
@@ -295,7 +295,7 @@ fn first(address: SocketAddr, block: &[u8]) -> io::Result<UdpSocket> {
     let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any)?;
     socket.connect(address)?;
-    socket.send(block)?;
+    uninterrupted(|| socket.send(block))?;
     hears_no_refusal(&socket, address)?;
     Ok(socket)
 }
@@ -304,9 +304,19 @@ fn first(address: SocketAddr, block: &[u8]) -> io::Result<UdpSocket> {
 fn hears_no_refusal(socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
     let wait = if address.ip().is_loopback() { REFUSAL_WAIT_LOOPBACK } else { REFUSAL_WAIT };
     socket.set_read_timeout(Some(wait))?;
-    match socket.recv(&mut [0; 1]) {
+    match uninterrupted(|| socket.recv(&mut [0; 1])) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// A signal to the process is no answer.
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            done => return done,
+        }
     }
 }
 
