@@ -4,6 +4,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -474,7 +476,7 @@ fn settings_are_listed_and_found() {
 struct Server {
     child: Child,
     port: u16,
-    said: BufReader<std::process::ChildStderr>,
+    said: Box<dyn BufRead + Send>,
 }
 
 impl Server {
@@ -491,7 +493,7 @@ impl Server {
         let mut command = whippet(&args);
         command.envs(env.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut said = Box::new(BufReader::new(child.stderr.take().unwrap()));
         let (mut line, mut heard) = (String::new(), String::new());
         let port = loop {
             line.clear();
@@ -643,6 +645,42 @@ fn the_watchdog_hears_from_a_server_that_lives() {
     let (code, ..) = server.stop();
     assert_eq!(manager.next_besides_watchdog(), "STOPPING=1\n");
     assert_eq!(code, 0);
+}
+
+/// The flusher writes into a pipe that nobody reads: the server is stuck, though its process lives.
+#[test]
+fn the_watchdog_hears_nothing_from_a_server_that_is_stuck() {
+    let manager = Manager::new();
+    let env = [
+        ("NOTIFY_SOCKET", &*manager.path()),
+        ("WATCHDOG_USEC", "400000"),
+        ("WHIPPET_OUTPUT", "jsonl"),
+    ];
+    let mut server = Server::start(&["interval=1"], &env);
+    let to = format!("udp://127.0.0.1:{}", server.port);
+    let lines: String = (0..4_000).map(|number| format!("metric.{number}:1|c\n")).collect();
+    assert_eq!(run_with_stdin(&["send", "--to", &to, "raw", "-"], lines.as_bytes()).code, 0);
+
+    let (said, heard) = mpsc::channel();
+    let mut stderr = std::mem::replace(&mut server.said, Box::new(io::empty()));
+    thread::spawn(move || {
+        let mut line = String::new();
+        while stderr.read_line(&mut line).is_ok_and(|length| length > 0) {
+            let stuck = line.contains("a thread does not answer");
+            line.clear();
+            if stuck && said.send(()).is_err() {
+                break;
+            }
+        }
+    });
+    heard.recv_timeout(PATIENCE).expect("it says that a thread does not answer");
+    manager.socket.set_nonblocking(true).unwrap();
+    while manager.socket.recv(&mut [0; 100]).is_ok() {}
+    for _ in 0..2 {
+        heard.recv_timeout(PATIENCE).expect("it says so again");
+    }
+    let told = received(|| manager.socket.recv(&mut [0; 100])).map_err(|error| error.kind());
+    assert_eq!(told, Err(io::ErrorKind::WouldBlock), "the manager was told that all is well");
 }
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
