@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 it could not start, or what was asked for failed; 2 the command line is
 //! wrong; 128 + n stopped at once by a second signal n.
 
+pub mod bench;
 pub mod check_config;
 mod explain;
 mod logging;
@@ -39,6 +40,7 @@ Examples:
   whippet run -c datadog.yaml               with the Agent's configuration file
   whippet check-config -c datadog.yaml      what would run, and what is wrong with it
   whippet config port                       the settings that have to do with ports
+  whippet bench --help                      put a server under load and measure it
 
 Every setting is a key of the configuration file, an environment variable (DD_…, WHIPPET_…) or
 --set key=value; `whippet config` lists them. Without a command, `run` is meant.
@@ -92,7 +94,7 @@ so on. Exit code 1: a line is refused.
 
 Examples:
   whippet explain 'page.views:1|c|@0.5|#env:prod'
-  whippet explain 'a:1:2:3|h' '_sc|db.up|0' --set histogram_percentiles=0.5,0.99
+  whippet explain 'a:1:2:3|h' '_sc|db.up|0' --set 'histogram_percentiles=0.5 0.99'
   tail -1 lines.txt | whippet explain -")]
     Explain {
         /// Lines of the protocol; `-` reads them from standard input.
@@ -131,6 +133,8 @@ Examples:
         /// The shell.
         shell: Shell,
     },
+    /// Drive a statsd server with a known load and report what became of it.
+    Bench(Box<bench::BenchArgs>),
     /// Print the version.
     Version,
 }
@@ -182,6 +186,9 @@ pub fn main() -> ExitCode {
             print(&reference::text(word.as_deref(), sample)).map(|()| ExitCode::SUCCESS)
         }
         Command::Completions { shell } => completions(shell),
+        Command::Bench(args) => {
+            bench::run(*args).map(|code| ExitCode::from(u8::try_from(code).unwrap_or(FAILED)))
+        }
         Command::Version => {
             println!("whippet {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)

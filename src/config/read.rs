@@ -342,7 +342,6 @@ mod tests {
         reads("receive_pause", "2", "2ms");
         reads("receive_pause", "0", "0s");
         reads("forwarder_apikey_validation_interval", "60", "1h");
-        reads("forwarder_outdated_file_in_days", "10", "240h");
         reads("interval", "60s", "1m");
         refuses("interval", "0", "\"0\" is too short");
         refuses("interval", "1500ms", "\"1500ms\" is no whole number of seconds");

@@ -323,6 +323,12 @@ impl Contexts {
         &self.births
     }
 
+    /// Bytes of the remembered raw keys, beyond the contexts themselves.
+    #[must_use]
+    pub fn alias_bytes(&self) -> usize {
+        self.aliases.bytes()
+    }
+
     /// Takes the contexts born and gone since the last call, deaths first to be applied.
     pub fn take_changes(&mut self) -> (Vec<Birth>, Vec<u32>) {
         (std::mem::take(&mut self.births), std::mem::take(&mut self.deaths))

@@ -174,10 +174,9 @@ impl Ledger {
     /// The counter had a cell in the bucket that starts at `start`.
     #[inline]
     pub fn counted(&mut self, number: u32, start: u64) {
-        if let Some(known) = self.known.get_mut(number as usize).and_then(Option::as_mut) {
-            if known.continued_from.replace(start).is_none() {
-                self.counters.push(number);
-            }
+        let known = self.known.get_mut(number as usize).and_then(Option::as_mut);
+        if known.is_some_and(|known| known.continued_from.replace(start).is_none()) {
+            self.counters.push(number);
         }
     }
 

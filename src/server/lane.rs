@@ -22,8 +22,8 @@ const ANNOUNCED_MAX: usize = 20;
 
 /// What a lane tells the flusher.
 pub(super) enum FromLane {
-    /// A bucket was passed.
-    Closed { closed: Closed, listeners: Vec<ListenerCounts> },
+    /// A bucket was passed; `away` is how long the lane did not look at its sockets for it.
+    Closed { closed: Box<Closed>, listeners: Vec<ListenerCounts>, away: Duration },
     /// The lane panicked and begins anew; the books of what was open come with the next bucket.
     Restarted { lane: usize },
     /// The lane has stopped; its last bucket came before.
@@ -118,6 +118,7 @@ impl Worker {
     }
 
     fn close(&mut self, listeners: &[ListenerCounts]) {
+        let started = self.parts.clock.monotonic();
         let now = self.parts.clock.unix();
         self.announce();
         let spare = self.spares.try_recv().unwrap_or_default();
@@ -125,9 +126,10 @@ impl Worker {
         self.births_seen = 0;
         self.refusals.close(self.parts.settings.interval);
         let passed = self.shard.bucket_end().saturating_sub(self.parts.settings.interval).as_secs();
-        let closed = Closed { lane: self.lane, bucket, passed };
+        let closed = Box::new(Closed { lane: self.lane, bucket, passed });
         let listeners = listeners.to_vec();
-        (self.tell)(FromLane::Closed { closed, listeners });
+        let away = self.parts.clock.monotonic().saturating_sub(started);
+        (self.tell)(FromLane::Closed { closed, listeners, away });
     }
 
     /// Tells of the first contexts at once, so that a newcomer sees the first line arrive.

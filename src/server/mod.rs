@@ -258,6 +258,12 @@ fn say_lines(totals: &Totals) {
     if lines.values != lines.metrics {
         tracing::info!(target: "flush", "values   {} in {} metric lines", lines.values, lines.metrics);
     }
+    tracing::debug!(
+        target: "server",
+        "lanes    closed {} buckets, at most {:.3} ms away from their sockets",
+        totals.closes,
+        totals.close_max.as_secs_f64() * 1e3
+    );
     let (kernel, read) = (totals.kernel_drops(), totals.listeners.iter());
     let cut: u64 = read.map(|listener| listener.datagrams_truncated).sum();
     if kernel + cut > 0 {

@@ -11,7 +11,7 @@ use crate::context::{Limits, Namespace, Rules};
 use crate::encode::{Compression, Limits as EncodeLimits, SeriesFormat, split};
 use crate::flush::{self, Aggregate, HistogramSettings, Percentile};
 use crate::forward::{
-    ClientSettings, EndpointSettings, ForwarderConfig, ProxySettings, RetryPolicy,
+    ClientSettings, EndpointSettings, ForwarderConfig, ProxySettings, RetryPolicy, SpoolSettings,
 };
 use crate::net::{Addresses, InternetSettings, Settings as NetSettings};
 use crate::protocol::Options;
@@ -36,6 +36,7 @@ pub(super) fn net(config: &Config, lanes: usize) -> NetSettings {
         unix_stream: config.dogstatsd_stream_socket.clone(),
         tcp: internet(config, config.dogstatsd_tcp_port),
         socket_mode: config.dogstatsd_socket_mode,
+        stream_socket_mode: config.dogstatsd_stream_socket_mode,
         receive_buffer_bytes: net_buffer(config),
         datagram_bytes_max: config.dogstatsd_buffer_size,
         lanes,
@@ -84,6 +85,7 @@ pub(crate) fn rules(config: &Config, hostname: Option<&str>, lanes: usize) -> Ru
             tags_max: config.tags_per_line_max,
             tag_bytes_max: config.tag_bytes_max,
             name_bytes_max: config.name_bytes_max,
+            text_bytes_max: config.text_bytes_max,
             ..Limits::default()
         },
     }
@@ -233,6 +235,11 @@ pub(super) fn forwarder(config: &Config) -> std::io::Result<ForwarderConfig> {
             ca_pem: config.ca_file.as_ref().map(std::fs::read).transpose()?,
             allow_arbitrary_tags: config.allow_arbitrary_tags,
         },
+        spool: (config.forwarder_storage_max_size_in_bytes > 0).then(|| SpoolSettings {
+            path: config.storage_directory(),
+            bytes_max: config.forwarder_storage_max_size_in_bytes,
+            disk_ratio_max: config.forwarder_storage_max_disk_ratio,
+        }),
         validation_interval: Some(config.forwarder_apikey_validation_interval)
             .filter(|interval| !interval.is_zero()),
         ..ForwarderConfig::new(halve)
