@@ -70,7 +70,7 @@ fn internet(config: &Config, port: Port) -> Option<InternetSettings> {
     Some(InternetSettings { addresses, port })
 }
 
-pub(super) fn rules(config: &Config, hostname: Option<&str>, lanes: usize) -> Rules {
+pub(crate) fn rules(config: &Config, hostname: Option<&str>, lanes: usize) -> Rules {
     let bytes = |text: &str| Box::from(text.as_bytes());
     let (mapper, problems) = Mapper::new(&config.dogstatsd_mapper_profiles);
     // The configuration has told of most already; nothing is skipped in silence.
@@ -114,7 +114,7 @@ fn contexts_max(config: &Config) -> usize {
     })
 }
 
-pub(super) fn shard(config: &Config) -> aggregate::Settings {
+pub(crate) fn shard(config: &Config) -> aggregate::Settings {
     aggregate::Settings {
         interval: config.interval,
         options: Options {
@@ -130,7 +130,7 @@ pub(super) fn shard(config: &Config) -> aggregate::Settings {
     }
 }
 
-pub(super) fn flush(config: &Config) -> flush::Settings {
+pub(crate) fn flush(config: &Config) -> flush::Settings {
     flush::Settings {
         interval: config.interval.as_secs().max(1),
         counter_expiry: config.dogstatsd_expiry_seconds,
