@@ -1,15 +1,15 @@
 //! The forwarder against a fake intake over real sockets: every row of the response table, order,
 //! bounds, books, keys and shutdown.
 
+use crate::support::decode::{
+    Dogsketch, MetricPayload, MetricPoint, MetricSeries, Resource, Sketch, SketchPayload,
+};
+use crate::support::intake::{Answer, Intake};
 use bytes::Bytes;
 use prost::Message;
 use std::io::Write;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use crate::support::decode::{
-    Dogsketch, MetricPayload, MetricPoint, MetricSeries, Resource, Sketch, SketchPayload,
-};
-use crate::support::intake::{Answer, Intake};
 use whippet::clock::Clock;
 use whippet::encode::{ContentEncoding, Payload, Route};
 use whippet::forward::{

@@ -313,7 +313,12 @@ impl Intake {
         while !condition(&inner.state) {
             let left = until.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "not within {PATIENCE:?}; {}", summary(&inner.state));
-            inner = self.shared.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
+            inner = self
+                .shared
+                .changed
+                .wait_timeout(inner, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
@@ -406,7 +411,12 @@ fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) -> io::Resul
 fn pause(shared: &Shared, time: Duration) {
     let inner = shared.inner.lock().unwrap_or_else(PoisonError::into_inner);
     let running = |inner: &mut Inner| !inner.stopped;
-    drop(shared.changed.wait_timeout_while(inner, time, running).unwrap_or_else(PoisonError::into_inner));
+    drop(
+        shared
+            .changed
+            .wait_timeout_while(inner, time, running)
+            .unwrap_or_else(PoisonError::into_inner),
+    );
 }
 
 /// Picks the answer, records the request, stores its payload.

@@ -185,7 +185,8 @@ impl Program {
     /// Sends one frame on a connection of its own.
     pub fn unix_stream(&self, payload: impl AsRef<[u8]>) {
         let payload = payload.as_ref();
-        let mut stream = UnixStream::connect(self.folder.path().join("s.sock")).expect("a listener");
+        let mut stream =
+            UnixStream::connect(self.folder.path().join("s.sock")).expect("a listener");
         let length = u32::try_from(payload.len()).expect("a short payload");
         stream.write_all(&[&length.to_le_bytes(), payload].concat()).expect("sent");
     }
@@ -232,7 +233,7 @@ impl Program {
         for output in [&stdout, &stderr] {
             assert!(!output.contains(KEY), "the API key is shown:\n{output}");
         }
-        Ended { status, took, stdout, stderr }
+        Ended { status, took, stdout, stderr, _folder: Arc::clone(&self.folder) }
     }
 }
 
@@ -252,6 +253,8 @@ pub struct Ended {
     pub took: Duration,
     pub stdout: String,
     pub stderr: String,
+    /// Its files stay until they were looked at.
+    _folder: Arc<TempDir>,
 }
 
 /// `received = recorded + refused + dropped`.
