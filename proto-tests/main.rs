@@ -2,6 +2,8 @@
 
 mod corpus;
 mod numbers;
+mod posted;
+mod posting;
 mod print;
 mod properties;
 mod reference;
