@@ -208,10 +208,11 @@ impl Flusher {
             lane,
             late_sketches,
         };
-        self.settle_conflicts(&mut flush);
+        // A counter that another kind displaces was seen all the same.
         for counter in &flush.merged.counters {
             self.ledger.counted(counter.context, start);
         }
+        self.settle_conflicts(&mut flush);
         if partial.is_none() {
             self.continue_counters(&mut flush);
         }
