@@ -1,5 +1,6 @@
 //! What the wire means, as a table, and proof that the fast reader agrees with a slow obvious one.
 
+mod aggregates;
 mod corpus;
 mod numbers;
 mod posted;

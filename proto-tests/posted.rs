@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use whippet::context::{EXEMPT_PREFIXES, Namespace, Rules};
 use whippet::flush::{Aggregate, HistogramSettings, Percentile};
@@ -46,7 +47,7 @@ fn complaint(line: &str) -> Result<Option<String>, String> {
         return Err("id, settings, input and outcome, two spaces between them".to_owned());
     };
     let mut house = House::new(self::settings(settings)?, 1, ARRIVAL);
-    house.datagram(0, ARRIVAL, &unescape(input)?);
+    house.datagram(0, Duration::from_secs(ARRIVAL), &unescape(input)?);
     // The bucket's own second is what nobody needs to read.
     let plain = |line: String| line.replace(" at 1700000000", "").replace(" at 1700000003", " now");
     let mut got: Vec<String> = house.pass(PASSED, &[0]).into_iter().map(plain).collect();

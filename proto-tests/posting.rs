@@ -61,9 +61,9 @@ impl House {
     }
 
     /// One datagram arrives; its books are kept as the daemon keeps them.
-    pub fn datagram(&mut self, lane: usize, now: u64, bytes: &[u8]) {
+    pub fn datagram(&mut self, lane: usize, now: Duration, bytes: &[u8]) {
         let shard = &mut self.shards[lane];
-        shard.begin_batch(Duration::from_secs(now));
+        shard.begin_batch(now);
         for line in protocol::lines(bytes) {
             shard.counts().received += 1;
             if self.settings.newline_required && !line.terminated {

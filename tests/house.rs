@@ -118,7 +118,8 @@ fn every_module_of_the_library_has_its_place() {
 fn the_lint_against_unsafe_code_is_lifted_in_net_alone() {
     for file in sources(&root()) {
         let source = fs::read_to_string(&file).expect("a source");
-        let lifted = source.contains("allow(unsafe_code)") || source.contains("expect(unsafe_code)");
+        let lifted =
+            source.contains("allow(unsafe_code)") || source.contains("expect(unsafe_code)");
         assert!(!lifted || module_of(&file) == "net", "{}", file.display());
     }
 }
