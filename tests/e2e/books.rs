@@ -176,3 +176,23 @@ fn several_lanes_keep_one_set_of_books() {
         assert_eq!(state.overwritten, 0);
     });
 }
+
+#[test]
+fn refused_lines_are_shown_with_their_sender_once_unless_not_wanted() {
+    for (quiet, shown) in [(false, 1), (true, 0)] {
+        let intake = Intake::start();
+        let setup = Setup::posting_to(&intake).set("dogstatsd_disable_verbose_logs", quiet);
+        let program = setup.start();
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        let sender = socket.local_addr().expect("bound").to_string();
+        for _ in 0..5 {
+            socket.send_to(b"page.views:1|c|@zz|#env:prod", program.udp_address()).expect("sent");
+        }
+        let ended = program.terminate();
+        ended.balances();
+        assert_eq!(ended.lines(), books(5, 0, 5, 0));
+        let with_sender = ended.stderr.lines().filter(|line| line.contains(&sender)).count();
+        assert_eq!(with_sender, shown, "{}", ended.stderr);
+        assert_eq!(ended.stderr.contains("refused 4 more lines"), !quiet, "{}", ended.stderr);
+    }
+}

@@ -202,3 +202,22 @@ fn one_frame_in_pieces_and_two_frames_at_once() {
         assert_eq!(state.sum_of_counter("b", &[]), 6.0);
     });
 }
+
+#[test]
+fn over_the_other_loopback_and_from_any_local_address() {
+    let intake = Intake::start();
+    let program = Setup::posting_to(&intake).start();
+    let port = program.udp_address().port();
+    let socket = std::net::UdpSocket::bind("[::1]:0").expect("IPv6 loopback");
+    socket.send_to(b"six:1|c", ("::1", port)).expect("sent");
+    program.terminate().balances();
+    intake.read(|state| assert_eq!(lines(state), ["six rate 0.1 /10 # @web-1"]));
+    let program = Setup::posting_to(&intake).set("dogstatsd_non_local_traffic", true).start();
+    let port = program.udp_address().port();
+    let socket = std::net::UdpSocket::bind("127.0.0.2:0").expect("loopback");
+    socket.send_to(b"any:1|c", ("127.0.0.2", port)).expect("sent");
+    let ended = program.terminate();
+    ended.balances();
+    intake.read(|state| assert_eq!(state.sum_of_counter("any", &[]), 1.0));
+    assert!(ended.stderr.contains("open to other machines"), "{}", ended.stderr);
+}

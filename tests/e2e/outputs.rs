@@ -2,7 +2,6 @@
 
 use crate::support::intake::{Answer, Intake};
 use crate::support::program::Setup;
-use std::time::Duration;
 
 #[test]
 fn the_first_minute_reads_as_promised() {
@@ -152,9 +151,23 @@ fn secrets_are_in_no_output() {
 
 #[test]
 fn logs_for_machines_are_one_json_object_per_line() {
-    let program = Setup::bare().set("log_format_json", true);
-    // Its banner is no plain text, so it is not waited for.
-    let ended = program.set("dogstatsd_port", "99999").run();
-    assert_eq!(ended.code(), Some(1));
-    assert!(ended.took < Duration::from_secs(5));
+    let program = Setup::bare().set("log_format_json", true).start_unheard();
+    program.logs_until(|log| log.contains("nc -u"));
+    let ended = program.terminate();
+    assert_eq!(ended.code(), Some(0));
+    assert!(ended.stderr.lines().count() > 4);
+    for line in ended.stderr.lines() {
+        let json: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(json.is_object(), "{line}");
+    }
+}
+
+#[test]
+fn every_flush_is_logged_with_its_books_at_debug_level() {
+    let program = Setup::bare().set("log_level", "debug").start();
+    program.udp("a:1:2|c\njunk\na:nan|c");
+    let ended = program.terminate();
+    let books = "3 lines = 1 recorded + 1 refused + 1 dropped [missing_type 1, non_finite 1], 2 values, 1 contexts, kernel drops 0";
+    assert!(ended.stderr.contains(books), "{}", ended.stderr);
 }

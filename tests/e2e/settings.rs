@@ -1,8 +1,8 @@
 //! What configuration changes, seen from the intake.
 
 use super::kinds::lines;
-use crate::support::intake::Intake;
-use crate::support::program::Setup;
+use crate::support::intake::{Answer, Intake};
+use crate::support::program::{KEY, Setup};
 
 #[test]
 fn histograms_post_the_configured_aggregates_and_percentiles() {
@@ -74,8 +74,9 @@ fn disabled_payloads_are_not_sent() {
     program.udp("c:1|c\nd:1|d\n_e{1,1}:a|b\n_sc|x|0");
     program.terminate().balances();
     intake.read(|state| {
-        let paths: Vec<&str> = state.requests.iter().map(|request| request.path()).collect();
-        assert_eq!(paths, ["/api/v2/series", "/api/v1/check_run"]);
+        let mut paths: Vec<&str> = state.requests.iter().map(|request| request.path()).collect();
+        paths.sort_unstable();
+        assert_eq!(paths, ["/api/v1/check_run", "/api/v2/series"]);
     });
 }
 
@@ -109,5 +110,49 @@ fn sets_beyond_their_cap_are_estimated_closely() {
         let many: f64 = state.points("u", &[]).iter().map(|point| point.1).sum();
         assert!((many - 5_000.0).abs() < 250.0, "{many}");
         assert_eq!(state.last_value("few", &[]), Some(2.0));
+    });
+}
+
+#[test]
+fn a_new_key_from_its_file_delivers_what_the_old_one_could_not() {
+    const NEW: &str = "fedcba9876543210fedcba9876543210";
+    let intake = Intake::start();
+    intake.respond(Answer::status(403));
+    let setup = Setup::bare().env("DD_DD_URL", intake.url()).set("interval", 1);
+    let file = setup.path("key");
+    std::fs::write(&file, format!("{KEY}\n")).expect("written");
+    let program = setup.env("WHIPPET_API_KEY_FILE", file.display()).start();
+    program.udp("c:3|c");
+    intake.wait_until(|state| !state.requests_to("/api/v2/series").is_empty());
+    intake.read(|state| assert_eq!(state.requests[0].header("dd-api-key"), KEY));
+    std::fs::write(&file, NEW).expect("written");
+    intake.respond(Answer::status(202));
+    program.signal("HUP");
+    intake.wait_until(|state| state.sum_of_counter("c", &[]) == 3.0);
+    let ended = program.terminate();
+    ended.balances();
+    assert_eq!(ended.payloads().dropped, 0, "{}", ended.stderr);
+    assert!(!ended.stderr.contains(NEW), "{}", ended.stderr);
+    intake.read(|state| {
+        let last = state.requests.last().expect("one");
+        assert_eq!(last.header("dd-api-key"), NEW);
+    });
+}
+
+#[test]
+fn past_the_cap_counters_fold_and_gauges_are_dropped() {
+    let intake = Intake::start();
+    let program = Setup::posting_to(&intake).set("contexts_max", 10).start();
+    let counters: Vec<String> = (0..50).map(|id| format!("c:1|c|#id:{id}")).collect();
+    let gauges: Vec<String> = (0..50).map(|id| format!("g:1|g|#id:{id}")).collect();
+    program.udp(counters.join("\n"));
+    program.udp(gauges.join("\n"));
+    let ended = program.terminate();
+    ended.balances();
+    assert_eq!((ended.lines().recorded, ended.lines().dropped), (50, 50), "{}", ended.stderr);
+    intake.read(|state| {
+        assert_eq!(state.sum_of_counter("c", &[]), 50.0);
+        assert_eq!(state.series("c", &[]).len(), 11, "ten and the overflow");
+        assert!(state.series("g", &[]).is_empty());
     });
 }

@@ -200,3 +200,13 @@ fn a_configuration_that_is_checked_is_not_run() {
         assert!(all.contains(place), "{all}");
     }
 }
+
+#[test]
+fn an_agents_switch_for_its_own_server_does_not_turn_it_off() {
+    let setup = Setup::bare().env("WHIPPET_OUTPUT", "console");
+    let program = setup.yaml("use_dogstatsd: false\napm_config:\n  enabled: true\n").start();
+    program.udp("x:1|c");
+    let ended = program.terminate();
+    assert_eq!((ended.code(), ended.lines().recorded), (Some(0), 1));
+    assert!(ended.stderr.contains("use_dogstatsd: does not turn whippet off"), "{}", ended.stderr);
+}

@@ -114,6 +114,11 @@ impl Setup {
         program
     }
 
+    /// Starts it and waits for nothing.
+    pub fn start_unheard(self) -> Program {
+        self.spawn()
+    }
+
     /// Starts it and waits until it ends by itself.
     #[track_caller]
     pub fn run(self) -> Ended {
@@ -229,7 +234,7 @@ impl Program {
             thread::sleep(Duration::from_millis(5));
         };
         let took = since.elapsed();
-        let (stdout, stderr) = (self.stdout.to_the_end(), self.stderr.to_the_end());
+        let (stdout, stderr) = (self.stdout.rest(), self.stderr.rest());
         for output in [&stdout, &stderr] {
             assert!(!output.contains(KEY), "the API key is shown:\n{output}");
         }
@@ -374,7 +379,7 @@ impl Heard {
         }
     }
 
-    fn to_the_end(&mut self) -> String {
+    fn rest(&mut self) -> String {
         if let Some(reader) = self.reader.take() {
             reader.join().expect("no panic inside");
         }
