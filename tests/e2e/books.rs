@@ -163,8 +163,11 @@ fn what_the_kernel_drops_is_known_to_the_last_datagram() {
 fn several_lanes_keep_one_set_of_books() {
     let intake = Intake::start();
     let program = Setup::posting_to(&intake).set("lanes", 2).set("interval", 1).start();
+    // One sender stays with one lane, which keeps its order; the others are spread.
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     for round in 0..200 {
-        program.udp(format!("c:1|c\ng:{round}|g\nd:1|d\ns:{round}|s\njunk"));
+        program.udp(format!("c:1|c\nd:1|d\ns:{round}|s\njunk"));
+        socket.send_to(format!("g:{round}|g").as_bytes(), program.udp_address()).expect("sent");
     }
     let ended = program.terminate();
     ended.balances();
