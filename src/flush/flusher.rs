@@ -219,7 +219,7 @@ impl Flusher {
             lane,
             late_sketches,
         };
-        self.settle_conflicts(&mut flush);
+        // A counter that another kind displaces was seen all the same.
         for counter in &flush.merged.counters {
             self.ledger.counted(counter.context, start);
         }
@@ -228,6 +228,7 @@ impl Flusher {
                 self.ledger.held(gauge.context, start, gauge.value);
             }
         }
+        self.settle_conflicts(&mut flush);
         if partial.is_none() {
             self.continue_series(&mut flush);
         }

@@ -157,6 +157,8 @@ fn fresh_shard(parts: &Parts) -> Shard {
 
 impl Receiver for Worker {
     fn begin_batch(&mut self) {
+        // Not only when woken: a wake-up may be seen after datagrams that were sent later.
+        self.woken();
         self.shard.begin_batch(self.parts.clock.unix());
     }
 
