@@ -72,8 +72,8 @@ fn profiles() -> Rules {
         mappings: (0..MAPPINGS).map(|number| mapping(team, number)).collect(),
         histogram_aggregates: None,
         histogram_percentiles: None,
-        gauge_ttl: (team % 2 == 0).then_some(Duration::from_secs(300)),
-        counters_as_counts: team % 3 == 0,
+        gauge_ttl: team.is_multiple_of(2).then_some(Duration::from_secs(300)),
+        counters_as_counts: team.is_multiple_of(3),
     };
     let (mapper, problems) = Mapper::new(&(0..PROFILES).map(profile).collect::<Vec<_>>());
     assert!(problems.is_empty(), "{problems:?}");
