@@ -208,7 +208,7 @@ impl Server {
         say_lines(&totals);
         if let Some(forwarder) = self.forwarder {
             let report = forwarder.shutdown(deadline);
-            tracing::info!(target: "forward", "payloads {report}");
+            tracing::info!(target: "forward", "{report}");
             return report.is_clean();
         }
         if let Some(discarded) = self.discarded {
