@@ -33,6 +33,7 @@ pub mod sketch;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod threadstats;
+pub use threadstats::ThreadStats;
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]

@@ -4,6 +4,7 @@
 use crate::support::decode::{
     Dogsketch, MetricPayload, MetricPoint, MetricSeries, Resource, Sketch, SketchPayload,
 };
+use crate::support::front::{ConnectProxy, TlsFront};
 use crate::support::intake::{Answer, Intake};
 use bytes::Bytes;
 use prost::Message;
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use whippet::clock::Clock;
 use whippet::encode::{ContentEncoding, Payload, Route};
 use whippet::forward::{
-    DropReason, Endpoint, ErrorKind, ForwardBooks, Forwarder, ForwarderConfig, KeyStatus,
-    RetryPolicy, RouteBooks,
+    ClientSettings, DropReason, Endpoint, ErrorKind, ForwardBooks, Forwarder, ForwarderConfig,
+    KeyStatus, RetryPolicy, RouteBooks, SpoolSettings,
 };
 
 const KEY: &str = "4f1c2a9b7d3e5f60718293a4b5c6d7e8";
@@ -167,7 +168,7 @@ fn wait_books(forwarder: &Forwarder, condition: impl Fn(&ForwardBooks) -> bool) 
         if condition(&books) {
             return books;
         }
-        assert!(Instant::now() < until, "not within 5 s: {books:?}");
+        assert!(Instant::now() < until, "not within 5 s: {books}; {books:?}");
         std::thread::yield_now();
     }
 }
@@ -433,6 +434,64 @@ fn every_route_has_its_path_and_headers() {
     });
 }
 
+/// Through TLS with those versions, one payload; then the books when it was delivered or failed.
+#[track_caller]
+fn through_tls(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    set: impl FnOnce(&mut ClientSettings, &TlsFront),
+) -> RouteBooks {
+    let intake = Intake::start();
+    let front = TlsFront::start(&intake.address(), versions);
+    let mut config = slow_to_forgive();
+    set(&mut config.client, &front);
+    let forwarder = start(&[front.url()], config);
+    submit(&forwarder, &counter("page.views"));
+    let books = wait_books(&forwarder, |books| series_books(books).requests == 1);
+    series_books(&books).clone()
+}
+
+#[test]
+fn certificates_are_verified_unless_told_otherwise() {
+    let trusting = |client: &mut ClientSettings, front: &TlsFront| {
+        client.ca_pem = Some(front.certificate_pem.clone().into_bytes());
+    };
+    let tls = ErrorKind::Tls as usize;
+    let (old, new) = (&rustls::version::TLS12, &rustls::version::TLS13);
+    assert_eq!(through_tls(&[new], trusting).delivered.payloads, 1);
+    assert_eq!(through_tls(&[old], trusting).delivered.payloads, 1);
+    assert_eq!(through_tls(&[new], |c, _| c.skip_ssl_validation = true).delivered.payloads, 1);
+    assert_eq!(through_tls(&[new], |_, _| ()).errors[tls], 1, "an unknown authority");
+    let only_new = |client: &mut ClientSettings, front: &TlsFront| {
+        trusting(client, front);
+        client.tls13_only = true;
+    };
+    assert_eq!(through_tls(&[old, new], only_new).delivered.payloads, 1);
+    assert_eq!(through_tls(&[old], only_new).errors[tls], 1, "a server that is too old");
+}
+
+#[test]
+fn the_proxy_is_used_with_its_credentials_unless_the_host_is_exempt() {
+    let (intake, proxy) = (Intake::start(), ConnectProxy::start());
+    let front = TlsFront::start(&intake.address(), &[&rustls::version::TLS13]);
+    let mut config = quick();
+    config.client.ca_pem = Some(front.certificate_pem.clone().into_bytes());
+    config.client.proxies.https = format!("http://user:secret@{}", proxy.address());
+    config.client.proxies.no_proxy = vec!["127.0.0.1".to_owned()];
+    let forwarder = start(&[front.url(), intake.url()], config.clone());
+    submit(&forwarder, &counter("page.views"));
+    wait_books(&forwarder, |books| delivered(books) == 2);
+    let heads = proxy.heads();
+    assert_eq!(heads.len(), 1, "{heads:?}");
+    assert!(heads[0].starts_with(&format!("CONNECT {} ", &front.url()[8..])), "{heads:?}");
+    // "user:secret" in base64.
+    assert!(heads[0].to_lowercase().contains("proxy-authorization: basic "), "{heads:?}");
+    assert!(heads[0].contains("dXNlcjpzZWNyZXQ="), "{heads:?}");
+    config.client.proxies.https = "no proxy at all".to_owned();
+    let endpoint = Endpoint::at(&front.url(), KEY).expect("a URL");
+    let error = Forwarder::start(vec![endpoint], config, Clock::wall()).expect_err("no proxy URL");
+    assert_eq!(error.to_string(), "proxy.https: not a proxy URL such as http://proxy.corp:3128");
+}
+
 // ---------------------------------------------------------------------------- order and bounds
 
 #[test]
@@ -548,6 +607,10 @@ fn a_long_outage_loses_only_what_is_too_old() {
     let books = wait_books(&forwarder, |books| dropped(books, DropReason::TooOld) == 10);
     assert_eq!(waiting(&books), 60);
     intake.respond(Answer::status(202));
+    // A request that came before is answered with 503 and must not meet the new time.
+    wait_books(&forwarder, |books| {
+        series_books(books).requests == intake.read(|state| state.requests.len() as u64)
+    });
     clock.advance(Duration::from_secs(64));
     forwarder.look_again();
     let books = wait_books(&forwarder, |books| waiting(books) == 0);
@@ -626,6 +689,170 @@ fn a_stuck_request_leaves_time_for_the_others_at_shutdown() {
     let report = forwarder.shutdown(Instant::now() + Duration::from_secs(2));
     let endpoint = &report.endpoints[0];
     assert_eq!((endpoint.delivered.payloads, endpoint.in_doubt.payloads), (3, 1), "{report}");
+}
+
+// ----------------------------------------------------------------------------------- disk spool
+
+/// A memory bound so small that everything that fails goes to disk.
+fn spooling(directory: &std::path::Path) -> ForwarderConfig {
+    let mut config = slow_to_forgive();
+    config.queue_bytes_max = 1;
+    config.spool = Some(SpoolSettings {
+        path: directory.to_owned(),
+        bytes_max: 64 << 20,
+        disk_ratio_max: 1.0,
+    });
+    config
+}
+
+#[test]
+fn what_the_intake_missed_is_delivered_by_the_next_run() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let intake = Intake::start();
+    intake.respond(Answer::status(503));
+    let forwarder = start(&[intake.url()], spooling(directory.path()));
+    for n in 0..10 {
+        submit(&forwarder, &counter(&format!("m{n}")));
+    }
+    wait_books(&forwarder, |books| books.endpoints[0].spool_records == 10);
+    let report = forwarder.shutdown(Instant::now() + Duration::from_secs(2));
+    assert!(report.is_clean() && report.books.balances(), "{report}");
+    assert_eq!(report.endpoints[0].spooled.payloads, 10, "{report}");
+    drop(forwarder);
+
+    intake.respond(Answer::status(202));
+    let next = start(&[intake.url()], spooling(directory.path()));
+    let books = wait_books(&next, |books| delivered(books) == 10);
+    assert_eq!(books.endpoints[0].spool_records, 0);
+    let first = intake.read(|state| {
+        let last_run = &state.requests[state.requests.len() - 10];
+        MetricPayload::decode(&last_run.plain[..]).unwrap().series[0].metric.clone()
+    });
+    assert_eq!(first, "m9", "newest first");
+    let sum: f64 =
+        intake.read(|state| (0..10).map(|n| state.sum_of_counter(&format!("m{n}"), &[])).sum());
+    assert_eq!(sum, 100.0);
+}
+
+#[test]
+fn a_request_cut_off_by_the_shutdown_is_spooled_as_in_doubt() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let intake = Intake::start();
+    intake.respond(Answer::hang());
+    let forwarder = start(&[intake.url()], spooling(directory.path()));
+    submit(&forwarder, &counter("m"));
+    intake.wait_until(|state| state.requests.len() == 1);
+    let report = forwarder.shutdown(Instant::now() + Duration::from_millis(300));
+    let endpoint = &report.endpoints[0];
+    assert_eq!((endpoint.spooled.payloads, endpoint.in_doubt.payloads), (1, 1), "{report}");
+    assert!(report.books.balances());
+}
+
+#[test]
+fn a_split_of_a_spooled_payload_stays_on_disk_until_its_parts_arrive() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let intake = Intake::start();
+    intake.script([Answer::status(503)]);
+    let forwarder = start(&[intake.url()], spooling(directory.path()));
+    submit(&forwarder, &counters(&["a".to_owned(), "b".to_owned()]));
+    wait_books(&forwarder, |books| books.endpoints[0].spool_records == 1);
+    drop(forwarder);
+    intake.script([Answer::status(413), Answer::status(503)]);
+    let forwarder = start(&[intake.url()], spooling(directory.path()));
+    let books = wait_books(&forwarder, |books| books.endpoints[0].breaker_errors[0] == 1);
+    assert_eq!(books.endpoints[0].spool_records, 2);
+    assert_eq!(books.total(|route| route.waiting).points, 2);
+    drop(forwarder);
+    let forwarder = start(&[intake.url()], spooling(directory.path()));
+    let books = wait_books(&forwarder, |books| delivered(books) == 2);
+    assert_eq!(books.endpoints[0].spool_records, 0);
+}
+
+#[test]
+fn no_file_of_the_spool_holds_the_key() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let forwarder = start(&["http://127.0.0.1:1".to_owned()], spooling(directory.path()));
+    submit(&forwarder, &packed(Route::Events, ContentEncoding::Identity, b"{}", 1));
+    wait_books(&forwarder, |books| books.endpoints[0].spool_records == 1);
+    let mut files = 0;
+    for below in std::fs::read_dir(directory.path()).expect("the spool") {
+        for file in std::fs::read_dir(below.expect("an entry").path()).expect("an endpoint") {
+            let bytes = std::fs::read(file.expect("an entry").path()).expect("a file");
+            assert!(!bytes.windows(KEY.len()).any(|window| window == KEY.as_bytes()));
+            files += 1;
+        }
+    }
+    assert_eq!(files, 2, "the record and the lock");
+}
+
+/// Run by the next test in a process of its own, which is killed while it spools: says the number
+/// of every payload that is on disk.
+#[test]
+fn spools_until_killed() {
+    let Ok(directory) = std::env::var("WHIPPET_TEST_SPOOL") else { return };
+    let forwarder = start(&["http://127.0.0.1:1".to_owned()], spooling(directory.as_ref()));
+    submit(&forwarder, &counter("warm-up"));
+    wait_books(&forwarder, |books| books.endpoints[0].breaker_errors[0] == 1);
+    let first: u64 = std::env::var("WHIPPET_TEST_FIRST").expect("set").parse().expect("a number");
+    for n in first.. {
+        submit(&forwarder, &counter(&format!("k{n}")));
+        // On a line of its own: the test runner prints too.
+        println!("\nspooled {n}");
+    }
+}
+
+#[test]
+fn a_process_killed_at_any_moment_loses_nothing_it_reported_as_spooled() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut reported: Vec<u64> = Vec::new();
+    for round in 0_u64..12 {
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "forward::spools_until_killed", "--nocapture"])
+            .env("WHIPPET_TEST_SPOOL", directory.path())
+            .env("WHIPPET_TEST_FIRST", (round * 1000).to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a child");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let number = |line: String| line.strip_prefix("spooled ").and_then(|n| n.parse().ok());
+        let mut seen = 0;
+        while seen < 3 + 2 * round {
+            let line = lines.next().expect("the child runs on").expect("text");
+            if let Some(n) = number(line) {
+                reported.push(n);
+                seen += 1;
+            }
+        }
+        child.kill().expect("still running"); // SIGKILL, in the middle of the next write
+        reported.extend(lines.map_while(Result::ok).filter_map(number));
+        child.wait().expect("ended");
+    }
+    let intake = Intake::start();
+    let mut config = spooling(directory.path());
+    config.queue_bytes_max = 15 << 20;
+    // The directory belongs to the endpoint's name, so the next run must use the same address.
+    let spooled = directory.path().join("127.0.0.1_1-0");
+    std::fs::rename(
+        spooled,
+        directory.path().join(format!("{}-0", intake.address().replace(':', "_"))),
+    )
+    .expect("renamed");
+    let forwarder = start(&[intake.url()], config);
+    let books = wait_books(&forwarder, |books| delivered(books) > 0 && waiting(books) == 0);
+    assert!(books.total(RouteBooks::dropped_total).payloads == 0, "{books}");
+    assert!(reported.len() >= 12 * 3);
+    intake.read(|state| {
+        let missing: Vec<&u64> = reported
+            .iter()
+            .filter(|n| state.sum_of_counter(&format!("k{n}"), &[]) != 10.0)
+            .collect();
+        assert!(missing.is_empty(), "{missing:?} of {}", reported.len());
+        // Nothing was settled before, so nothing may have come twice, but for the warm-ups.
+        assert!(state.overwritten < 12, "{}", state.overwritten);
+    });
 }
 
 // ---------------------------------------------------------------------------------------- keys

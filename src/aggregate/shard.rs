@@ -18,7 +18,8 @@ use super::notice::{CheckRecord, EventRecord};
 use super::set::SetCell;
 use super::stamps::Stamps;
 use crate::context::{
-    Birth, Contexts, Decision, DropReason, Enriched, Kind, NO_CONTEXT, RawKey, Rewritten, Rules,
+    Birth, Context, Contexts, Decision, DropReason, Enriched, Kind, NO_CONTEXT, RawKey, Rewritten,
+    Rules,
 };
 use crate::protocol::{
     self, Event, Message, Metric, MetricType, Options, ParseError, ServiceCheck, Values,
@@ -198,7 +199,7 @@ impl Shard {
             return self.timestamped(metric, &raw, rate, timestamp).map_err(Fate::Dropped);
         }
         let (context, cell) = self.locate(&raw).map_err(Fate::Dropped)?;
-        let stamp = self.stamps.next();
+        let stamp = self.stamps.line();
         self.record(metric, rate, context, cell, stamp)
     }
 
@@ -248,7 +249,12 @@ impl Shard {
             None => self.contexts.resolve(hash, raw, self.epoch),
         };
         match decision {
-            Decision::Context(id) => Ok(id),
+            Decision::Context(id) => {
+                // Folded lines have no alias, so each of them comes by here.
+                let folded = self.contexts.context(id).is_some_and(Context::is_overflow);
+                self.bucket.counts.lines_folded += u64::from(folded);
+                Ok(id)
+            }
             Decision::Drop(reason) => Err(reason),
         }
     }
@@ -389,6 +395,9 @@ impl Shard {
 
     fn event(&mut self, event: &Event<'_>) -> Result<(), Fate> {
         let rules = Arc::clone(self.contexts.rules());
+        for text in [event.title, event.text] {
+            rules.limits.check_text(text).map_err(Fate::Dropped)?;
+        }
         let enriched =
             rules.enrich(event.tags, event.origin.cardinality.is_some()).map_err(Fate::Dropped)?;
         if self.bucket.events.len() >= self.settings.events_max {
@@ -415,6 +424,7 @@ impl Shard {
 
     fn check(&mut self, check: &ServiceCheck<'_>) -> Result<(), Fate> {
         let rules = Arc::clone(self.contexts.rules());
+        rules.limits.check_text(check.message).map_err(Fate::Dropped)?;
         let enriched =
             rules.enrich(check.tags, check.origin.cardinality.is_some()).map_err(Fate::Dropped)?;
         if self.bucket.checks.len() >= self.settings.events_max {

@@ -50,15 +50,15 @@ impl Tally {
 /// The account of one route of one endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteBooks {
-    /// Given to the forwarder, or made by splitting.
+    /// Given to the forwarder, found in the spool at start, or made by splitting.
     pub built: Tally,
     /// Taken by the intake.
     pub delivered: Tally,
-    /// Neither delivered nor given up.
+    /// Neither delivered nor given up, in memory or on disk.
     pub waiting: Tally,
     /// Given up, by the index of the reason in [`DropReason::ALL`].
     pub dropped: [Tally; DropReason::ALL.len()],
-    /// Of the dropped at shutdown: those whose request was cut off and may have arrived.
+    /// Dropped or spooled at shutdown after their request was cut off: they may have arrived.
     pub in_doubt: Tally,
     /// HTTP requests made.
     pub requests: u64,
@@ -101,6 +101,18 @@ impl RouteBooks {
     pub(super) fn accepted(&mut self, payload: &Payload) {
         self.built.add(Tally::of(payload));
         self.waiting.add(Tally::of(payload));
+    }
+
+    /// A payload of an earlier run was found on disk.
+    pub(super) fn found(&mut self, tally: Tally) {
+        self.built.add(tally);
+        self.waiting.add(tally);
+    }
+
+    /// A payload that was only on disk was given up.
+    pub(super) fn dropped_from_disk(&mut self, tally: Tally, reason: DropReason) {
+        self.waiting.subtract(tally);
+        self.dropped[reason as usize].add(tally);
     }
 
     pub(super) fn attempted(&mut self, attempt: &Attempt, is_retry: bool) {
@@ -148,6 +160,10 @@ pub struct EndpointBooks {
     pub queue_bytes: usize,
     /// The bound.
     pub queue_bytes_max: usize,
+    /// Bytes of the disk spool in use, 0 without one.
+    pub spool_bytes: u64,
+    /// Payloads in the disk spool; some of them may be in memory too.
+    pub spool_records: usize,
     /// How long the retry queue could take everything at the rate of the last minutes; none while
     /// nothing was built.
     pub queue_full_in: Option<Duration>,
@@ -325,6 +341,8 @@ mod tests {
             breaker_errors: [0; 5],
             queue_bytes: 0,
             queue_bytes_max: 0,
+            spool_bytes: 0,
+            spool_records: 0,
             queue_full_in: None,
         };
         let mut books = ForwardBooks { endpoints: vec![endpoint] };

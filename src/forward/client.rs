@@ -5,8 +5,8 @@
 use super::endpoint::Endpoint;
 use super::outcome::{Attempt, ErrorKind, retry_after};
 use super::proxy::ProxySettings;
-use super::secret::Secret;
 use super::validate::KeyStatus;
+use crate::config::Secret;
 use crate::encode::Payload;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -363,4 +363,49 @@ fn percent_encoded(text: &str) -> String {
         }
     }
     encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn fails(error: ureq::Error, kind: ErrorKind, detail: &str) {
+        let failure = Failure::from(error);
+        assert_eq!((failure.kind, failure.detail.as_str()), (kind, detail));
+    }
+
+    #[test]
+    fn every_failure_has_a_kind_and_none_quotes_the_url() {
+        use io::ErrorKind as Io;
+        let plain = |kind: Io, text: &'static str| ureq::Error::Io(io::Error::new(kind, text));
+        let look_up = "failed to lookup address information: Name or service not known";
+        fails(ureq::Error::HostNotFound, ErrorKind::Dns, "host not found");
+        fails(plain(Io::Other, look_up), ErrorKind::Dns, look_up);
+        fails(plain(Io::ConnectionRefused, "refused"), ErrorKind::Connect, "refused");
+        fails(plain(Io::HostUnreachable, "unreachable"), ErrorKind::Connect, "unreachable");
+        fails(plain(Io::ConnectionReset, "reset"), ErrorKind::Disconnect, "reset");
+        fails(plain(Io::UnexpectedEof, "gone"), ErrorKind::Disconnect, "gone");
+        fails(plain(Io::BrokenPipe, "pipe"), ErrorKind::Disconnect, "pipe");
+        fails(plain(Io::TimedOut, "slow"), ErrorKind::Timeout, "slow");
+        fails(plain(Io::PermissionDenied, "no"), ErrorKind::Other, "no");
+        let late = |stage| ureq::Error::Timeout(stage);
+        fails(late(ureq::Timeout::Global), ErrorKind::Timeout, "no answer in time");
+        fails(late(ureq::Timeout::Connect), ErrorKind::Connect, "no answer in time");
+        fails(late(ureq::Timeout::Resolve), ErrorKind::Dns, "no answer in time");
+        let inner = rustls::Error::General("certificate".to_owned());
+        let text = inner.to_string();
+        let wrapped = ureq::Error::Io(io::Error::new(Io::InvalidData, inner));
+        fails(wrapped, ErrorKind::Tls, &text);
+        fails(ureq::Error::BadUri("http://h/?api_key=k".to_owned()), ErrorKind::Other, "bad URL");
+        let refused = ureq::Error::ConnectProxyFailed("407".to_owned());
+        fails(refused, ErrorKind::Proxy, "CONNECT proxy failed: 407");
+    }
+
+    #[test]
+    fn texts_from_outside_become_one_short_line() {
+        assert_eq!(printable(" a\n\u{1b}[31mb "), "a\\n\\u{1b}[31mb");
+        assert_eq!(printable(&"x".repeat(1000)).len(), MESSAGE_CHARS_MAX);
+        assert_eq!(percent_encoded("aZ9 &/"), "aZ9%20%26%2F");
+    }
 }

@@ -30,11 +30,6 @@ impl Limiter {
         *until = now + QUIET;
         Some(std::mem::take(unsaid))
     }
-
-    /// Lets a reason be said again at once, since what it told is over.
-    pub fn reset(&mut self) {
-        self.said.clear();
-    }
 }
 
 #[cfg(test)]

@@ -4,26 +4,19 @@
 //! The flusher puts payloads in, the endpoint's worker takes them out; one lock, held briefly.
 
 use super::ForwarderConfig;
-use super::books::{BuildRate, EndpointBooks, RouteBooks, Tally};
+use super::books::{BuildRate, EndpointBooks, Tally};
 use super::outcome::{Attempt, DropReason, Outcome};
 use super::queue::{Item, RetryQueue};
-use super::retry::{Breaker, BreakerState};
-use super::secret::Secret;
+use super::retry::BreakerState;
+use super::spool::Spool;
+use super::state::{InFlight, State};
 use super::validate::KeyStatus;
 use crate::clock::Clock;
+use crate::config::Secret;
 use crate::encode::{Payload, Route};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-/// Payloads in the channel between flusher and worker.
-const FRESH_PAYLOADS_MAX: usize = 16;
-
-/// Bytes in that channel, unless a single payload is larger.
-const FRESH_BYTES_MAX: usize = 8 << 20;
-
-/// A worker whose request runs longer makes no progress that would be worth waiting for.
-const STALLED_AFTER: Duration = Duration::from_secs(2);
 
 /// The worker looks at ages and breakers at least this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -69,8 +62,8 @@ pub(super) struct Job {
     pub item: Item,
     pub key: Secret,
     pub timeout: Duration,
-    key_generation: u64,
-    is_last_attempt: bool,
+    pub key_generation: u64,
+    pub is_last_attempt: bool,
 }
 
 /// What the worker does next.
@@ -85,12 +78,13 @@ pub(super) enum Step {
 }
 
 /// Payloads given up outside a request.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Losses {
     pub queue_full: Tally,
+    pub spool_full: Tally,
     pub too_old: Tally,
-    /// How long the queue lasts at the present rate, when it is empty again.
-    pub queue_bytes_max: usize,
+    /// Why the last write to the spool failed.
+    pub spool_error: Option<String>,
 }
 
 /// What became of a job, for the log.
@@ -106,6 +100,8 @@ pub(super) enum Settled {
         delay: Duration,
         full_in: Option<Duration>,
     },
+    /// On disk, for the next run.
+    Spooled,
     Dropped(DropReason),
 }
 
@@ -120,32 +116,6 @@ pub(super) struct Mailbox {
     wake: Condvar,
 }
 
-#[derive(Debug)]
-struct State {
-    fresh: VecDeque<Item>,
-    fresh_bytes: usize,
-    queue: RetryQueue,
-    /// At shutdown: everything that waits, newest last.
-    last_round: Vec<Item>,
-    breakers: [Breaker; Route::ALL.len()],
-    books: [RouteBooks; Route::ALL.len()],
-    rate: BuildRate,
-    losses: Losses,
-    key: Secret,
-    key_generation: u64,
-    key_status: KeyStatus,
-    in_flight: Option<InFlight>,
-    sequence: u64,
-    stop_at: Option<Instant>,
-    stopped: bool,
-}
-
-#[derive(Clone, Debug)]
-struct InFlight {
-    since: Instant,
-    payload: Payload,
-}
-
 impl Mailbox {
     pub fn new(
         name: &str,
@@ -153,8 +123,11 @@ impl Mailbox {
         config: Arc<ForwarderConfig>,
         clock: Clock,
         progress: Arc<Progress>,
+        spool: Option<Spool>,
     ) -> Self {
-        let state = State {
+        let mut state = State {
+            spool,
+            spool_left: (0, 0),
             fresh: VecDeque::new(),
             fresh_bytes: 0,
             queue: RetryQueue::new(config.queue_bytes_max),
@@ -162,7 +135,7 @@ impl Mailbox {
             breakers: Default::default(),
             books: Default::default(),
             rate: BuildRate::new(clock.monotonic()),
-            losses: Losses { queue_bytes_max: config.queue_bytes_max, ..Losses::default() },
+            losses: Losses::default(),
             key,
             key_generation: 0,
             key_status: KeyStatus::Unknown("not checked yet".to_owned()),
@@ -171,6 +144,7 @@ impl Mailbox {
             stop_at: None,
             stopped: false,
         };
+        state.take_over_spool();
         let (state, wake) = (Mutex::new(state), Condvar::new());
         Mailbox { name: name.to_owned(), config, clock, progress, state, wake }
     }
@@ -180,9 +154,9 @@ impl Mailbox {
         let now = self.clock.monotonic();
         let mut state = self.lock();
         if state.stop_at.is_some() {
-            let books = &mut state.books[payload.route as usize];
-            books.accepted(payload);
-            books.dropped(payload, DropReason::Shutdown);
+            state.books[payload.route as usize].accepted(payload);
+            let item = Item::new(state.sequence, payload.clone());
+            state.spill(&item, DropReason::Shutdown, false);
             return true;
         }
         let item = Item::new(state.sequence, payload.clone());
@@ -236,7 +210,7 @@ impl Mailbox {
             }
             if let Some(item) = state.pick(now) {
                 if item.payload.built_at < self.age_limit() {
-                    state.lose(&item.payload, DropReason::TooOld);
+                    state.lose(&item, DropReason::TooOld);
                     continue;
                 }
                 let job = state.start(item, self.config.client.timeout, false);
@@ -260,7 +234,7 @@ impl Mailbox {
                 Step::Send(Box::new(state.start(item, timeout, true)))
             }
             item => {
-                item.iter().for_each(|item| state.lose(&item.payload, DropReason::Shutdown));
+                state.last_round.extend(item);
                 state.finish();
                 drop(state);
                 self.progress.step();
@@ -291,28 +265,26 @@ impl Mailbox {
         let settled = match attempt.outcome() {
             Outcome::Delivered => {
                 state.books[route as usize].delivered(&payload);
+                state.remove_record(&item);
                 if state.queue.has_held() || state.key_status == KeyStatus::Invalid {
                     state.key_accepted(route, now);
                 }
                 if was_failing { Settled::Recovered } else { Settled::Delivered }
             }
-            Outcome::Drop(reason) => state.lose_quietly(&payload, reason),
+            Outcome::Drop(reason) => state.lose(&item, reason),
             Outcome::Split => match parts {
                 Ok(Some((first, second))) => {
-                    state.put_parts(&payload, first, second);
+                    state.put_parts(&item, first, second);
                     Settled::Split
                 }
-                Ok(None) => state.lose_quietly(&payload, DropReason::TooLarge),
-                Err(()) => state.lose_quietly(&payload, DropReason::SplitFailed),
+                Ok(None) => state.lose(&item, DropReason::TooLarge),
+                Err(()) => state.lose(&item, DropReason::SplitFailed),
             },
             _ if state.stop_at.is_some() => {
                 let cut_off = matches!(attempt,
                     Attempt::Failed { kind, .. } if kind.may_have_arrived());
                 if is_last_attempt || cut_off {
-                    if cut_off {
-                        state.books[route as usize].in_doubt.add(Tally::of(&payload));
-                    }
-                    state.lose_quietly(&payload, DropReason::Shutdown)
+                    state.spill(&item, DropReason::Shutdown, cut_off)
                 } else {
                     state.last_round.push(item);
                     Settled::Waits { delay: Duration::ZERO, full_in: None }
@@ -383,6 +355,8 @@ impl Mailbox {
 
     /// Lets the worker look at the clock again.
     pub fn look_again(&self) {
+        // With the lock, so that it cannot be missed between a look at the clock and the wait.
+        let _state = self.lock();
         self.wake.notify_all();
     }
 
@@ -415,16 +389,15 @@ impl Mailbox {
             && state.in_flight.as_ref().is_some_and(|flight| flight.since < since)
     }
 
-    /// The worker did not end in time: books what it had as lost, the request in flight as in
-    /// doubt.
+    /// The worker did not end in time: what it had is spooled or lost, the request in flight as
+    /// in doubt.
     pub fn abandon(&self) {
         let mut state = self.lock();
         if state.stopped {
             return;
         }
-        if let Some(InFlight { payload, .. }) = state.in_flight.take() {
-            state.books[payload.route as usize].in_doubt.add(Tally::of(&payload));
-            state.lose(&payload, DropReason::Shutdown);
+        if let Some(InFlight { item, .. }) = state.in_flight.take() {
+            state.spill(&item, DropReason::Shutdown, true);
         }
         state.finish();
     }
@@ -433,6 +406,7 @@ impl Mailbox {
     pub fn books(&self) -> EndpointBooks {
         let now = self.clock.monotonic();
         let state = self.lock();
+        let (spool_bytes, spool_records) = state.spool_figures();
         EndpointBooks {
             name: self.name.clone(),
             key_shown: state.key.to_string(),
@@ -441,6 +415,8 @@ impl Mailbox {
             breaker_errors: state.breakers.map(|breaker| breaker.errors()),
             queue_bytes: state.queue.bytes(),
             queue_bytes_max: self.config.queue_bytes_max,
+            spool_bytes,
+            spool_records,
             queue_full_in: state.queue_full_in(now),
         }
     }
@@ -452,152 +428,5 @@ impl Mailbox {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn breaker(&self, route: Route) -> &Breaker {
-        &self.breakers[route as usize]
-    }
-
-    fn channel_has_room(&self, bytes: usize) -> bool {
-        self.fresh.is_empty()
-            || (self.fresh.len() < FRESH_PAYLOADS_MAX
-                && self.fresh_bytes + bytes <= FRESH_BYTES_MAX)
-    }
-
-    fn is_stalled(&self) -> bool {
-        self.in_flight.as_ref().is_some_and(|flight| flight.since.elapsed() > STALLED_AFTER)
-    }
-
-    /// Fresh before old, old newest first; nothing of a blocked route.
-    fn pick(&mut self, now: Duration) -> Option<Item> {
-        while let Some(item) = self.fresh.pop_front() {
-            self.fresh_bytes -= item.payload.body.len();
-            if self.breaker(item.payload.route).state(now) == BreakerState::Unblocked {
-                return Some(item);
-            }
-            self.enqueue(item, false);
-        }
-        let breakers = self.breakers;
-        self.queue.pop_newest(|route| {
-            !matches!(breakers[route as usize].state(now), BreakerState::Blocked(_))
-        })
-    }
-
-    /// How long until the first blocked route with something to send may be tried.
-    fn next_try(&self, now: Duration) -> Option<Duration> {
-        Route::ALL
-            .iter()
-            .filter(|route| self.queue.has_ready(**route))
-            .filter_map(|route| match self.breaker(*route).state(now) {
-                BreakerState::Blocked(until) => Some(until - now),
-                _ => None,
-            })
-            .min()
-    }
-
-    fn start(&mut self, item: Item, timeout: Duration, is_last_attempt: bool) -> Job {
-        self.in_flight = Some(InFlight { since: Instant::now(), payload: item.payload.clone() });
-        Job {
-            item,
-            key: self.key.clone(),
-            timeout,
-            key_generation: self.key_generation,
-            is_last_attempt,
-        }
-    }
-
-    /// Books the request and moves the breaker; true when its route was failing.
-    fn settle_request(
-        &mut self,
-        job: &Job,
-        attempt: &Attempt,
-        was_stale: bool,
-        now: Duration,
-        config: &ForwarderConfig,
-    ) -> bool {
-        self.in_flight = None;
-        let route = job.item.payload.route as usize;
-        let books = &mut self.books[route];
-        books.attempted(attempt, job.item.attempts > 0);
-        books.requests += u64::from(was_stale);
-        books.stale_connections += u64::from(was_stale);
-        let breaker = &mut self.breakers[route];
-        let was_failing = breaker.errors() > 0;
-        match attempt.outcome() {
-            Outcome::Retry(asked) => {
-                breaker.failed(&config.retry, now, (config.jitter)(), asked);
-            }
-            _ => breaker.succeeded(&config.retry, now, (config.jitter)()),
-        }
-        was_failing
-    }
-
-    fn key_accepted(&mut self, route: Route, now: Duration) {
-        self.key_status = KeyStatus::Valid;
-        self.queue.release(Some(route), now, false);
-    }
-
-    fn enqueue(&mut self, item: Item, held: bool) {
-        for lost in self.queue.push_drop_oldest(item, held) {
-            self.lose(&lost.payload, DropReason::QueueFull);
-        }
-    }
-
-    fn expire(&mut self, limit: u64) {
-        for old in self.queue.expire(limit) {
-            self.lose(&old.payload, DropReason::TooOld);
-        }
-    }
-
-    /// Gives a payload up and remembers to say so.
-    fn lose(&mut self, payload: &Payload, reason: DropReason) {
-        match reason {
-            DropReason::QueueFull => self.losses.queue_full.add(Tally::of(payload)),
-            DropReason::TooOld => self.losses.too_old.add(Tally::of(payload)),
-            _ => {}
-        }
-        self.lose_quietly(payload, reason);
-    }
-
-    fn lose_quietly(&mut self, payload: &Payload, reason: DropReason) -> Settled {
-        self.books[payload.route as usize].dropped(payload, reason);
-        Settled::Dropped(reason)
-    }
-
-    fn take_losses(&mut self) -> Option<Losses> {
-        if self.losses.queue_full.payloads + self.losses.too_old.payloads == 0 {
-            return None;
-        }
-        let empty = Losses { queue_bytes_max: self.losses.queue_bytes_max, ..Losses::default() };
-        Some(std::mem::replace(&mut self.losses, empty))
-    }
-
-    /// Halves go first, before everything else. Depth first, so at most one more waits per level.
-    fn put_parts(&mut self, whole: &Payload, first: Payload, second: Payload) {
-        self.books[whole.route as usize].split(whole, [&first, &second]);
-        for part in [second, first] {
-            let item = Item::new(self.sequence, part);
-            self.sequence += 1;
-            if self.stop_at.is_some() {
-                self.last_round.push(item);
-            } else {
-                self.fresh_bytes += item.payload.body.len();
-                self.fresh.push_front(item);
-            }
-        }
-    }
-
-    fn queue_full_in(&self, now: Duration) -> Option<Duration> {
-        self.rate.lasts(now, self.queue.room())
-    }
-
-    /// Books everything that still waits as lost and ends.
-    fn finish(&mut self) {
-        for item in std::mem::take(&mut self.last_round) {
-            self.lose(&item.payload, DropReason::Shutdown);
-        }
-        self.stopped = true;
     }
 }

@@ -17,20 +17,24 @@ mod mailbox;
 mod outcome;
 mod proxy;
 mod queue;
+mod record;
 mod report;
 mod retry;
-mod secret;
+mod spool;
+mod state;
 mod validate;
 mod worker;
 
+pub use crate::config::Secret;
 pub use books::{EndpointBooks, ForwardBooks, RouteBooks, Tally};
 pub use client::{ClientError, ClientSettings};
 pub use endpoint::{DEFAULT_SITE, Endpoint, EndpointError, EndpointSettings, endpoints};
 pub use outcome::{Attempt, DropReason, ErrorKind, Outcome, retry_after};
 pub use proxy::ProxySettings;
+pub use record::{RecordError, read_record};
 pub use report::{EndpointReport, ShutdownReport};
 pub use retry::{Breaker, BreakerState, RETRY_AFTER_MAX, RetryPolicy};
-pub use secret::Secret;
+pub use spool::SpoolSettings;
 pub use validate::KeyStatus;
 
 use crate::clock::Clock;
@@ -38,6 +42,7 @@ use crate::encode::Payload;
 use client::Client;
 use limiter::Limiter;
 use mailbox::{Mailbox, Pressure, Progress};
+use spool::Spool;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -45,6 +50,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use thiserror::Error;
+use tracing::warn;
 use validate::Validator;
 use worker::Worker;
 
@@ -71,6 +77,8 @@ pub struct ForwarderConfig {
     pub client: ClientSettings,
     /// `forwarder_apikey_validation_interval`; none asks never.
     pub validation_interval: Option<Duration>,
+    /// The disk spool; none keeps everything in memory.
+    pub spool: Option<SpoolSettings>,
     /// Splits after a 413.
     pub halve: Halve,
     /// Chance, for tests to control.
@@ -87,6 +95,7 @@ impl ForwarderConfig {
             age_max: Duration::from_secs(3600),
             client: ClientSettings::default(),
             validation_interval: Some(Duration::from_secs(3600)),
+            spool: None,
             halve,
             jitter: Arc::new(random_jitter),
         }
@@ -175,7 +184,8 @@ impl Forwarder {
         let (name, key) = (endpoint.name.clone(), endpoint.api_key.clone());
         let client = Arc::new(Client::new(endpoint, &config.client)?);
         let progress = Arc::clone(&self.progress);
-        let mailbox = Mailbox::new(&name, key, Arc::clone(config), clock.clone(), progress);
+        let spool = self.open_spool(config, &name);
+        let mailbox = Mailbox::new(&name, key, Arc::clone(config), clock.clone(), progress, spool);
         let mailbox = Arc::new(mailbox);
         let worker = Worker {
             mailbox: Arc::clone(&mailbox),
@@ -190,6 +200,24 @@ impl Forwarder {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
         self.endpoints.push((mailbox, client));
         Ok(())
+    }
+
+    /// The endpoint's spool directory: its name and which of its keys it is. The key itself is not
+    /// in it, so that records outlive a rotation; swapping two keys of one endpoint while records
+    /// wait would swap these.
+    fn open_spool(&self, config: &ForwarderConfig, name: &str) -> Option<Spool> {
+        let settings = config.spool.as_ref().filter(|settings| settings.bytes_max > 0)?;
+        let same = |(_, client): &&(_, Arc<Client>)| client.endpoint().name == name;
+        let which = self.endpoints.iter().filter(same).count();
+        let opened = Spool::open(settings, &format!("{name}-{which}"));
+        let warn = |problem: io::Error| {
+            warn!(
+                target: "forward",
+                "disk spool off for {name}: {}: {problem}; check forwarder_storage_path",
+                settings.path.display(),
+            );
+        };
+        opened.map_err(warn).ok()
     }
 
     /// Hands one payload to every endpoint. Waits, at most until `wait_until`, for the channel of

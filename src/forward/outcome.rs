@@ -103,18 +103,24 @@ pub enum DropReason {
     TooOld,
     /// The retry queue was full and this was the oldest.
     QueueFull,
+    /// The disk spool was full and this was the oldest.
+    SpoolFull,
+    /// Its record on disk could not be read back.
+    SpoolDamaged,
     /// Still waiting when the program had to stop.
     Shutdown,
 }
 
 impl DropReason {
     /// Every reason, in the order reports list them.
-    pub const ALL: [DropReason; 6] = [
+    pub const ALL: [DropReason; 8] = [
         DropReason::BadRequest,
         DropReason::TooLarge,
         DropReason::SplitFailed,
         DropReason::TooOld,
         DropReason::QueueFull,
+        DropReason::SpoolFull,
+        DropReason::SpoolDamaged,
         DropReason::Shutdown,
     ];
 
@@ -127,6 +133,8 @@ impl DropReason {
             DropReason::SplitFailed => "split_failed",
             DropReason::TooOld => "too_old",
             DropReason::QueueFull => "queue_full",
+            DropReason::SpoolFull => "spool_full",
+            DropReason::SpoolDamaged => "spool_damaged",
             DropReason::Shutdown => "shutdown",
         }
     }

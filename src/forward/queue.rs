@@ -1,5 +1,6 @@
 //! The retry queue of one endpoint: bounded in bytes, newest first out, oldest first lost.
 
+use super::spool::RecordId;
 use crate::encode::{Payload, Route};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,11 +22,20 @@ pub(super) struct Item {
     pub refusals: u32,
     /// With refusals: the monotonic time before which it is not tried again.
     pub not_before: Duration,
+    /// The record on disk that stands for it, until it is settled.
+    pub record: Option<RecordId>,
 }
 
 impl Item {
     pub fn new(sequence: u64, payload: Payload) -> Self {
-        Item { sequence, payload, attempts: 0, refusals: 0, not_before: Duration::ZERO }
+        Item {
+            sequence,
+            payload,
+            attempts: 0,
+            refusals: 0,
+            not_before: Duration::ZERO,
+            record: None,
+        }
     }
 
     /// Bytes it takes of the bound.

@@ -13,7 +13,9 @@ pub struct EndpointReport {
     pub delivered: Tally,
     /// Not delivered, dropped at the deadline.
     pub lost: Tally,
-    /// Of the lost: cut off while on the way, so that they may have arrived.
+    /// Not delivered, on disk for the next run.
+    pub spooled: Tally,
+    /// Of the lost and spooled: cut off while on the way, so that they may have arrived.
     pub in_doubt: Tally,
 }
 
@@ -46,6 +48,7 @@ fn endpoint_report(before: &EndpointBooks, after: &EndpointBooks) -> EndpointRep
         name: after.name.clone(),
         delivered: after.total(|r| r.delivered).since(before.total(|r| r.delivered)),
         lost: after.total(lost).since(before.total(lost)),
+        spooled: after.total(|r| r.waiting),
         in_doubt: after.total(|r| r.in_doubt).since(before.total(|r| r.in_doubt)),
     }
 }
@@ -54,14 +57,18 @@ impl fmt::Display for ShutdownReport {
     /// The books as one line, then a line per endpoint that lost something.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.books)?;
-        for endpoint in self.endpoints.iter().filter(|endpoint| endpoint.lost.payloads > 0) {
-            write!(
-                f,
-                "\n{}: {} payloads ({} points) not delivered",
-                endpoint.name, endpoint.lost.payloads, endpoint.lost.points
-            )?;
-            if endpoint.in_doubt.payloads > 0 {
-                write!(f, ", {} of them cut off on the way", endpoint.in_doubt.payloads)?;
+        for endpoint in &self.endpoints {
+            let EndpointReport { name, lost, spooled, in_doubt, .. } = endpoint;
+            if lost.payloads > 0 {
+                let Tally { payloads, points, .. } = lost;
+                write!(f, "\n{name}: {payloads} payloads ({points} points) not delivered")?;
+            }
+            if spooled.payloads > 0 {
+                let Tally { payloads, points, .. } = spooled;
+                write!(f, "\n{name}: {payloads} payloads ({points} points) kept on disk")?;
+            }
+            if in_doubt.payloads > 0 {
+                write!(f, "\n{name}: {} of them cut off on the way", in_doubt.payloads)?;
             }
         }
         Ok(())

@@ -11,6 +11,10 @@ use tracing::{error, info, warn};
 /// Time for all keys of one round together.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// While a key is refused it is checked at least this often, so that payloads kept for it go out
+/// soon after it is accepted again, even if nothing new comes.
+const REFUSED_INTERVAL: Duration = Duration::from_secs(60);
+
 /// What the intake says of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyStatus {
@@ -72,19 +76,22 @@ impl Validator {
                 }
                 check(mailbox, client, timeout);
             }
-            self.pause();
+            self.pause(endpoints);
         }
     }
 
-    fn pause(&self) {
+    /// Waits for the interval to end, for being asked, or for a minute while a key is refused.
+    fn pause(&self, endpoints: &[(Arc<Mailbox>, Arc<Client>)]) {
         let started = Instant::now();
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         while !*asked {
             let left = self.interval.saturating_sub(started.elapsed());
-            if left.is_zero() {
+            let refused = |(mailbox, _): &(Arc<Mailbox>, _)| mailbox.key().2 == KeyStatus::Invalid;
+            let is_due = started.elapsed() >= REFUSED_INTERVAL && endpoints.iter().any(refused);
+            if left.is_zero() || is_due {
                 break;
             }
-            let waited = self.wake.wait_timeout(asked, left);
+            let waited = self.wake.wait_timeout(asked, left.min(REFUSED_INTERVAL));
             asked = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         *asked = false;

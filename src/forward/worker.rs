@@ -60,9 +60,10 @@ impl Worker {
     fn say(&mut self, payload: &Payload, attempt: &Attempt, settled: Settled) {
         let client = Arc::clone(&self.client);
         let (endpoint, route) = (&client.endpoint().name, payload.route.label());
-        if settled == Settled::Recovered {
-            self.limiter.reset();
-            info!(target: "forward", %endpoint, route, "delivering again");
+        if settled == Settled::Recovered
+            && let Some(unsaid) = self.may_say("recovered", payload.route as u16)
+        {
+            info!(target: "forward", %endpoint, route, unsaid, "delivering again");
         }
         if matches!(settled, Settled::Delivered | Settled::Recovered) {
             return;
@@ -90,7 +91,27 @@ impl Worker {
                 target: "forward", %endpoint, unsaid,
                 "dropped the {} oldest payloads ({} points): the retry queue holds at most {} \
                  bytes; raise forwarder_retry_queue_payloads_max_size",
-                full.payloads, full.points, losses.queue_bytes_max,
+                full.payloads, full.points, self.config.queue_bytes_max,
+            );
+        }
+        let spool_full = losses.spool_full;
+        if spool_full.payloads > 0
+            && let Some(unsaid) = self.may_say("spool_full", 0)
+        {
+            warn!(
+                target: "forward", %endpoint, unsaid,
+                "dropped the {} oldest payloads ({} points) from disk; raise \
+                 forwarder_storage_max_size_in_bytes or free disk space",
+                spool_full.payloads, spool_full.points,
+            );
+        }
+        if let Some(problem) = &losses.spool_error
+            && let Some(unsaid) = self.may_say("spool_error", 0)
+        {
+            error!(
+                target: "forward", %endpoint, unsaid,
+                "cannot write to the disk spool: {problem}; check forwarder_storage_path and the \
+                 space there",
             );
         }
         let old = losses.too_old;
@@ -126,6 +147,7 @@ fn next_step(settled: Settled, payload: &Payload) -> String {
     let (items, points) = (payload.items, payload.points);
     match settled {
         Settled::Delivered | Settled::Recovered => "delivered".to_owned(),
+        Settled::Spooled => "kept on disk for the next run".to_owned(),
         Settled::Split => format!("sending its {items} items in two parts"),
         Settled::KeptForKey => {
             "kept until the key is changed or accepted, new payloads are still tried".to_owned()

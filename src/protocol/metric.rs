@@ -11,7 +11,6 @@
 //! costs next to nothing here is the line with one short number, a rate and tags.
 
 use nom::Parser;
-use nom::combinator::consumed;
 use nom::sequence::terminated;
 
 use super::error::{ErrorKind, ParseError};
@@ -22,15 +21,16 @@ use super::scan::{Parsed, byte, first_of_two, split_before, stop, until};
 use super::values::next_item;
 
 /// Reads a metric line.
-#[inline]
+#[inline(always)]
 pub(super) fn read(line: &[u8], options: Options) -> Result<Metric<'_>, ParseError> {
     let Ok((after_name, name)) = terminated(name, byte(b':')).parse(line) else {
         return Err(bad_head(line));
     };
-    let one = terminated(consumed(number::plain), byte(b'|')).parse(after_name);
-    let (after_values, text, one) = match one {
-        Ok((rest, (text, number))) => (rest, text, Some(number)),
-        Err(_) => match value_text(after_name) {
+    let (after_values, text, one) = match number::plain(after_name) {
+        Ok((from_pipe @ [b'|', rest @ ..], number)) => {
+            (rest, &after_name[..after_name.len() - from_pipe.len()], Some(number))
+        }
+        _ => match value_text(after_name) {
             Ok((rest, text)) => (rest, text, None),
             Err(_) => return Err(bad_head(line)),
         },

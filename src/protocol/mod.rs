@@ -47,7 +47,7 @@ pub use values::Numbers;
 ///
 /// # Errors
 /// The line does not follow the grammar of its kind; fields that are merely unknown are ignored.
-#[inline]
+#[inline(always)]
 pub fn read(line: &[u8], options: Options) -> Result<Message<'_>, ParseError> {
     if line.first() == Some(&b'_') {
         return read_underscored(line, options);

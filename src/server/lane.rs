@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver as Channel;
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ const ANNOUNCED_MAX: usize = 20;
 
 /// What a lane tells the flusher.
 pub(super) enum FromLane {
-    /// A bucket was passed.
-    Closed { closed: Closed, listeners: Vec<ListenerCounts> },
+    /// A bucket was passed; `away` is how long the lane did not look at its sockets for it.
+    Closed { closed: Box<Closed>, listeners: Vec<ListenerCounts>, away: Duration },
     /// The lane panicked and begins anew; the books of what was open come with the next bucket.
     Restarted { lane: usize },
     /// The lane has stopped; its last bucket came before.
@@ -45,6 +45,8 @@ pub(super) struct Parts {
     pub oversize_shown: bool,
     /// Contexts announced so far; none are when the console is off.
     pub announced: Option<Arc<AtomicUsize>>,
+    /// One number per lane, raised whenever the lane is woken: a sign of life.
+    pub lane_beats: Arc<[AtomicU64]>,
 }
 
 pub(super) struct Worker {
@@ -116,6 +118,7 @@ impl Worker {
     }
 
     fn close(&mut self, listeners: &[ListenerCounts]) {
+        let started = self.parts.clock.monotonic();
         let now = self.parts.clock.unix();
         self.announce();
         let spare = self.spares.try_recv().unwrap_or_default();
@@ -123,9 +126,10 @@ impl Worker {
         self.births_seen = 0;
         self.refusals.close(self.parts.settings.interval);
         let passed = self.shard.bucket_end().saturating_sub(self.parts.settings.interval).as_secs();
-        let closed = Closed { lane: self.lane, bucket, passed };
+        let closed = Box::new(Closed { lane: self.lane, bucket, passed });
         let listeners = listeners.to_vec();
-        (self.tell)(FromLane::Closed { closed, listeners });
+        let away = self.parts.clock.monotonic().saturating_sub(started);
+        (self.tell)(FromLane::Closed { closed, listeners, away });
     }
 
     /// Tells of the first contexts at once, so that a newcomer sees the first line arrive.
@@ -202,6 +206,9 @@ impl Receiver for Worker {
         while let Ok(rules) = self.new_rules.try_recv() {
             self.parts.rules = Arc::clone(&rules);
             self.shard.set_rules(rules);
+        }
+        if let Some(beats) = self.parts.lane_beats.get(self.lane) {
+            beats.fetch_add(1, Ordering::Release);
         }
     }
 

@@ -1,1 +1,8 @@
 //! (telemetry)
+
+mod hub;
+
+pub use hub::{
+    Event, EventKind, HookError, Hub, HubConfig, ListenerReport, Outcome, Question, Results, Ring,
+    Subscription, Transport,
+};

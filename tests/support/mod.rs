@@ -1,5 +1,6 @@
-//! What end-to-end tests share: a fake intake and the decoders it uses.
+//! What end-to-end tests share: a fake intake, the decoders it uses, and what may stand before it.
 
 pub mod decode;
+pub mod front;
 pub mod intake;
 pub mod program;

@@ -1,0 +1,318 @@
+//! The flags of `whippet bench`, and the small readers behind them.
+
+use super::contexts::ShapeError;
+use super::corpus::{Corpus, Framing};
+use super::shape::{Mix, Profile, Shape};
+use super::sys;
+use super::target::Target;
+
+const EXAMPLES: &str = "\
+EXAMPLES
+  Load a server that is running, as fast as this machine sends:
+      whippet bench --target udp://127.0.0.1:8125
+
+  Start a server, pin it apart, measure its CPU per metric, and check the sums it flushed:
+      whippet bench --server 'whippet run' --profile packed --rate 500k
+
+  Compare two servers in one sitting, five pairs; the ratio is first to second:
+      whippet bench --server 'whippet run' --vs './other -p {port}' --rounds 5
+
+  The highest rate without loss over a Unix socket (the path is filled in):
+      whippet bench --ladder --target unixgram:///tmp/s --server './server --socket {path}'
+
+  A million contexts; or a load of your own:
+      whippet bench --profile cardinality --target unixgram:///run/dsd.socket
+      whippet bench --contexts 5000 --tags 2-8 --kinds c=5,d=1 --sampled 10 --payload 8192
+
+In a server's command line {host}, {port}, {path} and {target} are filled in. The command replaces
+its shell, so it must be one program; write `env NAME=value program` to set variables. A server of
+ours writes what it flushed where WHIPPET_OUTPUT says; other servers ignore it and are not checked.
+
+EXIT CODES
+  0  measured       1  could not measure       2  measured, but flushed sums differ without a drop";
+
+/// Drive a statsd server with a known load and say what became of it.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct BenchArgs {
+    /// The load.
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// Where to send: udp://host:port, unixgram:///path, unixstream:///path, tcp://host:port
+    #[arg(long, value_name = "URL", default_value = "udp://127.0.0.1:8125")]
+    pub target: Target,
+    /// Send to addresses beyond this machine too (you are flooding somebody)
+    #[arg(long)]
+    pub allow_remote: bool,
+    /// Metrics (lines) per second of all senders, open loop; 50k and 2M are understood [default: flat out]
+    #[arg(long, value_name = "N", value_parser = positive, conflicts_with = "datagram_rate")]
+    pub rate: Option<f64>,
+    /// The same in datagrams per second
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub datagram_rate: Option<f64>,
+    /// Seconds to measure [default: 10, on a ladder 3 per step]
+    #[arg(long, value_name = "SECONDS", value_parser = positive)]
+    pub duration: Option<f64>,
+    /// Seconds of the same load before measuring, until the server knows its contexts
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = not_negative)]
+    pub warmup: f64,
+    /// Stop after about so many metrics (whole datagrams, the warm-up not counted)
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub total: Option<f64>,
+    /// Sender threads, each with its own socket
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub senders: u16,
+    /// Most datagrams of one system call
+    #[arg(long, value_name = "N", default_value_t = sys::BATCH_MAX as u16, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub batch: u16,
+    /// Start this server, measure its CPU, memory and kernel drops, and stop it
+    #[arg(long, value_name = "CMD")]
+    pub server: Option<String>,
+    /// Alternate with a second server and print the ratio of CPU per metric, pair by pair
+    #[arg(long, value_name = "CMD", requires = "server", conflicts_with = "ladder")]
+    pub vs: Option<String>,
+    /// Pairs measured with --vs, runs without it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000), conflicts_with = "ladder")]
+    pub rounds: Option<u16>,
+    /// Search the highest rate without loss, beginning with --rate or 50k
+    #[arg(long, conflicts_with = "datagram_rate")]
+    pub ladder: bool,
+    /// Processors of the server [default: the first one allowed]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub server_cpus: Vec<usize>,
+    /// Processors of the generator [default: all but the server's]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub generator_cpus: Vec<usize>,
+    /// Pin nothing
+    #[arg(long, conflicts_with_all = ["server_cpus", "generator_cpus"])]
+    pub no_pin: bool,
+    /// Do not ask the server for what it flushed (saves the cost of writing it)
+    #[arg(long)]
+    pub no_check: bool,
+    /// Print the report as JSON (schema whippet-bench/1)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The flags that decide the bytes of a load.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LoadArgs {
+    /// What the load looks like; every flag below changes one thing about it
+    #[arg(long, value_enum, default_value = "packed", help_heading = "Load")]
+    pub profile: Profile,
+    /// Same seed, same bytes
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Load")]
+    pub seed: u64,
+    /// Distinct pairs of name and tags
+    #[arg(long, value_name = "N", value_parser = count, help_heading = "Load")]
+    pub contexts: Option<usize>,
+    /// Distinct names (a name keeps its kind)
+    #[arg(long, value_name = "N", value_parser = count, help_heading = "Load")]
+    pub names: Option<usize>,
+    /// Bytes of a name
+    #[arg(long, value_name = "N|LOW-HIGH", value_parser = range, help_heading = "Load")]
+    pub name_bytes: Option<(usize, usize)>,
+    /// Tags of a line
+    #[arg(long, value_name = "N|LOW-HIGH", value_parser = range, help_heading = "Load")]
+    pub tags: Option<(usize, usize)>,
+    /// Bytes of a tag, its key included
+    #[arg(long, value_name = "N|LOW-HIGH", value_parser = range, help_heading = "Load")]
+    pub tag_bytes: Option<(usize, usize)>,
+    /// Kinds and their weights
+    #[arg(long, value_name = "c=1,g=1,ms=1", help_heading = "Load")]
+    pub kinds: Option<Mix>,
+    /// Percentage of lines with several values
+    #[arg(long, value_name = "PERCENT", value_parser = percent, help_heading = "Load")]
+    pub packed: Option<u8>,
+    /// Values of such a line
+    #[arg(long, value_name = "LOW-HIGH", value_parser = packed_values, help_heading = "Load")]
+    pub packed_values: Option<(usize, usize)>,
+    /// Percentage of lines with a sample rate
+    #[arg(long, value_name = "PERCENT", value_parser = percent, help_heading = "Load")]
+    pub sampled: Option<u8>,
+    /// Percentage of lines with a distinct c: field
+    #[arg(long, value_name = "PERCENT", value_parser = percent, help_heading = "Load")]
+    pub origin: Option<u8>,
+    /// Most bytes of a datagram (65507 fit UDP)
+    #[arg(long, value_name = "BYTES", value_parser = payload, help_heading = "Load")]
+    pub payload: Option<usize>,
+    /// Most lines of a datagram
+    #[arg(long, value_name = "N", value_parser = count, help_heading = "Load")]
+    pub lines_per_datagram: Option<usize>,
+    /// Lines prepared before the run and repeated; at least every context once
+    #[arg(long, value_name = "N", default_value = "30000", value_parser = count, help_heading = "Load")]
+    pub block_lines: usize,
+}
+
+impl LoadArgs {
+    /// The profile with the flags applied.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        let base = self.profile.shape();
+        Shape {
+            payload_bytes: self.payload.unwrap_or(base.payload_bytes),
+            lines_per_datagram: self.lines_per_datagram.or(base.lines_per_datagram),
+            contexts: self.contexts.unwrap_or(base.contexts),
+            names: self.names.unwrap_or(base.names),
+            name_bytes: self.name_bytes.unwrap_or(base.name_bytes),
+            tags: self.tags.unwrap_or(base.tags),
+            tag_bytes: self.tag_bytes.unwrap_or(base.tag_bytes),
+            kinds: self.kinds.clone().unwrap_or(base.kinds),
+            packed_percent: self.packed.unwrap_or(base.packed_percent),
+            packed_values: self.packed_values.unwrap_or(base.packed_values),
+            sampled_percent: self.sampled.unwrap_or(base.sampled_percent),
+            origin_percent: self.origin.unwrap_or(base.origin_percent),
+        }
+    }
+
+    /// Writes the block.
+    ///
+    /// # Errors
+    /// When the shape cannot be drawn.
+    pub fn corpus(&self, framing: Framing) -> Result<Corpus, ShapeError> {
+        Corpus::write(&self.shape(), self.seed, self.block_lines, framing)
+    }
+}
+
+/// A number with an optional `k` or `M`, above 0.
+fn positive(text: &str) -> Result<f64, String> {
+    match not_negative(text) {
+        Ok(0.0) => Err("must be above 0".to_owned()),
+        other => other,
+    }
+}
+
+/// A number with an optional `k` or `M`, at most 1e12.
+fn not_negative(text: &str) -> Result<f64, String> {
+    let (digits, factor) = match text.strip_suffix(['k', 'K']) {
+        Some(rest) => (rest, 1e3),
+        None => text.strip_suffix(['m', 'M']).map_or((text, 1.0), |rest| (rest, 1e6)),
+    };
+    let number = digits.replace('_', "").parse::<f64>().map_err(|_| "is no number".to_owned())?;
+    let number = number * factor;
+    if (0.0..=1e12).contains(&number) { Ok(number) } else { Err("must be from 0 to 1e12".into()) }
+}
+
+/// A whole number from 1 to 100 million, `k` and `M` understood.
+fn count(text: &str) -> Result<usize, String> {
+    let number = positive(text)?;
+    if number.fract() == 0.0 && number <= 1e8 {
+        Ok(number as usize)
+    } else {
+        Err("must be a whole number up to 100M".to_owned())
+    }
+}
+
+/// `3` or `2-50`.
+fn range(text: &str) -> Result<(usize, usize), String> {
+    let (low, high) = text.split_once('-').unwrap_or((text, text));
+    let number = |text: &str| match text.parse::<usize>() {
+        Ok(number) if number <= 10_000 => Ok(number),
+        _ => Err(format!("`{text}` is no number up to 10000")),
+    };
+    match (number(low)?, number(high)?) {
+        (low, high) if low <= high => Ok((low, high)),
+        _ => Err("the first number must not be the greater one".to_owned()),
+    }
+}
+
+/// At least one value on a packed line, or it has none at all.
+fn packed_values(text: &str) -> Result<(usize, usize), String> {
+    match range(text)? {
+        (0, _) => Err("a line has at least 1 value".to_owned()),
+        range => Ok(range),
+    }
+}
+
+fn percent(text: &str) -> Result<u8, String> {
+    text.parse().ok().filter(|percent| *percent <= 100).ok_or("must be from 0 to 100".to_owned())
+}
+
+fn payload(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|bytes| (64..=65_536).contains(bytes))
+        .ok_or("must be from 64 to 65536".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, FromArgMatches as _};
+
+    use super::*;
+
+    fn parse(flags: &str) -> Result<BenchArgs, String> {
+        let command = BenchArgs::augment_args(clap::Command::new("bench"));
+        let matches = command
+            .try_get_matches_from(std::iter::once("bench").chain(flags.split_ascii_whitespace()))
+            .map_err(|error| error.to_string())?;
+        BenchArgs::from_arg_matches(&matches).map_err(|error| error.to_string())
+    }
+
+    #[track_caller]
+    fn refuses(flags: &str, why: &str) {
+        let error = parse(flags).unwrap_err();
+        assert!(error.contains(why), "{flags}: {error}");
+    }
+
+    #[test]
+    fn every_part_of_a_profile_can_be_changed() {
+        let flags = "--profile realistic --contexts 2k --names 7 --name-bytes 5 --tags 1-2 --tag-bytes 9-9 \
+            --kinds c --packed 1 --packed-values 3-4 --sampled 2 --origin 3 --payload 1000 --lines-per-datagram 6";
+        let shape = parse(flags).unwrap().load.shape();
+        let expect = Shape {
+            payload_bytes: 1000,
+            lines_per_datagram: Some(6),
+            contexts: 2000,
+            names: 7,
+            name_bytes: (5, 5),
+            tags: (1, 2),
+            tag_bytes: (9, 9),
+            kinds: "c".parse().unwrap(),
+            packed_percent: 1,
+            packed_values: (3, 4),
+            sampled_percent: 2,
+            origin_percent: 3,
+        };
+        assert_eq!(shape, expect);
+    }
+
+    #[test]
+    fn without_flags_the_packed_profile_goes_to_the_usual_port() {
+        let args = parse("").unwrap();
+        assert_eq!(args.load.shape(), Profile::Packed.shape());
+        assert_eq!(args.target.to_string(), "udp://127.0.0.1:8125");
+        assert_eq!((args.rate, args.senders, args.batch), (None, 1, 64));
+    }
+
+    #[test]
+    fn numbers_may_be_short() {
+        assert_eq!(parse("--rate 50k").unwrap().rate, Some(50_000.0));
+        assert_eq!(parse("--rate 1.5M").unwrap().rate, Some(1_500_000.0));
+        assert_eq!(parse("--total 1_000").unwrap().total, Some(1_000.0));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_the_reason() {
+        refuses("--rate 0", "must be above 0");
+        refuses("--rate=-1", "must be from 0 to 1e12");
+        refuses("--rate nan", "must be from 0 to 1e12");
+        refuses("--rate 5 --datagram-rate 5", "cannot be used with");
+        refuses("--contexts 1.5", "whole number");
+        refuses("--tags 5-2", "must not be the greater");
+        refuses("--packed 101", "from 0 to 100");
+        refuses("--packed-values 0-3", "at least 1 value");
+        refuses("--payload 10", "from 64");
+        refuses("--senders 0", "1..=256");
+        refuses("--vs x", "--server");
+        refuses("--target nowhere", "is no target");
+        refuses("--ladder --vs x --server y", "cannot be used with");
+    }
+
+    #[test]
+    fn help_teaches_with_examples() {
+        let mut command = BenchArgs::augment_args(clap::Command::new("bench"));
+        let help = command.render_long_help().to_string();
+        assert!(help.contains("EXAMPLES") && help.contains("--vs './other -p {port}'"), "{help}");
+    }
+}

@@ -1,0 +1,272 @@
+//! What a reader must know before believing a run. Pure: a run goes in, sentences come out.
+
+use super::report::{Limit, Run};
+
+/// A run must use at least so much CPU of the server: 50 ticks of the usual 10 ms.
+const CPU_SECONDS_MIN: f64 = 0.5;
+
+/// Below this, start-up and the last flush weigh too much.
+const SECONDS_MIN: f64 = 2.0;
+
+/// A side of the run is busy from this percentage of its core on.
+const BUSY_PERCENT: f64 = 90.0;
+
+/// Waiting for a processor beyond this percentage of the run is more than a kernel thread now and
+/// then.
+const CROWDED_PERCENT: f64 = 5.0;
+
+/// Share of the offered datagrams that must have been sent for a rate to count as kept.
+const KEPT: f64 = 0.995;
+
+/// The place where the load was held up or lost.
+#[must_use]
+pub fn limit(run: &Run) -> Limit {
+    let lines_lost =
+        run.books.is_some_and(|books| books.received + books_gap(run) < run.sent.lines);
+    if run.kernel_dropped_measured.unwrap_or(0) > 0 || lines_lost {
+        Limit::Loss
+    } else if (run.measured.datagrams as f64) < run.offered_datagrams as f64 * KEPT {
+        if run.generator.cpu_percent >= BUSY_PERCENT {
+            Limit::Generator
+        } else {
+            Limit::BackPressure
+        }
+    } else {
+        Limit::None
+    }
+}
+
+/// True when the flushed sums differ although nothing was lost on the way.
+#[must_use]
+pub fn sums_differ(run: &Run) -> bool {
+    run.kernel_dropped.unwrap_or(0) == 0 && run.check.as_ref().is_some_and(|c| !c.total_exact())
+}
+
+/// Everything worth a warning, gravest first.
+#[must_use]
+pub fn warnings(run: &Run) -> Vec<String> {
+    let found = [
+        differing(run),
+        dropped(run),
+        held_up(run),
+        idle_server(run),
+        crowded(run),
+        short(run),
+        lost(run),
+        refused(run),
+    ];
+    found.into_iter().flatten().collect()
+}
+
+fn differing(run: &Run) -> Option<String> {
+    let check = run.check.as_ref().filter(|_| sums_differ(run))?;
+    Some(format!(
+        "flushed counters sum to {} but {} were sent, without a drop on the way",
+        check.flushed, check.sent
+    ))
+}
+
+fn dropped(run: &Run) -> Option<String> {
+    let dropped = run.kernel_dropped.filter(|&dropped| dropped > 0)?;
+    let share = 100.0 * dropped as f64 / run.sent.datagrams.max(1) as f64;
+    Some(format!(
+        "the kernel dropped {dropped} datagrams ({share:.1} %): the server's receive buffer was full; \
+         lower the rate, use a Unix socket, or let the server have more: sysctl -w net.core.rmem_max=4194304"
+    ))
+}
+
+fn held_up(run: &Run) -> Option<String> {
+    let kept = 100.0 * run.measured.datagrams as f64 / run.offered_datagrams.max(1) as f64;
+    let rate = run.measured.lines as f64 / run.seconds.max(f64::MIN_POSITIVE);
+    match limit(run) {
+        Limit::Generator => Some(format!(
+            "the generator was the limit: it sent {kept:.1} % of what was due ({rate:.0} lines/s) with its \
+             core full; add --senders and processors, or lower the rate"
+        )),
+        Limit::BackPressure => Some(format!(
+            "the socket held the generator up: {kept:.1} % of what was due was sent ({rate:.0} lines/s)"
+        )),
+        Limit::Loss | Limit::None => None,
+    }
+}
+
+fn idle_server(run: &Run) -> Option<String> {
+    let cpu = run.cpu?;
+    let percent = 100.0 * cpu.seconds / run.seconds.max(f64::MIN_POSITIVE);
+    let flat_out = run.generator.late.is_none();
+    let generator_full = run.generator.cpu_percent >= BUSY_PERCENT;
+    (flat_out && generator_full && percent < BUSY_PERCENT && run.kernel_dropped_measured == Some(0)).then(|| {
+        format!(
+            "the generator was the limit: its core was full while the server used {percent:.0} % of one; \
+             this is a cost at this rate, not a capacity"
+        )
+    })
+}
+
+fn crowded(run: &Run) -> Option<String> {
+    let waited = 100.0 * run.cpu?.waited_seconds / run.seconds.max(f64::MIN_POSITIVE);
+    (waited > CROWDED_PERCENT).then(|| {
+        format!(
+            "the server's threads waited for a processor for {waited:.0} % of the time, held by other work \
+             or by each other: caches were cold and the highest rate is lower than it could be"
+        )
+    })
+}
+
+fn short(run: &Run) -> Option<String> {
+    if run.seconds < SECONDS_MIN {
+        return Some(format!(
+            "only {:.2} s were measured; use at least {SECONDS_MIN:.0} s",
+            run.seconds
+        ));
+    }
+    let seconds = run.cpu.map(|cpu| cpu.seconds).filter(|&seconds| seconds < CPU_SECONDS_MIN)?;
+    Some(format!(
+        "the server used only {seconds:.2} s of CPU; raise --rate or --duration until it is over {CPU_SECONDS_MIN} s"
+    ))
+}
+
+/// Lines that datagrams dropped by the kernel held, by the mean: only their number is known.
+fn books_gap(run: &Run) -> u64 {
+    let per_datagram = run.sent.lines as f64 / run.sent.datagrams.max(1) as f64;
+    (run.kernel_dropped.unwrap_or(0) as f64 * per_datagram).ceil() as u64
+}
+
+fn lost(run: &Run) -> Option<String> {
+    let books = run.books?;
+    if run.kernel_dropped.unwrap_or(0) == 0 && books.received != run.sent.lines {
+        return Some(format!(
+            "{} lines were sent and {} received, and the kernel dropped none of them",
+            run.sent.lines, books.received
+        ));
+    }
+    (books.received != books.recorded + books.refused + books.dropped)
+        .then(|| "the server's books do not balance".to_owned())
+}
+
+fn refused(run: &Run) -> Option<String> {
+    let refusals = run.generator.refusals;
+    (refusals > 0).then(|| format!("{refusals} sends were refused by the kernel and tried again; for a while nobody listened"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::books::Books;
+    use super::super::flushed::Check;
+    use super::super::report::tests::run;
+    use super::super::report::{Cpu, Latency};
+    use super::*;
+
+    #[track_caller]
+    fn warns(change: impl FnOnce(&mut Run), expect: &[&str], limited: Limit) {
+        let mut run = run();
+        change(&mut run);
+        let got = warnings(&run);
+        assert_eq!(got.len(), expect.len(), "{got:#?}");
+        for (got, expect) in got.iter().zip(expect) {
+            assert!(got.contains(expect), "{got}");
+        }
+        assert_eq!(limit(&run), limited);
+    }
+
+    #[test]
+    fn a_sound_run_has_no_warnings() {
+        warns(|_| {}, &[], Limit::None);
+    }
+
+    #[test]
+    fn drops_name_the_remedy() {
+        let drop = |run: &mut Run| {
+            (run.kernel_dropped, run.kernel_dropped_measured) = (Some(5), Some(5));
+        };
+        warns(drop, &["sysctl -w net.core.rmem_max=4194304"], Limit::Loss);
+    }
+
+    #[test]
+    fn a_generator_with_a_full_core_was_the_limit_and_an_idle_one_was_held_up() {
+        let behind = |run: &mut Run| run.offered_datagrams *= 2;
+        warns(
+            |run| {
+                behind(run);
+                run.generator.cpu_percent = 99.0;
+            },
+            &["the generator was the limit"],
+            Limit::Generator,
+        );
+        warns(
+            |run| {
+                behind(run);
+                run.generator.cpu_percent = 20.0;
+            },
+            &["held the generator up"],
+            Limit::BackPressure,
+        );
+    }
+
+    #[test]
+    fn flat_out_against_an_idle_server_is_no_capacity() {
+        let full = |run: &mut Run| {
+            run.generator.late = None;
+            run.generator.cpu_percent = 99.0;
+        };
+        warns(full, &["not a capacity"], Limit::None);
+        let late = Latency { p50: 1.0, p99: 1.0, p999: 1.0, max: 1.0 };
+        warns(
+            |run| {
+                full(run);
+                run.generator.late = Some(late);
+            },
+            &[],
+            Limit::None,
+        );
+    }
+
+    #[test]
+    fn too_little_to_measure() {
+        warns(|run| run.seconds = 1.9, &["only 1.90 s were measured"], Limit::None);
+        let cpu = |seconds, waited_seconds| Cpu {
+            seconds,
+            ns_per_line: 1.0,
+            ns_per_datagram: 1.0,
+            waited_seconds,
+            percent: None,
+        };
+        warns(|run| run.cpu = Some(cpu(0.4, 0.0)), &["only 0.40 s of CPU"], Limit::None);
+        warns(|run| run.cpu = Some(cpu(2.0, 1.0)), &["for a processor for 25 %"], Limit::None);
+    }
+
+    #[test]
+    fn books_must_agree_with_what_was_sent_and_with_themselves() {
+        let books = |received, recorded| {
+            move |run: &mut Run| {
+                run.books = Some(Books { received, recorded, refused: 0, dropped: 0 })
+            }
+        };
+        warns(books(4_000, 4_000), &[], Limit::None);
+        warns(books(3_999, 3_999), &["4000 lines were sent and 3999 received"], Limit::Loss);
+        warns(books(4_000, 3_999), &["do not balance"], Limit::None);
+    }
+
+    #[test]
+    fn wrong_sums_come_first_unless_datagrams_were_lost() {
+        let wrong = Check { sent: 10.0, flushed: 9.0, ..Check::default() };
+        warns(
+            |run| run.check = Some(wrong.clone()),
+            &["flushed counters sum to 9 but 10"],
+            Limit::None,
+        );
+        warns(
+            |run| {
+                run.check = Some(wrong.clone());
+                (run.kernel_dropped, run.kernel_dropped_measured) = (Some(1), Some(1));
+            },
+            &["kernel dropped"],
+            Limit::Loss,
+        );
+    }
+
+    #[test]
+    fn refused_sends_are_told() {
+        warns(|run| run.generator.refusals = 3, &["3 sends were refused"], Limit::None);
+    }
+}

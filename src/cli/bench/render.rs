@@ -1,0 +1,368 @@
+//! The report as a person reads it. Room by room, figures aligned, warnings last.
+
+use std::fmt::Write as _;
+
+use super::report::{Ladder, Latency, Limit, Report, Run, Versus};
+
+/// Adds a line; writing to a string cannot fail.
+macro_rules! line {
+    ($out:expr, $($text:tt)*) => {{
+        let _infallible = writeln!($out, $($text)*);
+    }};
+}
+
+/// The whole report. Nothing in it is coloured: it is copied into tickets.
+#[must_use]
+pub fn text(report: &Report) -> String {
+    let mut out = String::new();
+    head(&mut out, report);
+    // Of a ladder or a comparison the runs are one line each, of a single run everything is told.
+    if report.runs.len() == 1 {
+        report.runs.iter().for_each(|run| whole(&mut out, run));
+    } else {
+        let vs = report.versus.as_ref().map(|versus| versus.vs.as_str());
+        let server = report.runs.first().and_then(|run| run.server.as_deref());
+        line!(out, "A         {}", server.unwrap_or("the running server"));
+        vs.iter().for_each(|vs| line!(out, "B         {vs}"));
+        for (index, run) in report.runs.iter().enumerate() {
+            // With two servers the runs alternate.
+            short(&mut out, run, if vs.is_some() && index % 2 == 1 { 'B' } else { 'A' });
+        }
+        warnings(&mut out, report);
+    }
+    if let Some(versus) = &report.versus {
+        pairs(&mut out, versus);
+    }
+    if let Some(ladder) = &report.ladder {
+        climbed(&mut out, ladder);
+    }
+    out
+}
+
+fn head(out: &mut String, report: &Report) {
+    let (machine, load) = (&report.machine, &report.load);
+    let rate = match (load.lines_per_second, &report.ladder) {
+        (_, Some(_)) => "at rising rates".to_owned(),
+        (Some(rate), None) => format!("{} lines/s", grouped(rate)),
+        (None, None) => "flat out".to_owned(),
+    };
+    line!(
+        out,
+        "load      {} to {}, {rate}, {} sender(s), seed {}",
+        load.profile,
+        load.target,
+        load.senders,
+        load.seed
+    );
+    line!(
+        out,
+        "          {} contexts, kinds {}, {:.1} B a line, {:.1} lines a datagram",
+        grouped(load.contexts as f64),
+        load.kinds,
+        load.bytes_per_line,
+        load.lines_per_datagram
+    );
+    let pinned = if machine.server_cpus.is_empty() && machine.generator_cpus.is_empty() {
+        "not pinned".to_owned()
+    } else {
+        format!("server on {:?}, generator on {:?}", machine.server_cpus, machine.generator_cpus)
+    };
+    let processor = machine.processor.as_deref().unwrap_or("unknown processor");
+    let kernel = machine.kernel.as_deref().unwrap_or("unknown kernel");
+    line!(out, "machine   {processor}, {} cpus, {kernel}; {pinned}", machine.cpus);
+}
+
+fn whole(out: &mut String, run: &Run) {
+    let per_second = |amount: u64| grouped(amount as f64 / run.seconds.max(f64::MIN_POSITIVE));
+    let whole = |amount: u64| grouped(amount as f64);
+    line!(out, "");
+    line!(out, "measured  {:.2} s", run.seconds);
+    if let Some(start) = run.start_ms {
+        line!(out, "start     {start:.1} ms to the bound socket");
+    }
+    line!(out, "offered   {} datagrams", whole(run.offered_datagrams));
+    line!(
+        out,
+        "sent      {} datagrams, {} lines, {} values, {} lines/s, {}/s",
+        whole(run.measured.datagrams),
+        whole(run.measured.lines),
+        whole(run.measured.values),
+        per_second(run.measured.lines),
+        bytes(run.measured.bytes as f64 / run.seconds.max(f64::MIN_POSITIVE))
+    );
+    if let Some(cpu) = &run.cpu {
+        let percent = 100.0 * cpu.seconds / run.seconds.max(f64::MIN_POSITIVE);
+        line!(
+            out,
+            "cpu       {:.1} ns a line, {:.2} µs a datagram; {:.2} s, {percent:.0} % of a core",
+            cpu.ns_per_line,
+            cpu.ns_per_datagram / 1e3,
+            cpu.seconds
+        );
+        if let Some(spread) = cpu.percent {
+            line!(
+                out,
+                "          second by second {:.0} %, {:.0} %, {:.0} % (least, median, most)",
+                spread.min,
+                spread.median,
+                spread.max
+            );
+        }
+    }
+    if let Some(memory) = run.memory {
+        line!(
+            out,
+            "memory    {} resident, {} at most",
+            bytes(memory.rss_bytes as f64),
+            bytes(memory.peak_bytes as f64)
+        );
+    }
+    latency(out, "send call", run.generator.call);
+    if let Some(late) = run.generator.late {
+        latency(out, "lateness", late);
+    }
+    let spinning = if run.generator.spinning { ", spinning while it waits" } else { "" };
+    line!(out, "generator {:.0} % of a core per sender{spinning}", run.generator.cpu_percent);
+    rooms(out, run);
+    run.warnings.iter().for_each(|warning| line!(out, "WARNING   {warning}"));
+}
+
+/// From the first datagram of the warm-up to the last line in a cell.
+fn rooms(out: &mut String, run: &Run) {
+    let whole = |amount: u64| grouped(amount as f64);
+    let unknown = || "unknown".to_owned();
+    line!(out, "");
+    line!(out, "with the warm-up, room by room");
+    line!(
+        out,
+        "  sent           {:>15} lines in {} datagrams",
+        whole(run.sent.lines),
+        whole(run.sent.datagrams)
+    );
+    line!(out, "  kernel dropped {:>15} datagrams", run.kernel_dropped.map_or_else(unknown, whole));
+    let rows: [(&str, Option<u64>); 4] = [
+        ("received", run.books.map(|books| books.received)),
+        ("recorded", run.books.map(|books| books.recorded)),
+        ("refused", run.books.map(|books| books.refused)),
+        ("dropped", run.books.map(|books| books.dropped)),
+    ];
+    for (room, lines) in rows {
+        line!(out, "  {room:<14} {:>15} lines", lines.map_or_else(unknown, whole));
+    }
+    match &run.check {
+        None => line!(out, "  flushed                not checked"),
+        Some(check) => line!(
+            out,
+            "  flushed        {:>15} counted of {} sent; {} of {} series found, {} exact",
+            grouped(check.flushed),
+            grouped(check.sent),
+            whole(check.series_found),
+            whole(check.series_sent),
+            whole(check.series_exact)
+        ),
+    }
+}
+
+fn short(out: &mut String, run: &Run, server: char) {
+    let rate = grouped(run.measured.lines as f64 / run.seconds.max(f64::MIN_POSITIVE));
+    let cpu =
+        run.cpu.map_or("cpu unknown".into(), |cpu| format!("{:.1} ns a line", cpu.ns_per_line));
+    let dropped = match run.kernel_dropped_measured {
+        None => "drops unknown".to_owned(),
+        Some(dropped) => {
+            let share = 100.0 * dropped as f64 / run.measured.datagrams.max(1) as f64;
+            format!("{share:.2} % dropped")
+        }
+    };
+    let sums = match &run.check {
+        None => "",
+        Some(check) if check.total_exact() => ", sums exact",
+        Some(_) => ", sums differ",
+    };
+    line!(out, "{server} {:<7} {rate:>13} lines/s  {cpu:>18}  {dropped:>15}{sums}", run.round);
+}
+
+/// Each warning once, with the number of runs it stands for.
+fn warnings(out: &mut String, report: &Report) {
+    let mut told: Vec<(&str, usize)> = Vec::new();
+    for warning in report.runs.iter().flat_map(|run| &run.warnings) {
+        // Runs differ in their figures: the words before the first figure tell the reason.
+        let reason = warning.split(|c: char| c.is_ascii_digit()).next().unwrap_or(warning);
+        match told.iter_mut().find(|(text, _)| text.starts_with(reason)) {
+            Some((_, runs)) => *runs += 1,
+            None => told.push((warning, 1)),
+        }
+    }
+    for (warning, runs) in told {
+        line!(out, "WARNING   in {runs} of {} runs, first: {warning}", report.runs.len());
+    }
+}
+
+fn pairs(out: &mut String, versus: &Versus) {
+    line!(out, "");
+    for (index, pair) in versus.pairs.iter().enumerate() {
+        line!(
+            out,
+            "pair {:<3} {:>9.1} ns a line to {:>9.1}: {:.3}",
+            index + 1,
+            pair.server_ns_per_line,
+            pair.vs_ns_per_line,
+            pair.ratio
+        );
+    }
+    line!(
+        out,
+        "median   {:>9.1} ns a line to {:>9.1}: {:.3} (from {:.3} to {:.3}), A to B",
+        versus.server_ns_per_line,
+        versus.vs_ns_per_line,
+        versus.ratio.median,
+        versus.ratio.min,
+        versus.ratio.max
+    );
+}
+
+fn climbed(out: &mut String, ladder: &Ladder) {
+    let why = match ladder.limited_by {
+        Limit::None => "nothing stopped the climb",
+        Limit::Loss => "beyond it lines were lost",
+        Limit::BackPressure => "beyond it the socket held the generator up",
+        Limit::Generator => "beyond it the generator was the limit, so the server may bear more",
+    };
+    line!(out, "");
+    match ladder.lines_per_second {
+        Some(rate) => line!(out, "highest rate without loss: {} lines/s; {why}", grouped(rate)),
+        None => line!(out, "no rate was free of loss; {why}"),
+    }
+}
+
+fn latency(out: &mut String, name: &str, latency: Latency) {
+    line!(
+        out,
+        "{name:<9} {:.1} µs half, {:.1} µs 99 %, {:.1} µs 99.9 %, {:.1} µs at most",
+        latency.p50,
+        latency.p99,
+        latency.p999,
+        latency.max
+    );
+}
+
+/// A whole number with a comma every three digits.
+fn grouped(number: f64) -> String {
+    let digits = format!("{:.0}", number.abs());
+    let mut text = String::with_capacity(digits.len() * 4 / 3 + 1);
+    if number < -0.5 {
+        text.push('-');
+    }
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn bytes(amount: f64) -> String {
+    match amount {
+        1_073_741_824.0.. => format!("{:.2} GiB", amount / 1_073_741_824.0),
+        1_048_576.0.. => format!("{:.1} MiB", amount / 1_048_576.0),
+        _ => format!("{:.1} KiB", amount / 1_024.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::tests::{report, run};
+    use super::*;
+
+    #[track_caller]
+    fn says(report: &Report, parts: &[&str]) {
+        let text = text(report);
+        for part in parts {
+            assert!(text.contains(part), "no `{part}` in\n{text}");
+        }
+    }
+
+    #[test]
+    fn one_run_is_told_room_by_room() {
+        says(
+            &report(),
+            &[
+                "load      packed to udp://127.0.0.1:8125, at rising rates, 1 sender(s), seed 1",
+                "measured  4.00 s",
+                "start     12.5 ms to the bound socket",
+                "offered   800 datagrams",
+                "sent      800 datagrams, 3,200 lines, 3,200 values, 800 lines/s, 53.1 KiB/s",
+                "cpu       68.5 ns a line, 0.27 µs a datagram; 2.00 s, 50 % of a core",
+                "second by second 40 %, 50 %, 60 %",
+                "memory    4.0 MiB resident, 5.0 MiB at most",
+                "send call 1.5 µs half",
+                "sent                     4,000 lines in 1,000 datagrams",
+                "received                 4,000 lines",
+                "recorded                 3,990 lines",
+                "refused                     10 lines",
+                "12 counted of 12 sent; 2 of 2 series found, 2 exact",
+                "WARNING   short",
+                "median        68.5 ns a line to      57.1: 1.200 (from 1.100 to 1.300), A to B",
+                "highest rate without loss: 100,000 lines/s; beyond it the socket held the generator up",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_rate_is_told_as_it_was_asked_for() {
+        let mut report = Report { ladder: None, ..report() };
+        says(&report, &["8125, 800 lines/s, 1"]);
+        report.load.lines_per_second = None;
+        says(&report, &["8125, flat out, 1"]);
+    }
+
+    #[test]
+    fn what_is_unknown_is_said_to_be() {
+        let blind = Run {
+            books: None,
+            cpu: None,
+            check: None,
+            kernel_dropped: None,
+            kernel_dropped_measured: None,
+            ..run()
+        };
+        says(
+            &Report { runs: vec![blind.clone()], ..report() },
+            &["kernel dropped         unknown", "received               unknown", "not checked"],
+        );
+        says(
+            &Report { runs: vec![blind.clone(), blind], ..report() },
+            &["cpu unknown", "drops unknown"],
+        );
+    }
+
+    #[test]
+    fn many_runs_share_a_warning() {
+        let warn = |text: &str| Run { warnings: vec![text.to_owned()], ..run() };
+        let runs = vec![
+            warn("the kernel dropped 5 datagrams"),
+            warn("the kernel dropped 6 datagrams"),
+            run(),
+        ];
+        says(
+            &Report { runs, ..report() },
+            &[
+                "in 2 of 3 runs, first: the kernel dropped 5 datagrams",
+                "in 1 of 3 runs, first: short",
+                "sums exact",
+                "A         whippet run",
+                "B         other",
+                "B 1 ",
+            ],
+        );
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        let grouped: Vec<String> =
+            [0.0, 999.0, 1_000.0, 1_234_567.4, -5_000.0].map(grouped).to_vec();
+        assert_eq!(grouped, ["0", "999", "1,000", "1,234,567", "-5,000"]);
+        assert_eq!(bytes(2.5 * 1_073_741_824.0), "2.50 GiB");
+    }
+}

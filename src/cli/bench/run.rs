@@ -1,0 +1,419 @@
+//! One run: start the server, warm it up, measure, let it drain, stop it, compare.
+
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::corpus::{Corpus, Span, Tally};
+use super::flushed::{self, Check};
+use super::judge;
+use super::procfs;
+use super::report::{Cpu, Flow, Generator, Latency, MemoryUse, Run, spread};
+use super::sender::{self, Order, Progress, Sent};
+use super::server::{self, Server};
+use super::sys;
+use super::target::Target;
+
+/// What all runs of one invocation share.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where to.
+    pub target: Target,
+    /// What.
+    pub corpus: Corpus,
+    /// Measured time.
+    pub duration: Duration,
+    /// Time before measuring.
+    pub warmup: Duration,
+    /// Most datagrams of the measured phase.
+    pub datagrams_max: Option<u64>,
+    /// Sender threads.
+    pub senders: usize,
+    /// Most datagrams of one system call.
+    pub batch: usize,
+    /// Processors of the server; empty leaves it alone.
+    pub server_cpus: Vec<usize>,
+    /// Processors of the generator; empty leaves it alone.
+    pub generator_cpus: Vec<usize>,
+    /// Each sender has a processor for itself, so it may spin.
+    pub spin: bool,
+    /// Ask the server for what it flushed.
+    pub check: bool,
+    /// Targets beyond this machine are meant.
+    pub remote: bool,
+    /// Set from outside to give up: servers are stopped and scratch files removed.
+    pub interrupted: Arc<AtomicBool>,
+}
+
+/// How long to wait for a server to finish what it received.
+const SETTLED_WITHIN: Duration = Duration::from_secs(5);
+
+/// A pause in which a settled server uses next to no CPU.
+const SETTLE_PAUSE: Duration = Duration::from_millis(20);
+
+/// A sender that is this late past its end is stopped: the server has stopped reading.
+const OVERTIME: Duration = Duration::from_secs(10);
+
+/// Measures one server (`None`: one that runs already) at `lines_per_second` (`None`: flat out).
+///
+/// # Errors
+/// When the server does not start or the load cannot be sent.
+pub fn measure(
+    plan: &Plan,
+    command: Option<&str>,
+    lines_per_second: Option<f64>,
+    round: usize,
+) -> anyhow::Result<Run> {
+    let scratch = if command.is_some() && plan.check { Some(Scratch::create()?) } else { None };
+    let flushed_to = scratch.as_ref().map(Scratch::rows);
+    let mut process = match command {
+        Some(command) => {
+            Some(Server::start(command, &plan.target, &plan.server_cpus, flushed_to.as_deref())?)
+        }
+        None if !plan.remote && server::deserted(&plan.target) => {
+            anyhow::bail!(
+                "nobody listens at {}; start the server first, or use --server",
+                plan.target
+            )
+        }
+        None => None,
+    };
+    let pid = process.as_ref().map(Server::pid);
+    let start_ms = process.as_ref().map(|process| process.bound_after().as_secs_f64() * 1e3);
+    let before = Snapshot::take(plan, pid);
+    let mut starts = starts(&plan.corpus, plan.senders);
+    let mut spans = Vec::new();
+    if !plan.warmup.is_zero() {
+        let warm = phase(plan, &starts, lines_per_second, plan.warmup, None, pid, "warming up")?;
+        go_on(&mut starts, &warm.sent.spans, plan.corpus.len());
+        spans.extend(warm.sent.spans);
+        settle(plan, pid);
+    }
+    let middle = Snapshot::take(plan, pid);
+    let name = command.unwrap_or("measuring");
+    let most = plan.datagrams_max;
+    let phase = phase(plan, &starts, lines_per_second, plan.duration, most, pid, name)?;
+    settle(plan, pid);
+    let after = Snapshot::take(plan, pid);
+    let memory = pid.and_then(|pid| procfs::memory(pid).ok());
+    if process.as_mut().is_some_and(Server::ended) {
+        let said = process.take().map(|p| p.stop().last_lines.join("\n    ")).unwrap_or_default();
+        anyhow::bail!("`{name}` ended while it was measured; it said:\n    {said}");
+    }
+    let stopped = process.map(Server::stop);
+    let measured = plan.corpus.tally(&phase.sent.spans);
+    spans.extend(phase.sent.spans.iter().copied());
+    let sent = plan.corpus.tally(&spans);
+    let check = match flushed_to {
+        Some(path) => compare(&path, &plan.corpus, &sent)?,
+        None => None,
+    };
+    let mut run = Run {
+        server: command.map(str::to_owned),
+        round,
+        start_ms,
+        seconds: phase.sent.elapsed.as_secs_f64(),
+        offered_datagrams: phase.sent.offered,
+        measured: flow(&measured),
+        sent: flow(&sent),
+        kernel_dropped: since(after.drops, before.drops),
+        kernel_dropped_measured: since(after.drops, middle.drops),
+        books: stopped.as_ref().and_then(|stopped| stopped.books),
+        cpu: None,
+        memory: memory.map(|m| MemoryUse { rss_bytes: m.rss, peak_bytes: m.peak }),
+        generator: generator(plan, &phase.sent, lines_per_second.is_some()),
+        check,
+        warnings: Vec::new(),
+    };
+    run.cpu = cpu(&run, &middle, &after, &phase.percents);
+    run.warnings = judge::warnings(&run);
+    match stopped.map(|stopped| stopped.status) {
+        Some(None) => run.warnings.push("the server did not stop when asked and was killed".into()),
+        Some(Some(status)) if !status.success() => {
+            run.warnings.push(format!("the server ended with {status}"));
+        }
+        _ => {}
+    }
+    Ok(run)
+}
+
+/// Evenly spaced places in the block, so that senders do not move in step.
+fn starts(corpus: &Corpus, senders: usize) -> Vec<usize> {
+    (0..senders).map(|sender| sender * corpus.len() / senders.max(1)).collect()
+}
+
+fn go_on(starts: &mut [usize], spans: &[Span], block: usize) {
+    for (start, span) in starts.iter_mut().zip(spans) {
+        *start = ((span.start as u64 + span.count) % block as u64) as usize;
+    }
+}
+
+struct Phase {
+    sent: Sent,
+    /// CPU of the server, second by second, in percent of one core.
+    percents: Vec<f64>,
+}
+
+fn phase(
+    plan: &Plan,
+    starts: &[usize],
+    lines_per_second: Option<f64>,
+    duration: Duration,
+    datagrams_max: Option<u64>,
+    pid: Option<u32>,
+    name: &str,
+) -> anyhow::Result<Phase> {
+    let order = Order {
+        target: &plan.target,
+        corpus: &plan.corpus,
+        starts,
+        datagrams_per_second: lines_per_second
+            .map(|lines| lines / plan.corpus.lines_per_datagram()),
+        duration,
+        datagrams_max,
+        batch: plan.batch,
+        cpus: &plan.generator_cpus,
+        spin: plan.spin,
+        remote: plan.remote,
+    };
+    let progress = Progress::default();
+    let mut percents = Vec::new();
+    let sent = std::thread::scope(|scope| {
+        let senders = scope.spawn(|| sender::send(&order, &progress));
+        percents = watch(plan, &order, &progress, pid, name, || senders.is_finished());
+        senders.join().unwrap_or_else(|_| Err(std::io::Error::other("the senders panicked")))
+    });
+    anyhow::ensure!(!plan.interrupted.load(Ordering::Relaxed), "interrupted");
+    let sent = sent.with_context(|| format!("cannot send to {}", plan.target))?;
+    Ok(Phase { sent, percents })
+}
+
+/// Follows a phase from outside: the progress bar, the server's CPU once a second, the overtime.
+fn watch(
+    plan: &Plan,
+    order: &Order<'_>,
+    progress: &Progress,
+    pid: Option<u32>,
+    name: &str,
+    finished: impl Fn() -> bool,
+) -> Vec<f64> {
+    let bar = bar(order.duration, name);
+    let began = Instant::now();
+    let mut percents = Vec::new();
+    let mut last = (Instant::now(), server_cpu(pid));
+    while !finished() {
+        std::thread::sleep(Duration::from_millis(20));
+        bar.set_position(began.elapsed().as_millis() as u64);
+        let given_up = plan.interrupted.load(Ordering::Relaxed);
+        if given_up || began.elapsed() > order.duration + OVERTIME {
+            progress.stop.store(true, Ordering::Relaxed);
+        }
+        let passed = last.0.elapsed();
+        if passed >= Duration::from_secs(1) {
+            let now = (Instant::now(), server_cpu(pid));
+            if let (Some(now), Some(then)) = (now.1, last.1) {
+                percents
+                    .push(100.0 * now.saturating_sub(then).as_secs_f64() / passed.as_secs_f64());
+            }
+            let sent = progress.datagrams.load(Ordering::Relaxed) as f64;
+            let lines = sent * plan.corpus.lines_per_datagram() / began.elapsed().as_secs_f64();
+            let cpu =
+                percents.last().map_or(String::new(), |p| format!(", server {p:.0} % of a core"));
+            bar.set_message(format!("{lines:.0} lines/s{cpu}"));
+            last = now;
+        }
+    }
+    bar.finish_and_clear();
+    percents
+}
+
+/// Drawn on standard error, and only when that is a terminal.
+fn bar(duration: Duration, name: &str) -> ProgressBar {
+    let bar = ProgressBar::new(duration.as_millis() as u64).with_prefix(name.to_owned());
+    match ProgressStyle::with_template("{prefix} {wide_bar} {msg}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// Counters of the server between two phases.
+struct Snapshot {
+    cpu: Option<Duration>,
+    waited: Option<Duration>,
+    drops: Option<u64>,
+}
+
+impl Snapshot {
+    fn take(plan: &Plan, pid: Option<u32>) -> Self {
+        let sockets = plan.target.udp_port().filter(|_| !plan.remote).map(procfs::udp_sockets);
+        let drops = sockets
+            .filter(|sockets| !sockets.is_empty())
+            .map(|sockets| sockets.iter().map(|socket| socket.drops).sum());
+        // A Unix socket or a stream blocks instead of dropping.
+        let drops = if plan.target.udp_port().is_none() { Some(0) } else { drops };
+        let waited = pid.and_then(|pid| procfs::waited(pid).ok());
+        Snapshot { cpu: server_cpu(pid), waited, drops }
+    }
+}
+
+fn server_cpu(pid: Option<u32>) -> Option<Duration> {
+    sys::process_cpu(pid?).ok()
+}
+
+fn since(after: Option<u64>, before: Option<u64>) -> Option<u64> {
+    Some(after?.saturating_sub(before?))
+}
+
+/// Waits until the receive queue is empty and the server rests, so that the CPU of a phase is the
+/// CPU of everything that arrived in it.
+fn settle(plan: &Plan, pid: Option<u32>) {
+    let began = Instant::now();
+    let mut last = server_cpu(pid);
+    while began.elapsed() < SETTLED_WITHIN {
+        std::thread::sleep(SETTLE_PAUSE);
+        let now = server_cpu(pid);
+        let used = now.zip(last).map_or(Duration::ZERO, |(now, last)| now.saturating_sub(last));
+        let queued = plan.target.udp_port().filter(|_| !plan.remote).map_or(0, |port| {
+            procfs::udp_sockets(port).iter().map(|socket| socket.queued).sum::<u64>()
+        });
+        if queued == 0 && used < SETTLE_PAUSE / 20 {
+            return;
+        }
+        last = now;
+    }
+}
+
+fn cpu(run: &Run, middle: &Snapshot, after: &Snapshot, percents: &[f64]) -> Option<Cpu> {
+    let seconds = after.cpu?.saturating_sub(middle.cpu?).as_secs_f64();
+    let waited =
+        after.waited.zip(middle.waited).map(|(after, middle)| after.saturating_sub(middle));
+    let dropped = run.kernel_dropped_measured.unwrap_or(0);
+    let reached = run.measured.datagrams.saturating_sub(dropped) as f64;
+    // Which datagrams were dropped is not known, so their lines count by the mean.
+    let lines = run.measured.lines as f64 * reached / run.measured.datagrams.max(1) as f64;
+    (reached > 0.0).then(|| Cpu {
+        seconds,
+        ns_per_line: seconds * 1e9 / lines,
+        ns_per_datagram: seconds * 1e9 / reached,
+        waited_seconds: waited.unwrap_or_default().as_secs_f64(),
+        percent: spread(percents),
+    })
+}
+
+fn generator(plan: &Plan, sent: &Sent, paced: bool) -> Generator {
+    let wall = sent.elapsed.as_secs_f64() * plan.senders as f64;
+    Generator {
+        cpu_seconds: sent.cpu.as_secs_f64(),
+        cpu_percent: 100.0 * sent.cpu.as_secs_f64() / wall.max(f64::MIN_POSITIVE),
+        spinning: paced && plan.spin,
+        refusals: sent.refusals,
+        call: latency(&sent.call),
+        late: paced.then(|| latency(&sent.late)),
+    }
+}
+
+fn latency(nanoseconds: &hdrhistogram::Histogram<u64>) -> Latency {
+    let at = |quantile| nanoseconds.value_at_quantile(quantile) as f64 / 1e3;
+    Latency { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: nanoseconds.max() as f64 / 1e3 }
+}
+
+fn flow(tally: &Tally) -> Flow {
+    Flow {
+        datagrams: tally.datagrams,
+        lines: tally.lines,
+        values: tally.values,
+        bytes: tally.bytes,
+    }
+}
+
+/// `None` when the server wrote nothing there: it is not one of ours.
+fn compare(path: &std::path::Path, corpus: &Corpus, sent: &Tally) -> anyhow::Result<Option<Check>> {
+    let Ok(file) = File::open(path) else { return Ok(None) };
+    let rows = BufReader::with_capacity(1 << 16, file);
+    let check = flushed::check(rows, corpus.counters(), &sent.counters);
+    check
+        .map(Some)
+        .with_context(|| format!("cannot read what the server flushed ({})", path.display()))
+}
+
+/// A directory of ours that goes away with us.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn create() -> anyhow::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path =
+            std::env::temp_dir().join(format!("whippet-bench-{}-{number}", std::process::id()));
+        // `create_dir` fails on anything that exists, a planted link included.
+        fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Scratch(path))
+    }
+
+    fn rows(&self) -> PathBuf {
+        self.0.join("flushed.jsonl")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed is left to the system's cleaning of its temporary directory.
+        let _left = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::corpus::Framing;
+    use super::super::shape::Profile;
+    use super::*;
+
+    fn corpus() -> Corpus {
+        Corpus::write(&Profile::Single.shape(), 1, 1_000, Framing::Bare).unwrap()
+    }
+
+    #[test]
+    fn senders_begin_apart_and_go_on_where_they_stopped() {
+        let corpus = corpus();
+        let mut starts = starts(&corpus, 4);
+        assert_eq!(starts, [0, 250, 500, 750]);
+        let spans = starts.iter().map(|&start| Span { start, count: 2_300 }).collect::<Vec<_>>();
+        go_on(&mut starts, &spans, corpus.len());
+        assert_eq!(starts, [300, 550, 800, 50]);
+    }
+
+    #[test]
+    fn cpu_is_shared_among_what_reached_the_server() {
+        let mut run = super::super::report::tests::run();
+        run.kernel_dropped_measured = Some(400);
+        let time = |seconds| Some(Duration::from_secs(seconds));
+        let shot =
+            |seconds| Snapshot { cpu: time(seconds), waited: time(9 * seconds), drops: None };
+        let cpu = cpu(&run, &shot(1), &shot(3), &[10.0, 20.0, 60.0]).unwrap();
+        assert_eq!((cpu.seconds, cpu.waited_seconds), (2.0, 18.0));
+        assert_eq!(cpu.ns_per_datagram, 2e9 / 400.0);
+        assert_eq!(cpu.ns_per_line, 2e9 / 1_600.0);
+        assert_eq!(cpu.percent.unwrap().median, 20.0);
+    }
+
+    #[test]
+    fn a_server_that_wrote_no_rows_is_not_checked() {
+        let nowhere = std::path::Path::new("/nonexistent/flushed.jsonl");
+        assert_eq!(compare(nowhere, &corpus(), &Tally::default()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_scratch_directory_goes_away() {
+        let scratch = Scratch::create().unwrap();
+        let path = scratch.rows();
+        fs::write(&path, "x").unwrap();
+        drop(scratch);
+        assert!(!path.exists() && !path.parent().unwrap().exists());
+    }
+}

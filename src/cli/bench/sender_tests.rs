@@ -1,0 +1,171 @@
+use std::io::Read as _;
+use std::net::{TcpListener, UdpSocket};
+use std::os::unix::net::UnixListener;
+
+use super::super::shape::{Profile, Shape};
+use super::*;
+
+fn corpus(target: &Target) -> Corpus {
+    let shape = Shape { contexts: 50, payload_bytes: 500, ..Profile::Packed.shape() };
+    Corpus::write(&shape, 1, 400, target.framing()).unwrap()
+}
+
+fn order<'a>(target: &'a Target, corpus: &'a Corpus, starts: &'a [usize]) -> Order<'a> {
+    Order {
+        target,
+        corpus,
+        starts,
+        datagrams_per_second: None,
+        duration: Duration::from_secs(60),
+        datagrams_max: None,
+        batch: 7,
+        cpus: &[],
+        spin: false,
+        remote: false,
+    }
+}
+
+fn udp() -> (UdpSocket, Target) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let target = format!("udp://{}", socket.local_addr().unwrap()).parse().unwrap();
+    (socket, target)
+}
+
+/// Every byte of the spans in their order, as one stream.
+fn bytes_of(corpus: &Corpus, span: Span) -> Vec<u8> {
+    (0..span.count)
+        .flat_map(|step| corpus.datagram((span.start + step as usize) % corpus.len()).to_vec())
+        .collect()
+}
+
+#[test]
+fn a_total_is_sent_exactly_and_shared_by_the_senders() {
+    let (socket, target) = udp();
+    let corpus = corpus(&target);
+    let order = Order { datagrams_max: Some(11), ..order(&target, &corpus, &[0, 5, 50]) };
+    let sent = send(&order, &Progress::default()).unwrap();
+    let counts: Vec<u64> = sent.spans.iter().map(|span| span.count).collect();
+    assert_eq!(counts, [4, 4, 3]);
+    assert_eq!(sent.offered, 11);
+    socket.set_nonblocking(true).unwrap();
+    let mut received: Vec<Vec<u8>> = Vec::new();
+    let mut buffer = [0; 2_000];
+    while let Ok(bytes) = socket.recv(&mut buffer) {
+        received.push(buffer[..bytes].to_vec());
+    }
+    let mut expected: Vec<Vec<u8>> = Vec::new();
+    for span in &sent.spans {
+        for step in 0..span.count {
+            expected.push(corpus.datagram((span.start + step as usize) % corpus.len()).to_vec());
+        }
+    }
+    received.sort();
+    expected.sort();
+    assert_eq!(received, expected);
+}
+
+#[test]
+fn the_block_goes_round() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target: Target = format!("tcp://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let corpus = corpus(&target);
+    let reader = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        listener.accept().unwrap().0.read_to_end(&mut all).unwrap();
+        all
+    });
+    let start = corpus.len() - 2;
+    let most = corpus.len() as u64 * 2 + 5;
+    let order = Order { datagrams_max: Some(most), ..order(&target, &corpus, &[]) };
+    let order = Order { starts: &[start], ..order };
+    let sent = send(&order, &Progress::default()).unwrap();
+    assert_eq!(sent.spans, [Span { start, count: most }]);
+    assert!(reader.join().unwrap() == bytes_of(&corpus, sent.spans[0]), "not the same bytes");
+}
+
+#[test]
+fn frames_arrive_whole_over_a_unix_stream_that_is_read_slowly() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let listener = UnixListener::bind(&path).unwrap();
+    let target: Target = format!("unixstream://{}", path.display()).parse().unwrap();
+    let corpus = corpus(&target);
+    let reader = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut all, mut piece) = (Vec::new(), [0; 100]);
+        loop {
+            match stream.read(&mut piece).unwrap() {
+                0 => return all,
+                bytes => all.extend_from_slice(&piece[..bytes]),
+            }
+        }
+    });
+    let order = Order { datagrams_max: Some(3_000), ..order(&target, &corpus, &[0]) };
+    let sent = send(&order, &Progress::default()).unwrap();
+    assert!(reader.join().unwrap() == bytes_of(&corpus, sent.spans[0]), "not the same bytes");
+}
+
+#[test]
+fn a_rate_is_kept_and_lateness_recorded_for_every_datagram() {
+    let (_socket, target) = udp();
+    let corpus = corpus(&target);
+    let order = Order {
+        datagrams_per_second: Some(1_000.0),
+        duration: Duration::from_millis(200),
+        ..order(&target, &corpus, &[0, 1])
+    };
+    let sent = send(&order, &Progress::default()).unwrap();
+    // 100 for each of two senders; on a busy machine the last ones may not make it in time.
+    assert_eq!(sent.offered, 200);
+    let count: u64 = sent.spans.iter().map(|span| span.count).sum();
+    assert!((1..=200).contains(&count), "{count}");
+    assert_eq!(sent.late.len(), count);
+    assert!(sent.elapsed >= Duration::from_millis(190), "{:?}", sent.elapsed);
+}
+
+#[test]
+fn what_was_due_but_not_sent_is_still_offered() {
+    // Nobody reads, so a Unix datagram queue fills after a few and holds the sender up.
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let _unread = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let target: Target = format!("unixgram://{}", path.display()).parse().unwrap();
+    let corpus = corpus(&target);
+    let order = Order {
+        datagrams_per_second: Some(10_000.0),
+        duration: Duration::from_millis(100),
+        ..order(&target, &corpus, &[0])
+    };
+    let sent = send(&order, &Progress::default()).unwrap();
+    assert_eq!(sent.offered, 1_000);
+    assert!((1..900).contains(&sent.spans[0].count), "{:?}", sent.spans);
+}
+
+#[test]
+fn a_stop_ends_every_sender() {
+    let (_socket, target) = udp();
+    let corpus = corpus(&target);
+    let progress = Progress::default();
+    let sent = std::thread::scope(|scope| {
+        let order = order(&target, &corpus, &[0, 3]);
+        let progress = &progress;
+        let senders = scope.spawn(move || send(&order, progress));
+        while progress.datagrams.load(Ordering::Relaxed) == 0 {
+            std::thread::yield_now();
+        }
+        progress.stop.store(true, Ordering::Relaxed);
+        senders.join().unwrap().unwrap()
+    });
+    assert!(sent.elapsed < Duration::from_secs(30));
+    let count: u64 = sent.spans.iter().map(|span| span.count).sum();
+    assert_eq!(count, progress.datagrams.load(Ordering::Relaxed));
+}
+
+#[test]
+fn nobody_listening_is_an_error_for_unix_sockets_and_streams() {
+    for target in ["unixgram:///nonexistent/s", "unixstream:///nonexistent/s"] {
+        let target: Target = target.parse().unwrap();
+        let corpus = corpus(&target);
+        assert!(send(&order(&target, &corpus, &[0]), &Progress::default()).is_err());
+    }
+}

@@ -1,0 +1,501 @@
+//! The disk spool of one endpoint: a directory with one file per payload, newest read first.
+//!
+//! A record is written under a temporary name and renamed when whole, so that a process killed at
+//! any byte leaves either no record or a whole one. Its file goes when the payload is settled:
+//! delivered, or dropped and counted. Killed between the two, a payload is delivered again after
+//! the restart (at least once). Writes are not forced to the platter: after a loss of power the
+//! last records may be torn, which the checksums notice.
+
+use super::books::Tally;
+use super::record::{HEADER_BYTES, Header, RecordError, header_of, read_header, read_record};
+use crate::encode::{Payload, Route};
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use tracing::{info, warn};
+
+/// Damaged files kept for inspection; further ones are removed.
+const DAMAGED_KEPT: usize = 16;
+
+/// What a file takes of the disk beside its bytes: its last block is on average half empty.
+const FILE_OVERHEAD_BYTES: u64 = 2048;
+
+/// Where payloads wait on disk, and how many.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpoolSettings {
+    /// `forwarder_storage_path`; each endpoint gets a directory below it.
+    pub path: PathBuf,
+    /// `forwarder_storage_max_size_in_bytes`, per endpoint, above 0.
+    pub bytes_max: u64,
+    /// `forwarder_storage_max_disk_ratio`: the part of the disk that may be in use, by anyone.
+    pub disk_ratio_max: f64,
+}
+
+/// Names a record: when it was built, then a number. Greater is newer.
+pub(super) type RecordId = (u64, u64);
+
+/// What is known of a record without reading it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    pub route: Route,
+    pub tally: Tally,
+    /// In memory too, on its way or in the retry queue.
+    is_out: bool,
+}
+
+impl Record {
+    fn new(header: &Header) -> Self {
+        let tally = Tally { payloads: 1, points: header.points, bytes: header.body_bytes };
+        Record { route: header.route, tally, is_out: false }
+    }
+
+    fn file_bytes(&self) -> u64 {
+        self.tally.bytes + HEADER_BYTES as u64 + FILE_OVERHEAD_BYTES
+    }
+}
+
+/// The spool of one endpoint.
+#[derive(Debug)]
+pub(super) struct Spool {
+    directory: PathBuf,
+    settings: SpoolSettings,
+    records: BTreeMap<RecordId, Record>,
+    bytes: u64,
+    next_number: u64,
+    damaged: usize,
+    /// Held as long as the spool lives: two processes must not share a directory.
+    lock: File,
+}
+
+impl Spool {
+    /// Opens the directory `name` below the configured path, creates it if needed, and takes stock.
+    /// Unfinished writes are removed, damaged files set aside, foreign ones left alone.
+    pub fn open(settings: &SpoolSettings, name: &str) -> io::Result<Self> {
+        let safe = |c: char| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' };
+        let directory = settings.path.join(name.chars().map(safe).collect::<String>());
+        create_private(&directory)?;
+        let lock = File::create(directory.join("lock"))?;
+        lock.try_lock().map_err(|error| match error {
+            fs::TryLockError::WouldBlock => io::Error::other("another process uses it"),
+            fs::TryLockError::Error(error) => error,
+        })?;
+        let mut spool = Spool {
+            directory,
+            settings: settings.clone(),
+            records: BTreeMap::new(),
+            bytes: 0,
+            next_number: 0,
+            damaged: 0,
+            lock,
+        };
+        spool.take_stock()?;
+        Ok(spool)
+    }
+
+    fn take_stock(&mut self) -> io::Result<()> {
+        let mut foreign = 0_u64;
+        for entry in fs::read_dir(&self.directory)? {
+            let path = entry?.path();
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some("tmp") => remove(&path),
+                Some("damaged") => self.damaged += 1,
+                Some("record") => self.take_in(&path),
+                _ if path.file_name().is_some_and(|name| name == "lock") => {}
+                _ => foreign += 1,
+            }
+        }
+        let directory = self.directory.display();
+        if foreign > 0 {
+            warn!(target: "forward", "spool {directory}: left {foreign} foreign files alone");
+        }
+        if !self.records.is_empty() {
+            let records = self.records.len();
+            info!(target: "forward", "spool {directory}: {records} payloads from an earlier run");
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, path: &Path) {
+        let id = path.file_stem().and_then(|stem| parse_name(stem.to_str()?));
+        let known = id.ok_or(RecordError::Foreign).and_then(|id| {
+            let length = fs::metadata(path).map_err(|_| RecordError::Cut)?.len();
+            let header = peek_header(path)?;
+            let is_whole = length == header.body_bytes.saturating_add(HEADER_BYTES as u64);
+            if is_whole { Ok((id, Record::new(&header))) } else { Err(RecordError::Cut) }
+        });
+        match known {
+            Ok((id, record)) => {
+                self.next_number = self.next_number.max(id.1.saturating_add(1));
+                self.bytes += record.file_bytes();
+                self.records.insert(id, record);
+            }
+            // A later version may come back and read it.
+            Err(error @ RecordError::Newer(_)) => {
+                warn!(target: "forward", "{}: {error}, left alone", path.display());
+            }
+            Err(error) => self.set_aside(path, error),
+        }
+    }
+
+    fn set_aside(&mut self, path: &Path, error: RecordError) {
+        self.damaged += 1;
+        if self.damaged > DAMAGED_KEPT {
+            remove(path);
+            warn!(target: "forward", "{}: {error}, removed", path.display());
+        } else {
+            // If it cannot be renamed it is met again at the next start; nothing depends on it.
+            let _ = fs::rename(path, path.with_extension("damaged"));
+            warn!(target: "forward", "{}: {error}, set aside as .damaged", path.display());
+        }
+    }
+
+    /// What it holds, per record.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.records.values()
+    }
+
+    /// Bytes on disk.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Writes a payload. The oldest records go if the bound asks for it, and are returned, also
+    /// when the write fails after all.
+    pub fn write_drop_oldest(
+        &mut self,
+        payload: &Payload,
+        in_doubt: bool,
+    ) -> (io::Result<RecordId>, Vec<Record>) {
+        let record = Record { route: payload.route, tally: Tally::of(payload), is_out: false };
+        let limit = match self.limit() {
+            Ok(limit) if record.file_bytes() <= limit => limit,
+            Ok(_) => return (Err(io::ErrorKind::StorageFull.into()), Vec::new()),
+            Err(error) => return (Err(error), Vec::new()),
+        };
+        let mut lost = Vec::new();
+        while self.bytes + record.file_bytes() > limit {
+            match self.oldest_waiting() {
+                Some(oldest) => lost.extend(self.remove(oldest)),
+                None => return (Err(io::ErrorKind::StorageFull.into()), lost),
+            }
+        }
+        let id = (payload.built_at, self.next_number);
+        self.next_number += 1;
+        let (path, unfinished) = (self.path(id), self.path(id).with_extension("tmp"));
+        let written = write_private(&unfinished, &header_of(payload, in_doubt), &payload.body)
+            .and_then(|()| fs::rename(&unfinished, &path));
+        if let Err(error) = written {
+            remove(&unfinished);
+            return (Err(error), lost);
+        }
+        self.bytes += record.file_bytes();
+        self.records.insert(id, record);
+        (Ok(id), lost)
+    }
+
+    /// True when a record of that route waits on disk only.
+    pub fn has_waiting(&self, route: Route) -> bool {
+        self.records.values().any(|record| record.route == route && !record.is_out)
+    }
+
+    /// Marks a record as being in memory too.
+    pub fn take_out(&mut self, id: RecordId) {
+        if let Some(record) = self.records.get_mut(&id) {
+            record.is_out = true;
+        }
+    }
+
+    /// Reads the newest record of a route that may be tried. `Err` names a damaged one, which is
+    /// gone from the spool.
+    pub fn read_newest(
+        &mut self,
+        may_try: impl Fn(Route) -> bool,
+    ) -> Option<Result<(RecordId, Payload), Record>> {
+        let newest = |(_, record): &(&RecordId, &Record)| !record.is_out && may_try(record.route);
+        let id = *self.records.iter().rev().find(newest)?.0;
+        let path = self.path(id);
+        let read = fs::read(&path).map_err(|_| RecordError::Cut).and_then(|b| read_record(&b));
+        match read {
+            Ok(payload) => {
+                self.take_out(id);
+                Some(Ok((id, payload)))
+            }
+            Err(error) => {
+                self.set_aside(&path, error);
+                self.forget(id).map(Err)
+            }
+        }
+    }
+
+    /// The payload left memory unsettled: its record waits again.
+    pub fn put_back(&mut self, id: RecordId) {
+        if let Some(record) = self.records.get_mut(&id) {
+            record.is_out = false;
+        }
+    }
+
+    /// The payload is settled: its record goes.
+    pub fn remove(&mut self, id: RecordId) -> Option<Record> {
+        remove(&self.path(id));
+        self.forget(id)
+    }
+
+    /// Removes what was built before the Unix second `limit` and is not in memory.
+    pub fn expire(&mut self, limit: u64) -> Vec<Record> {
+        let mut old = Vec::new();
+        while let Some(id) = self.oldest_waiting().filter(|id| id.0 < limit) {
+            old.extend(self.remove(id));
+        }
+        old
+    }
+
+    fn forget(&mut self, id: RecordId) -> Option<Record> {
+        let record = self.records.remove(&id)?;
+        self.bytes -= record.file_bytes();
+        Some(record)
+    }
+
+    fn oldest_waiting(&self) -> Option<RecordId> {
+        self.records.iter().find(|(_, record)| !record.is_out).map(|(id, _)| *id)
+    }
+
+    /// The bound in bytes: the configured size, or less where the disk fills up.
+    fn limit(&self) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(&self.directory)?;
+        let total = disk.f_blocks as f64 * disk.f_frsize as f64;
+        let used = total - disk.f_bavail as f64 * disk.f_frsize as f64;
+        let room = (total * self.settings.disk_ratio_max - used).max(0.0);
+        // A float as integer saturates in Rust.
+        Ok(self.settings.bytes_max.min(self.bytes.saturating_add(room as u64)))
+    }
+
+    fn path(&self, id: RecordId) -> PathBuf {
+        self.directory.join(format!("{:012}-{:016x}.record", id.0, id.1))
+    }
+}
+
+impl Drop for Spool {
+    /// Closing the file would do, were it not for a child process that is just being started and
+    /// still has a copy of it.
+    fn drop(&mut self) {
+        // If it fails, the system releases the lock when the process ends.
+        let _ = self.lock.unlock();
+    }
+}
+
+fn parse_name(stem: &str) -> Option<RecordId> {
+    let (built_at, number) = stem.split_once('-')?;
+    Some((built_at.parse().ok()?, u64::from_str_radix(number, 16).ok()?))
+}
+
+fn peek_header(path: &Path) -> Result<Header, RecordError> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES);
+    let file = File::open(path).map_err(|_| RecordError::Cut)?;
+    file.take(HEADER_BYTES as u64).read_to_end(&mut bytes).map_err(|_| RecordError::Cut)?;
+    read_header(&bytes)
+}
+
+fn create_private(directory: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(directory)
+}
+
+fn write_private(path: &Path, head: &[u8], body: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.write(true).create(true).truncate(true).open(path)?;
+    file.write_all(head)?;
+    file.write_all(body)
+}
+
+/// Removes a file. One that cannot be removed is met again at the next start, as a record that is
+/// delivered once more.
+fn remove(path: &Path) {
+    let _ = fs::remove_file(path);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::ContentEncoding;
+    use bytes::Bytes;
+    use tempfile::TempDir;
+
+    const BODY: usize = 1000;
+
+    fn payload(built_at: u64) -> Payload {
+        Payload {
+            route: Route::ALL[built_at as usize % Route::ALL.len()],
+            body: Bytes::from(vec![built_at as u8; BODY]),
+            encoding: ContentEncoding::Zstd,
+            items: 1,
+            points: 2,
+            uncompressed_bytes: 5000,
+            built_at,
+        }
+    }
+
+    fn settings(directory: &TempDir, records_max: u64) -> SpoolSettings {
+        let each = BODY as u64 + HEADER_BYTES as u64 + FILE_OVERHEAD_BYTES;
+        SpoolSettings {
+            path: directory.path().to_owned(),
+            bytes_max: records_max * each,
+            disk_ratio_max: 1.0,
+        }
+    }
+
+    fn open(directory: &TempDir, records_max: u64) -> Spool {
+        Spool::open(&settings(directory, records_max), "intake:8080-0").expect("a directory")
+    }
+
+    fn filled(directory: &TempDir, records_max: u64, seconds: std::ops::Range<u64>) -> Spool {
+        let mut spool = open(directory, records_max);
+        for second in seconds {
+            let (written, lost) = spool.write_drop_oldest(&payload(second), false);
+            assert!(written.is_ok() && lost.is_empty());
+        }
+        spool
+    }
+
+    /// Reads and settles everything, as seconds.
+    fn drained(spool: &mut Spool) -> Vec<u64> {
+        let mut seconds = Vec::new();
+        while let Some(read) = spool.read_newest(|_| true) {
+            let (id, read) = read.expect("undamaged");
+            assert_eq!(read, payload(read.built_at));
+            seconds.push(read.built_at);
+            spool.remove(id);
+        }
+        assert_eq!(spool.bytes(), 0);
+        seconds
+    }
+
+    fn file_names(directory: &TempDir) -> Vec<String> {
+        let below = directory.path().join("intake_8080-0");
+        let names = fs::read_dir(below)
+            .expect("the spool")
+            .map(|entry| entry.expect("an entry").file_name().into_string().expect("plain text"));
+        let mut names: Vec<String> = names.filter(|name| name != "lock").collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_next_run_finds_everything_newest_first() {
+        let directory = TempDir::new().expect("a directory");
+        drop(filled(&directory, 10, 100..105));
+        let mut spool = open(&directory, 10);
+        let points: u64 = spool.records().map(|record| record.tally.points).sum();
+        assert_eq!(points, 10);
+        let (written, _) = spool.write_drop_oldest(&payload(102), false);
+        assert!(written.is_ok(), "a second payload of the same second");
+        assert_eq!(drained(&mut spool), [104, 103, 102, 102, 101, 100]);
+        assert_eq!(file_names(&directory), [] as [String; 0]);
+    }
+
+    #[test]
+    fn past_the_bound_the_oldest_on_disk_only_is_lost() {
+        let directory = TempDir::new().expect("a directory");
+        let mut spool = filled(&directory, 3, 100..103);
+        spool.take_out((100, 0));
+        let (written, lost) = spool.write_drop_oldest(&payload(103), false);
+        assert!(written.is_ok());
+        let routes: Vec<Route> = lost.iter().map(|record| record.route).collect();
+        assert_eq!(routes, [payload(101).route]);
+        assert_eq!(spool.bytes(), spool.settings.bytes_max);
+        let mut tiny = settings(&directory, 1);
+        tiny.bytes_max -= 1;
+        let mut tiny = Spool::open(&tiny, "tiny").expect("a directory");
+        assert!(tiny.write_drop_oldest(&payload(1), false).0.is_err(), "larger than the bound");
+    }
+
+    #[test]
+    fn a_full_disk_is_left_alone() {
+        let directory = TempDir::new().expect("a directory");
+        let full = SpoolSettings { disk_ratio_max: 0.0, ..settings(&directory, 10) };
+        let mut spool = Spool::open(&full, "intake:8080-0").expect("a directory");
+        assert!(spool.write_drop_oldest(&payload(1), false).0.is_err());
+        assert_eq!(file_names(&directory), [] as [String; 0]);
+    }
+
+    #[test]
+    fn what_is_out_is_not_read_twice_until_it_is_put_back() {
+        let directory = TempDir::new().expect("a directory");
+        let mut spool = filled(&directory, 10, 100..101);
+        let (id, _) = spool.read_newest(|_| true).expect("one").expect("undamaged");
+        assert!(spool.read_newest(|_| true).is_none());
+        assert!(!spool.has_waiting(payload(100).route));
+        spool.put_back(id);
+        assert!(spool.read_newest(|route| route != payload(100).route).is_none());
+        assert_eq!(drained(&mut spool), [100]);
+    }
+
+    #[test]
+    fn what_is_too_old_goes() {
+        let directory = TempDir::new().expect("a directory");
+        let mut spool = filled(&directory, 10, 100..104);
+        assert_eq!(spool.expire(102).len(), 2);
+        assert_eq!(drained(&mut spool), [103, 102]);
+    }
+
+    #[test]
+    fn damaged_files_are_set_aside_and_foreign_ones_left_alone() {
+        let directory = TempDir::new().expect("a directory");
+        drop(filled(&directory, 10, 100..104));
+        let below = directory.path().join("intake_8080-0");
+        let names = file_names(&directory);
+        let cut = fs::read(below.join(&names[0])).expect("a record");
+        fs::write(below.join(&names[0]), &cut[..cut.len() - 1]).expect("written");
+        let mut flipped = fs::read(below.join(&names[2])).expect("a record");
+        flipped[HEADER_BYTES + 10] ^= 1;
+        fs::write(below.join(&names[2]), flipped).expect("written");
+        fs::write(below.join("000000000001-00.tmp"), b"unfinished").expect("written");
+        fs::write(below.join("nonsense.record"), b"nonsense").expect("written");
+        fs::write(below.join("holiday.jpg"), b"foreign").expect("written");
+        let mut spool = open(&directory, 10);
+        assert_eq!(spool.records().count(), 3, "the flipped bit is noticed when read");
+        let mut read = Vec::new();
+        while let Some(next) = spool.read_newest(|_| true) {
+            read.push(next.map(|(_, payload)| payload.built_at).map_err(|r| r.tally.points));
+        }
+        assert_eq!(read, [Ok(103), Err(2), Ok(101)]);
+        let left: Vec<String> = file_names(&directory);
+        let stem = |name: &String| name.replace(".record", "");
+        let mut expected = vec![
+            format!("{}.damaged", stem(&names[0])),
+            names[1].clone(),
+            format!("{}.damaged", stem(&names[2])),
+            names[3].clone(),
+            "holiday.jpg".to_owned(),
+            "nonsense.damaged".to_owned(),
+        ];
+        expected.sort();
+        assert_eq!(left, expected);
+    }
+
+    #[test]
+    fn two_processes_do_not_share_a_directory() {
+        let directory = TempDir::new().expect("a directory");
+        let first = open(&directory, 10);
+        let second = Spool::open(&settings(&directory, 10), "intake:8080-0");
+        assert_eq!(second.expect_err("in use").to_string(), "another process uses it");
+        drop(first);
+        open(&directory, 10);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_may_look() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = TempDir::new().expect("a directory");
+        drop(filled(&directory, 10, 1..2));
+        let below = directory.path().join("intake_8080-0");
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        assert_eq!(mode(&below), 0o700);
+        assert_eq!(mode(&below.join(&file_names(&directory)[0])), 0o600);
+    }
+}

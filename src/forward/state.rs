@@ -1,0 +1,278 @@
+//! What one lock of a mailbox guards, and the moves on it. No waiting, no logging.
+
+use super::ForwarderConfig;
+use super::books::{BuildRate, RouteBooks, Tally};
+use super::mailbox::{Job, Losses, Settled};
+use super::outcome::{Attempt, DropReason, Outcome};
+use super::queue::{Item, RetryQueue};
+use super::retry::{Breaker, BreakerState};
+use super::spool::{Record, Spool};
+use super::validate::KeyStatus;
+use crate::config::Secret;
+use crate::encode::{Payload, Route};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Payloads in the channel between flusher and worker.
+const FRESH_PAYLOADS_MAX: usize = 16;
+
+/// Bytes in that channel, unless a single payload is larger.
+const FRESH_BYTES_MAX: usize = 8 << 20;
+
+/// A worker whose request runs longer makes no progress that would be worth waiting for.
+const STALLED_AFTER: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub fresh: VecDeque<Item>,
+    pub fresh_bytes: usize,
+    pub queue: RetryQueue,
+    /// At shutdown: everything that waits, newest last.
+    pub last_round: Vec<Item>,
+    pub breakers: [Breaker; Route::ALL.len()],
+    pub books: [RouteBooks; Route::ALL.len()],
+    pub rate: BuildRate,
+    pub spool: Option<Spool>,
+    pub spool_left: (u64, usize),
+    pub losses: Losses,
+    pub key: Secret,
+    pub key_generation: u64,
+    pub key_status: KeyStatus,
+    pub in_flight: Option<InFlight>,
+    pub sequence: u64,
+    pub stop_at: Option<Instant>,
+    pub stopped: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct InFlight {
+    pub since: Instant,
+    pub item: Item,
+}
+
+impl State {
+    pub fn breaker(&self, route: Route) -> &Breaker {
+        &self.breakers[route as usize]
+    }
+
+    pub fn channel_has_room(&self, bytes: usize) -> bool {
+        self.fresh.is_empty()
+            || (self.fresh.len() < FRESH_PAYLOADS_MAX
+                && self.fresh_bytes + bytes <= FRESH_BYTES_MAX)
+    }
+
+    pub fn is_stalled(&self) -> bool {
+        self.in_flight.as_ref().is_some_and(|flight| flight.since.elapsed() > STALLED_AFTER)
+    }
+
+    /// Fresh before old, old newest first; nothing of a blocked route.
+    pub fn pick(&mut self, now: Duration) -> Option<Item> {
+        while let Some(item) = self.fresh.pop_front() {
+            self.fresh_bytes -= item.payload.body.len();
+            if self.breaker(item.payload.route).state(now) == BreakerState::Unblocked {
+                return Some(item);
+            }
+            self.enqueue(item, false);
+        }
+        let breakers = self.breakers;
+        let may_try =
+            |route| !matches!(breakers[route as usize].state(now), BreakerState::Blocked(_));
+        if let Some(item) = self.queue.pop_newest(may_try) {
+            return Some(item);
+        }
+        loop {
+            match self.spool.as_mut()?.read_newest(may_try)? {
+                Ok((id, payload)) => {
+                    let mut item = Item::new(self.sequence, payload);
+                    self.sequence += 1;
+                    item.record = Some(id);
+                    return Some(item);
+                }
+                Err(damaged) => self.lose_record(damaged, DropReason::SpoolDamaged),
+            }
+        }
+    }
+
+    /// How long until the first blocked route with something to send may be tried.
+    pub fn next_try(&self, now: Duration) -> Option<Duration> {
+        Route::ALL
+            .iter()
+            .filter(|route| {
+                let on_disk = self.spool.as_ref().is_some_and(|spool| spool.has_waiting(**route));
+                on_disk || self.queue.has_ready(**route)
+            })
+            .filter_map(|route| match self.breaker(*route).state(now) {
+                BreakerState::Blocked(until) => Some(until - now),
+                _ => None,
+            })
+            .min()
+    }
+
+    pub fn start(&mut self, item: Item, timeout: Duration, is_last_attempt: bool) -> Job {
+        self.in_flight = Some(InFlight { since: Instant::now(), item: item.clone() });
+        Job {
+            item,
+            key: self.key.clone(),
+            timeout,
+            key_generation: self.key_generation,
+            is_last_attempt,
+        }
+    }
+
+    /// Books the request and moves the breaker; true when its route was failing.
+    pub fn settle_request(
+        &mut self,
+        job: &Job,
+        attempt: &Attempt,
+        was_stale: bool,
+        now: Duration,
+        config: &ForwarderConfig,
+    ) -> bool {
+        self.in_flight = None;
+        let route = job.item.payload.route as usize;
+        let books = &mut self.books[route];
+        books.attempted(attempt, job.item.attempts > 0);
+        books.requests += u64::from(was_stale);
+        books.stale_connections += u64::from(was_stale);
+        let breaker = &mut self.breakers[route];
+        let was_failing = breaker.errors() > 0;
+        match attempt.outcome() {
+            Outcome::Retry(asked) => {
+                breaker.failed(&config.retry, now, (config.jitter)(), asked);
+            }
+            _ => breaker.succeeded(&config.retry, now, (config.jitter)()),
+        }
+        was_failing
+    }
+
+    pub fn key_accepted(&mut self, route: Route, now: Duration) {
+        self.key_status = KeyStatus::Valid;
+        self.queue.release(Some(route), now, false);
+    }
+
+    /// Into the retry queue; what no longer fits there goes to disk, or is lost.
+    pub fn enqueue(&mut self, item: Item, held: bool) {
+        for lost in self.queue.push_drop_oldest(item, held) {
+            self.spill(&lost, DropReason::QueueFull, false);
+        }
+    }
+
+    /// Moves an item out of memory: to disk if there is a spool, else it is lost for that reason.
+    pub fn spill(&mut self, item: &Item, reason: DropReason, in_doubt: bool) -> Settled {
+        if in_doubt {
+            self.books[item.payload.route as usize].in_doubt.add(Tally::of(&item.payload));
+        }
+        let Some(spool) = &mut self.spool else { return self.lose(item, reason) };
+        if let Some(id) = item.record {
+            spool.put_back(id);
+            return Settled::Spooled;
+        }
+        let (written, lost) = spool.write_drop_oldest(&item.payload, in_doubt);
+        lost.into_iter().for_each(|record| self.lose_record(record, DropReason::SpoolFull));
+        match written {
+            Ok(_) => Settled::Spooled,
+            Err(error) => {
+                self.losses.spool_error = Some(error.to_string());
+                self.lose(item, reason)
+            }
+        }
+    }
+
+    pub fn expire(&mut self, limit: u64) {
+        for old in self.queue.expire(limit) {
+            self.lose(&old, DropReason::TooOld);
+        }
+        let old = self.spool.as_mut().map(|spool| spool.expire(limit));
+        old.into_iter().flatten().for_each(|record| self.lose_record(record, DropReason::TooOld));
+    }
+
+    /// Gives an item up, with its record.
+    pub fn lose(&mut self, item: &Item, reason: DropReason) -> Settled {
+        self.remember_loss(Tally::of(&item.payload), reason);
+        self.books[item.payload.route as usize].dropped(&item.payload, reason);
+        self.remove_record(item);
+        Settled::Dropped(reason)
+    }
+
+    fn lose_record(&mut self, record: Record, reason: DropReason) {
+        self.remember_loss(record.tally, reason);
+        self.books[record.route as usize].dropped_from_disk(record.tally, reason);
+    }
+
+    /// Losses that no answer led to are told apart from the requests.
+    fn remember_loss(&mut self, tally: Tally, reason: DropReason) {
+        match reason {
+            DropReason::QueueFull => self.losses.queue_full.add(tally),
+            DropReason::SpoolFull => self.losses.spool_full.add(tally),
+            DropReason::TooOld => self.losses.too_old.add(tally),
+            _ => {}
+        }
+    }
+
+    /// The item is settled: nothing on disk stands for it any more.
+    pub fn remove_record(&mut self, item: &Item) {
+        if let (Some(spool), Some(id)) = (&mut self.spool, item.record) {
+            spool.remove(id);
+        }
+    }
+
+    pub fn take_losses(&mut self) -> Option<Losses> {
+        let losses = &self.losses;
+        let lost =
+            losses.queue_full.payloads + losses.spool_full.payloads + losses.too_old.payloads;
+        (lost > 0 || losses.spool_error.is_some()).then(|| std::mem::take(&mut self.losses))
+    }
+
+    /// Halves go first, before everything else. Depth first, so at most one more waits per level.
+    /// Where the whole stood on disk, its halves do before it goes.
+    pub fn put_parts(&mut self, whole: &Item, first: Payload, second: Payload) {
+        self.books[whole.payload.route as usize].split(&whole.payload, [&first, &second]);
+        for part in [second, first] {
+            let mut item = Item::new(self.sequence, part);
+            self.sequence += 1;
+            if let (Some(spool), Some(_)) = (&mut self.spool, whole.record) {
+                let (written, lost) = spool.write_drop_oldest(&item.payload, false);
+                item.record = written.ok();
+                item.record.iter().for_each(|id| spool.take_out(*id));
+                lost.into_iter().for_each(|old| self.lose_record(old, DropReason::SpoolFull));
+            }
+            if self.stop_at.is_some() {
+                self.last_round.push(item);
+            } else {
+                self.fresh_bytes += item.payload.body.len();
+                self.fresh.push_front(item);
+            }
+        }
+        self.remove_record(whole);
+    }
+
+    pub fn queue_full_in(&self, now: Duration) -> Option<Duration> {
+        self.rate.lasts(now, self.queue.room())
+    }
+
+    /// Books an earlier run's records.
+    pub fn take_over_spool(&mut self) {
+        for record in self.spool.iter().flat_map(Spool::records) {
+            self.books[record.route as usize].found(record.tally);
+        }
+    }
+
+    /// Ends; everything that still waits in memory is spooled or lost.
+    pub fn finish(&mut self) {
+        for item in std::mem::take(&mut self.last_round) {
+            self.spill(&item, DropReason::Shutdown, false);
+        }
+        // Gives the directory free for a successor, also one in this process.
+        self.spool_left = self.spool_figures();
+        self.spool = None;
+        self.stopped = true;
+    }
+
+    /// Bytes and records of the spool, after the end those left behind.
+    pub fn spool_figures(&self) -> (u64, usize) {
+        match &self.spool {
+            Some(spool) => (spool.bytes(), spool.records().count()),
+            None => self.spool_left,
+        }
+    }
+}

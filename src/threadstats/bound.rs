@@ -1,0 +1,346 @@
+//! Handles bound to one key, for call sites that record often: no hashing, no comparing of names.
+//!
+//! Clever: a bound counter adds to one of two atomic lanes, the one of the open epoch's parity, and
+//! a lane counts for the epoch it is armed with. Arming happens under the shard's lock and creates
+//! the cell, so order, "the first kind wins" and counters that sum to zero come out as with calls by
+//! name. A flush disarms the lane and swaps its sum out; an addition that was under way and lands
+//! after the swap stays in the lane and counts for the interval then open. Nothing is lost.
+//! What it buys: 7 ns for an addition instead of 80 by name with three tags (a shared two-core Xeon,
+//! `cargo bench --bench threadstats`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering, fence};
+
+use super::cell::{Cell, Kind};
+use super::client::{Handle, ThreadStats};
+use super::key::{Key, Wanted};
+use super::losses::Loss;
+use super::member::Member;
+use super::number::Number;
+use super::shard::{Shard, Shards};
+use super::ticker::NO_EPOCH;
+
+/// Larger steps go by the cell: this many times `i64::MAX / LANE_STEP_MAX` additions, at 5 ns each,
+/// take three quarters of an hour without a flush before a lane could wrap.
+const LANE_STEP_MAX: u64 = 1 << 24;
+/// A lane that counts for no epoch. Epochs count from 1 and never get here.
+const DISARMED: u64 = u64::MAX;
+
+/// The shared part of all clones of a handle.
+#[repr(align(128))]
+pub(crate) struct Bound {
+    lanes: [Lane; 2],
+    key: Arc<Key>,
+    /// Where the last cell was found: its birth and its place.
+    birth: AtomicU64,
+    index: AtomicUsize,
+}
+
+struct Lane {
+    epoch: AtomicU64,
+    sum: AtomicI64,
+    /// The bits of the interval's start; written only under the shard's lock.
+    start: AtomicU64,
+}
+
+impl Bound {
+    pub(crate) fn new(key: Arc<Key>) -> Self {
+        let lane = || Lane {
+            epoch: AtomicU64::new(DISARMED),
+            sum: AtomicI64::new(0),
+            // NaN lies before no cutoff.
+            start: AtomicU64::new(f64::NAN.to_bits()),
+        };
+        Bound {
+            lanes: [lane(), lane()],
+            key,
+            birth: AtomicU64::new(u64::MAX),
+            index: AtomicUsize::new(0),
+        }
+    }
+
+    /// Moves the sums of intervals before `cutoff` into their cells, and what landed in a lane after
+    /// its own flush into the interval beginning at `open`. The caller holds the shard.
+    pub(crate) fn settle(
+        &self,
+        shards: &Shards,
+        shard: &mut Shard,
+        cutoff: Number,
+        open: Option<Number>,
+    ) {
+        for lane in &self.lanes {
+            if !lane.is_armed() || lane.start().cmp_value(cutoff).is_lt() {
+                self.settle_lane(shards, shard, lane, open);
+            }
+        }
+    }
+
+    fn settle_lane(&self, shards: &Shards, shard: &mut Shard, lane: &Lane, open: Option<Number>) {
+        let armed = lane.epoch.swap(DISARMED, Ordering::AcqRel) != DISARMED;
+        // A late point would overwrite the one already posted for its interval, hence the open one.
+        let Some(start) = (if armed { Some(lane.start()) } else { open }) else { return };
+        let sum = lane.sum.swap(0, Ordering::AcqRel);
+        if sum == 0 {
+            return; // the cell exists since the lane was armed
+        }
+        let fed = shards
+            .cell(shard, Wanted::Bound(&self.key), start, Kind::Counter)
+            .and_then(|index| shards.feed(shard, index, Member::Number(Number::Int(sum))));
+        if fed.is_err() {
+            // Only a full client refuses: the sum waits in the lane for the next flush.
+            lane.sum.fetch_add(sum, Ordering::AcqRel);
+        }
+    }
+
+    /// Drops what the lanes hold; the client starts anew.
+    pub(crate) fn forget(&self) {
+        for lane in &self.lanes {
+            lane.epoch.store(DISARMED, Ordering::Release);
+            lane.sum.store(0, Ordering::Release);
+            lane.start.store(f64::NAN.to_bits(), Ordering::Release);
+        }
+    }
+
+    /// False once every handle is gone and nothing waits in the lanes.
+    pub(crate) fn is_needed(bound: &Arc<Bound>) -> bool {
+        if Arc::strong_count(bound) > 1 {
+            return true;
+        }
+        fence(Ordering::Acquire); // what the last handle added before it went is visible below
+        bound.lanes.iter().any(|lane| lane.sum.load(Ordering::Relaxed) != 0)
+    }
+
+    /// The cell of the interval beginning at `start`, by memory where possible.
+    fn cell(
+        &self,
+        shards: &Shards,
+        shard: &mut Shard,
+        start: Number,
+        kind: Kind,
+    ) -> Result<usize, Loss> {
+        let (birth, index) =
+            (self.birth.load(Ordering::Relaxed), self.index.load(Ordering::Relaxed));
+        if let Some(index) = shard.remembered(index, birth, start) {
+            return Ok(index);
+        }
+        let index = shards.cell(shard, Wanted::Bound(&self.key), start, kind)?;
+        self.birth.store(shard.entry(index).birth, Ordering::Relaxed);
+        self.index.store(index, Ordering::Relaxed);
+        Ok(index)
+    }
+}
+
+impl Lane {
+    fn is_armed(&self) -> bool {
+        self.epoch.load(Ordering::Relaxed) != DISARMED
+    }
+
+    fn start(&self) -> Number {
+        Number::Float(f64::from_bits(self.start.load(Ordering::Relaxed)))
+    }
+}
+
+/// What every public handle is made of. It keeps its client alive.
+#[derive(Clone)]
+pub(crate) struct Binding {
+    handle: Arc<Handle>,
+    bound: Arc<Bound>,
+}
+
+impl Binding {
+    pub(crate) fn new(stats: &ThreadStats, name: &str, tags: Option<&[&str]>) -> Self {
+        let handle = Arc::clone(&stats.0);
+        let key = handle.inner.key(name, tags);
+        let hash = key.hash;
+        let bound = Arc::new(Bound::new(key));
+        let open = handle.inner.ticker.open().map(|(_, start)| start);
+        handle.inner.shards.watch(hash, &bound, open);
+        Binding { handle, bound }
+    }
+
+    #[inline]
+    fn add(&self, step: i64) {
+        let inner = &*self.handle.inner;
+        let epoch = inner.ticker.epoch(&inner.clock);
+        let lane = &self.bound.lanes[(epoch & 1) as usize];
+        if lane.epoch.load(Ordering::Acquire) == epoch && step.unsigned_abs() < LANE_STEP_MAX {
+            lane.sum.fetch_add(step, Ordering::Relaxed);
+        } else {
+            self.add_slowly(epoch, step);
+        }
+    }
+
+    /// The first addition of an interval, a large step, or a client that does not record.
+    #[cold]
+    fn add_slowly(&self, epoch: u64, step: i64) {
+        let inner = &*self.handle.inner;
+        if !inner.admits(&self.bound.key.name) {
+            return;
+        }
+        if epoch == NO_EPOCH {
+            return inner.lose(Loss::NotStarted);
+        }
+        let shards = &inner.shards;
+        let mut shard = shards.lock(self.bound.key.hash);
+        // Asked under the lock: a flush opens the next interval before it drains this shard, so no
+        // addition falls into an interval that was already drained.
+        let Some((epoch, start)) = inner.ticker.open() else {
+            return inner.lose(Loss::NotStarted);
+        };
+        let lane = &self.bound.lanes[(epoch & 1) as usize];
+        let fed = self.bound.cell(shards, &mut shard, start, Kind::Counter).and_then(|index| {
+            if lane.epoch.load(Ordering::Relaxed) != epoch {
+                self.bound.settle_lane(shards, &mut shard, lane, Some(start));
+                if matches!(shard.entry(index).cell, Cell::Counter(_)) {
+                    lane.start.store(start.as_f64().to_bits(), Ordering::Relaxed);
+                    lane.epoch.store(epoch, Ordering::Release);
+                }
+            }
+            shards.feed(&mut shard, index, Member::Number(Number::Int(step)))
+        });
+        drop(shard);
+        if let Err(loss) = fed {
+            inner.lose(loss);
+        }
+    }
+
+    /// Any kind but the counter's integers: the shard's lock, but no hash and no names.
+    fn feed(&self, kind: Kind, value: Number) {
+        let inner = &*self.handle.inner;
+        if !inner.admits(&self.bound.key.name) {
+            return;
+        }
+        if !value.is_finite() {
+            return inner.lose(Loss::NonFinite);
+        }
+        let mut shard = inner.shards.lock(self.bound.key.hash);
+        let start = shard.start_of(inner.now());
+        let fed = self
+            .bound
+            .cell(&inner.shards, &mut shard, start, kind)
+            .and_then(|index| inner.shards.feed(&mut shard, index, Member::Number(value)));
+        drop(shard);
+        if let Err(loss) = fed {
+            inner.lose(loss);
+        }
+    }
+}
+
+/// A counter bound to its name and tags; see [`ThreadStats::counter`].
+#[derive(Clone)]
+pub struct Counter(pub(crate) Binding);
+
+impl Counter {
+    /// Adds `step`, as [`ThreadStats::increment`] would at the time of the call.
+    #[inline]
+    pub fn add(&self, step: i64) {
+        self.0.add(step);
+    }
+
+    /// Adds 1.
+    #[inline]
+    pub fn increment(&self) {
+        self.0.add(1);
+    }
+
+    /// Adds any number; slower than whole steps.
+    pub fn add_number(&self, step: impl Into<Number>) {
+        self.0.feed(Kind::Counter, step.into());
+    }
+}
+
+/// A gauge bound to its name and tags; see [`ThreadStats::bound_gauge`].
+#[derive(Clone)]
+pub struct Gauge(pub(crate) Binding);
+
+impl Gauge {
+    /// Sets the value, as [`ThreadStats::gauge`] would at the time of the call.
+    pub fn set(&self, value: impl Into<Number>) {
+        self.0.feed(Kind::Gauge, value.into());
+    }
+}
+
+/// A histogram bound to its name and tags; see [`ThreadStats::bound_histogram`].
+#[derive(Clone)]
+pub struct Histogram(pub(crate) Binding);
+
+impl Histogram {
+    /// Takes a sample, as [`ThreadStats::histogram`] would at the time of the call.
+    pub fn record(&self, value: impl Into<Number>) {
+        self.0.feed(Kind::Histogram, value.into());
+    }
+}
+
+/// A distribution bound to its name and tags; see [`ThreadStats::bound_distribution`].
+#[derive(Clone)]
+pub struct Distribution(pub(crate) Binding);
+
+impl Distribution {
+    /// Takes a value, as [`ThreadStats::distribution`] would at the time of the call.
+    pub fn record(&self, value: impl Into<Number>) {
+        self.0.feed(Kind::Distribution, value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::threadstats::{MemoryReporter, PointValue, StartOptions};
+
+    fn client() -> (ThreadStats, MemoryReporter, Clock) {
+        let (memory, clock) = (MemoryReporter::default(), Clock::manual(Duration::from_secs(105)));
+        let stats = ThreadStats::builder()
+            .env(|_| None)
+            .clock(clock.clone())
+            .reporter(memory.clone())
+            .flush_on_drop(false)
+            .build();
+        stats.start(&StartOptions::manual()).unwrap();
+        (stats, memory, clock)
+    }
+
+    fn reported(memory: &MemoryReporter) -> Vec<(Number, PointValue)> {
+        memory.take().metrics.into_iter().map(|series| (series.timestamp, series.value)).collect()
+    }
+
+    fn rate(start: f64, per_second: f64) -> (Number, PointValue) {
+        (Number::Float(start), PointValue::Number(Number::Float(per_second)))
+    }
+
+    #[test]
+    fn an_addition_that_lands_after_its_flush_counts_for_the_open_interval() {
+        let (stats, memory, clock) = client();
+        let counter = stats.counter("c", &[]);
+        counter.add(1);
+        counter.add(1);
+        clock.set(Duration::from_secs(112));
+        stats.flush(None).unwrap();
+        assert_eq!(reported(&memory), [rate(100.0, 0.2)]);
+        let lanes = &counter.0.bound.lanes;
+        assert!(lanes.iter().all(|lane| !lane.is_armed()));
+        // What a thread does that read the epoch before the flush and was overtaken by it.
+        let late = lanes.iter().find(|lane| lane.start().as_f64() == 100.0).unwrap();
+        late.sum.fetch_add(5, Ordering::Relaxed);
+        stats.flush(None).unwrap();
+        assert_eq!(reported(&memory), [], "the open interval is held back");
+        clock.set(Duration::from_secs(121));
+        stats.flush(None).unwrap();
+        assert_eq!(reported(&memory), [rate(110.0, 0.5)]);
+    }
+
+    #[test]
+    fn binding_for_every_call_neither_grows_nor_loses() {
+        let (stats, memory, _) = client();
+        for _ in 0..10_000 {
+            stats.counter("c", &[]).add(1);
+        }
+        assert!(stats.0.inner.shards.watched() <= 65);
+        stats.flush(Some(110.0)).unwrap();
+        assert_eq!(reported(&memory), [rate(100.0, 1000.0)]);
+        stats.flush(Some(f64::INFINITY)).unwrap();
+        assert_eq!(stats.0.inner.shards.watched(), 0);
+    }
+}
