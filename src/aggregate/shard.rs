@@ -22,7 +22,8 @@ use crate::context::{
     Rules,
 };
 use crate::protocol::{
-    self, Event, Message, Metric, MetricType, Options, ParseError, ServiceCheck, Values,
+    self, Event, Message, Metric, MetricType, Options, ParseError, PlainMetric, ServiceCheck,
+    Values,
 };
 
 /// How a shard aggregates.
@@ -157,8 +158,75 @@ impl Shard {
         self.contexts.set_rules(rules);
     }
 
+    /// Reads every line of a datagram and records it. `sender` is what the sender's identity adds
+    /// to the raw key, empty when nothing does. With `eol_required` a last line without newline is
+    /// refused. `refused` is told of each line that does not follow the grammar, with its number in
+    /// the datagram, from 1.
+    pub fn datagram(
+        &mut self,
+        datagram: &[u8],
+        sender: &[u8],
+        eol_required: bool,
+        mut refused: impl FnMut(u64, &[u8], ParseError),
+    ) {
+        let terminated = datagram.last() == Some(&b'\n');
+        let mut rest = datagram;
+        let mut number = 0;
+        loop {
+            if let Some((metric, next)) = protocol::plain_metric(rest, self.settings.options) {
+                // Nothing follows the last line, and if it ended with a newline that was its.
+                if !next.is_empty() || terminated || !eol_required {
+                    number += 1;
+                    self.bucket.counts.received += 1;
+                    if !self.known(&metric, sender) {
+                        let fate = self.metric(&metric.into(), sender);
+                        self.enter(fate);
+                    }
+                    rest = next;
+                    continue;
+                }
+            }
+            let mut lines = protocol::lines(rest);
+            let Some(line) = lines.next() else { return };
+            number += 1;
+            self.bucket.counts.received += 1;
+            if eol_required && !line.terminated {
+                self.bucket.counts.unterminated += 1;
+            } else if let Fate::Refused(error) = self.line(line.bytes, sender) {
+                refused(number, line.bytes, error);
+            }
+            rest = lines.rest();
+        }
+    }
+
+    /// Records a plain metric whose raw key has a cell in the open bucket: the walk of nearly every
+    /// line. False, and nothing is done, when something about it is not ordinary.
+    #[inline]
+    fn known(&mut self, metric: &PlainMetric<'_>, sender: &[u8]) -> bool {
+        let raw =
+            RawKey { kind: metric.kind, name: metric.name, tags: metric.tags, origin: sender };
+        let hash = self.contexts.hash(&raw);
+        let epoch = self.epoch;
+        let cell = match self.contexts.alias(hash, &raw) {
+            Some(alias) if alias.epoch == epoch => alias.cell,
+            _ => return false,
+        };
+        if !(metric.rate > 0.0 && metric.rate <= 1.0) || self.settings.histogram_copy.is_some() {
+            return false;
+        }
+        let stamp = self.stamps.next();
+        let bucket = &mut self.bucket;
+        if !record_number(bucket, metric.kind, cell, metric.value, metric.rate, stamp) {
+            return false;
+        }
+        bucket.counts.values += 1;
+        bucket.counts.metrics += 1;
+        true
+    }
+
     /// Reads one line and records it. `sender` is what the sender's identity adds to the raw key,
     /// empty when nothing does.
+    #[inline(never)]
     pub fn line(&mut self, line: &[u8], sender: &[u8]) -> Fate {
         let fate = match protocol::read(line, self.settings.options) {
             Ok(Message::Metric(metric)) => self.metric(&metric, sender),
@@ -166,6 +234,11 @@ impl Shard {
             Ok(Message::ServiceCheck(check)) => self.check(&check),
             Err(error) => Err(Fate::Refused(error)),
         };
+        self.enter(fate)
+    }
+
+    /// Enters a fate in the books.
+    fn enter(&mut self, fate: Result<(), Fate>) -> Fate {
         match fate {
             Ok(()) => return Fate::Recorded,
             Err(Fate::Refused(error)) => self.bucket.counts.refused[error.kind as usize] += 1,
@@ -175,6 +248,7 @@ impl Shard {
         fate.err().unwrap_or(Fate::Recorded)
     }
 
+    #[inline(never)]
     fn metric(&mut self, metric: &Metric<'_>, sender: &[u8]) -> Result<(), Fate> {
         // Differs: the Agent lets 0, negative and larger rates distort or poison the sum.
         let valid = metric.rate > 0.0 && metric.rate <= 1.0;

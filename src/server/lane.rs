@@ -9,13 +9,12 @@ use std::time::Duration;
 use ahash::RandomState;
 
 use super::refusals::Refusals;
-use crate::aggregate::{self, Bucket, Fate, Shard};
+use crate::aggregate::{self, Bucket, Shard};
 use crate::clock::Clock;
 use crate::context::Rules;
 use crate::flush::Closed;
 use crate::net::{Arrival, Incident, Lane, LaneEnd, ListenerCounts, ListenerId, Receiver, Sender};
 use crate::output::{clock_time, printable};
-use crate::protocol::lines;
 
 /// Contexts announced by name as they are born, over the life of the process.
 const ANNOUNCED_MAX: usize = 20;
@@ -165,20 +164,11 @@ impl Receiver for Worker {
     fn datagram(&mut self, bytes: &[u8], from: &Sender<'_>, arrival: Arrival) {
         let listener = usize::from(arrival.listener.0);
         let eol_required = self.parts.eol_required.get(listener).copied().unwrap_or(false);
-        let mut number = 0_u64;
-        for line in lines(bytes) {
-            number += 1;
-            // Before anything else, so that the books balance even if the line brings us down.
-            self.shard.counts().received += 1;
-            if eol_required && !line.terminated {
-                self.shard.counts().unterminated += 1;
-                continue;
-            }
-            if let Fate::Refused(error) = self.shard.line(line.bytes, b"") {
-                let name = self.parts.listener_names.get(listener).map_or("", String::as_str);
-                self.refusals.refused(error, line.bytes, number, name, from);
-            }
-        }
+        let (refusals, names) = (&mut self.refusals, &self.parts.listener_names);
+        self.shard.datagram(bytes, b"", eol_required, |number, line, error| {
+            let name = names.get(listener).map_or("", String::as_str);
+            refusals.refused(error, line, number, name, from);
+        });
         if arrival.cut_bytes > 0 {
             // The tail of the datagram is a line that nobody can read.
             let counts = self.shard.counts();
