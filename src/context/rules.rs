@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use super::limits::{DropReason, Limits};
 use super::namespace::Namespace;
+use super::origin::{Claims, OriginRules};
 
 /// Everything that a first sight applies.
 #[derive(Debug, Default)]
@@ -19,6 +20,8 @@ pub struct Rules {
     pub default_host: Box<[u8]>,
     /// Caps against attacks.
     pub limits: Limits,
+    /// Tags of senders; none when nobody could know any.
+    pub origin: Option<OriginRules>,
 }
 
 /// The tags of one message after enrichment.
@@ -44,14 +47,27 @@ pub struct Rewritten<'a> {
 }
 
 impl Rules {
-    /// The final name and tags of a metric line.
+    /// The final name and tags of a metric line, those of its origin included.
     ///
     /// # Errors
     /// The reason why no line with these bytes is ever recorded.
-    pub fn rewrite<'a>(&self, name: &'a [u8], tags: &'a [u8]) -> Result<Rewritten<'a>, DropReason> {
+    pub fn rewrite<'a>(
+        &self,
+        name: &'a [u8],
+        tags: &'a [u8],
+        claims: &Claims<'_>,
+    ) -> Result<Rewritten<'a>, DropReason> {
         self.limits.check_name(name)?;
-        let enriched = self.enrich(tags, false)?;
+        let mut enriched = self.enrich(tags, claims.cardinality_given())?;
+        self.add_origin(claims, &mut enriched);
         Ok(Rewritten { name: self.namespace.apply(name), enriched })
+    }
+
+    /// Adds the tags of the message's origin.
+    pub fn add_origin(&self, claims: &Claims<'_>, to: &mut Enriched<'_>) {
+        if let Some(origin) = &self.origin {
+            origin.add_tags(claims, &self.common_tags, to);
+        }
     }
 
     /// The tags of any message. `cardinality_given`: the message has a `card:` field, so the tag

@@ -86,6 +86,7 @@ pub(super) fn rules(config: &Config, hostname: Option<&str>, lanes: usize) -> Ru
             name_bytes_max: config.name_bytes_max,
             ..Limits::default()
         },
+        origin: None,
     }
 }
 
