@@ -143,7 +143,6 @@ impl AliasTable {
     }
 
     /// Bytes of the slots and of keys that no context shares.
-    #[cfg(test)]
     pub fn bytes(&self) -> usize {
         self.bytes
     }

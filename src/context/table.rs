@@ -12,6 +12,7 @@ use super::identity::{Context, ContextParts, Kind};
 use super::key::{RawKey, StoredKey};
 use super::limits::{DropReason, OVERFLOW_CONTEXTS_MAX, OVERFLOW_NAME, OVERFLOW_TAG, PastCap};
 use super::mapper::ProfileSettings;
+use super::origin::Claims;
 use super::rules::{Rewritten, Rules};
 use crate::protocol::MetricType;
 
@@ -138,6 +139,12 @@ impl Contexts {
         self.aliases.bump_generation();
     }
 
+    /// The tags of senders may have changed: every raw key is decided again at its next line.
+    /// Contexts whose tags are the same stay the same.
+    pub fn decide_again(&mut self) {
+        self.aliases.bump_generation();
+    }
+
     /// The hash of a raw key.
     #[inline]
     #[must_use]
@@ -155,7 +162,8 @@ impl Contexts {
     #[cold]
     pub fn resolve(&mut self, hash: u64, raw: &RawKey<'_>, epoch: u32) -> Decision {
         let rules = Arc::clone(&self.rules);
-        let decision = match rules.rewrite(raw.name, raw.tags) {
+        let claims = Claims::read_key(raw.origin);
+        let decision = match rules.rewrite(raw.name, raw.tags, &claims) {
             Ok(rewritten) => self.admit(raw.kind, &rewritten, epoch),
             Err(reason) => Decision::Drop(reason),
         };

@@ -1,6 +1,7 @@
 //! A lane at work: the receiver that its poll loop calls, and the thread that keeps it alive.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver as Channel;
@@ -8,7 +9,9 @@ use std::time::Duration;
 
 use ahash::RandomState;
 
+use super::forward_raw::RawForwarder;
 use super::refusals::Refusals;
+use super::senders::{Found, Senders};
 use crate::aggregate::{self, Bucket, Shard};
 use crate::clock::Clock;
 use crate::context::Rules;
@@ -42,6 +45,10 @@ pub(super) struct Parts {
     /// Refused lines are worth a warning (else debug).
     pub verbose: bool,
     pub oversize_shown: bool,
+    /// Where the processes of senders are looked up, if they are (`dogstatsd_origin_detection`).
+    pub proc_root: Option<PathBuf>,
+    /// Where every packet goes a second time, if it does (`statsd_forward_host`).
+    pub raw_forwarder: Option<Arc<RawForwarder>>,
     /// Contexts announced so far; none are when the console is off.
     pub announced: Option<Arc<AtomicUsize>>,
     /// One number per lane, raised whenever the lane is woken: a sign of life.
@@ -53,6 +60,9 @@ pub(super) struct Worker {
     parts: Parts,
     shard: Shard,
     refusals: Refusals,
+    senders: Option<Senders>,
+    /// The generation of the tagger that known metrics were decided with.
+    tags_generation: u64,
     births_seen: usize,
     tell: Tell,
     spares: Channel<Bucket>,
@@ -72,7 +82,20 @@ impl Worker {
     ) -> Self {
         let shard = fresh_shard(&parts);
         let refusals = Refusals::new(parts.verbose);
-        Worker { lane, parts, shard, refusals, births_seen: 0, tell, spares, new_rules }
+        let senders = parts.proc_root.as_deref().map(Senders::new);
+        let tags_generation = tags_generation(&parts.rules);
+        Worker {
+            lane,
+            parts,
+            shard,
+            refusals,
+            senders,
+            tags_generation,
+            births_seen: 0,
+            tell,
+            spares,
+            new_rules,
+        }
     }
 
     /// Runs the lane until it is told to stop; a panic costs the open bucket and nothing else.
@@ -124,6 +147,9 @@ impl Worker {
         let bucket = self.shard.close(now, spare);
         self.births_seen = 0;
         self.refusals.close(self.parts.settings.interval);
+        if let Some(senders) = &mut self.senders {
+            senders.close();
+        }
         let passed = self.shard.bucket_end().saturating_sub(self.parts.settings.interval).as_secs();
         let closed = Box::new(Closed { lane: self.lane, bucket, passed });
         let listeners = listeners.to_vec();
@@ -149,6 +175,11 @@ impl Worker {
     }
 }
 
+/// The generation of the tagger in the rules; without one nothing ever changes.
+fn tags_generation(rules: &Rules) -> u64 {
+    rules.origin.as_ref().map_or(0, |origin| origin.tagger.generation())
+}
+
 fn fresh_shard(parts: &Parts) -> Shard {
     let rules = Arc::clone(&parts.rules);
     Shard::new(parts.settings.clone(), rules, parts.state.clone(), parts.clock.unix())
@@ -159,13 +190,27 @@ impl Receiver for Worker {
         // Not only when woken: a wake-up may be seen after datagrams that were sent later.
         self.woken();
         self.shard.begin_batch(self.parts.clock.unix());
+        if let Some(senders) = &mut self.senders {
+            senders.begin_batch(self.parts.clock.monotonic());
+        }
     }
 
     fn datagram(&mut self, bytes: &[u8], from: &Sender<'_>, arrival: Arrival) {
         let listener = usize::from(arrival.listener.0);
         let eol_required = self.parts.eol_required.get(listener).copied().unwrap_or(false);
+        if let Some(forwarder) = &self.parts.raw_forwarder {
+            forwarder.copy(bytes);
+        }
+        let sender = match self.senders.as_mut().map(|senders| senders.find(from)) {
+            Some(Found::Container(id)) => id,
+            Some(Found::Unreadable) => {
+                self.shard.counts().origins_unreadable += 1;
+                b""
+            }
+            None => b"",
+        };
         let (refusals, names) = (&mut self.refusals, &self.parts.listener_names);
-        self.shard.datagram(bytes, b"", eol_required, |number, line, error| {
+        self.shard.datagram(bytes, sender, eol_required, |number, line, error| {
             let name = names.get(listener).map_or("", String::as_str);
             refusals.refused(error, line, number, name, from);
         });
@@ -199,6 +244,10 @@ impl Receiver for Worker {
         }
         if let Some(beats) = self.parts.lane_beats.get(self.lane) {
             beats.fetch_add(1, Ordering::Release);
+        }
+        let generation = tags_generation(&self.parts.rules);
+        if std::mem::replace(&mut self.tags_generation, generation) != generation {
+            self.shard.decide_again();
         }
     }
 
