@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: [&str; 6] = ["protocol", "context", "aggregate", "flush", "encode", "forward"];
 
 /// Usable by everyone, and using nothing but each other.
-const BASE: [&str; 4] = ["clock", "config", "telemetry", "sketch"];
+const BASE: [&str; 5] = ["clock", "config", "telemetry", "sketch", "tagger"];
 
 /// Put rooms together, so they may know all of them; nobody may use them.
 const FRONT_DOORS: [&str; 3] = ["server", "threadstats", "cli"];
