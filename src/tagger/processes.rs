@@ -50,7 +50,7 @@ impl Processes {
     /// first time costs reading one file of `/proc`.
     pub fn origin(&mut self, pid: i32, now: Duration) -> Origin<'_> {
         // Two looks for a known process: a borrow that is returned early would hold on below.
-        if !self.known.get(&pid).is_some_and(|known| now < known.until) {
+        if self.known.get(&pid).is_none_or(|known| now >= known.until) {
             self.look(pid, now);
         }
         match self.known.get(&pid).map(|known| &known.container) {
