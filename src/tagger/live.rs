@@ -150,7 +150,7 @@ impl Tagger for LiveTagger {
                 lock(&shared.asked).remember(identity);
                 inodes = shared.inodes.load();
                 let Some(id) = inodes.container(inode) else {
-                    shared.wish(|wishes| wishes.inodes = true);
+                    shared.wish(|wishes| &mut wishes.inodes);
                     return None;
                 };
                 Identity::Container(id)
@@ -163,7 +163,7 @@ impl Tagger for LiveTagger {
         lock(&shared.asked).remember(identity);
         let found = shared.pods.load().workload(identity).map(|known| known.up_to(cardinality));
         if found.is_none() && shared.has_kubelet {
-            shared.wish(|wishes| wishes.unknown = true);
+            shared.wish(|wishes| &mut wishes.unknown);
         }
         found
     }
@@ -182,9 +182,11 @@ fn bare_container(id: &[u8], cardinality: Cardinality) -> Option<Tags> {
 }
 
 impl Shared {
-    fn wish(&self, say: impl FnOnce(&mut Wishes)) {
-        say(&mut lock(&self.wishes));
-        self.changed.notify_all();
+    fn wish(&self, of: fn(&mut Wishes) -> &mut bool) {
+        // A flood of unknown identities wakes the thread once, not once each.
+        if !std::mem::replace(of(&mut lock(&self.wishes)), true) {
+            self.changed.notify_all();
+        }
     }
 
     /// Moves the generation when one of these answers was given.
