@@ -50,6 +50,7 @@ fn run(target: &str, profile: &str, lines: &str, flags: &str) -> Run {
     assert_eq!(report.runs.len(), 1);
     let run = report.runs.remove(0);
     assert!(run.measured.datagrams >= 3_000, "{:?}", run.measured);
+    assert!(run.start_ms.is_some_and(|ms| ms > 0.0 && ms < 10_000.0), "{:?}", run.start_ms);
     let cpu = run.cpu.expect("the server's CPU is known");
     assert!(cpu.seconds > 0.0 && cpu.ns_per_line > 0.0, "{cpu:?}");
     assert!(run.memory.is_some_and(|m| m.rss_bytes > 0 && m.peak_bytes >= m.rss_bytes / 2));

@@ -158,8 +158,8 @@ impl Case {
             }
             "fail_next" => {
                 only(step, allowed)?;
-                *self.failing.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) =
-                    kinds(step.get("which"))?;
+                let kinds = kinds(step.get("which"))?;
+                self.failing.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).extend(kinds);
             }
             "start" => {
                 only(step, allowed)?;

@@ -18,11 +18,12 @@ use super::notice::{CheckRecord, EventRecord};
 use super::set::SetCell;
 use super::stamps::Stamps;
 use crate::context::{
-    Birth, Claims, Contexts, Decision, DropReason, Enriched, Kind, NO_CONTEXT, RawKey, Rewritten,
-    Rules,
+    Birth, Claims, Context, Contexts, Decision, DropReason, Enriched, Kind, NO_CONTEXT, RawKey,
+    Rewritten, Rules,
 };
 use crate::protocol::{
-    self, Event, Message, Metric, MetricType, Options, ParseError, ServiceCheck, Values,
+    self, Event, Message, Metric, MetricType, Options, ParseError, PlainMetric, ServiceCheck,
+    Values,
 };
 
 /// How a shard aggregates.
@@ -173,8 +174,75 @@ impl Shard {
         self.contexts.decide_again();
     }
 
+    /// Reads every line of a datagram and records it. `sender` is the container id of the
+    /// sender, empty when none is known; it must hold no newline. With `eol_required` a last line without newline is
+    /// refused. `refused` is told of each line that does not follow the grammar, with its number in
+    /// the datagram, from 1.
+    pub fn datagram(
+        &mut self,
+        datagram: &[u8],
+        sender: &[u8],
+        eol_required: bool,
+        mut refused: impl FnMut(u64, &[u8], ParseError),
+    ) {
+        let terminated = datagram.last() == Some(&b'\n');
+        let mut rest = datagram;
+        let mut number = 0;
+        loop {
+            if let Some((metric, next)) = protocol::plain_metric(rest, self.settings.options) {
+                // Nothing follows the last line, and if it ended with a newline that was its.
+                if !next.is_empty() || terminated || !eol_required {
+                    number += 1;
+                    self.bucket.counts.received += 1;
+                    if !self.known(&metric, sender) {
+                        let fate = self.metric(&metric.into(), sender);
+                        self.enter(fate);
+                    }
+                    rest = next;
+                    continue;
+                }
+            }
+            let mut lines = protocol::lines(rest);
+            let Some(line) = lines.next() else { return };
+            number += 1;
+            self.bucket.counts.received += 1;
+            if eol_required && !line.terminated {
+                self.bucket.counts.unterminated += 1;
+            } else if let Fate::Refused(error) = self.line(line.bytes, sender) {
+                refused(number, line.bytes, error);
+            }
+            rest = lines.rest();
+        }
+    }
+
+    /// Records a plain metric whose raw key has a cell in the open bucket: the walk of nearly every
+    /// line. False, and nothing is done, when something about it is not ordinary.
+    #[inline]
+    fn known(&mut self, metric: &PlainMetric<'_>, sender: &[u8]) -> bool {
+        let raw =
+            RawKey { kind: metric.kind, name: metric.name, tags: metric.tags, origin: sender };
+        let hash = self.contexts.hash(&raw);
+        let epoch = self.epoch;
+        let cell = match self.contexts.alias(hash, &raw) {
+            Some(alias) if alias.epoch == epoch => alias.cell,
+            _ => return false,
+        };
+        if !(metric.rate > 0.0 && metric.rate <= 1.0) || self.settings.histogram_copy.is_some() {
+            return false;
+        }
+        let stamp = self.stamps.line();
+        let bucket = &mut self.bucket;
+        if !record_number(bucket, metric.kind, cell, metric.value, metric.rate, stamp) {
+            return false;
+        }
+        bucket.counts.values += 1;
+        bucket.counts.metrics += 1;
+        true
+    }
+
     /// Reads one line and records it. `sender` is the container id of the sender, empty when none
     /// is known; it must hold no newline.
+    #[inline(never)]
     pub fn line(&mut self, line: &[u8], sender: &[u8]) -> Fate {
         let fate = match protocol::read(line, self.settings.options) {
             Ok(Message::Metric(metric)) => self.metric(&metric, sender),
@@ -182,6 +250,11 @@ impl Shard {
             Ok(Message::ServiceCheck(check)) => self.check(&check, sender),
             Err(error) => Err(Fate::Refused(error)),
         };
+        self.enter(fate)
+    }
+
+    /// Enters a fate in the books.
+    fn enter(&mut self, fate: Result<(), Fate>) -> Fate {
         match fate {
             Ok(()) => return Fate::Recorded,
             Err(Fate::Refused(error)) => self.bucket.counts.refused[error.kind as usize] += 1,
@@ -191,17 +264,21 @@ impl Shard {
         fate.err().unwrap_or(Fate::Recorded)
     }
 
+    #[inline(never)]
     fn metric(&mut self, metric: &Metric<'_>, sender: &[u8]) -> Result<(), Fate> {
         // Differs: the Agent lets 0, negative and larger rates distort or poison the sum.
         let valid = metric.rate > 0.0 && metric.rate <= 1.0;
         let rate = if valid { metric.rate } else { 1.0 };
         self.bucket.counts.rates_invalid += u64::from(!valid);
+        // Checked before there is a context, so that a value that cannot be summed posts nothing.
+        let scale = if metric.timestamp.is_some() || rate == 1.0 { 1.0 } else { 1.0 / rate };
+        let scale = if metric.kind == MetricType::Gauge { 1.0 } else { scale };
         if let Values::One(value) = metric.values {
-            if !value.is_finite() {
+            if !(value * scale).is_finite() {
                 return Err(self.non_finite(1));
             }
         } else if matches!(metric.values, Values::Packed(_))
-            && !metric.values.numbers().any(f64::is_finite)
+            && !metric.values.numbers().any(|value| (value * scale).is_finite())
         {
             return Err(self.non_finite(metric.values.numbers().count() as u64));
         }
@@ -228,7 +305,7 @@ impl Shard {
             return self.timestamped(metric, &raw, rate, timestamp).map_err(Fate::Dropped);
         }
         let (context, cell) = self.locate(&raw).map_err(Fate::Dropped)?;
-        let stamp = self.stamps.next();
+        let stamp = self.stamps.line();
         self.record(metric, rate, context, cell, stamp)
     }
 
@@ -278,7 +355,12 @@ impl Shard {
             None => self.contexts.resolve(hash, raw, self.epoch),
         };
         match decision {
-            Decision::Context(id) => Ok(id),
+            Decision::Context(id) => {
+                // Folded lines have no alias, so each of them comes by here.
+                let folded = self.contexts.context(id).is_some_and(Context::is_overflow);
+                self.bucket.counts.lines_folded += u64::from(folded);
+                Ok(id)
+            }
             Decision::Drop(reason) => Err(reason),
         }
     }
@@ -419,6 +501,9 @@ impl Shard {
 
     fn event(&mut self, event: &Event<'_>, sender: &[u8]) -> Result<(), Fate> {
         let rules = Arc::clone(self.contexts.rules());
+        for text in [event.title, event.text] {
+            rules.limits.check_text(text).map_err(Fate::Dropped)?;
+        }
         let claims = Claims { fields: event.origin, sender };
         let enriched = enrich(&rules, event.tags, &claims)?;
         if self.bucket.events.len() >= self.settings.events_max {
@@ -445,6 +530,7 @@ impl Shard {
 
     fn check(&mut self, check: &ServiceCheck<'_>, sender: &[u8]) -> Result<(), Fate> {
         let rules = Arc::clone(self.contexts.rules());
+        rules.limits.check_text(check.message).map_err(Fate::Dropped)?;
         let claims = Claims { fields: check.origin, sender };
         let enriched = enrich(&rules, check.tags, &claims)?;
         if self.bucket.checks.len() >= self.settings.events_max {

@@ -10,32 +10,32 @@ use super::bucket::Stamp;
 #[derive(Clone, Copy, Debug)]
 pub struct Stamps {
     tick_nanos: u128,
-    next: Stamp,
+    last: Stamp,
 }
 
 impl Stamps {
     /// Stamps for buckets of this length.
     #[must_use]
     pub fn new(interval: Duration) -> Self {
-        Stamps { tick_nanos: (interval.as_nanos() >> 31) + 1, next: 0 }
+        Stamps { tick_nanos: (interval.as_nanos() >> 31) + 1, last: 0 }
     }
 
     /// A new bucket: stamps begin again.
     pub fn reset(&mut self) {
-        self.next = 0;
+        self.last = 0;
     }
 
     /// A batch was received so long after the bucket's start.
     pub fn batch(&mut self, since_start: Duration) {
         let ticks = since_start.as_nanos() / self.tick_nanos;
-        self.next = self.next.max(Stamp::try_from(ticks).unwrap_or(Stamp::MAX));
+        self.last = self.last.max(Stamp::try_from(ticks).unwrap_or(Stamp::MAX));
     }
 
     /// The stamp of the next line.
     #[inline]
-    pub fn next(&mut self) -> Stamp {
-        self.next = self.next.saturating_add(1);
-        self.next
+    pub fn line(&mut self) -> Stamp {
+        self.last = self.last.saturating_add(1);
+        self.last
     }
 }
 
@@ -47,14 +47,14 @@ mod tests {
     fn later_lines_have_later_stamps_and_batches_follow_the_clock() {
         let mut early = Stamps::new(Duration::from_secs(10));
         early.batch(Duration::from_secs(1));
-        let first = early.next();
-        assert!(early.next() > first);
+        let first = early.line();
+        assert!(early.line() > first);
         let mut late = Stamps::new(Duration::from_secs(10));
         late.batch(Duration::from_millis(1_001));
-        assert!(late.next() > early.next());
+        assert!(late.line() > early.line());
         late.batch(Duration::ZERO);
-        assert!(late.next() > first);
+        assert!(late.line() > first);
         late.reset();
-        assert_eq!(late.next(), 1);
+        assert_eq!(late.line(), 1);
     }
 }

@@ -206,9 +206,6 @@ const fn time(unit: Duration) -> Kind {
 pub(super) const SECONDS: Kind = time(Duration::from_secs(1));
 /// A time; a bare number is in minutes.
 pub(super) const MINUTES: Kind = time(Duration::from_secs(60));
-/// A time; a bare number is in days.
-pub(super) const DAYS: Kind = time(Duration::from_secs(86_400));
-
 /// A time of at most `max`; a bare number is in milliseconds.
 pub(super) const fn millis(max: Duration) -> Kind {
     Kind::Duration {

@@ -10,9 +10,8 @@ use super::key::{Key, Kind};
 use super::lists;
 use super::node::{At, Node, Tree};
 use super::problem::Class;
-use super::types::{
-    Aggregate, Endpoint, MapperProfile, Output, Port, Secret, TagFilter, Transport, Url,
-};
+use super::secret::Secret;
+use super::types::{Aggregate, Endpoint, MapperProfile, Output, Port, TagFilter, Transport, Url};
 use super::units::{bytes, duration, show_duration};
 use super::url::{self, without_password};
 
@@ -342,7 +341,6 @@ mod tests {
         reads("receive_pause", "2", "2ms");
         reads("receive_pause", "0", "0s");
         reads("forwarder_apikey_validation_interval", "60", "1h");
-        reads("forwarder_outdated_file_in_days", "10", "240h");
         reads("interval", "60s", "1m");
         refuses("interval", "0", "\"0\" is too short");
         refuses("interval", "1500ms", "\"1500ms\" is no whole number of seconds");

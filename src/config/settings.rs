@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::read::Value;
+use super::secret::Secret;
 use super::types::{
-    Aggregate, Cardinality, Compressor, Endpoint, LogLevel, MapperProfile, Output, Port, Secret,
-    Switch, TagFilter, TlsVersion, Transport, Url,
+    Aggregate, Cardinality, Compressor, Endpoint, LogLevel, MapperProfile, Output, Port, Switch,
+    TagFilter, TlsVersion, Transport, Url,
 };
 
 /// A type that a field of [`Config`] can have. `None` means that table and struct disagree.
@@ -64,7 +65,6 @@ settings! {
     secret_backend_command: Option<PathBuf> = "secret_backend_command",
     secret_backend_arguments: Vec<String> = "secret_backend_arguments",
     secret_backend_timeout: Duration = "secret_backend_timeout",
-    secret_refresh_interval: Duration = "secret_refresh_interval",
 
     use_dogstatsd: bool = "use_dogstatsd",
     dogstatsd_port: Port = "dogstatsd_port",
@@ -113,7 +113,6 @@ settings! {
     histogram_copy_to_distribution: bool = "histogram_copy_to_distribution",
     histogram_copy_to_distribution_prefix: String = "histogram_copy_to_distribution_prefix",
     dogstatsd_no_aggregation_pipeline: bool = "dogstatsd_no_aggregation_pipeline",
-    dogstatsd_no_aggregation_pipeline_batch_size: usize = "dogstatsd_no_aggregation_pipeline_batch_size",
     metric_filterlist: Vec<String> = "metric_filterlist",
     metric_filterlist_match_prefix: bool = "metric_filterlist_match_prefix",
     statsd_metric_blocklist: Vec<String> = "statsd_metric_blocklist",
@@ -143,10 +142,7 @@ settings! {
     enable_payloads_events: bool = "enable_payloads.events",
     enable_payloads_service_checks: bool = "enable_payloads.service_checks",
     enable_payloads_sketches: bool = "enable_payloads.sketches",
-    enable_payloads_json_to_v1_intake: bool = "enable_payloads.json_to_v1_intake",
     forwarder_timeout: Duration = "forwarder_timeout",
-    forwarder_num_workers: usize = "forwarder_num_workers",
-    forwarder_max_concurrent_requests: usize = "forwarder_max_concurrent_requests",
     forwarder_backoff_factor: f64 = "forwarder_backoff_factor",
     forwarder_backoff_base: f64 = "forwarder_backoff_base",
     forwarder_backoff_max: f64 = "forwarder_backoff_max",
@@ -156,10 +152,7 @@ settings! {
     forwarder_storage_max_size_in_bytes: u64 = "forwarder_storage_max_size_in_bytes",
     forwarder_storage_path: Option<PathBuf> = "forwarder_storage_path",
     forwarder_storage_max_disk_ratio: f64 = "forwarder_storage_max_disk_ratio",
-    forwarder_flush_to_disk_mem_ratio: f64 = "forwarder_flush_to_disk_mem_ratio",
-    forwarder_outdated_file_in_days: Duration = "forwarder_outdated_file_in_days",
     forwarder_stop_timeout: Option<Duration> = "forwarder_stop_timeout",
-    forwarder_connection_reset_interval: Duration = "forwarder_connection_reset_interval",
     forwarder_apikey_validation_interval: Duration = "forwarder_apikey_validation_interval",
     proxy_http: Option<Url> = "proxy.http",
     proxy_https: Option<Url> = "proxy.https",
@@ -168,7 +161,6 @@ settings! {
     skip_ssl_validation: bool = "skip_ssl_validation",
     min_tls_version: TlsVersion = "min_tls_version",
     ca_file: Option<PathBuf> = "ca_file",
-    tls_handshake_timeout: Duration = "tls_handshake_timeout",
 
     log_level: LogLevel = "log_level",
     log_file: Option<PathBuf> = "log_file",
@@ -178,10 +170,7 @@ settings! {
     log_format_json: bool = "log_format_json",
     disable_file_logging: bool = "disable_file_logging",
     log_payloads: bool = "log_payloads",
-    logging_frequency: u32 = "logging_frequency",
     dogstatsd_metrics_stats_enable: bool = "dogstatsd_metrics_stats_enable",
-    dogstatsd_capture_path: Option<PathBuf> = "dogstatsd_capture_path",
-    dogstatsd_capture_depth: usize = "dogstatsd_capture_depth",
     health_port: Port = "health_port",
     admin_address: Option<String> = "admin_address",
     self_telemetry: Switch = "self_telemetry",

@@ -15,6 +15,8 @@ pub enum DropReason {
     NameTooLong,
     /// A new gauge past a context cap: folding gauges together would post a lie.
     ContextLimit,
+    /// A title, text or message longer than [`Limits::text_bytes_max`].
+    TextTooLong,
     /// No finite value on the line.
     NonFinite,
     /// A timestamp on a type that cannot carry one.
@@ -25,12 +27,13 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order reports list them.
-    pub const ALL: [DropReason; 8] = [
+    pub const ALL: [DropReason; 9] = [
         DropReason::Filtered,
         DropReason::TooManyTags,
         DropReason::TagTooLong,
         DropReason::NameTooLong,
         DropReason::ContextLimit,
+        DropReason::TextTooLong,
         DropReason::NonFinite,
         DropReason::TimestampUnsupported,
         DropReason::IntervalFull,
@@ -45,6 +48,7 @@ impl DropReason {
             DropReason::TagTooLong => "tag_too_long",
             DropReason::NameTooLong => "name_too_long",
             DropReason::ContextLimit => "context_limit",
+            DropReason::TextTooLong => "text_too_long",
             DropReason::NonFinite => "non_finite",
             DropReason::TimestampUnsupported => "timestamp_unsupported",
             DropReason::IntervalFull => "interval_full",
@@ -65,6 +69,8 @@ pub struct Limits {
     pub tag_bytes_max: usize,
     /// Bytes of a name.
     pub name_bytes_max: usize,
+    /// Bytes of a title, text or message of an event or service check.
+    pub text_bytes_max: usize,
     /// Bytes that remembered spellings may take beyond the contexts themselves.
     pub alias_bytes_max: usize,
 }
@@ -84,6 +90,7 @@ impl Default for Limits {
             tags_max: 1_024,
             tag_bytes_max: 8_192,
             name_bytes_max: 8_192,
+            text_bytes_max: 65_536,
             alias_bytes_max: 256 << 20,
         }
     }
@@ -94,6 +101,12 @@ impl Limits {
     /// [`DropReason::NameTooLong`].
     pub fn check_name(&self, name: &[u8]) -> Result<(), DropReason> {
         if name.len() > self.name_bytes_max { Err(DropReason::NameTooLong) } else { Ok(()) }
+    }
+
+    /// # Errors
+    /// [`DropReason::TextTooLong`].
+    pub fn check_text(&self, text: &[u8]) -> Result<(), DropReason> {
+        if text.len() > self.text_bytes_max { Err(DropReason::TextTooLong) } else { Ok(()) }
     }
 
     /// # Errors
@@ -136,6 +149,8 @@ mod tests {
             Limits { tags_max: 2, tag_bytes_max: 3, name_bytes_max: 4, ..Limits::default() };
         assert_eq!(limits.check_name(b"abcd"), Ok(()));
         assert_eq!(limits.check_name(b"abcde"), Err(DropReason::NameTooLong));
+        assert_eq!(limits.check_text(&[b't'; 65_536]), Ok(()));
+        assert_eq!(limits.check_text(&[b't'; 65_537]), Err(DropReason::TextTooLong));
         assert_eq!(limits.check_tags(b"abc,b"), Ok(()));
         assert_eq!(limits.check_tags(b"a,b,c"), Err(DropReason::TooManyTags));
         assert_eq!(limits.check_tags(b"abcd"), Err(DropReason::TagTooLong));

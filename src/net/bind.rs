@@ -116,7 +116,7 @@ pub fn bind(settings: Settings) -> Result<Bound, BindError> {
         binding.bind_unix(Transport::UnixDatagram, path, settings.socket_mode);
     }
     if let Some(path) = settings.unix_stream.filter(|_| wanted(Transport::UnixStream)) {
-        binding.bind_unix(Transport::UnixStream, path, settings.socket_mode);
+        binding.bind_unix(Transport::UnixStream, path, settings.stream_socket_mode);
     }
     if let Some(tcp) = settings.tcp.filter(|_| wanted(Transport::Tcp)) {
         binding.bind_internet(Transport::Tcp, &tcp, 1);

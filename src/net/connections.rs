@@ -53,7 +53,7 @@ impl Drop for Place {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) listener: ListenerId,
-    transport: Transport,
+    pub(super) transport: Transport,
     pub(super) socket: Socket,
     peer: Option<SocketName>,
     credentials: bool,
@@ -77,6 +77,13 @@ pub(super) enum Turn {
 }
 
 impl Connection {
+    /// Must be read even during a pause. What a Unix stream may hold is the *sender's* buffer, and a
+    /// client that counts its kernel overhead fills one of 32 KiB with some 40 short writes; a
+    /// non-blocking client then drops. A TCP peer has megabytes.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.transport == Transport::UnixStream
+    }
+
     /// Wraps an accepted, non-blocking socket.
     pub(super) fn new(
         listener: ListenerId,

@@ -270,8 +270,11 @@ impl Lane {
         };
         let counts = &mut self.counts[usize::from(connection.listener.0)];
         let before = counts.bytes;
+        let urgent = connection.is_urgent();
         let turn = connection.drain(&mut self.stream_buffer, counts, receiver);
-        self.pacer.note(0, counts.bytes - before, STREAM_BUFFER_BYTES);
+        if !urgent {
+            self.pacer.note(0, counts.bytes - before, STREAM_BUFFER_BYTES);
+        }
         connection.ready = turn == Turn::More;
         match turn {
             Turn::More => self.ready.push(FIRST_CONNECTION + slot),
@@ -347,8 +350,13 @@ impl Lane {
         });
         let token = FIRST_CONNECTION + slot;
         let (listener, fd) = (connection.listener, connection.socket.as_raw_fd());
-        let registered =
-            self.main.registry().register(&mut SourceFd(&fd), Token(token), Interest::READABLE);
+        let register = |poll: &Poll| {
+            poll.registry().register(&mut SourceFd(&fd), Token(token), Interest::READABLE)
+        };
+        let mut registered = register(&self.main);
+        if connection.is_urgent() && registered.is_ok() {
+            registered = register(&self.pause);
+        }
         if let Err(error) = registered {
             self.counts[usize::from(listener.0)].read_errors += 1;
             receiver.incident(listener, &Incident::Failed(&error));

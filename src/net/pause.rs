@@ -17,7 +17,7 @@ const FILL_SHARE: f64 = 0.25;
 /// short one on Linux), rounded up.
 const DATAGRAM_OVERHEAD_BYTES: u64 = 1024;
 
-/// Bytes in flight a stream connection may hold: its writer's send buffer, about 208 KiB by default.
+/// Bytes in flight a TCP connection may hold before its writer waits, at the least.
 pub(super) const STREAM_BUFFER_BYTES: usize = 128 << 10;
 
 /// Decides about pauses.

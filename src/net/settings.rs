@@ -15,8 +15,11 @@ pub struct Settings {
     pub unix_stream: Option<PathBuf>,
     /// The TCP listener (newline framing); `None` turns it off.
     pub tcp: Option<InternetSettings>,
-    /// Permission bits of the Unix socket files, default `0o722` as the Agent's: anybody may send.
+    /// Permission bits of the datagram socket's file, default `0o722` as the Agent's: anybody may
+    /// send.
     pub socket_mode: u32,
+    /// Permission bits of the stream socket's file, the same by default.
+    pub stream_socket_mode: u32,
     /// Bytes of receive buffer to ask for, default 4 MiB; 0 leaves the system's default.
     pub receive_buffer_bytes: usize,
     /// Longest datagram, frame or TCP line in bytes, default 8192; a longer datagram is cut, a longer
@@ -46,6 +49,7 @@ impl Default for Settings {
             unix_stream: None,
             tcp: None,
             socket_mode: 0o722,
+            stream_socket_mode: 0o722,
             receive_buffer_bytes: 4 << 20,
             datagram_bytes_max: 8192,
             lanes: 1,

@@ -1,7 +1,9 @@
 //! The flusher thread: gathers what lanes close, feeds every output, keeps the totals.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::lane::FromLane;
 use crate::aggregate::{Bucket, LineCounts};
@@ -18,6 +20,10 @@ pub(super) struct Totals {
     pub lines: LineCounts,
     /// Per listener, added up over lanes.
     pub listeners: Vec<ListenerCounts>,
+    /// Buckets closed by lanes, and the longest that one was away from its sockets for it.
+    pub closes: u64,
+    /// See [`Totals::closes`].
+    pub close_max: Duration,
     /// Flushes so far.
     pub flushes: u64,
     /// Values not posted because another kind of the same series was written later.
@@ -40,6 +46,8 @@ pub(super) struct Reload {
 pub(super) enum Message {
     Lane(FromLane),
     Reload(Reload),
+    /// Raise this number: a sign of life.
+    Beat(Arc<AtomicU64>),
 }
 
 pub(super) struct Flushing {
@@ -65,9 +73,10 @@ impl Flushing {
         let mut running = self.spares.len();
         while running > 0 {
             match messages.recv() {
-                Ok(Message::Lane(FromLane::Closed { closed, listeners })) => {
+                Ok(Message::Lane(FromLane::Closed { closed, listeners, away })) => {
+                    self.note_close(away);
                     self.lanes[closed.lane] = listeners;
-                    self.flusher.take(closed);
+                    self.flusher.take(*closed);
                     while let Some(flush) = self.flusher.complete() {
                         self.post(flush);
                     }
@@ -77,6 +86,7 @@ impl Flushing {
                 Ok(Message::Reload(Reload { rules, histograms })) => {
                     self.flusher.set_rules(rules, histograms);
                 }
+                Ok(Message::Beat(beats)) => drop(beats.fetch_add(1, Ordering::Release)),
                 Err(_) => break,
             }
         }
@@ -91,6 +101,12 @@ impl Flushing {
                 self.abandon(&flush);
             }
         }
+    }
+
+    fn note_close(&self, away: Duration) {
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        totals.closes += 1;
+        totals.close_max = totals.close_max.max(away);
     }
 
     fn post(&mut self, mut flush: Flush) {
@@ -128,6 +144,7 @@ impl Flushing {
         totals.flushes += 1;
         totals.type_conflicts += flush.type_conflicts;
         drop(totals);
+        tell_of_oddities(counts);
         let reasons: Vec<String> =
             counts.reasons().map(|(reason, count)| format!("{reason} {count}")).collect();
         tracing::debug!(
@@ -199,5 +216,24 @@ impl Flushing {
             super::banner::bytes(asked),
             super::banner::bytes(granted),
         );
+    }
+}
+
+/// What was taken in another way than it was written, once per flush.
+fn tell_of_oddities(counts: &LineCounts) {
+    let oddities = [
+        (counts.rates_invalid, "sample rates outside (0, 1] counted as 1"),
+        (counts.values_non_finite, "NaN or infinite values left out"),
+        (
+            counts.fields_ignored,
+            "d:, p: or t: fields of events and checks not understood and skipped",
+        ),
+        (
+            counts.lines_folded,
+            "lines folded into overflow contexts; raise contexts_max or send fewer tags",
+        ),
+    ];
+    for (count, what) in oddities.iter().filter(|(count, _)| *count > 0) {
+        tracing::warn!(target: "aggregate", "{} {what}", grouped(*count));
     }
 }

@@ -11,7 +11,7 @@ use crate::encode::{
 };
 use crate::flush::{Flush, Flusher};
 use crate::forward::Forwarder;
-use crate::output::Output;
+use crate::output::{JsonLines, Output};
 
 /// Where finished payloads go.
 pub(super) enum Delivery {
@@ -39,6 +39,8 @@ pub(super) struct Intake {
     clock: Clock,
     interval: Duration,
     counts: Arc<Mutex<EncodeCounts>>,
+    /// Log what is posted, readable (`log_payloads`).
+    logged: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -80,6 +82,7 @@ impl Intake {
             clock,
             interval: config.interval,
             counts,
+            logged: config.log_payloads,
         })
     }
 }
@@ -87,6 +90,9 @@ impl Intake {
 impl Output for Intake {
     fn flush(&mut self, flusher: &Flusher, flush: &Flush) {
         let built_at = self.clock.unix().as_secs();
+        if self.logged {
+            log_readable(flusher, flush);
+        }
         // A healthy endpoint is waited for, but the next bucket must find the flusher free.
         let wait_until = Instant::now() + self.interval / 2;
         let delivery = &self.delivery;
@@ -115,6 +121,15 @@ impl Output for Intake {
         counts += checks.finish(&mut deliver);
         report(counts);
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner) += counts;
+    }
+}
+
+/// Everything a flush posts, as JSON lines at debug level.
+fn log_readable(flusher: &Flusher, flush: &Flush) {
+    let mut text = Vec::new();
+    JsonLines::new(&mut text).flush(flusher, flush);
+    for line in String::from_utf8_lossy(&text).lines() {
+        tracing::debug!(target: "encode", "{line}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver as Channel;
 use std::time::Duration;
 
@@ -12,21 +12,20 @@ use ahash::RandomState;
 use super::forward_raw::RawForwarder;
 use super::refusals::Refusals;
 use super::senders::{Found, Senders};
-use crate::aggregate::{self, Bucket, Fate, Shard};
+use crate::aggregate::{self, Bucket, Shard};
 use crate::clock::Clock;
 use crate::context::Rules;
 use crate::flush::Closed;
 use crate::net::{Arrival, Incident, Lane, LaneEnd, ListenerCounts, ListenerId, Receiver, Sender};
 use crate::output::{clock_time, printable};
-use crate::protocol::lines;
 
 /// Contexts announced by name as they are born, over the life of the process.
 const ANNOUNCED_MAX: usize = 20;
 
 /// What a lane tells the flusher.
 pub(super) enum FromLane {
-    /// A bucket was passed.
-    Closed { closed: Closed, listeners: Vec<ListenerCounts> },
+    /// A bucket was passed; `away` is how long the lane did not look at its sockets for it.
+    Closed { closed: Box<Closed>, listeners: Vec<ListenerCounts>, away: Duration },
     /// The lane panicked and begins anew; the books of what was open come with the next bucket.
     Restarted { lane: usize },
     /// The lane has stopped; its last bucket came before.
@@ -52,6 +51,8 @@ pub(super) struct Parts {
     pub raw_forwarder: Option<Arc<RawForwarder>>,
     /// Contexts announced so far; none are when the console is off.
     pub announced: Option<Arc<AtomicUsize>>,
+    /// One number per lane, raised whenever the lane is woken: a sign of life.
+    pub lane_beats: Arc<[AtomicU64]>,
 }
 
 pub(super) struct Worker {
@@ -139,6 +140,7 @@ impl Worker {
     }
 
     fn close(&mut self, listeners: &[ListenerCounts]) {
+        let started = self.parts.clock.monotonic();
         let now = self.parts.clock.unix();
         self.announce();
         let spare = self.spares.try_recv().unwrap_or_default();
@@ -149,9 +151,10 @@ impl Worker {
             senders.close();
         }
         let passed = self.shard.bucket_end().saturating_sub(self.parts.settings.interval).as_secs();
-        let closed = Closed { lane: self.lane, bucket, passed };
+        let closed = Box::new(Closed { lane: self.lane, bucket, passed });
         let listeners = listeners.to_vec();
-        (self.tell)(FromLane::Closed { closed, listeners });
+        let away = self.parts.clock.monotonic().saturating_sub(started);
+        (self.tell)(FromLane::Closed { closed, listeners, away });
     }
 
     /// Tells of the first contexts at once, so that a newcomer sees the first line arrive.
@@ -184,6 +187,8 @@ fn fresh_shard(parts: &Parts) -> Shard {
 
 impl Receiver for Worker {
     fn begin_batch(&mut self) {
+        // Not only when woken: a wake-up may be seen after datagrams that were sent later.
+        self.woken();
         self.shard.begin_batch(self.parts.clock.unix());
         if let Some(senders) = &mut self.senders {
             senders.begin_batch(self.parts.clock.monotonic());
@@ -204,20 +209,11 @@ impl Receiver for Worker {
             }
             None => b"",
         };
-        let mut number = 0_u64;
-        for line in lines(bytes) {
-            number += 1;
-            // Before anything else, so that the books balance even if the line brings us down.
-            self.shard.counts().received += 1;
-            if eol_required && !line.terminated {
-                self.shard.counts().unterminated += 1;
-                continue;
-            }
-            if let Fate::Refused(error) = self.shard.line(line.bytes, sender) {
-                let name = self.parts.listener_names.get(listener).map_or("", String::as_str);
-                self.refusals.refused(error, line.bytes, number, name, from);
-            }
-        }
+        let (refusals, names) = (&mut self.refusals, &self.parts.listener_names);
+        self.shard.datagram(bytes, sender, eol_required, |number, line, error| {
+            let name = names.get(listener).map_or("", String::as_str);
+            refusals.refused(error, line, number, name, from);
+        });
         if arrival.cut_bytes > 0 {
             // The tail of the datagram is a line that nobody can read.
             let counts = self.shard.counts();
@@ -245,6 +241,9 @@ impl Receiver for Worker {
         while let Ok(rules) = self.new_rules.try_recv() {
             self.parts.rules = Arc::clone(&rules);
             self.shard.set_rules(rules);
+        }
+        if let Some(beats) = self.parts.lane_beats.get(self.lane) {
+            beats.fetch_add(1, Ordering::Release);
         }
         let generation = tags_generation(&self.parts.rules);
         if std::mem::replace(&mut self.tags_generation, generation) != generation {

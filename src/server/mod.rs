@@ -11,7 +11,8 @@ mod flushing;
 mod forward_raw;
 mod intake;
 mod lane;
-mod plan;
+pub(crate) mod plan;
+mod pulse;
 mod refusals;
 mod senders;
 mod signals;
@@ -19,7 +20,7 @@ mod signals;
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter};
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -32,6 +33,7 @@ use self::flushing::{Flushing, Message, Reload, Totals};
 use self::forward_raw::RawForwarder;
 use self::intake::{Delivery, Discarded, Intake};
 use self::lane::{FromLane, Parts, Worker};
+pub use self::pulse::Pulse;
 pub use self::signals::{Signal, Signals};
 use crate::aggregate::Bucket;
 use crate::clock::Clock;
@@ -54,7 +56,7 @@ const FIRST_TAGS: Duration = Duration::from_secs(1);
 #[non_exhaustive]
 pub enum ServerError {
     /// Listeners.
-    #[error("{0}")]
+    #[error(transparent)]
     Bind(#[from] BindError),
     /// An endpoint that cannot be.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
@@ -111,6 +113,8 @@ pub struct Server {
     tagger: Option<Arc<LiveTagger>>,
     raw_forwarder: Option<Arc<RawForwarder>>,
     hostname: Option<String>,
+    interval: Duration,
+    lane_beats: Arc<[AtomicU64]>,
     stop_within: Duration,
     console: bool,
 }
@@ -136,7 +140,7 @@ impl Server {
         let rules = plan::rules(config, hostname.as_deref(), lanes, as_tagger(tagger.as_ref()));
         let rules = Arc::new(rules);
         let state = RandomState::new();
-        let mut parts = lane_parts(config, &bound, &rules, &state, &clock, console);
+        let mut parts = lane_parts(config, &bound, &rules, &state, &clock, console, lanes);
         parts.raw_forwarder = start_raw_forwarder(config, &clock)?;
         let (to_flusher, messages) = mpsc::channel();
         let (spares, mut workers) = make_workers(lanes, &parts, &to_flusher);
@@ -179,6 +183,8 @@ impl Server {
             tagger,
             raw_forwarder: parts.raw_forwarder,
             hostname,
+            interval: config.interval,
+            lane_beats: Arc::clone(&parts.lane_beats),
             stop_within: config.stop_within(),
             console,
         })
@@ -188,6 +194,13 @@ impl Server {
     #[must_use]
     pub fn stop_within(&self) -> Duration {
         self.stop_within
+    }
+
+    /// A way to ask every thread for a sign of life.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        let lanes = (self.lanes.clone(), Arc::clone(&self.lane_beats));
+        Pulse::new(lanes, self.to_flusher.clone(), self.interval)
     }
 
     /// Takes over what a reload may change: names, tags and histogram aggregates. Sockets, lanes and
@@ -232,7 +245,7 @@ impl Server {
         }
         if let Some(forwarder) = self.forwarder {
             let report = forwarder.shutdown(deadline);
-            tracing::info!(target: "forward", "payloads {report}");
+            tracing::info!(target: "forward", "{report}");
             return report.is_clean();
         }
         if let Some(discarded) = self.discarded {
@@ -269,6 +282,12 @@ fn say_lines(totals: &Totals) {
     if lines.values != lines.metrics {
         tracing::info!(target: "flush", "values   {} in {} metric lines", lines.values, lines.metrics);
     }
+    tracing::debug!(
+        target: "server",
+        "lanes    closed {} buckets, at most {:.3} ms away from their sockets",
+        totals.closes,
+        totals.close_max.as_secs_f64() * 1e3
+    );
     let (kernel, read) = (totals.kernel_drops(), totals.listeners.iter());
     let cut: u64 = read.map(|listener| listener.datagrams_truncated).sum();
     if kernel + cut > 0 {
@@ -367,6 +386,7 @@ fn lane_parts(
     state: &RandomState,
     clock: &Clock,
     console: bool,
+    lanes: usize,
 ) -> Parts {
     let eol_required = |transport: Transport| match transport {
         Transport::Udp => config.dogstatsd_eol_required.contains(&config::Transport::Udp),
@@ -391,6 +411,7 @@ fn lane_parts(
         proc_root: plan::proc_root(config),
         raw_forwarder: None,
         announced: console.then(|| Arc::new(AtomicUsize::new(0))),
+        lane_beats: (0..lanes).map(|_| AtomicU64::new(0)).collect(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::aggregate;
 use crate::config::{self, Compressor, Config, Port, TlsVersion, Url};
-use crate::context::{Limits, Namespace, OriginRules, Rules};
+use crate::context::{Limits, Mapper, NameFilter, Namespace, OriginRules, Rules, TagFilters};
 use crate::encode::{Compression, Limits as EncodeLimits, SeriesFormat, split};
 use crate::flush::{self, Aggregate, HistogramSettings, Percentile};
 use crate::forward::{
@@ -37,6 +37,7 @@ pub(super) fn net(config: &Config, lanes: usize) -> NetSettings {
         unix_stream: config.dogstatsd_stream_socket.clone(),
         tcp: internet(config, config.dogstatsd_tcp_port),
         socket_mode: config.dogstatsd_socket_mode,
+        stream_socket_mode: config.dogstatsd_stream_socket_mode,
         receive_buffer_bytes: net_buffer(config),
         datagram_bytes_max: config.dogstatsd_buffer_size,
         lanes,
@@ -120,14 +121,21 @@ fn origin(config: &Config, tagger: Arc<dyn Tagger>) -> OriginRules {
     }
 }
 
-pub(super) fn rules(
+pub(crate) fn rules(
     config: &Config,
     hostname: Option<&str>,
     lanes: usize,
     tagger: Option<Arc<dyn Tagger>>,
 ) -> Rules {
     let bytes = |text: &str| Box::from(text.as_bytes());
+    let (mapper, problems) = Mapper::new(&config.dogstatsd_mapper_profiles);
+    // The configuration has told of most already; nothing is skipped in silence.
+    problems.iter().for_each(|problem| tracing::warn!(target: "context", "{problem}"));
+    let (filtered, prefixes) = config.metric_filter();
     Rules {
+        mapper,
+        name_filter: NameFilter::new(filtered, prefixes),
+        tag_filters: TagFilters::new(&config.metric_tag_filterlist),
         namespace: Namespace::new(
             config.statsd_metric_namespace.as_deref().unwrap_or_default(),
             &config.statsd_metric_namespace_blacklist,
@@ -140,6 +148,7 @@ pub(super) fn rules(
             tags_max: config.tags_per_line_max,
             tag_bytes_max: config.tag_bytes_max,
             name_bytes_max: config.name_bytes_max,
+            text_bytes_max: config.text_bytes_max,
             ..Limits::default()
         },
         origin: tagger.map(|tagger| origin(config, tagger)),
@@ -162,7 +171,7 @@ fn contexts_max(config: &Config) -> usize {
     })
 }
 
-pub(super) fn shard(config: &Config) -> aggregate::Settings {
+pub(crate) fn shard(config: &Config) -> aggregate::Settings {
     aggregate::Settings {
         interval: config.interval,
         options: Options {
@@ -178,7 +187,7 @@ pub(super) fn shard(config: &Config) -> aggregate::Settings {
     }
 }
 
-pub(super) fn flush(config: &Config) -> flush::Settings {
+pub(crate) fn flush(config: &Config) -> flush::Settings {
     flush::Settings {
         interval: config.interval.as_secs().max(1),
         counter_expiry: config.dogstatsd_expiry_seconds,
@@ -188,16 +197,13 @@ pub(super) fn flush(config: &Config) -> flush::Settings {
 }
 
 pub(super) fn histograms(config: &Config) -> HistogramSettings {
-    let mut shares = config.histogram_percentiles.clone();
-    shares.sort_by(f64::total_cmp);
-    shares.dedup();
     HistogramSettings {
         aggregates: config
             .histogram_aggregates
             .iter()
             .filter_map(|aggregate| Aggregate::from_word(aggregate.word()))
             .collect(),
-        percentiles: shares.into_iter().filter_map(Percentile::new).collect(),
+        percentiles: Percentile::list(&config.histogram_percentiles),
     }
 }
 

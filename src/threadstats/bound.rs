@@ -4,9 +4,9 @@
 //! a lane counts for the epoch it is armed with. Arming happens under the shard's lock and creates
 //! the cell, so order, "the first kind wins" and counters that sum to zero come out as with calls by
 //! name. A flush disarms the lane and swaps its sum out; an addition that was under way and lands
-//! after the swap stays in the lane and is sent as a late point of its interval. Only a thread that
-//! sleeps through a whole interval between two instructions counts in a later one. Nothing is lost.
-//! What it buys: about 5 ns for an addition instead of about 70 by name.
+//! after the swap stays in the lane and counts for the interval then open. Nothing is lost.
+//! What it buys: 7 ns for an addition instead of 80 by name with three tags (a shared two-core Xeon,
+//! `cargo bench --bench threadstats`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering, fence};
@@ -59,28 +59,35 @@ impl Bound {
         }
     }
 
-    /// Moves the sums of intervals before `cutoff` into their cells. The caller holds the shard.
-    pub(crate) fn settle(&self, shards: &Shards, shard: &mut Shard, cutoff: Number) {
+    /// Moves the sums of intervals before `cutoff` into their cells, and what landed in a lane after
+    /// its own flush into the interval beginning at `open`. The caller holds the shard.
+    pub(crate) fn settle(
+        &self,
+        shards: &Shards,
+        shard: &mut Shard,
+        cutoff: Number,
+        open: Option<Number>,
+    ) {
         for lane in &self.lanes {
-            if lane.start().cmp_value(cutoff).is_lt() {
-                self.settle_lane(shards, shard, lane);
+            if !lane.is_armed() || lane.start().cmp_value(cutoff).is_lt() {
+                self.settle_lane(shards, shard, lane, open);
             }
         }
     }
 
-    fn settle_lane(&self, shards: &Shards, shard: &mut Shard, lane: &Lane) {
-        lane.epoch.store(DISARMED, Ordering::Release);
+    fn settle_lane(&self, shards: &Shards, shard: &mut Shard, lane: &Lane, open: Option<Number>) {
+        let armed = lane.epoch.swap(DISARMED, Ordering::AcqRel) != DISARMED;
+        // A late point would overwrite the one already posted for its interval, hence the open one.
+        let Some(start) = (if armed { Some(lane.start()) } else { open }) else { return };
         let sum = lane.sum.swap(0, Ordering::AcqRel);
         if sum == 0 {
             return; // the cell exists since the lane was armed
         }
-        let wanted = Wanted::Bound(&self.key);
         let fed = shards
-            .cell(shard, wanted, lane.start(), Kind::Counter)
+            .cell(shard, Wanted::Bound(&self.key), start, Kind::Counter)
             .and_then(|index| shards.feed(shard, index, Member::Number(Number::Int(sum))));
         if fed.is_err() {
-            // Only a late point can need a new cell, and only a full client refuses it: the sum
-            // waits in the lane for the next flush.
+            // Only a full client refuses: the sum waits in the lane for the next flush.
             lane.sum.fetch_add(sum, Ordering::AcqRel);
         }
     }
@@ -124,6 +131,10 @@ impl Bound {
 }
 
 impl Lane {
+    fn is_armed(&self) -> bool {
+        self.epoch.load(Ordering::Relaxed) != DISARMED
+    }
+
     fn start(&self) -> Number {
         Number::Float(f64::from_bits(self.start.load(Ordering::Relaxed)))
     }
@@ -142,7 +153,8 @@ impl Binding {
         let key = handle.inner.key(name, tags);
         let hash = key.hash;
         let bound = Arc::new(Bound::new(key));
-        handle.inner.shards.lock(hash).watch(&bound);
+        let open = handle.inner.ticker.open().map(|(_, start)| start);
+        handle.inner.shards.watch(hash, &bound, open);
         Binding { handle, bound }
     }
 
@@ -165,14 +177,20 @@ impl Binding {
         if !inner.admits(&self.bound.key.name) {
             return;
         }
-        let Some((epoch, start)) = inner.ticker.open().filter(|_| epoch != NO_EPOCH) else {
+        if epoch == NO_EPOCH {
+            return inner.lose(Loss::NotStarted);
+        }
+        let shards = &inner.shards;
+        let mut shard = shards.lock(self.bound.key.hash);
+        // Asked under the lock: a flush opens the next interval before it drains this shard, so no
+        // addition falls into an interval that was already drained.
+        let Some((epoch, start)) = inner.ticker.open() else {
             return inner.lose(Loss::NotStarted);
         };
-        let (shards, lane) = (&inner.shards, &self.bound.lanes[(epoch & 1) as usize]);
-        let mut shard = shards.lock(self.bound.key.hash);
+        let lane = &self.bound.lanes[(epoch & 1) as usize];
         let fed = self.bound.cell(shards, &mut shard, start, Kind::Counter).and_then(|index| {
             if lane.epoch.load(Ordering::Relaxed) != epoch {
-                self.bound.settle_lane(shards, &mut shard, lane);
+                self.bound.settle_lane(shards, &mut shard, lane, Some(start));
                 if matches!(shard.entry(index).cell, Cell::Counter(_)) {
                     lane.start.store(start.as_f64().to_bits(), Ordering::Relaxed);
                     lane.epoch.store(epoch, Ordering::Release);
@@ -196,7 +214,7 @@ impl Binding {
             return inner.lose(Loss::NonFinite);
         }
         let mut shard = inner.shards.lock(self.bound.key.hash);
-        let start = inner.now().floored_to(shard.roll_up());
+        let start = shard.start_of(inner.now());
         let fed = self
             .bound
             .cell(&inner.shards, &mut shard, start, kind)
@@ -261,5 +279,68 @@ impl Distribution {
     /// Takes a value, as [`ThreadStats::distribution`] would at the time of the call.
     pub fn record(&self, value: impl Into<Number>) {
         self.0.feed(Kind::Distribution, value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::threadstats::{MemoryReporter, PointValue, StartOptions};
+
+    fn client() -> (ThreadStats, MemoryReporter, Clock) {
+        let (memory, clock) = (MemoryReporter::default(), Clock::manual(Duration::from_secs(105)));
+        let stats = ThreadStats::builder()
+            .env(|_| None)
+            .clock(clock.clone())
+            .reporter(memory.clone())
+            .flush_on_drop(false)
+            .build();
+        stats.start(&StartOptions::manual()).unwrap();
+        (stats, memory, clock)
+    }
+
+    fn reported(memory: &MemoryReporter) -> Vec<(Number, PointValue)> {
+        memory.take().metrics.into_iter().map(|series| (series.timestamp, series.value)).collect()
+    }
+
+    fn rate(start: f64, per_second: f64) -> (Number, PointValue) {
+        (Number::Float(start), PointValue::Number(Number::Float(per_second)))
+    }
+
+    #[test]
+    fn an_addition_that_lands_after_its_flush_counts_for_the_open_interval() {
+        let (stats, memory, clock) = client();
+        let counter = stats.counter("c", &[]);
+        counter.add(1);
+        counter.add(1);
+        clock.set(Duration::from_secs(112));
+        stats.flush(None).unwrap();
+        assert_eq!(reported(&memory), [rate(100.0, 0.2)]);
+        let lanes = &counter.0.bound.lanes;
+        assert!(lanes.iter().all(|lane| !lane.is_armed()));
+        // What a thread does that read the epoch before the flush and was overtaken by it.
+        let late = lanes.iter().find(|lane| lane.start().as_f64() == 100.0).unwrap();
+        late.sum.fetch_add(5, Ordering::Relaxed);
+        stats.flush(None).unwrap();
+        assert_eq!(reported(&memory), [], "the open interval is held back");
+        clock.set(Duration::from_secs(121));
+        stats.flush(None).unwrap();
+        assert_eq!(reported(&memory), [rate(110.0, 0.5)]);
+    }
+
+    #[test]
+    fn binding_for_every_call_neither_grows_nor_loses() {
+        let (stats, memory, _) = client();
+        for _ in 0..10_000 {
+            stats.counter("c", &[]).add(1);
+        }
+        assert!(stats.0.inner.shards.watched() <= 65);
+        stats.flush(Some(110.0)).unwrap();
+        assert_eq!(reported(&memory), [rate(100.0, 1000.0)]);
+        stats.flush(Some(f64::INFINITY)).unwrap();
+        assert_eq!(stats.0.inner.shards.watched(), 0);
     }
 }

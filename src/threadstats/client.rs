@@ -71,7 +71,6 @@ const DISABLED: u8 = 2;
 
 impl ThreadStats {
     /// Begins to describe a client.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::new()
     }
@@ -286,7 +285,6 @@ impl ThreadStats {
 
     /// For programs that end soon: when the outermost guard of a client is dropped, everything is
     /// flushed, the open interval too.
-    #[must_use]
     pub fn flush_guard(&self) -> FlushGuard {
         FlushGuard::new(self)
     }
@@ -373,7 +371,7 @@ impl Inner {
             return self.lose(Loss::NonFinite);
         }
         let call = Call::new(&self.hasher, name, opts.host, opts.tags);
-        let timestamp = timestamp.unwrap_or_else(|| self.now());
+        let timestamp = || timestamp.unwrap_or_else(|| self.now());
         if let Err(loss) = self.shards.record(Wanted::Call(call), timestamp, kind, value) {
             self.lose(loss);
         }

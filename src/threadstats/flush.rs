@@ -1,9 +1,9 @@
 //! Draining, resolving and reporting.
 
-use std::cell::Cell as Flag;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use super::client::Inner;
@@ -33,6 +33,8 @@ pub(crate) struct Outbox {
     /// Its lock is what makes flushes exclusive.
     reporter: Mutex<Box<dyn Reporter>>,
     reporter_restarts: AtomicBool,
+    /// Who is flushing: a reporter or a hub's listener must not wait for its own flush.
+    flushing: Mutex<Option<ThreadId>>,
     namespace: Option<String>,
     run: Mutex<Run>,
 }
@@ -43,19 +45,19 @@ struct Run {
     roll_up: Number,
 }
 
-thread_local! {
-    /// True while this thread is inside a reporter, which must not wait for its own flush.
-    static REPORTING: Flag<bool> = const { Flag::new(false) };
-}
-
 impl Outbox {
     pub(crate) fn new(reporter: Box<dyn Reporter>, namespace: String) -> Self {
         Outbox {
             reporter: Mutex::new(reporter),
             reporter_restarts: AtomicBool::new(false),
+            flushing: Mutex::new(None),
             namespace: Some(namespace).filter(|namespace| !namespace.is_empty()),
             run: Mutex::new(Run { device: None, roll_up: Number::Int(10) }),
         }
+    }
+
+    fn flushing(&self) -> MutexGuard<'_, Option<ThreadId>> {
+        self.flushing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The reporter itself is told by the next flush: it may be busy now.
@@ -85,8 +87,8 @@ impl Inner {
 
     /// Flushes everything, after the flush under way if there is one. Failures are logged.
     pub(crate) fn flush_last(&self) {
-        if REPORTING.get() {
-            tracing::warn!(target: "threadstats", "the reporter dropped its own client: not flushed");
+        if *self.outbox.flushing() == Some(std::thread::current().id()) {
+            tracing::warn!(target: "threadstats", "a flush asked for another from inside: not flushed");
             return;
         }
         let mut reporter = self.outbox.reporter.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,6 +109,8 @@ impl Inner {
             tracing::error!(target: "threadstats", "flush before start: nothing to flush");
             return Ok(FlushOutcome::NotStarted);
         }
+        *self.outbox.flushing() = Some(std::thread::current().id());
+        let _flushing = Flushing(&self.outbox);
         if self.outbox.reporter_restarts.swap(false, Ordering::AcqRel) {
             // A reporter that cannot even restart fails again, and is counted, right below.
             let _ = guarded(|| {
@@ -137,7 +141,10 @@ impl Inner {
             .map_or_else(|| self.now(), Number::Float);
         let cutoff =
             if timestamp.is_finite() { timestamp.floored_to(run.roll_up) } else { timestamp };
-        let (metrics, distributions) = self.resolve(self.shards.drain(cutoff), &run);
+        // Bound counters leave the ended interval before it is drained.
+        self.ticker.enter(self.clock.unix());
+        let open = self.ticker.open().map(|(_, start)| start);
+        let (metrics, distributions) = self.resolve(self.shards.drain(cutoff, open), &run);
 
         let reported =
             self.report(Loss::MetricsFailed, metrics.len(), || reporter.flush_metrics(&metrics));
@@ -273,8 +280,14 @@ impl Eq for ByValue {}
 
 /// Calls into a reporter; its panic becomes an error.
 fn guarded(call: impl FnOnce() -> Result<Delivery, ReportError>) -> Result<Delivery, ReportError> {
-    let outer = REPORTING.replace(true);
-    let result = catch_unwind(AssertUnwindSafe(call));
-    REPORTING.set(outer);
-    result.unwrap_or(Err(ReportError::Panicked))
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(ReportError::Panicked))
+}
+
+/// Clears the mark of the flushing thread, also when a listener's propagated panic passes.
+struct Flushing<'a>(&'a Outbox);
+
+impl Drop for Flushing<'_> {
+    fn drop(&mut self) {
+        *self.0.flushing() = None;
+    }
 }

@@ -20,6 +20,8 @@ use super::options::Limits;
 
 /// More than any machine's threads need: two busy threads rarely meet.
 const SHARDS: usize = 64;
+/// Fewer handles are not worth looking through before a flush does.
+const SWEEP_AT_MIN: usize = 64;
 /// Values a shard takes from the common allowance at once.
 const CREDIT: usize = 256;
 
@@ -44,7 +46,9 @@ pub(crate) struct Shard {
     table: HashTable<u32>,
     entries: Vec<Entry>,
     bound: Vec<Arc<Bound>>,
-    roll_up: Number,
+    /// How many handles to hold before looking for dropped ones.
+    sweep_at: usize,
+    window: Window,
     credit: usize,
     random: u64,
 }
@@ -85,7 +89,8 @@ impl Shards {
             table: HashTable::new(),
             entries: Vec::new(),
             bound: Vec::new(),
-            roll_up: Number::Int(10),
+            sweep_at: SWEEP_AT_MIN,
+            window: Window::new(Number::Int(10)),
             credit: 0,
             // Any odd number keeps xorshift off its one fixed point, 0.
             random: seed.wrapping_add(index) | 1,
@@ -99,16 +104,20 @@ impl Shards {
         }
     }
 
-    /// Feeds `value` at `timestamp`; a new cell becomes a `kind`.
+    /// Feeds `value` at the time `timestamp` gives; a new cell becomes a `kind`.
+    ///
+    /// The time is asked under the lock: a flush reads the clock before it drains a shard, so nothing
+    /// recorded "now" falls into an interval that was already drained, where it would overwrite the
+    /// point that was posted.
     pub(crate) fn record(
         &self,
         wanted: Wanted<'_>,
-        timestamp: Number,
+        timestamp: impl FnOnce() -> Number,
         kind: Kind,
         value: Member<'_>,
     ) -> Result<(), Loss> {
         let mut shard = self.lock(wanted.hash());
-        let start = timestamp.floored_to(shard.roll_up);
+        let start = shard.start_of(timestamp());
         let index = self.cell(&mut shard, wanted, start, kind)?;
         self.feed(&mut shard, index, value)
     }
@@ -180,12 +189,13 @@ impl Shards {
         ((u128::from(*random) * below as u128) >> 64) as usize
     }
 
-    /// Takes every cell whose interval began before `cutoff`, in the order of their birth.
-    pub(crate) fn drain(&self, cutoff: Number) -> Vec<Entry> {
+    /// Takes every cell whose interval began before `cutoff`, in the order of their birth. `open` is
+    /// the start of the open interval, where late additions of bound counters go.
+    pub(crate) fn drain(&self, cutoff: Number, open: Option<Number>) -> Vec<Entry> {
         let mut drained = Vec::new();
         for shard in &self.shards {
             let mut shard = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
-            self.settle_bound(&mut shard, cutoff);
+            self.settle_bound(&mut shard, cutoff, open);
             shard.drain(cutoff, &mut drained);
         }
         self.give_back(&drained);
@@ -194,13 +204,31 @@ impl Shards {
     }
 
     /// Moves what bound counters hold for intervals before `cutoff` into their cells.
-    fn settle_bound(&self, shard: &mut Shard, cutoff: Number) {
+    fn settle_bound(&self, shard: &mut Shard, cutoff: Number, open: Option<Number>) {
         let mut bound = std::mem::take(&mut shard.bound);
         bound.retain(|bound| {
-            bound.settle(self, shard, cutoff);
+            bound.settle(self, shard, cutoff, open);
             Bound::is_needed(bound)
         });
         shard.bound = bound;
+    }
+
+    /// Lets flushes settle a new handle. Callers that bind anew for every call cannot grow this
+    /// without end: handles dropped since are settled and forgotten.
+    pub(crate) fn watch(&self, key_hash: u64, bound: &Arc<Bound>, open: Option<Number>) {
+        let mut shard = self.lock(key_hash);
+        if shard.bound.len() >= shard.sweep_at {
+            let mut watched = std::mem::take(&mut shard.bound);
+            watched.retain(|bound| {
+                if Arc::strong_count(bound) == 1 {
+                    bound.settle(self, &mut shard, Number::Float(f64::INFINITY), open);
+                }
+                Bound::is_needed(bound)
+            });
+            shard.sweep_at = (watched.len() * 2).max(SWEEP_AT_MIN);
+            shard.bound = watched;
+        }
+        shard.bound.push(Arc::clone(bound));
     }
 
     /// Forgets every cell and takes a new bucket width; returns how many series were lost.
@@ -216,7 +244,7 @@ impl Shards {
             shard.drain(Number::Float(f64::INFINITY), &mut entries);
             self.give_back(&entries);
             discarded += entries.len();
-            shard.roll_up = roll_up;
+            shard.window = Window::new(roll_up);
         }
         discarded
     }
@@ -246,12 +274,9 @@ impl Shard {
         &self.entries[index]
     }
 
-    pub(crate) fn watch(&mut self, bound: &Arc<Bound>) {
-        self.bound.push(Arc::clone(bound));
-    }
-
-    pub(crate) fn roll_up(&self) -> Number {
-        self.roll_up
+    /// The start of the interval a timestamp falls into.
+    pub(crate) fn start_of(&mut self, timestamp: Number) -> Number {
+        self.window.start_of(timestamp)
     }
 
     fn drain(&mut self, cutoff: Number, drained: &mut Vec<Entry>) {
@@ -269,8 +294,63 @@ impl Shard {
     }
 }
 
+/// The interval of the last float timestamp, which is nearly always that of the next: two
+/// comparisons instead of a division.
+struct Window {
+    roll_up: Number,
+    from: f64,
+    until: f64,
+}
+
+impl Window {
+    /// Past this the float after a start need not lie inside its interval.
+    const EXACT_MAX: f64 = (1_u64 << 52) as f64;
+
+    fn new(roll_up: Number) -> Self {
+        Window { roll_up, from: 0.0, until: 0.0 }
+    }
+
+    fn start_of(&mut self, timestamp: Number) -> Number {
+        let Number::Float(time) = timestamp else { return timestamp.floored_to(self.roll_up) };
+        if self.from <= time && time < self.until {
+            return Number::Float(self.from);
+        }
+        let start = timestamp.floored_to(self.roll_up);
+        let (from, width) = (start.as_f64(), self.roll_up.as_f64());
+        // Only whole widths give every timestamp of an interval the same start, to the last bit.
+        if width.fract() == 0.0 && from.abs() + width < Self::EXACT_MAX {
+            (self.from, self.until) = (from, from + width);
+        }
+        start
+    }
+}
+
 /// Intervals compare by value, so the hash takes the float; an odd factor spreads its bits.
 fn entry_hash(key_hash: u64, start: Number) -> u64 {
     let bits = (start.as_f64() + 0.0).to_bits(); // -0.0 becomes 0.0
     key_hash ^ (bits ^ (bits >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+#[cfg(test)]
+impl Shards {
+    pub(super) fn watched(&self) -> usize {
+        let lock = |shard: &Padded| shard.0.lock().unwrap().bound.len();
+        self.shards.iter().map(lock).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remembered_intervals_start_where_division_says() {
+        for roll_up in [Number::Int(10), Number::Float(7.0), Number::Float(0.1), Number::Int(1)] {
+            let mut window = Window::new(roll_up);
+            for step in 0..2000 {
+                let timestamp = Number::Float(f64::from(step) * 0.37 - 300.0);
+                assert_eq!(window.start_of(timestamp), timestamp.floored_to(roll_up));
+            }
+        }
+    }
 }

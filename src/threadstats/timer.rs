@@ -24,6 +24,6 @@ impl<'a> Timer<'a> {
 impl Drop for Timer<'_> {
     fn drop(&mut self) {
         let elapsed = self.stats.0.inner.clock.monotonic().saturating_sub(self.began);
-        self.stats.timing(self.name, elapsed.as_secs_f64(), &self.opts);
+        self.stats.timing(self.name, elapsed.as_secs_f64(), self.opts);
     }
 }

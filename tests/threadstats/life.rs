@@ -234,6 +234,28 @@ fn a_panicking_reporter_is_a_counted_loss_every_time() {
 }
 
 #[test]
+fn a_listener_that_flushes_from_inside_a_flush_does_not_wait_for_itself() {
+    let hub = Hub::default();
+    let slot: Arc<std::sync::Mutex<Option<ThreadStats>>> = Arc::default();
+    let inside = Arc::clone(&slot);
+    let outcomes = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&outcomes);
+    let _listener = hub.subscribe(EventKind::FlushCompleted, None, move |_| {
+        let stats = inside.lock().unwrap().clone().unwrap();
+        drop(stats.flush_guard());
+        seen.lock().unwrap().push(stats.flush(None).unwrap());
+    });
+    let (builder, memory) = with_memory();
+    let stats = builder.hub(hub).flush_on_drop(false).build();
+    *slot.lock().unwrap() = Some(stats.clone());
+    stats.start(&StartOptions::manual()).unwrap();
+    stats.gauge("g", 1, Opts::default().at(5));
+    stats.flush(Some(f64::INFINITY)).unwrap();
+    assert_eq!(*outcomes.lock().unwrap(), [FlushOutcome::Busy]);
+    assert_eq!(memory.take().metrics.len(), 1);
+}
+
+#[test]
 fn the_hub_hears_of_flushes() {
     let hub = Hub::default();
     let (_subscription, facts) =

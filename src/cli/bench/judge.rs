@@ -107,8 +107,8 @@ fn crowded(run: &Run) -> Option<String> {
     let waited = 100.0 * run.cpu?.waited_seconds / run.seconds.max(f64::MIN_POSITIVE);
     (waited > CROWDED_PERCENT).then(|| {
         format!(
-            "other work had the server's processor for {waited:.0} % of the time: its CPU per line is \
-             dearer for cold caches, and its highest rate lower"
+            "the server's threads waited for a processor for {waited:.0} % of the time, held by other work \
+             or by each other: caches were cold and the highest rate is lower than it could be"
         )
     })
 }
@@ -146,7 +146,7 @@ fn lost(run: &Run) -> Option<String> {
 
 fn refused(run: &Run) -> Option<String> {
     let refusals = run.generator.refusals;
-    (refusals > 0).then(|| format!("{refusals} sends were refused by the kernel and tried again"))
+    (refusals > 0).then(|| format!("{refusals} sends were refused by the kernel and tried again; for a while nobody listened"))
 }
 
 #[cfg(test)]
@@ -232,7 +232,7 @@ mod tests {
             percent: None,
         };
         warns(|run| run.cpu = Some(cpu(0.4, 0.0)), &["only 0.40 s of CPU"], Limit::None);
-        warns(|run| run.cpu = Some(cpu(2.0, 1.0)), &["processor for 25 %"], Limit::None);
+        warns(|run| run.cpu = Some(cpu(2.0, 1.0)), &["for a processor for 25 %"], Limit::None);
     }
 
     #[test]

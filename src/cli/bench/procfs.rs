@@ -16,6 +16,12 @@ pub fn udp_sockets(port: u16) -> Vec<UdpSocket> {
         .collect()
 }
 
+/// True where the kernel shows its UDP sockets at all.
+#[must_use]
+pub fn shows_udp() -> bool {
+    fs::exists("/proc/net/udp").unwrap_or(false)
+}
+
 /// Memory of a process.
 ///
 /// # Errors
@@ -124,6 +130,7 @@ mod tests {
     fn a_live_socket_shows_what_it_dropped() {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
+        socket2::SockRef::from(&socket).set_recv_buffer_size(4_096).unwrap();
         let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         for _ in 0..2_000 {
             sender.send_to(&[b'x'; 1_000], ("127.0.0.1", port)).unwrap();

@@ -41,9 +41,11 @@ pub fn text(report: &Report) -> String {
 
 fn head(out: &mut String, report: &Report) {
     let (machine, load) = (&report.machine, &report.load);
-    let rate = load
-        .lines_per_second
-        .map_or("flat out".into(), |rate| format!("{} lines/s", grouped(rate)));
+    let rate = match (load.lines_per_second, &report.ladder) {
+        (_, Some(_)) => "at rising rates".to_owned(),
+        (Some(rate), None) => format!("{} lines/s", grouped(rate)),
+        (None, None) => "flat out".to_owned(),
+    };
     line!(
         out,
         "load      {} to {}, {rate}, {} sender(s), seed {}",
@@ -75,6 +77,9 @@ fn whole(out: &mut String, run: &Run) {
     let whole = |amount: u64| grouped(amount as f64);
     line!(out, "");
     line!(out, "measured  {:.2} s", run.seconds);
+    if let Some(start) = run.start_ms {
+        line!(out, "start     {start:.1} ms to the bound socket");
+    }
     line!(out, "offered   {} datagrams", whole(run.offered_datagrams));
     line!(
         out,
@@ -283,8 +288,9 @@ mod tests {
         says(
             &report(),
             &[
-                "load      packed to udp://127.0.0.1:8125, 800 lines/s, 1 sender(s), seed 1",
+                "load      packed to udp://127.0.0.1:8125, at rising rates, 1 sender(s), seed 1",
                 "measured  4.00 s",
+                "start     12.5 ms to the bound socket",
                 "offered   800 datagrams",
                 "sent      800 datagrams, 3,200 lines, 3,200 values, 800 lines/s, 53.1 KiB/s",
                 "cpu       68.5 ns a line, 0.27 µs a datagram; 2.00 s, 50 % of a core",
@@ -301,6 +307,14 @@ mod tests {
                 "highest rate without loss: 100,000 lines/s; beyond it the socket held the generator up",
             ],
         );
+    }
+
+    #[test]
+    fn a_rate_is_told_as_it_was_asked_for() {
+        let mut report = Report { ladder: None, ..report() };
+        says(&report, &["8125, 800 lines/s, 1"]);
+        report.load.lines_per_second = None;
+        says(&report, &["8125, flat out, 1"]);
     }
 
     #[test]

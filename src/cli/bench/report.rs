@@ -79,6 +79,9 @@ pub struct Run {
     pub server: Option<String>,
     /// Which pair or repetition, from 1.
     pub round: usize,
+    /// Milliseconds from starting the command to its bound socket, half a millisecond of shell
+    /// included; null when it was running already.
+    pub start_ms: Option<f64>,
     /// Seconds measured, the warm-up excluded.
     pub seconds: f64,
     /// Datagrams that were due while measuring.

@@ -6,6 +6,7 @@ pub(in super::super) fn run() -> Run {
     Run {
         server: Some("whippet run".into()),
         round: 1,
+        start_ms: Some(12.5),
         seconds: 4.0,
         offered_datagrams: 800,
         measured: Flow { datagrams: 800, lines: 3_200, values: 3_200, bytes: 217_600 },

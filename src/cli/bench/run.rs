@@ -16,7 +16,7 @@ use super::judge;
 use super::procfs;
 use super::report::{Cpu, Flow, Generator, Latency, MemoryUse, Run, spread};
 use super::sender::{self, Order, Progress, Sent};
-use super::server::Server;
+use super::server::{self, Server};
 use super::sys;
 use super::target::Target;
 
@@ -66,19 +66,26 @@ const OVERTIME: Duration = Duration::from_secs(10);
 /// When the server does not start or the load cannot be sent.
 pub fn measure(
     plan: &Plan,
-    server: Option<&str>,
+    command: Option<&str>,
     lines_per_second: Option<f64>,
     round: usize,
 ) -> anyhow::Result<Run> {
-    let scratch = if server.is_some() && plan.check { Some(Scratch::create()?) } else { None };
+    let scratch = if command.is_some() && plan.check { Some(Scratch::create()?) } else { None };
     let flushed_to = scratch.as_ref().map(Scratch::rows);
-    let mut process = match server {
+    let mut process = match command {
         Some(command) => {
             Some(Server::start(command, &plan.target, &plan.server_cpus, flushed_to.as_deref())?)
+        }
+        None if !plan.remote && server::deserted(&plan.target) => {
+            anyhow::bail!(
+                "nobody listens at {}; start the server first, or use --server",
+                plan.target
+            )
         }
         None => None,
     };
     let pid = process.as_ref().map(Server::pid);
+    let start_ms = process.as_ref().map(|process| process.bound_after().as_secs_f64() * 1e3);
     let before = Snapshot::take(plan, pid);
     let mut starts = starts(&plan.corpus, plan.senders);
     let mut spans = Vec::new();
@@ -89,7 +96,7 @@ pub fn measure(
         settle(plan, pid);
     }
     let middle = Snapshot::take(plan, pid);
-    let name = server.unwrap_or("measuring");
+    let name = command.unwrap_or("measuring");
     let most = plan.datagrams_max;
     let phase = phase(plan, &starts, lines_per_second, plan.duration, most, pid, name)?;
     settle(plan, pid);
@@ -108,8 +115,9 @@ pub fn measure(
         None => None,
     };
     let mut run = Run {
-        server: server.map(str::to_owned),
+        server: command.map(str::to_owned),
         round,
+        start_ms,
         seconds: phase.sent.elapsed.as_secs_f64(),
         offered_datagrams: phase.sent.offered,
         measured: flow(&measured),

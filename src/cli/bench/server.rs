@@ -21,6 +21,7 @@ use super::target::Target;
 pub struct Server {
     child: Child,
     output: Vec<JoinHandle<Heard>>,
+    bound_after: Duration,
 }
 
 /// What a server left behind.
@@ -40,7 +41,8 @@ const BOUND_WITHIN: Duration = Duration::from_secs(10);
 /// How long a server may take to stop; whippet gives up its own deliveries after 8 s.
 const STOPPED_WITHIN: Duration = Duration::from_secs(20);
 
-const POLL: Duration = Duration::from_millis(2);
+/// Resolution of the time to the bound socket.
+const POLL: Duration = Duration::from_micros(200);
 
 impl Server {
     /// Starts `command` (a shell line that becomes the server itself: the shell is replaced by
@@ -64,6 +66,7 @@ impl Server {
         if let Some(path) = output {
             shell.env("WHIPPET_OUTPUT", format!("jsonl:{}", path.display()));
         }
+        let began = Instant::now();
         let mut child =
             spawn_on(cpus, &mut shell).with_context(|| format!("cannot start `{command}`"))?;
         let pipes: [Option<Box<dyn Read + Send>>; 2] = [
@@ -72,9 +75,12 @@ impl Server {
         ];
         let output =
             pipes.into_iter().flatten().map(|p| std::thread::spawn(move || listen(p))).collect();
-        let mut server = Server { child, output };
+        let mut server = Server { child, output, bound_after: Duration::ZERO };
         match server.wait_until_bound(target) {
-            Ok(()) => Ok(server),
+            Ok(()) => {
+                server.bound_after = began.elapsed();
+                Ok(server)
+            }
             Err(why) => {
                 let said = server.stop().last_lines.join("\n    ");
                 Err(why
@@ -87,6 +93,12 @@ impl Server {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Time from starting the command to its bound socket.
+    #[must_use]
+    pub fn bound_after(&self) -> Duration {
+        self.bound_after
     }
 
     /// True once the process has ended on its own.
@@ -142,6 +154,13 @@ impl Drop for Server {
             let _reaped = self.child.wait();
         }
     }
+}
+
+/// True when it is certain that nobody listens at a UDP `target` of this machine: sending there
+/// succeeds all the same. The other transports tell when connecting.
+#[must_use]
+pub fn deserted(target: &Target) -> bool {
+    matches!(target, Target::Udp(_)) && procfs::shows_udp() && !bound(target)
 }
 
 /// True when somebody listens at `target`.
@@ -225,6 +244,17 @@ mod tests {
         let target: Target = format!("udp://{}", taken.local_addr().unwrap()).parse().unwrap();
         let error = Server::start("sleep 60", &target, &[], None).unwrap_err();
         assert!(format!("{error:#}").contains("already"), "{error:#}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_udp_port_without_a_socket_is_deserted() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let target: Target = format!("udp://{}", socket.local_addr().unwrap()).parse().unwrap();
+        assert!(!deserted(&target));
+        drop(socket);
+        assert!(deserted(&target));
+        assert!(!deserted(&"unixgram:///nonexistent/s".parse().unwrap()), "connecting tells");
     }
 
     #[test]

@@ -171,7 +171,7 @@ impl Outlet {
         .map(|sent| sent.unwrap_or(count))
     }
 
-    /// Reads the answer to an earlier datagram that nobody wanted ("connection refused").
+    /// True when a failed send ends it: the peer would lose its place among the bytes.
     #[must_use]
     pub fn is_stream(&self) -> bool {
         matches!(self, Outlet::Tcp(_) | Outlet::UnixStream(_))

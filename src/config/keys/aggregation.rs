@@ -58,11 +58,9 @@ pub(super) const KEYS: &[Key] = &[
         "true",
         "Post metrics that carry a timestamp as they are. False: the timestamp is ignored and they are aggregated.",
     ),
-    key(
+    ignored(
         "dogstatsd_no_aggregation_pipeline_batch_size",
-        int(1, 1_000_000),
-        "2048",
-        "How many metrics with a timestamp are handed on at once.",
+        "points with a timestamp go out with the bucket that is open when they arrive",
     ),
     key(
         "metric_filterlist",

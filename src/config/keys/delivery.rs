@@ -1,9 +1,7 @@
 //! Payloads and their way to the intake.
 
 use crate::config::key::Kind::{Bool, Bytes, Choice, Outputs, Path, Proxy, Words};
-use crate::config::key::{
-    DAYS, Key, MINUTES, SECONDS, SECONDS_NOT_ZERO, float, ignored, int, key, ours,
-};
+use crate::config::key::{Key, MINUTES, SECONDS, SECONDS_NOT_ZERO, float, ignored, int, key, ours};
 use crate::config::types::{Compressor, TlsVersion};
 
 /// Payload limits below this could not hold a single series with its longest name and tags.
@@ -69,11 +67,9 @@ pub(super) const KEYS: &[Key] = &[
     key("enable_payloads.events", Bool, "true", "Post events."),
     key("enable_payloads.service_checks", Bool, "true", "Post service checks."),
     key("enable_payloads.sketches", Bool, "true", "Post sketches, that is distributions."),
-    key(
+    ignored(
         "enable_payloads.json_to_v1_intake",
-        Bool,
-        "true",
-        "Post to the JSON intake, which events use.",
+        "only events use this intake; see enable_payloads.events",
     ),
     key(
         "forwarder_timeout",
@@ -81,13 +77,11 @@ pub(super) const KEYS: &[Key] = &[
         "20",
         "Time for one request, from connecting to the answer.",
     ),
-    key("forwarder_num_workers", int(1, 64), "1", "Requests in flight per endpoint."),
-    key(
-        "forwarder_max_concurrent_requests",
-        int(1, 1024),
-        "10",
-        "Upper bound of `forwarder_num_workers`.",
+    ignored(
+        "forwarder_num_workers",
+        "one request at a time per endpoint; payloads are large and connections are kept",
     ),
+    ignored("forwarder_max_concurrent_requests", "one request at a time per endpoint"),
     key(
         "forwarder_backoff_factor",
         float(2.0, 1e6),
@@ -138,17 +132,13 @@ pub(super) const KEYS: &[Key] = &[
         "0.80",
         "Nothing is written while the disk is fuller than this part of it.",
     ),
-    key(
+    ignored(
         "forwarder_flush_to_disk_mem_ratio",
-        float(0.0, 1.0),
-        "0.5",
-        "The part of the memory for waiting payloads that is written at once when it is full.",
+        "payloads go to disk one by one, the oldest first",
     ),
-    key(
+    ignored(
         "forwarder_outdated_file_in_days",
-        DAYS,
-        "10",
-        "Files older than this many days are removed at start.",
+        "a payload older than an hour is never sent, in memory or on disk",
     ),
     key(
         "forwarder_stop_timeout",
@@ -156,11 +146,9 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "Time for the last deliveries at shutdown; see `aggregator_stop_timeout`.",
     ),
-    key(
+    ignored(
         "forwarder_connection_reset_interval",
-        SECONDS,
-        "0",
-        "Open new connections this often, for intakes behind DNS that changes. 0: never without need.",
+        "a connection lives as long as it is used; a refused one is made anew",
     ),
     key(
         "forwarder_apikey_validation_interval",
@@ -197,7 +185,10 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "PEM file with certificate authorities to trust for the intake, for TLS-inspecting proxies and tests. Unset: those of the system.",
     ),
-    key("tls_handshake_timeout", SECONDS_NOT_ZERO, "10s", "Time for a TLS handshake."),
+    ignored(
+        "tls_handshake_timeout",
+        "connecting, the handshake included, may take 10 s and counts into forwarder_timeout",
+    ),
     ignored("use_v3_api.*", "series are posted as v2 or v1"),
     ignored("use_v2_api.events", "events have one route"),
     ignored("use_v2_api.service_checks", "service checks have one route"),

@@ -3,30 +3,6 @@
 //! allocates or takes a lock; a listener that panics harms nobody else. Refusal: facts are no
 //! counters (totals are counted where they arise), and nothing is queued unless a listener asks for
 //! it with [`Hub::bounded`].
-//!
-//! ```
-//! use std::sync::Arc;
-//! use std::sync::atomic::{AtomicUsize, Ordering};
-//! use whippet::telemetry::{Event, EventKind, Hub};
-//!
-//! let hub = Hub::default();
-//! let lost = Arc::new(AtomicUsize::new(0));
-//! let seen = Arc::clone(&lost);
-//! let subscription = hub.subscribe(EventKind::PayloadDropped, Some("alarm"), move |event| {
-//!     if let Event::PayloadDropped { items, .. } = event {
-//!         seen.fetch_add(*items, Ordering::Relaxed);
-//!     }
-//! });
-//! hub.emit(EventKind::PayloadDropped, || Event::PayloadDropped {
-//!     destination: "https://api.example.org",
-//!     reason: "expired",
-//!     items: 3,
-//!     bytes: 120,
-//! });
-//! assert_eq!(lost.load(Ordering::Relaxed), 3);
-//! drop(subscription);
-//! assert!(!hub.wants(EventKind::PayloadDropped));
-//! ```
 
 mod event;
 mod listener;
@@ -55,6 +31,30 @@ use query::Hooks;
 const DEPTH_MAX: u32 = 8;
 
 /// Where facts meet listeners. Cheap to clone; clones are one hub.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+/// use whippet::telemetry::{Event, EventKind, Hub};
+///
+/// let hub = Hub::default();
+/// let lost = Arc::new(AtomicUsize::new(0));
+/// let seen = Arc::clone(&lost);
+/// let subscription = hub.subscribe(EventKind::PayloadDropped, Some("alarm"), move |event| {
+///     if let Event::PayloadDropped { items, .. } = event {
+///         seen.fetch_add(*items, Ordering::Relaxed);
+///     }
+/// });
+/// hub.emit(EventKind::PayloadDropped, || Event::PayloadDropped {
+///     destination: "https://api.example.org",
+///     reason: "expired",
+///     items: 3,
+///     bytes: 120,
+/// });
+/// assert_eq!(lost.load(Ordering::Relaxed), 3);
+/// drop(subscription);
+/// assert!(!hub.wants(EventKind::PayloadDropped));
+/// ```
 #[derive(Clone)]
 pub struct Hub(Arc<Inner>);
 
