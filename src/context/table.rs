@@ -453,7 +453,9 @@ fn segment_of(hash: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::context::OriginRules;
     use crate::context::limits::Limits;
+    use crate::tagger::{Cardinality, Identity, Tagger, Tags, WorkloadBuilder};
 
     fn table(limits: Limits) -> Contexts {
         let rules = Rules { limits, ..Rules::default() };
@@ -546,5 +548,61 @@ mod tests {
         };
         assert_ne!(Decision::Context(id), plain);
         assert_eq!(table.context(id).unwrap().name(), b"ns.n");
+    }
+
+    /// Gives every container the tags that it holds now.
+    #[derive(Debug, Default)]
+    struct Changing(std::sync::Mutex<Vec<(&'static str, &'static str)>>);
+
+    impl Tagger for Changing {
+        fn tags(&self, identity: Identity<'_>, cardinality: Cardinality) -> Option<Tags> {
+            let Identity::Container(id) = identity else { return None };
+            let mut tags = WorkloadBuilder::default();
+            let known = self.0.lock().unwrap();
+            for (_, pod) in known.iter().filter(|(known, _)| known.as_bytes() == id) {
+                tags.add(Cardinality::Low, "pod", pod);
+            }
+            Some(Arc::new(tags.build()).up_to(cardinality))
+        }
+
+        fn generation(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn late_tags_make_a_new_context_only_where_tags_changed() {
+        let tagger = Arc::new(Changing::default());
+        let origin = OriginRules {
+            tagger: Arc::clone(&tagger) as Arc<dyn Tagger>,
+            cardinality: Cardinality::Low,
+            optout: true,
+            entity_id_precedence: false,
+            unified: false,
+        };
+        let rules = Rules { origin: Some(origin), ..Rules::default() };
+        let mut table = Contexts::new(Arc::new(rules), RandomState::with_seeds(1, 2, 3, 4));
+        let of = |table: &mut Contexts, sender: &str| {
+            let origin = sender.as_bytes();
+            let raw = RawKey { kind: MetricType::Counter, name: b"n", tags: b"a", origin };
+            let hash = table.hash(&raw);
+            match table.alias(hash, &raw) {
+                Some(alias) => Decision::from_number(alias.decision),
+                None => table.resolve(hash, &raw, 10),
+            }
+        };
+        // Nobody's tags are known: all senders are one context.
+        let untagged = of(&mut table, "");
+        assert_eq!((of(&mut table, "c1"), of(&mut table, "c2")), (untagged, untagged));
+        assert_eq!((table.len(), table.aliases()), (1, 3));
+        tagger.0.lock().unwrap().push(("c1", "p1"));
+        assert_eq!(of(&mut table, "c1"), untagged, "as it was until it is decided again");
+        table.decide_again();
+        let tagged = of(&mut table, "c1");
+        assert_eq!((of(&mut table, ""), of(&mut table, "c2")), (untagged, untagged));
+        assert_eq!((table.len(), table.aliases()), (2, 3));
+        let Decision::Context(id) = tagged else { panic!("{tagged:?}") };
+        let tags: Vec<_> = table.context(id).unwrap().tags(&[]).iter().collect();
+        assert_eq!(tags, [&b"a"[..], b"pod:p1"]);
     }
 }

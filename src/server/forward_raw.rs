@@ -6,12 +6,15 @@
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use crate::clock::Clock;
 
+/// How long the start waits for a name to be resolved.
+const FIRST_TRY: Duration = Duration::from_secs(1);
 /// How long to wait before a name that did not resolve is tried again.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(10);
 /// How long a failure stays unmentioned after it was mentioned.
@@ -37,27 +40,30 @@ struct Shared {
 }
 
 impl RawForwarder {
-    /// Opens the socket. A name that does not resolve now is tried again in the background; until
-    /// then every packet counts as failed.
+    /// Opens the socket. A name that does not resolve within a second is tried on and again in the
+    /// background; until then every packet counts as failed.
     ///
     /// # Errors
-    /// When the system gives no thread to try again with.
+    /// When the system gives no thread to resolve names with.
     pub fn start(host: &str, port: u16, clock: Clock) -> io::Result<Self> {
         let host = host.trim_matches(['[', ']']).to_owned();
         let target =
             if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let shared = Arc::new(Shared::default());
-        match open(&host, port) {
-            Ok(socket) => drop(shared.socket.set(socket)),
-            Err(error) => {
-                tracing::error!(
-                    target: "net",
-                    "statsd_forward_host: {target}: {error}; no copies until it can be reached"
-                );
-                let shared = Arc::clone(&shared);
-                let thread = thread::Builder::new().name("forward-raw".to_owned());
-                thread.spawn(move || shared.resolve(&host, port))?;
-            }
+        let (tell, first) = mpsc::channel();
+        let thread = thread::Builder::new().name("forward-raw".to_owned());
+        let opening = Arc::clone(&shared);
+        thread.spawn(move || opening.open(&host, port, &tell))?;
+        match first.recv_timeout(FIRST_TRY) {
+            Ok(None) => {}
+            Ok(Some(error)) => tracing::error!(
+                target: "net",
+                "statsd_forward_host: {target}: {error}; no copies until it can be reached"
+            ),
+            Err(_) => tracing::warn!(
+                target: "net",
+                "statsd_forward_host: {target}: the name is not resolved yet; no copies until it is"
+            ),
         }
         let said = Mutex::new((Duration::ZERO, 0));
         let (sent, failed) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -111,14 +117,23 @@ impl Drop for RawForwarder {
 }
 
 impl Shared {
-    fn resolve(&self, host: &str, port: u16) {
-        let mut stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
-        while !*stop {
+    /// Opens the socket, however often that takes; tells what became of each try.
+    fn open(&self, host: &str, port: u16, tell: &Sender<Option<io::Error>>) {
+        loop {
+            match open(host, port) {
+                Ok(socket) => {
+                    drop(self.socket.set(socket));
+                    // Whoever started us has gone on, and said that there are no copies.
+                    if tell.send(None).is_err() {
+                        tracing::info!(target: "net", "statsd_forward_host: copies go to {host} port {port} now");
+                    }
+                    return;
+                }
+                Err(error) => drop(tell.send(Some(error))),
+            }
+            let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
             let waited = self.stopped.wait_timeout_while(stop, RESOLVE_AGAIN, |stop| !*stop);
-            stop = waited.unwrap_or_else(PoisonError::into_inner).0;
-            if let (false, Ok(socket)) = (*stop, open(host, port)) {
-                tracing::info!(target: "net", "statsd_forward_host: copies go to {host} port {port} now");
-                drop(self.socket.set(socket));
+            if *waited.unwrap_or_else(PoisonError::into_inner).0 {
                 return;
             }
         }

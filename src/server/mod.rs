@@ -309,9 +309,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
 fn start_tagger(config: &Config) -> Result<Option<Arc<LiveTagger>>, ServerError> {
     let Some(settings) = plan::tagger(config) else { return Ok(None) };
     let tagger = LiveTagger::start(settings).map_err(ServerError::system("starting the tagger"))?;
-    if tagger.wait_ready(FIRST_TAGS) {
-        tracing::info!(target: "tagger", "tags of {} workloads known", tagger.workloads());
-    } else {
+    if !tagger.wait_ready(FIRST_TAGS) {
         tracing::info!(target: "tagger", "tags of workloads are not known yet; they apply once they are");
     }
     Ok(Some(Arc::new(tagger)))

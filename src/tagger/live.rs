@@ -23,9 +23,10 @@ use super::workload::{Tags, WorkloadBuilder};
 use super::{Cardinality, Identity, Tagger};
 use crate::clock::Clock;
 
-/// How often sources are read.
+/// How often sources are read while nobody asks for what is not known.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// Shortest time between two readings when somebody asks for what is not known.
+/// Shortest time between two readings. Each next one takes twice as long, up to the above: a
+/// container speaks some seconds before its kubelet knows it.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// How long a failing kubelet stays unmentioned after it was mentioned.
 const QUIET: Duration = Duration::from_secs(300);
@@ -102,6 +103,7 @@ impl LiveTagger {
             extraction: settings.extraction,
             clock: Clock::wall(),
             failing: None,
+            answered: false,
             shared: Arc::clone(&shared),
         };
         thread::Builder::new().name("tagger".to_owned()).spawn(move || reader.run())?;
@@ -148,7 +150,7 @@ impl Tagger for LiveTagger {
                 lock(&shared.asked).remember(identity);
                 inodes = shared.inodes.load();
                 let Some(id) = inodes.container(inode) else {
-                    shared.wish(|wishes| wishes.inodes = true);
+                    shared.wish(|wishes| &mut wishes.inodes);
                     return None;
                 };
                 Identity::Container(id)
@@ -161,7 +163,7 @@ impl Tagger for LiveTagger {
         lock(&shared.asked).remember(identity);
         let found = shared.pods.load().workload(identity).map(|known| known.up_to(cardinality));
         if found.is_none() && shared.has_kubelet {
-            shared.wish(|wishes| wishes.unknown = true);
+            shared.wish(|wishes| &mut wishes.unknown);
         }
         found
     }
@@ -180,9 +182,11 @@ fn bare_container(id: &[u8], cardinality: Cardinality) -> Option<Tags> {
 }
 
 impl Shared {
-    fn wish(&self, say: impl FnOnce(&mut Wishes)) {
-        say(&mut lock(&self.wishes));
-        self.changed.notify_all();
+    fn wish(&self, of: fn(&mut Wishes) -> &mut bool) {
+        // A flood of unknown identities wakes the thread once, not once each.
+        if !std::mem::replace(of(&mut lock(&self.wishes)), true) {
+            self.changed.notify_all();
+        }
     }
 
     /// Moves the generation when one of these answers was given.
@@ -207,12 +211,15 @@ struct Reader {
     clock: Clock,
     /// When a failure may be mentioned again, and how many were not.
     failing: Option<(Duration, u64)>,
+    /// The kubelet has answered at least once.
+    answered: bool,
     shared: Arc<Shared>,
 }
 
 impl Reader {
     fn run(mut self) {
         let mut with_inodes = false;
+        let mut pace = INTERVAL_MIN;
         loop {
             if let Some(kubelet) = &mut self.kubelet {
                 match kubelet.pods() {
@@ -233,39 +240,39 @@ impl Reader {
                 self.shared.inodes.store(Arc::clone(&new));
                 self.shared.notice(new.differing(&old).map(Identity::Inode));
             }
-            match self.wait() {
-                Some(inodes) => with_inodes |= inodes,
-                None => return,
-            }
+            let Some(woken) = self.wait(pace) else { return };
+            with_inodes |= woken.inodes;
+            pace =
+                if woken.unknown || woken.inodes { INTERVAL_MIN } else { INTERVAL.min(pace * 2) };
         }
     }
 
-    /// Until it is time to read again; whether inodes are wanted, `None` to stop.
-    fn wait(&self) -> Option<bool> {
+    /// Until it is time to read again, or somebody wants it; what for, `None` to stop.
+    fn wait(&self, pace: Duration) -> Option<Wishes> {
         let shared = &self.shared;
         let mut wishes = lock(&shared.wishes);
         wishes.ready = true;
         shared.changed.notify_all();
-        // What was asked for while we read is answered by what we read, or not at all.
         let pause = |wishes, time, until: fn(&mut Wishes) -> bool| {
             let waited =
                 shared.changed.wait_timeout_while(wishes, time, move |wishes| !until(wishes));
             waited.unwrap_or_else(PoisonError::into_inner).0
         };
         wishes = pause(wishes, INTERVAL_MIN, |wishes| wishes.stop);
-        wishes = pause(wishes, INTERVAL.saturating_sub(INTERVAL_MIN), |wishes| {
+        wishes = pause(wishes, pace.saturating_sub(INTERVAL_MIN), |wishes| {
             wishes.stop || wishes.unknown || wishes.inodes
         });
         if wishes.stop {
             return None;
         }
-        wishes.unknown = false;
-        Some(std::mem::take(&mut wishes.inodes))
+        Some(std::mem::replace(&mut *wishes, Wishes { ready: true, ..Wishes::default() }))
     }
 
     fn answered(&mut self, pods: usize) {
-        if self.failing.take().is_some() {
-            tracing::info!(target: "tagger", "the kubelet answers again: {pods} pods");
+        let again = self.failing.take().is_some();
+        if again || !std::mem::replace(&mut self.answered, true) {
+            let url = self.kubelet.as_ref().map_or("", Kubelet::url);
+            tracing::info!(target: "tagger", "{url}: {pods} pods known");
         }
     }
 

@@ -32,6 +32,7 @@ pub(super) struct Image<'a> {
     /// `web`
     pub short: &'a str,
     /// `1.2`; `latest` when neither tag nor digest is given, as the runtime takes it.
+    /// Differs: the Agent says `latest` of an image that is pinned by its digest alone, too.
     pub tag: &'a str,
 }
 
