@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ahash::RandomState;
 
+use super::observers;
 use super::refusals::Refusals;
 use crate::aggregate::{self, Bucket, Fate, Shard};
 use crate::clock::Clock;
@@ -16,6 +17,7 @@ use crate::flush::Closed;
 use crate::net::{Arrival, Incident, Lane, LaneEnd, ListenerCounts, ListenerId, Receiver, Sender};
 use crate::output::{clock_time, printable};
 use crate::protocol::lines;
+use crate::telemetry::Hub;
 
 /// Contexts announced by name as they are born, over the life of the process.
 const ANNOUNCED_MAX: usize = 20;
@@ -45,6 +47,9 @@ pub(super) struct Parts {
     pub oversize_shown: bool,
     /// Contexts announced so far; none are when the console is off.
     pub announced: Option<Arc<AtomicUsize>>,
+    /// The longest datagram that is received whole.
+    pub datagram_bytes_max: usize,
+    pub hub: Hub,
 }
 
 pub(super) struct Worker {
@@ -53,6 +58,7 @@ pub(super) struct Worker {
     shard: Shard,
     refusals: Refusals,
     births_seen: usize,
+    restarts: u32,
     tell: Tell,
     spares: Channel<Bucket>,
     new_rules: Channel<Arc<Rules>>,
@@ -71,7 +77,17 @@ impl Worker {
     ) -> Self {
         let shard = fresh_shard(&parts);
         let refusals = Refusals::new(parts.verbose);
-        Worker { lane, parts, shard, refusals, births_seen: 0, tell, spares, new_rules }
+        Worker {
+            lane,
+            parts,
+            shard,
+            refusals,
+            births_seen: 0,
+            restarts: 0,
+            tell,
+            spares,
+            new_rules,
+        }
     }
 
     /// Runs the lane until it is told to stop; a panic costs the open bucket and nothing else.
@@ -86,9 +102,10 @@ impl Worker {
                 }
                 Ok(LaneEnd::Failed(error)) => {
                     tracing::error!(target: "net", "lane {}: poll failed: {error}", self.lane);
+                    observers::lane_failed(&self.parts.hub, &error.to_string(), self.restarts);
                     break;
                 }
-                Err(_) => self.begin_anew(),
+                Err(panic) => self.begin_anew(observers::panic_text(&*panic)),
             }
         }
         net.refresh_kernel_drops();
@@ -98,7 +115,7 @@ impl Worker {
     }
 
     /// After a panic: the shard cannot be trusted. What it had recorded is counted as lost.
-    fn begin_anew(&mut self) {
+    fn begin_anew(&mut self, error: &str) {
         let mut counts = *self.shard.counts();
         let recorded = counts.recorded();
         (counts.metrics, counts.events, counts.checks) = (0, 0, 0);
@@ -112,7 +129,9 @@ impl Worker {
         self.shard = fresh_shard(&self.parts);
         *self.shard.counts() = counts;
         self.births_seen = 0;
+        self.restarts += 1;
         (self.tell)(FromLane::Restarted { lane: self.lane });
+        observers::lane_failed(&self.parts.hub, error, self.restarts);
     }
 
     fn close(&mut self, listeners: &[ListenerCounts]) {
@@ -159,6 +178,7 @@ impl Receiver for Worker {
     }
 
     fn datagram(&mut self, bytes: &[u8], from: &Sender<'_>, arrival: Arrival) {
+        observers::packet_received(&self.parts.hub, bytes, from, arrival.transport);
         let listener = usize::from(arrival.listener.0);
         let eol_required = self.parts.eol_required.get(listener).copied().unwrap_or(false);
         let mut number = 0_u64;
@@ -173,6 +193,7 @@ impl Receiver for Worker {
             if let Fate::Refused(error) = self.shard.line(line.bytes, b"") {
                 let name = self.parts.listener_names.get(listener).map_or("", String::as_str);
                 self.refusals.refused(error, line.bytes, number, name, from);
+                observers::parse_failed(&self.parts.hub, error, line.bytes, arrival.transport);
             }
         }
         if arrival.cut_bytes > 0 {
@@ -180,6 +201,7 @@ impl Receiver for Worker {
             let counts = self.shard.counts();
             counts.received += 1;
             counts.truncated += 1;
+            observers::packet_truncated(&self.parts.hub, self.parts.datagram_bytes_max, arrival);
         }
     }
 
@@ -211,3 +233,6 @@ impl Receiver for Worker {
         self.refusals.incident(name, incident, self.parts.oversize_shown);
     }
 }
+
+#[cfg(test)]
+mod tests;
