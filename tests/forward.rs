@@ -1,18 +1,16 @@
 //! The forwarder against a fake intake over real sockets: every row of the response table, order,
 //! bounds, books, keys and shutdown.
 
-mod support;
-
+use crate::support::decode::{
+    Dogsketch, MetricPayload, MetricPoint, MetricSeries, Resource, Sketch, SketchPayload,
+};
+use crate::support::front::{ConnectProxy, TlsFront};
+use crate::support::intake::{Answer, Intake};
 use bytes::Bytes;
 use prost::Message;
 use std::io::Write;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use support::decode::{
-    Dogsketch, MetricPayload, MetricPoint, MetricSeries, Resource, Sketch, SketchPayload,
-};
-use support::front::{ConnectProxy, TlsFront};
-use support::intake::{Answer, Intake};
 use whippet::clock::Clock;
 use whippet::encode::{ContentEncoding, Payload, Route};
 use whippet::forward::{
@@ -811,7 +809,7 @@ fn a_process_killed_at_any_moment_loses_nothing_it_reported_as_spooled() {
     let mut reported: Vec<u64> = Vec::new();
     for round in 0_u64..12 {
         let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--exact", "spools_until_killed", "--nocapture"])
+            .args(["--exact", "forward::spools_until_killed", "--nocapture"])
             .env("WHIPPET_TEST_SPOOL", directory.path())
             .env("WHIPPET_TEST_FIRST", (round * 1000).to_string())
             .stdout(Stdio::piped())

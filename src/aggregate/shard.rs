@@ -18,11 +18,12 @@ use super::notice::{CheckRecord, EventRecord};
 use super::set::SetCell;
 use super::stamps::Stamps;
 use crate::context::{
-    Birth, Context, Contexts, Decision, DropReason, Enriched, Kind, NO_CONTEXT, RawKey, Rewritten,
-    Rules,
+    Birth, Claims, Context, Contexts, Decision, DropReason, Enriched, Kind, NO_CONTEXT, RawKey,
+    Rewritten, Rules,
 };
 use crate::protocol::{
-    self, Event, Message, Metric, MetricType, Options, ParseError, ServiceCheck, Values,
+    self, Event, Message, Metric, MetricType, Options, ParseError, PlainMetric, ServiceCheck,
+    Values,
 };
 
 /// How a shard aggregates.
@@ -84,6 +85,8 @@ pub struct Shard {
     stamps: Stamps,
     /// Unix seconds of the batch.
     now: i64,
+    /// Where the origin part of a raw key is written; kept for its memory.
+    origin_key: Vec<u8>,
 }
 
 impl Shard {
@@ -94,7 +97,16 @@ impl Shard {
         let stamps = Stamps::new(settings.interval);
         let contexts = Contexts::new(rules, state.clone());
         let bucket = Bucket::default();
-        let mut shard = Shard { settings, contexts, state, bucket, epoch: 1, stamps, now: 0 };
+        let mut shard = Shard {
+            settings,
+            contexts,
+            state,
+            bucket,
+            epoch: 1,
+            stamps,
+            now: 0,
+            origin_key: Vec::new(),
+        };
         shard.open(now);
         shard
     }
@@ -157,15 +169,92 @@ impl Shard {
         self.contexts.set_rules(rules);
     }
 
-    /// Reads one line and records it. `sender` is what the sender's identity adds to the raw key,
-    /// empty when nothing does.
+    /// The tags of senders may have changed; known metrics are decided again at their next line.
+    pub fn decide_again(&mut self) {
+        self.contexts.decide_again();
+    }
+
+    /// Reads every line of a datagram and records it. `sender` is the container id of the
+    /// sender, empty when none is known; it must hold no newline. With `eol_required` a last line without newline is
+    /// refused. `refused` is told of each line that does not follow the grammar, with its number in
+    /// the datagram, from 1.
+    pub fn datagram(
+        &mut self,
+        datagram: &[u8],
+        sender: &[u8],
+        eol_required: bool,
+        mut refused: impl FnMut(u64, &[u8], ParseError),
+    ) {
+        let terminated = datagram.last() == Some(&b'\n');
+        let mut rest = datagram;
+        let mut number = 0;
+        loop {
+            if let Some((metric, next)) = protocol::plain_metric(rest, self.settings.options) {
+                // Nothing follows the last line, and if it ended with a newline that was its.
+                if !next.is_empty() || terminated || !eol_required {
+                    number += 1;
+                    self.bucket.counts.received += 1;
+                    if !self.known(&metric, sender) {
+                        let fate = self.metric(&metric.into(), sender);
+                        self.enter(fate);
+                    }
+                    rest = next;
+                    continue;
+                }
+            }
+            let mut lines = protocol::lines(rest);
+            let Some(line) = lines.next() else { return };
+            number += 1;
+            self.bucket.counts.received += 1;
+            if eol_required && !line.terminated {
+                self.bucket.counts.unterminated += 1;
+            } else if let Fate::Refused(error) = self.line(line.bytes, sender) {
+                refused(number, line.bytes, error);
+            }
+            rest = lines.rest();
+        }
+    }
+
+    /// Records a plain metric whose raw key has a cell in the open bucket: the walk of nearly every
+    /// line. False, and nothing is done, when something about it is not ordinary.
+    #[inline]
+    fn known(&mut self, metric: &PlainMetric<'_>, sender: &[u8]) -> bool {
+        let raw =
+            RawKey { kind: metric.kind, name: metric.name, tags: metric.tags, origin: sender };
+        let hash = self.contexts.hash(&raw);
+        let epoch = self.epoch;
+        let cell = match self.contexts.alias(hash, &raw) {
+            Some(alias) if alias.epoch == epoch => alias.cell,
+            _ => return false,
+        };
+        if !(metric.rate > 0.0 && metric.rate <= 1.0) || self.settings.histogram_copy.is_some() {
+            return false;
+        }
+        let stamp = self.stamps.line();
+        let bucket = &mut self.bucket;
+        if !record_number(bucket, metric.kind, cell, metric.value, metric.rate, stamp) {
+            return false;
+        }
+        bucket.counts.values += 1;
+        bucket.counts.metrics += 1;
+        true
+    }
+
+    /// Reads one line and records it. `sender` is the container id of the sender, empty when none
+    /// is known; it must hold no newline.
+    #[inline(never)]
     pub fn line(&mut self, line: &[u8], sender: &[u8]) -> Fate {
         let fate = match protocol::read(line, self.settings.options) {
             Ok(Message::Metric(metric)) => self.metric(&metric, sender),
-            Ok(Message::Event(event)) => self.event(&event),
-            Ok(Message::ServiceCheck(check)) => self.check(&check),
+            Ok(Message::Event(event)) => self.event(&event, sender),
+            Ok(Message::ServiceCheck(check)) => self.check(&check, sender),
             Err(error) => Err(Fate::Refused(error)),
         };
+        self.enter(fate)
+    }
+
+    /// Enters a fate in the books.
+    fn enter(&mut self, fate: Result<(), Fate>) -> Fate {
         match fate {
             Ok(()) => return Fate::Recorded,
             Err(Fate::Refused(error)) => self.bucket.counts.refused[error.kind as usize] += 1,
@@ -175,23 +264,43 @@ impl Shard {
         fate.err().unwrap_or(Fate::Recorded)
     }
 
+    #[inline(never)]
     fn metric(&mut self, metric: &Metric<'_>, sender: &[u8]) -> Result<(), Fate> {
         // Differs: the Agent lets 0, negative and larger rates distort or poison the sum.
         let valid = metric.rate > 0.0 && metric.rate <= 1.0;
         let rate = if valid { metric.rate } else { 1.0 };
         self.bucket.counts.rates_invalid += u64::from(!valid);
+        // Checked before there is a context, so that a value that cannot be summed posts nothing.
+        let scale = if metric.timestamp.is_some() || rate == 1.0 { 1.0 } else { 1.0 / rate };
+        let scale = if metric.kind == MetricType::Gauge { 1.0 } else { scale };
         if let Values::One(value) = metric.values {
-            if !value.is_finite() {
+            if !(value * scale).is_finite() {
                 return Err(self.non_finite(1));
             }
         } else if matches!(metric.values, Values::Packed(_))
-            && !metric.values.numbers().any(f64::is_finite)
+            && !metric.values.numbers().any(|value| (value * scale).is_finite())
         {
             return Err(self.non_finite(metric.values.numbers().count() as u64));
         }
-        let origin = origin_key(metric, sender);
-        let raw =
-            RawKey { kind: metric.kind, name: metric.name, tags: metric.tags, origin: &origin };
+        let fields = &metric.origin;
+        let claimed = fields.local_data.is_some()
+            || fields.external_data.is_some()
+            || fields.cardinality.is_some();
+        if !claimed {
+            // Nearly every line: the key is the sender itself, mostly nobody.
+            return self.keyed(metric, rate, sender);
+        }
+        let mut key = std::mem::take(&mut self.origin_key);
+        Claims { fields: metric.origin, sender }.write_key(&mut key);
+        let fate = self.keyed(metric, rate, &key);
+        self.origin_key = key;
+        fate
+    }
+
+    /// Records a metric whose raw key is complete.
+    #[inline]
+    fn keyed(&mut self, metric: &Metric<'_>, rate: f64, origin: &[u8]) -> Result<(), Fate> {
+        let raw = RawKey { kind: metric.kind, name: metric.name, tags: metric.tags, origin };
         if let Some(timestamp) = metric.timestamp {
             return self.timestamped(metric, &raw, rate, timestamp).map_err(Fate::Dropped);
         }
@@ -390,13 +499,13 @@ impl Shard {
         Ok(())
     }
 
-    fn event(&mut self, event: &Event<'_>) -> Result<(), Fate> {
+    fn event(&mut self, event: &Event<'_>, sender: &[u8]) -> Result<(), Fate> {
         let rules = Arc::clone(self.contexts.rules());
         for text in [event.title, event.text] {
             rules.limits.check_text(text).map_err(Fate::Dropped)?;
         }
-        let enriched =
-            rules.enrich(event.tags, event.origin.cardinality.is_some()).map_err(Fate::Dropped)?;
+        let claims = Claims { fields: event.origin, sender };
+        let enriched = enrich(&rules, event.tags, &claims)?;
         if self.bucket.events.len() >= self.settings.events_max {
             return Err(Fate::Dropped(DropReason::IntervalFull));
         }
@@ -419,11 +528,11 @@ impl Shard {
         Ok(())
     }
 
-    fn check(&mut self, check: &ServiceCheck<'_>) -> Result<(), Fate> {
+    fn check(&mut self, check: &ServiceCheck<'_>, sender: &[u8]) -> Result<(), Fate> {
         let rules = Arc::clone(self.contexts.rules());
         rules.limits.check_text(check.message).map_err(Fate::Dropped)?;
-        let enriched =
-            rules.enrich(check.tags, check.origin.cardinality.is_some()).map_err(Fate::Dropped)?;
+        let claims = Claims { fields: check.origin, sender };
+        let enriched = enrich(&rules, check.tags, &claims)?;
         if self.bucket.checks.len() >= self.settings.events_max {
             return Err(Fate::Dropped(DropReason::IntervalFull));
         }
@@ -460,19 +569,11 @@ fn is_distribution(context: &crate::context::Context) -> bool {
     context.kind() == Kind::Distribution
 }
 
-/// The part of a raw key that origin adds: honoured fields and the sender, apart by newlines,
-/// which no line holds. Borrowed and empty for nearly every line.
-#[inline]
-fn origin_key<'a>(metric: &Metric<'a>, sender: &'a [u8]) -> Cow<'a, [u8]> {
-    let origin = metric.origin;
-    if origin.local_data.is_none() && origin.external_data.is_none() && origin.cardinality.is_none()
-    {
-        return Cow::Borrowed(sender);
-    }
-    let field = |bytes: Option<&'a [u8]>| bytes.unwrap_or_default();
-    let parts =
-        [field(origin.local_data), field(origin.external_data), field(origin.cardinality), sender];
-    Cow::Owned(parts.join(&b'\n'))
+/// The tags of an event or check, those of its origin included.
+fn enrich<'a>(rules: &Rules, tags: &'a [u8], claims: &Claims<'_>) -> Result<Enriched<'a>, Fate> {
+    let mut enriched = rules.enrich(tags, claims.cardinality_given()).map_err(Fate::Dropped)?;
+    rules.add_origin(claims, &mut enriched);
+    Ok(enriched)
 }
 
 /// Records one number; false when it, or its product with 1/rate, is not finite.

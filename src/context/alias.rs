@@ -42,7 +42,7 @@ struct Segment {
 /// A table from raw keys to contexts, bounded in bytes.
 #[derive(Debug)]
 pub(super) struct AliasTable {
-    segments: Box<[Segment]>,
+    segments: Box<[Segment; SEGMENTS]>,
     generation: u32,
     used: usize,
     /// Bytes of keys that no context shares, plus all slots.
@@ -52,7 +52,7 @@ pub(super) struct AliasTable {
 
 impl AliasTable {
     pub fn new(bytes_max: usize) -> Self {
-        let segments = (0..SEGMENTS).map(|_| Segment::default()).collect();
+        let segments = Box::new(std::array::from_fn(|_| Segment::default()));
         AliasTable { segments, generation: 0, used: 0, bytes: 0, bytes_max }
     }
 
@@ -69,7 +69,7 @@ impl AliasTable {
             return None;
         }
         let at = segment.position(hash as u32, |key| key.matches(raw))?;
-        segment.slots[at].as_mut().map(|slot| &mut slot.alias)
+        segment.slots.get_mut(at)?.as_mut().map(|slot| &mut slot.alias)
     }
 
     /// Remembers a key that is not in the table.
@@ -158,13 +158,10 @@ impl Segment {
 
     #[inline]
     fn position(&self, hash: u32, matches: impl Fn(&StoredKey) -> bool) -> Option<usize> {
-        if self.slots.is_empty() {
-            return None;
-        }
         let mut at = self.start(hash);
-        // Ends: a segment is never full (`capacity_for`).
+        // Ends: a segment has no slots or an empty one (`capacity_for`).
         loop {
-            match &self.slots[at] {
+            match self.slots.get(at)? {
                 None => return None,
                 Some(slot) if slot.hash == hash && matches(&slot.key) => return Some(at),
                 Some(_) => at = if at + 1 == self.slots.len() { 0 } else { at + 1 },

@@ -94,15 +94,21 @@ impl StoredKey {
     /// asked for every line.
     #[inline]
     pub fn matches(&self, raw: &RawKey<'_>) -> bool {
-        let (name_len, tags_len) = self.lengths();
-        let bytes = &self.0[HEADER_BYTES..];
-        self.0[0] == raw.kind as u8
-            && name_len == raw.name.len()
-            && tags_len == raw.tags.len()
-            && bytes.len() == name_len + tags_len + raw.origin.len()
-            && bytes[..name_len] == *raw.name
-            && bytes[name_len..name_len + tags_len] == *raw.tags
-            && bytes[name_len + tags_len..] == *raw.origin
+        let Some((header, parts)) = self.0.split_first_chunk::<HEADER_BYTES>() else {
+            return false;
+        };
+        // Both lengths in one word, as the header has them.
+        let [.., a, b, c, d, e, f, g, h] = *header;
+        let lengths = raw.name.len() as u64 | (raw.tags.len() as u64) << 32;
+        if header[0] != raw.kind as u8 || u64::from_le_bytes([a, b, c, d, e, f, g, h]) != lengths {
+            return false;
+        }
+        let Some((name, rest)) = parts.split_at_checked(raw.name.len()) else { return false };
+        let Some((tags, third)) = rest.split_at_checked(raw.tags.len()) else { return false };
+        third.len() == raw.origin.len()
+            && tags == raw.tags
+            && name == raw.name
+            && (third.is_empty() || third == raw.origin)
     }
 
     #[inline]

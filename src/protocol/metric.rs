@@ -82,18 +82,23 @@ fn value_text(input: &[u8]) -> Parsed<'_, &[u8]> {
 /// The type, which ends at a `|` or with the line.
 #[inline(always)]
 fn kind(input: &[u8]) -> Parsed<'_, MetricType> {
-    let (kind, rest) = match input {
-        [b'c', rest @ ..] => (MetricType::Counter, rest),
-        [b'g', rest @ ..] => (MetricType::Gauge, rest),
-        [b'd', rest @ ..] => (MetricType::Distribution, rest),
-        [b'h', rest @ ..] => (MetricType::Histogram, rest),
-        [b'm', b's', rest @ ..] => (MetricType::Timing, rest),
-        [b's', rest @ ..] => (MetricType::Set, rest),
-        _ => return stop(input),
-    };
-    match rest {
-        [] | [b'|', ..] => Ok((rest, kind)),
+    match wire_type(input) {
+        Some((kind, rest @ ([] | [b'|', ..]))) => Ok((rest, kind)),
         _ => stop(input),
+    }
+}
+
+/// The type that `input` begins with, and what follows it.
+#[inline(always)]
+pub(super) fn wire_type(input: &[u8]) -> Option<(MetricType, &[u8])> {
+    match input {
+        [b'c', rest @ ..] => Some((MetricType::Counter, rest)),
+        [b'g', rest @ ..] => Some((MetricType::Gauge, rest)),
+        [b'd', rest @ ..] => Some((MetricType::Distribution, rest)),
+        [b'h', rest @ ..] => Some((MetricType::Histogram, rest)),
+        [b'm', b's', rest @ ..] => Some((MetricType::Timing, rest)),
+        [b's', rest @ ..] => Some((MetricType::Set, rest)),
+        _ => None,
     }
 }
 

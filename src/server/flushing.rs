@@ -1,5 +1,6 @@
 //! The flusher thread: gathers what lanes close, feeds every output, keeps the totals.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -47,6 +48,8 @@ pub(super) struct Reload {
 pub(super) enum Message {
     Lane(FromLane),
     Reload(Reload),
+    /// Raise this number: a sign of life.
+    Beat(Arc<AtomicU64>),
 }
 
 pub(super) struct Flushing {
@@ -89,6 +92,7 @@ impl Flushing {
                     self.contexts_max = rules.limits.contexts_max.saturating_mul(self.spares.len());
                     self.flusher.set_rules(rules, histograms);
                 }
+                Ok(Message::Beat(beats)) => drop(beats.fetch_add(1, Ordering::Release)),
                 Err(_) => break,
             }
         }

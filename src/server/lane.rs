@@ -1,22 +1,24 @@
 //! A lane at work: the receiver that its poll loop calls, and the thread that keeps it alive.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver as Channel;
 use std::time::Duration;
 
 use ahash::RandomState;
 
+use super::forward_raw::RawForwarder;
 use super::observers;
 use super::refusals::Refusals;
-use crate::aggregate::{self, Bucket, Fate, Shard};
+use super::senders::{Found, Senders};
+use crate::aggregate::{self, Bucket, Shard};
 use crate::clock::Clock;
 use crate::context::Rules;
 use crate::flush::Closed;
 use crate::net::{Arrival, Incident, Lane, LaneEnd, ListenerCounts, ListenerId, Receiver, Sender};
 use crate::output::{clock_time, printable};
-use crate::protocol::lines;
 use crate::telemetry::Hub;
 
 /// Contexts announced by name as they are born, over the life of the process.
@@ -45,8 +47,14 @@ pub(super) struct Parts {
     /// Refused lines are worth a warning (else debug).
     pub verbose: bool,
     pub oversize_shown: bool,
+    /// Where the processes of senders are looked up, if they are (`dogstatsd_origin_detection`).
+    pub proc_root: Option<PathBuf>,
+    /// Where every packet goes a second time, if it does (`statsd_forward_host`).
+    pub raw_forwarder: Option<Arc<RawForwarder>>,
     /// Contexts announced so far; none are when the console is off.
     pub announced: Option<Arc<AtomicUsize>>,
+    /// One number per lane, raised whenever the lane is woken: a sign of life.
+    pub lane_beats: Arc<[AtomicU64]>,
     /// The longest datagram that is received whole.
     pub datagram_bytes_max: usize,
     pub hub: Hub,
@@ -57,6 +65,9 @@ pub(super) struct Worker {
     parts: Parts,
     shard: Shard,
     refusals: Refusals,
+    senders: Option<Senders>,
+    /// The generation of the tagger that known metrics were decided with.
+    tags_generation: u64,
     births_seen: usize,
     restarts: u32,
     tell: Tell,
@@ -77,11 +88,15 @@ impl Worker {
     ) -> Self {
         let shard = fresh_shard(&parts);
         let refusals = Refusals::new(parts.verbose);
+        let senders = parts.proc_root.as_deref().map(Senders::new);
+        let tags_generation = tags_generation(&parts.rules);
         Worker {
             lane,
             parts,
             shard,
             refusals,
+            senders,
+            tags_generation,
             births_seen: 0,
             restarts: 0,
             tell,
@@ -142,6 +157,9 @@ impl Worker {
         let bucket = self.shard.close(now, spare);
         self.births_seen = 0;
         self.refusals.close(self.parts.settings.interval);
+        if let Some(senders) = &mut self.senders {
+            senders.close();
+        }
         let passed = self.shard.bucket_end().saturating_sub(self.parts.settings.interval).as_secs();
         let closed = Box::new(Closed { lane: self.lane, bucket, passed });
         let listeners = listeners.to_vec();
@@ -167,6 +185,11 @@ impl Worker {
     }
 }
 
+/// The generation of the tagger in the rules; without one nothing ever changes.
+fn tags_generation(rules: &Rules) -> u64 {
+    rules.origin.as_ref().map_or(0, |origin| origin.tagger.generation())
+}
+
 fn fresh_shard(parts: &Parts) -> Shard {
     let rules = Arc::clone(&parts.rules);
     Shard::new(parts.settings.clone(), rules, parts.state.clone(), parts.clock.unix())
@@ -174,28 +197,35 @@ fn fresh_shard(parts: &Parts) -> Shard {
 
 impl Receiver for Worker {
     fn begin_batch(&mut self) {
+        // Not only when woken: a wake-up may be seen after datagrams that were sent later.
+        self.woken();
         self.shard.begin_batch(self.parts.clock.unix());
+        if let Some(senders) = &mut self.senders {
+            senders.begin_batch(self.parts.clock.monotonic());
+        }
     }
 
     fn datagram(&mut self, bytes: &[u8], from: &Sender<'_>, arrival: Arrival) {
         observers::packet_received(&self.parts.hub, bytes, from, arrival.transport);
         let listener = usize::from(arrival.listener.0);
         let eol_required = self.parts.eol_required.get(listener).copied().unwrap_or(false);
-        let mut number = 0_u64;
-        for line in lines(bytes) {
-            number += 1;
-            // Before anything else, so that the books balance even if the line brings us down.
-            self.shard.counts().received += 1;
-            if eol_required && !line.terminated {
-                self.shard.counts().unterminated += 1;
-                continue;
-            }
-            if let Fate::Refused(error) = self.shard.line(line.bytes, b"") {
-                let name = self.parts.listener_names.get(listener).map_or("", String::as_str);
-                self.refusals.refused(error, line.bytes, number, name, from);
-                observers::parse_failed(&self.parts.hub, error, line.bytes, arrival.transport);
-            }
+        if let Some(forwarder) = &self.parts.raw_forwarder {
+            forwarder.copy(bytes);
         }
+        let sender = match self.senders.as_mut().map(|senders| senders.find(from)) {
+            Some(Found::Container(id)) => id,
+            Some(Found::Unreadable) => {
+                self.shard.counts().origins_unreadable += 1;
+                b""
+            }
+            None => b"",
+        };
+        let (refusals, parts) = (&mut self.refusals, &self.parts);
+        self.shard.datagram(bytes, sender, eol_required, |number, line, error| {
+            let name = parts.listener_names.get(listener).map_or("", String::as_str);
+            refusals.refused(error, line, number, name, from);
+            observers::parse_failed(&parts.hub, error, line, arrival.transport);
+        });
         if arrival.cut_bytes > 0 {
             // The tail of the datagram is a line that nobody can read.
             let counts = self.shard.counts();
@@ -224,6 +254,13 @@ impl Receiver for Worker {
         while let Ok(rules) = self.new_rules.try_recv() {
             self.parts.rules = Arc::clone(&rules);
             self.shard.set_rules(rules);
+        }
+        if let Some(beats) = self.parts.lane_beats.get(self.lane) {
+            beats.fetch_add(1, Ordering::Release);
+        }
+        let generation = tags_generation(&self.parts.rules);
+        if std::mem::replace(&mut self.tags_generation, generation) != generation {
+            self.shard.decide_again();
         }
     }
 

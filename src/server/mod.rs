@@ -8,17 +8,20 @@
 
 mod banner;
 mod flushing;
+mod forward_raw;
 mod intake;
 mod lane;
 mod observers;
-mod plan;
+pub(crate) mod plan;
+mod pulse;
 mod refusals;
+mod senders;
 mod signals;
 
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter};
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -28,8 +31,10 @@ use ahash::RandomState;
 use thiserror::Error;
 
 use self::flushing::{Flushing, Message, Reload, Totals};
+use self::forward_raw::RawForwarder;
 use self::intake::{Delivery, Discarded, Intake};
 use self::lane::{FromLane, Parts, Worker};
+pub use self::pulse::Pulse;
 pub use self::signals::{Signal, Signals};
 use crate::aggregate::Bucket;
 use crate::clock::Clock;
@@ -40,17 +45,20 @@ use crate::flush::Flusher;
 use crate::forward::{self, EndpointError, Forwarder, StartError};
 use crate::net::{self, BindError, Bound, Lane, LaneHandle, Transport};
 use crate::output::{Console, JsonLines, Output, grouped};
+use crate::tagger::{LiveTagger, Tagger};
 use crate::telemetry::{Hub, Subscription};
 
 /// How long a stopping lane reads what is still queued.
 const DRAIN: Duration = Duration::from_millis(250);
+/// How long the start waits for the first tags of workloads; lines wait in their sockets.
+const FIRST_TAGS: Duration = Duration::from_secs(1);
 
 /// Why the server could not start.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ServerError {
     /// Listeners.
-    #[error("{0}")]
+    #[error(transparent)]
     Bind(#[from] BindError),
     /// An endpoint that cannot be.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
@@ -106,7 +114,11 @@ pub struct Server {
     forwarder: Option<Arc<Forwarder>>,
     discarded: Option<Arc<Mutex<Discarded>>>,
     totals: Arc<Mutex<Totals>>,
+    tagger: Option<Arc<LiveTagger>>,
+    raw_forwarder: Option<Arc<RawForwarder>>,
     hostname: Option<String>,
+    interval: Duration,
+    lane_beats: Arc<[AtomicU64]>,
     stop_within: Duration,
     console: bool,
     listeners: Vec<String>,
@@ -135,9 +147,13 @@ impl Server {
         }
         let totals = Arc::new(Mutex::new(Totals::default()));
         let delivery = start_outputs(config, &outputs, hostname.as_deref(), &clock, &hub)?;
-        let rules = Arc::new(plan::rules(config, hostname.as_deref(), lanes));
+        let tagger = start_tagger(config)?;
+        let rules = plan::rules(config, hostname.as_deref(), lanes, as_tagger(tagger.as_ref()));
+        let rules = Arc::new(rules);
         let state = RandomState::new();
-        let parts = lane_parts(config, &bound, &rules, &state, &clock, console, &hub);
+        let mut parts = lane_parts(config, &bound, &rules, &state, &clock, console, lanes);
+        parts.raw_forwarder = start_raw_forwarder(config, &clock)?;
+        parts.hub = hub.clone();
         let listeners = parts.listener_names.clone();
         let (to_flusher, messages) = mpsc::channel();
         let (spares, mut workers) = make_workers(lanes, &parts, &to_flusher);
@@ -166,6 +182,10 @@ impl Server {
             new_rules.push(rules);
             lane_threads.push(spawn(&format!("lane-{number}"), move || worker.run(net))?);
         }
+        if let Some(tagger) = &tagger {
+            let handles = handles.clone();
+            tagger.on_change(move || handles.iter().for_each(LaneHandle::wake));
+        }
         observers::listeners_changed(&hub, &listeners, "open");
         Ok(Server {
             lanes: handles,
@@ -176,7 +196,11 @@ impl Server {
             forwarder: delivery.forwarder,
             discarded: delivery.discarded,
             totals,
+            tagger,
+            raw_forwarder: parts.raw_forwarder,
             hostname,
+            interval: config.interval,
+            lane_beats: Arc::clone(&parts.lane_beats),
             stop_within: config.stop_within(),
             console,
             listeners,
@@ -192,11 +216,20 @@ impl Server {
         self.stop_within
     }
 
+    /// A way to ask every thread for a sign of life.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        let lanes = (self.lanes.clone(), Arc::clone(&self.lane_beats));
+        Pulse::new(lanes, self.to_flusher.clone(), self.interval)
+    }
+
     /// Takes over what a reload may change: names, tags and histogram aggregates. Sockets, lanes and
     /// endpoints stay as they are, except for the API keys.
     pub fn reload(&self, loaded: &Loaded) {
         let config = &loaded.config;
-        let rules = Arc::new(plan::rules(config, self.hostname.as_deref(), self.lanes.len()));
+        let tagger = as_tagger(self.tagger.as_ref());
+        let rules = plan::rules(config, self.hostname.as_deref(), self.lanes.len(), tagger);
+        let rules = Arc::new(rules);
         let histograms = plan::histograms(config);
         let reload = Reload { rules: Arc::clone(&rules), histograms };
         // A thread that is gone takes no rules; the stop will tell.
@@ -229,9 +262,14 @@ impl Server {
         }
         let totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone();
         say_lines(&totals);
+        if let Some(forwarder) = &self.raw_forwarder {
+            let (sent, failed) = forwarder.counts();
+            let (sent, failed) = (grouped(sent), grouped(failed));
+            tracing::info!(target: "net", "copies   {sent} sent to {}, {failed} failed", forwarder.target());
+        }
         if let Some(forwarder) = self.forwarder {
             let report = forwarder.shutdown(deadline);
-            tracing::info!(target: "forward", "payloads {report}");
+            tracing::info!(target: "forward", "{report}");
             observers::shutdown_completed(&self.hub, Some(&report));
             return report.is_clean();
         }
@@ -293,6 +331,33 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
     thread.spawn(run).map_err(ServerError::system("starting a thread"))
 }
 
+/// The tagger, after it has read its sources once or was given time to.
+fn start_tagger(config: &Config) -> Result<Option<Arc<LiveTagger>>, ServerError> {
+    let Some(settings) = plan::tagger(config) else { return Ok(None) };
+    let tagger = LiveTagger::start(settings).map_err(ServerError::system("starting the tagger"))?;
+    if tagger.wait_ready(FIRST_TAGS) {
+        tracing::info!(target: "tagger", "tags of {} workloads known", tagger.workloads());
+    } else {
+        tracing::info!(target: "tagger", "tags of workloads are not known yet; they apply once they are");
+    }
+    Ok(Some(Arc::new(tagger)))
+}
+
+fn as_tagger(tagger: Option<&Arc<LiveTagger>>) -> Option<Arc<dyn Tagger>> {
+    tagger.map(|tagger| Arc::clone(tagger) as Arc<dyn Tagger>)
+}
+
+fn start_raw_forwarder(
+    config: &Config,
+    clock: &Clock,
+) -> Result<Option<Arc<RawForwarder>>, ServerError> {
+    let (Some(host), port @ 1..) = (&config.statsd_forward_host, config.statsd_forward_port) else {
+        return Ok(None);
+    };
+    let forwarder = RawForwarder::start(host, port, clock.clone());
+    forwarder.map(Arc::new).map(Some).map_err(ServerError::system("statsd_forward_host"))
+}
+
 struct Started {
     outputs: Vec<Box<dyn Output>>,
     forwarder: Option<Arc<Forwarder>>,
@@ -352,7 +417,7 @@ fn lane_parts(
     state: &RandomState,
     clock: &Clock,
     console: bool,
-    hub: &Hub,
+    lanes: usize,
 ) -> Parts {
     let eol_required = |transport: Transport| match transport {
         Transport::Udp => config.dogstatsd_eol_required.contains(&config::Transport::Udp),
@@ -374,9 +439,12 @@ fn lane_parts(
             .collect(),
         verbose: !config.dogstatsd_disable_verbose_logs,
         oversize_shown: config.dogstatsd_stream_log_too_big,
+        proc_root: plan::proc_root(config),
+        raw_forwarder: None,
         announced: console.then(|| Arc::new(AtomicUsize::new(0))),
+        lane_beats: (0..lanes).map(|_| AtomicU64::new(0)).collect(),
         datagram_bytes_max: config.dogstatsd_buffer_size,
-        hub: hub.clone(),
+        hub: Hub::default(),
     }
 }
 

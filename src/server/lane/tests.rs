@@ -15,7 +15,10 @@ fn worker(hub: &Hub) -> Worker {
         listener_names: vec!["udp 127.0.0.1:8125".to_owned()],
         verbose: false,
         oversize_shown: false,
+        proc_root: None,
+        raw_forwarder: None,
         announced: None,
+        lane_beats: Arc::from([]),
         datagram_bytes_max: 8192,
         hub: hub.clone(),
     };
