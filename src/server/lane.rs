@@ -10,6 +10,7 @@ use std::time::Duration;
 use ahash::RandomState;
 
 use super::forward_raw::RawForwarder;
+use super::observers;
 use super::refusals::Refusals;
 use super::senders::{Found, Senders};
 use crate::aggregate::{self, Bucket, Shard};
@@ -18,6 +19,7 @@ use crate::context::Rules;
 use crate::flush::Closed;
 use crate::net::{Arrival, Incident, Lane, LaneEnd, ListenerCounts, ListenerId, Receiver, Sender};
 use crate::output::{clock_time, printable};
+use crate::telemetry::Hub;
 
 /// Contexts announced by name as they are born, over the life of the process.
 const ANNOUNCED_MAX: usize = 20;
@@ -53,6 +55,9 @@ pub(super) struct Parts {
     pub announced: Option<Arc<AtomicUsize>>,
     /// One number per lane, raised whenever the lane is woken: a sign of life.
     pub lane_beats: Arc<[AtomicU64]>,
+    /// The longest datagram that is received whole.
+    pub datagram_bytes_max: usize,
+    pub hub: Hub,
 }
 
 pub(super) struct Worker {
@@ -64,6 +69,7 @@ pub(super) struct Worker {
     /// The generation of the tagger that known metrics were decided with.
     tags_generation: u64,
     births_seen: usize,
+    restarts: u32,
     tell: Tell,
     spares: Channel<Bucket>,
     new_rules: Channel<Arc<Rules>>,
@@ -92,6 +98,7 @@ impl Worker {
             senders,
             tags_generation,
             births_seen: 0,
+            restarts: 0,
             tell,
             spares,
             new_rules,
@@ -110,9 +117,10 @@ impl Worker {
                 }
                 Ok(LaneEnd::Failed(error)) => {
                     tracing::error!(target: "net", "lane {}: poll failed: {error}", self.lane);
+                    observers::lane_failed(&self.parts.hub, &error.to_string(), self.restarts);
                     break;
                 }
-                Err(_) => self.begin_anew(),
+                Err(panic) => self.begin_anew(observers::panic_text(&*panic)),
             }
         }
         net.refresh_kernel_drops();
@@ -122,7 +130,7 @@ impl Worker {
     }
 
     /// After a panic: the shard cannot be trusted. What it had recorded is counted as lost.
-    fn begin_anew(&mut self) {
+    fn begin_anew(&mut self, error: &str) {
         let mut counts = *self.shard.counts();
         let recorded = counts.recorded();
         (counts.metrics, counts.events, counts.checks) = (0, 0, 0);
@@ -136,7 +144,9 @@ impl Worker {
         self.shard = fresh_shard(&self.parts);
         *self.shard.counts() = counts;
         self.births_seen = 0;
+        self.restarts += 1;
         (self.tell)(FromLane::Restarted { lane: self.lane });
+        observers::lane_failed(&self.parts.hub, error, self.restarts);
     }
 
     fn close(&mut self, listeners: &[ListenerCounts]) {
@@ -196,6 +206,7 @@ impl Receiver for Worker {
     }
 
     fn datagram(&mut self, bytes: &[u8], from: &Sender<'_>, arrival: Arrival) {
+        observers::packet_received(&self.parts.hub, bytes, from, arrival.transport);
         let listener = usize::from(arrival.listener.0);
         let eol_required = self.parts.eol_required.get(listener).copied().unwrap_or(false);
         if let Some(forwarder) = &self.parts.raw_forwarder {
@@ -209,16 +220,18 @@ impl Receiver for Worker {
             }
             None => b"",
         };
-        let (refusals, names) = (&mut self.refusals, &self.parts.listener_names);
+        let (refusals, parts) = (&mut self.refusals, &self.parts);
         self.shard.datagram(bytes, sender, eol_required, |number, line, error| {
-            let name = names.get(listener).map_or("", String::as_str);
+            let name = parts.listener_names.get(listener).map_or("", String::as_str);
             refusals.refused(error, line, number, name, from);
+            observers::parse_failed(&parts.hub, error, line, arrival.transport);
         });
         if arrival.cut_bytes > 0 {
             // The tail of the datagram is a line that nobody can read.
             let counts = self.shard.counts();
             counts.received += 1;
             counts.truncated += 1;
+            observers::packet_truncated(&self.parts.hub, self.parts.datagram_bytes_max, arrival);
         }
     }
 
@@ -257,3 +270,6 @@ impl Receiver for Worker {
         self.refusals.incident(name, incident, self.parts.oversize_shown);
     }
 }
+
+#[cfg(test)]
+mod tests;

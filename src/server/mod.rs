@@ -11,6 +11,7 @@ mod flushing;
 mod forward_raw;
 mod intake;
 mod lane;
+mod observers;
 pub(crate) mod plan;
 mod pulse;
 mod refusals;
@@ -45,6 +46,7 @@ use crate::forward::{self, EndpointError, Forwarder, StartError};
 use crate::net::{self, BindError, Bound, Lane, LaneHandle, Transport};
 use crate::output::{Console, JsonLines, Output, grouped};
 use crate::tagger::{LiveTagger, Tagger};
+use crate::telemetry::{Hub, Subscription};
 
 /// How long a stopping lane reads what is still queued.
 const DRAIN: Duration = Duration::from_millis(250);
@@ -98,6 +100,8 @@ pub struct Plan {
     pub hostname: Option<String>,
     /// The time.
     pub clock: Clock,
+    /// Where it tells what happens; a default one for nobody.
+    pub hub: Hub,
 }
 
 /// A server at work.
@@ -117,6 +121,12 @@ pub struct Server {
     lane_beats: Arc<[AtomicU64]>,
     stop_within: Duration,
     console: bool,
+    listeners: Vec<String>,
+    /// What is in force, as text.
+    effective: Mutex<Vec<(&'static str, String)>>,
+    hub: Hub,
+    /// The debug log, which ends with the server.
+    _debug_log: Vec<Subscription>,
 }
 
 impl Server {
@@ -125,7 +135,8 @@ impl Server {
     /// # Errors
     /// See [`ServerError`]; nothing stays bound or running.
     pub fn start(plan: Plan) -> Result<Self, ServerError> {
-        let Plan { loaded, outputs, hostname, clock } = plan;
+        let Plan { loaded, outputs, hostname, clock, hub } = plan;
+        let debug_log = observers::debug_log(&hub);
         let config = &loaded.config;
         let lanes = plan::lanes(config);
         let bound = net::bind(plan::net(config, lanes))?;
@@ -135,16 +146,19 @@ impl Server {
             tracing::info!(target: "net", "{line}");
         }
         let totals = Arc::new(Mutex::new(Totals::default()));
-        let delivery = start_outputs(config, &outputs, hostname.as_deref(), &clock)?;
+        let delivery = start_outputs(config, &outputs, hostname.as_deref(), &clock, &hub)?;
         let tagger = start_tagger(config)?;
         let rules = plan::rules(config, hostname.as_deref(), lanes, as_tagger(tagger.as_ref()));
         let rules = Arc::new(rules);
         let state = RandomState::new();
         let mut parts = lane_parts(config, &bound, &rules, &state, &clock, console, lanes);
         parts.raw_forwarder = start_raw_forwarder(config, &clock)?;
+        parts.hub = hub.clone();
+        let listeners = parts.listener_names.clone();
         let (to_flusher, messages) = mpsc::channel();
         let (spares, mut workers) = make_workers(lanes, &parts, &to_flusher);
         let flushing = Flushing {
+            contexts_max: rules.limits.contexts_max.saturating_mul(lanes),
             flusher: Flusher::new(plan::flush(config), rules, lanes, state),
             outputs: delivery.outputs,
             spares,
@@ -156,6 +170,7 @@ impl Server {
             flush_incomplete: config.dogstatsd_flush_incomplete_buckets,
             lanes: vec![Vec::new(); lanes],
             conflict_named: false,
+            hub: hub.clone(),
         };
         let flusher_thread = spawn("flusher", move || flushing.run(&messages))?;
         let nets = bound.into_lanes().map_err(ServerError::system("preparing the lanes"))?;
@@ -171,6 +186,7 @@ impl Server {
             let handles = handles.clone();
             tagger.on_change(move || handles.iter().for_each(LaneHandle::wake));
         }
+        observers::listeners_changed(&hub, &listeners, "open");
         Ok(Server {
             lanes: handles,
             lane_threads,
@@ -187,6 +203,10 @@ impl Server {
             lane_beats: Arc::clone(&parts.lane_beats),
             stop_within: config.stop_within(),
             console,
+            listeners,
+            effective: Mutex::new(observers::effective(&loaded)),
+            hub,
+            _debug_log: debug_log,
         })
     }
 
@@ -221,20 +241,24 @@ impl Server {
         if let (Some(forwarder), Some(key)) = (&self.forwarder, &config.api_key) {
             forwarder.set_api_key(0, key.expose());
         }
+        observers::config_reloaded(&self.hub, &self.effective, loaded);
     }
 
     /// Drains, flushes and delivers within the configured time, then says what became of every line
     /// and payload. True when every payload was delivered.
     pub fn stop(self) -> bool {
         let deadline = Instant::now() + self.stop_within;
+        observers::shutdown_started(&self.hub, self.stop_within, self.forwarder.as_deref());
         self.lanes.iter().for_each(|lane| lane.stop(DRAIN));
         for thread in self.lane_threads {
             if thread.join().is_err() {
                 tracing::error!(target: "server", "a lane thread failed while stopping");
             }
         }
+        observers::listeners_changed(&self.hub, &self.listeners, "closed");
         if self.flusher_thread.join().is_err() {
             tracing::error!(target: "server", "the flusher failed; what it held is lost");
+            observers::component_failed(&self.hub, "flusher", "it panicked", 0);
         }
         let totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone();
         say_lines(&totals);
@@ -246,6 +270,7 @@ impl Server {
         if let Some(forwarder) = self.forwarder {
             let report = forwarder.shutdown(deadline);
             tracing::info!(target: "forward", "{report}");
+            observers::shutdown_completed(&self.hub, Some(&report));
             return report.is_clean();
         }
         if let Some(discarded) = self.discarded {
@@ -261,6 +286,7 @@ impl Server {
             let why = if self.console { "console only" } else { "no intake" };
             tracing::info!(target: "forward", "payloads none built ({why})");
         }
+        observers::shutdown_completed(&self.hub, None);
         true
     }
 }
@@ -341,11 +367,12 @@ fn start_outputs(
     outputs: &config::Outputs,
     hostname: Option<&str>,
     clock: &Clock,
+    hub: &Hub,
 ) -> Result<Started, ServerError> {
     let mut started = Started { outputs: Vec::new(), forwarder: None, discarded: None };
     let counts = Arc::new(Mutex::new(EncodeCounts::default()));
     let intake = |delivery| {
-        Intake::new(config, hostname, delivery, clock.clone(), Arc::clone(&counts))
+        Intake::new(config, hostname, delivery, clock.clone(), Arc::clone(&counts), hub.clone())
             .map_err(ServerError::system("preparing the encoders"))
     };
     for output in &outputs.list {
@@ -356,7 +383,9 @@ fn start_outputs(
             OutputKind::Datadog => {
                 let endpoints =
                     forward::endpoints(&plan::endpoints(config)).map_err(ServerError::Endpoints)?;
-                let settings = plan::forwarder(config).map_err(ServerError::system("ca_file"))?;
+                let mut settings =
+                    plan::forwarder(config).map_err(ServerError::system("ca_file"))?;
+                settings.hub = hub.clone();
                 let forwarder = Arc::new(Forwarder::start(endpoints, settings, clock.clone())?);
                 started.forwarder = Some(Arc::clone(&forwarder));
                 Box::new(intake(Delivery::Forward(forwarder))?)
@@ -412,6 +441,8 @@ fn lane_parts(
         raw_forwarder: None,
         announced: console.then(|| Arc::new(AtomicUsize::new(0))),
         lane_beats: (0..lanes).map(|_| AtomicU64::new(0)).collect(),
+        datagram_bytes_max: config.dogstatsd_buffer_size,
+        hub: Hub::default(),
     }
 }
 
