@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 
+use super::prefetch::prefetch;
 use crate::protocol::MetricType;
 
 /// What decides the context of a metric line: never the value, the rate, the timestamp or a field
@@ -26,7 +27,7 @@ pub struct RawKey<'a> {
 
 impl RawKey<'_> {
     /// A keyed hash, different in every process: an attacker cannot aim at one slot.
-    #[inline]
+    #[inline(always)]
     pub fn hash(&self, state: &RandomState) -> u64 {
         let mut hasher = state.build_hasher();
         hasher.write(self.name);
@@ -92,7 +93,7 @@ impl StoredKey {
 
     /// True when these bytes are what the client sent. A 64-bit hash is no identity, so this is
     /// asked for every line.
-    #[inline]
+    #[inline(always)]
     pub fn matches(&self, raw: &RawKey<'_>) -> bool {
         let Some((header, parts)) = self.0.split_first_chunk::<HEADER_BYTES>() else {
             return false;
@@ -109,6 +110,15 @@ impl StoredKey {
             && tags == raw.tags
             && name == raw.name
             && (third.is_empty() || third == raw.origin)
+    }
+
+    /// Begins to load the bytes: both ends, which is all of them for a key of common length.
+    #[inline(always)]
+    pub fn prefetch(&self) {
+        if let [first, .., last] = &*self.0 {
+            prefetch(first);
+            prefetch(last);
+        }
     }
 
     #[inline]

@@ -89,15 +89,16 @@ pub(super) fn first(wanted: u8, input: &[u8]) -> Option<usize> {
 /// call of a function that chooses its instruction set.
 #[inline(always)]
 pub(super) fn first_of<const N: usize>(wanted: [u8; N], input: &[u8]) -> Option<usize> {
-    let (blocks, _) = input.as_chunks::<BLOCK>();
-    for (number, block) in blocks.iter().take(BLOCKS_IN_PLACE).enumerate() {
+    let mut rest = input;
+    for at in BLOCKS_IN_PLACE {
+        let Some((block, behind)) = rest.split_first_chunk::<BLOCK>() else { break };
         let marks = marks(wanted, block);
         if marks.iter().fold(0, |any, mark| any | mark) != 0 {
-            let inside = u128::from_le_bytes(marks).trailing_zeros() / 8;
-            return Some(number * BLOCK + inside as usize);
+            return Some(at + (u128::from_le_bytes(marks).trailing_zeros() / 8) as usize);
         }
+        rest = behind;
     }
-    first_of_far(wanted, input, blocks.len().min(BLOCKS_IN_PLACE) * BLOCK)
+    first_of_far(wanted, input, input.len() - rest.len())
 }
 
 /// The same from `from` on, out of line: the end of a datagram, or a long stretch.
@@ -112,8 +113,8 @@ fn first_of_far<const N: usize>(wanted: [u8; N], input: &[u8], from: usize) -> O
     found.map(|at| from + at)
 }
 
-/// Blocks that [`first_of`] looks at in place: 64 bytes.
-const BLOCKS_IN_PLACE: usize = 4;
+/// Where the blocks begin that [`first_of`] looks at in place.
+const BLOCKS_IN_PLACE: [usize; 4] = [0, BLOCK, 2 * BLOCK, 3 * BLOCK];
 
 /// All ones in the place of each wanted byte. Without an early exit and without arithmetic, so
 /// that it becomes a few vector comparisons on every machine.
