@@ -64,7 +64,7 @@ pub fn plain_metric(datagram: &[u8], options: Options) -> Option<(PlainMetric<'_
 /// Non-empty bytes and the `:` behind them; an underscore may begin an event or a check.
 #[inline(always)]
 fn name(line: &[u8]) -> Parsed<'_, &[u8]> {
-    let end = first_of([b':', b'|', b'\n'], line).unwrap_or(0);
+    let end = first_of([b':', b'|', b'\n'], line);
     match line.split_at(end) {
         ([first, ..], [b':', rest @ ..]) if *first != b'_' => Ok((rest, &line[..end])),
         _ => stop(line),
@@ -108,7 +108,7 @@ fn field<'a>(field: &'a [u8], options: Options, metric: &mut PlainMetric<'a>) ->
 /// The content of a field, and the rest from the `|` or newline that ends it.
 #[inline(always)]
 fn field_end(content: &[u8]) -> (&[u8], &[u8]) {
-    content.split_at(first_of([b'|', b'\n'], content).unwrap_or(content.len()))
+    content.split_at(first_of([b'|', b'\n'], content))
 }
 
 #[cfg(test)]

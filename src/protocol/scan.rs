@@ -83,38 +83,39 @@ pub(super) fn first(wanted: u8, input: &[u8]) -> Option<usize> {
     }
 }
 
-/// Where the first of the `wanted` bytes stands, in text that mostly goes on behind it.
+/// Where the first of the `wanted` bytes stands, in text that mostly goes on behind it; the length
+/// of the text when there is none.
 ///
 /// A few blocks are looked at in place, enough for what is common; a longer stretch is worth the
 /// call of a function that chooses its instruction set.
 #[inline(always)]
-pub(super) fn first_of<const N: usize>(wanted: [u8; N], input: &[u8]) -> Option<usize> {
-    let mut rest = input;
-    for at in BLOCKS_IN_PLACE {
-        let Some((block, behind)) = rest.split_first_chunk::<BLOCK>() else { break };
+pub(super) fn first_of<const N: usize>(wanted: [u8; N], input: &[u8]) -> usize {
+    let (blocks, _) = input[..input.len().min(BYTES_IN_PLACE)].as_chunks::<BLOCK>();
+    let mut at = 0;
+    for block in blocks {
         let marks = marks(wanted, block);
         if marks.iter().fold(0, |any, mark| any | mark) != 0 {
-            return Some(at + (u128::from_le_bytes(marks).trailing_zeros() / 8) as usize);
+            return at + (u128::from_le_bytes(marks).trailing_zeros() / 8) as usize;
         }
-        rest = behind;
+        at += BLOCK;
     }
-    first_of_far(wanted, input, input.len() - rest.len())
+    first_of_far(wanted, input, at)
 }
 
 /// The same from `from` on, out of line: the end of a datagram, or a long stretch.
 #[inline(never)]
-fn first_of_far<const N: usize>(wanted: [u8; N], input: &[u8], from: usize) -> Option<usize> {
-    let rest = input.get(from..)?;
+fn first_of_far<const N: usize>(wanted: [u8; N], input: &[u8], from: usize) -> usize {
+    let rest = input.get(from..).unwrap_or_default();
     let found = match wanted[..] {
         [a, b] => memchr::memchr2(a, b, rest),
         [a, b, c] => memchr::memchr3(a, b, c, rest),
         _ => rest.iter().position(|byte| wanted.contains(byte)),
     };
-    found.map(|at| from + at)
+    found.map_or(input.len(), |at| from + at)
 }
 
-/// Where the blocks begin that [`first_of`] looks at in place.
-const BLOCKS_IN_PLACE: [usize; 4] = [0, BLOCK, 2 * BLOCK, 3 * BLOCK];
+/// What [`first_of`] looks at in place.
+const BYTES_IN_PLACE: usize = 64;
 
 /// All ones in the place of each wanted byte. Without an early exit and without arithmetic, so
 /// that it becomes a few vector comparisons on every machine.
@@ -188,8 +189,8 @@ mod tests {
                 bytes[place..].fill(0x7d);
                 bytes[place] = if place % 2 == 0 { b':' } else { b'|' };
                 assert_eq!(first_of_two(b':', b'|', &bytes), Some(place), "{length} {place}");
-                assert_eq!(first_of([b':', b'|'], &bytes), Some(place), "{length} {place}");
-                assert_eq!(first_of([b'\n', b'|', b':'], &bytes), Some(place), "{length} {place}");
+                assert_eq!(first_of([b':', b'|'], &bytes), place, "{length} {place}");
+                assert_eq!(first_of([b'\n', b'|', b':'], &bytes), place, "{length} {place}");
                 assert_eq!(first(bytes[place], &bytes), Some(place), "{length} {place}");
                 bytes[length - 1] = bytes[place];
                 assert_eq!(first(bytes[place], &bytes), Some(place), "{length} {place}");
@@ -197,6 +198,7 @@ mod tests {
             let without = vec![0xba; length];
             assert_eq!(first_of_two(b':', b'|', &without), None, "{length}");
             assert_eq!(first(b':', &without), None, "{length}");
+            assert_eq!(first_of([b':', b'|'], &without), length);
         }
     }
 
