@@ -41,28 +41,30 @@ impl Shard {
     ) {
         let unterminated = if eol_required { after_last_newline(datagram) } else { b"" };
         let mut rest = &datagram[..datagram.len() - unterminated.len()];
-        let mut number = 0;
+        let first = self.counts().received;
         loop {
-            let before = self.counts().received;
             rest = if self.contexts.aliases() <= CACHED_ALIASES_MAX {
                 self.plain_lines(rest, sender)
             } else {
                 self.plain_lines_ahead(rest, sender)
             };
-            number += self.counts().received - before;
+            if rest.is_empty() {
+                break;
+            }
             let mut lines = protocol::lines(rest);
             let Some(line) = lines.next() else { break };
             rest = lines.rest();
-            number += 1;
             // Before anything else, so that the books balance even if the line brings us down.
             self.counts().received += 1;
             if let Fate::Refused(error) = self.line(line.bytes, sender) {
-                refused(number, line.bytes, error);
+                refused(self.counts().received - first, line.bytes, error);
             }
         }
-        let unterminated = protocol::lines(unterminated).count() as u64;
-        self.counts().received += unterminated;
-        self.counts().unterminated += unterminated;
+        if !unterminated.is_empty() {
+            let lines = protocol::lines(unterminated).count() as u64;
+            self.counts().received += lines;
+            self.counts().unterminated += lines;
+        }
     }
 
     /// Records plain metrics one after the other; returns what follows them.

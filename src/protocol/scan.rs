@@ -106,6 +106,13 @@ pub(super) fn first_of<const N: usize>(wanted: [u8; N], input: &[u8]) -> usize {
 #[inline(never)]
 fn first_of_far<const N: usize>(wanted: [u8; N], input: &[u8], from: usize) -> usize {
     let rest = input.get(from..).unwrap_or_default();
+    if rest.len() < BLOCK {
+        // The last block overlaps bytes that are known not to match.
+        if let Some(last) = input.last_chunk::<BLOCK>() {
+            let inside = u128::from_le_bytes(marks(wanted, last)).trailing_zeros() / 8;
+            return input.len() - BLOCK + inside as usize;
+        }
+    }
     let found = match wanted[..] {
         [a, b] => memchr::memchr2(a, b, rest),
         [a, b, c] => memchr::memchr3(a, b, c, rest),
