@@ -1,7 +1,7 @@
 //! A context table and its open bucket, owned by one thread.
 //!
-//! The walk of a known metric line: hash its raw key, find the alias, see that the alias knows its
-//! cell of the open bucket, write the cell. Everything else is first sight, first touch or rare.
+//! Here is what every line can need. The walk of the everyday line, a known metric with one plain
+//! number, is in [`super::intake`].
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,20 +10,14 @@ use std::time::Duration;
 use ahash::RandomState;
 
 use super::bucket::{Bucket, Stamp, TimestampedPoint, TimestampedSample};
-use super::counter::CounterCell;
-use super::distribution::DistributionCell;
-use super::gauge::GaugeCell;
-use super::histogram::{HistogramCell, Sample};
 use super::notice::{CheckRecord, EventRecord};
-use super::set::SetCell;
 use super::stamps::Stamps;
 use crate::context::{
     Birth, Claims, Context, Contexts, Decision, DropReason, Enriched, Kind, NO_CONTEXT, RawKey,
     Rewritten, Rules,
 };
 use crate::protocol::{
-    self, Event, Message, Metric, MetricType, Options, ParseError, PlainMetric, ServiceCheck,
-    Values,
+    self, Event, Message, Metric, MetricType, Options, ParseError, ServiceCheck, Values,
 };
 
 /// How a shard aggregates.
@@ -76,13 +70,13 @@ pub enum Fate {
 /// One shard.
 #[derive(Debug)]
 pub struct Shard {
-    settings: Settings,
-    contexts: Contexts,
+    pub(super) settings: Settings,
+    pub(super) contexts: Contexts,
     state: RandomState,
-    bucket: Bucket,
+    pub(super) bucket: Bucket,
     /// The number of the open bucket since the epoch, never 0.
-    epoch: u32,
-    stamps: Stamps,
+    pub(super) epoch: u32,
+    pub(super) stamps: Stamps,
     /// Unix seconds of the batch.
     now: i64,
     /// Where the origin part of a raw key is written; kept for its memory.
@@ -174,72 +168,6 @@ impl Shard {
         self.contexts.decide_again();
     }
 
-    /// Reads every line of a datagram and records it. `sender` is the container id of the
-    /// sender, empty when none is known; it must hold no newline. With `eol_required` a last line without newline is
-    /// refused. `refused` is told of each line that does not follow the grammar, with its number in
-    /// the datagram, from 1.
-    pub fn datagram(
-        &mut self,
-        datagram: &[u8],
-        sender: &[u8],
-        eol_required: bool,
-        mut refused: impl FnMut(u64, &[u8], ParseError),
-    ) {
-        let terminated = datagram.last() == Some(&b'\n');
-        let mut rest = datagram;
-        let mut number = 0;
-        loop {
-            if let Some((metric, next)) = protocol::plain_metric(rest, self.settings.options) {
-                // Nothing follows the last line, and if it ended with a newline that was its.
-                if !next.is_empty() || terminated || !eol_required {
-                    number += 1;
-                    self.bucket.counts.received += 1;
-                    if !self.known(&metric, sender) {
-                        let fate = self.metric(&metric.into(), sender);
-                        self.enter(fate);
-                    }
-                    rest = next;
-                    continue;
-                }
-            }
-            let mut lines = protocol::lines(rest);
-            let Some(line) = lines.next() else { return };
-            number += 1;
-            self.bucket.counts.received += 1;
-            if eol_required && !line.terminated {
-                self.bucket.counts.unterminated += 1;
-            } else if let Fate::Refused(error) = self.line(line.bytes, sender) {
-                refused(number, line.bytes, error);
-            }
-            rest = lines.rest();
-        }
-    }
-
-    /// Records a plain metric whose raw key has a cell in the open bucket: the walk of nearly every
-    /// line. False, and nothing is done, when something about it is not ordinary.
-    #[inline]
-    fn known(&mut self, metric: &PlainMetric<'_>, sender: &[u8]) -> bool {
-        let raw =
-            RawKey { kind: metric.kind, name: metric.name, tags: metric.tags, origin: sender };
-        let hash = self.contexts.hash(&raw);
-        let epoch = self.epoch;
-        let cell = match self.contexts.alias(hash, &raw) {
-            Some(alias) if alias.epoch == epoch => alias.cell,
-            _ => return false,
-        };
-        if !(metric.rate > 0.0 && metric.rate <= 1.0) || self.settings.histogram_copy.is_some() {
-            return false;
-        }
-        let stamp = self.stamps.line();
-        let bucket = &mut self.bucket;
-        if !record_number(bucket, metric.kind, cell, metric.value, metric.rate, stamp) {
-            return false;
-        }
-        bucket.counts.values += 1;
-        bucket.counts.metrics += 1;
-        true
-    }
-
     /// Reads one line and records it. `sender` is the container id of the sender, empty when none
     /// is known; it must hold no newline.
     #[inline(never)]
@@ -254,7 +182,7 @@ impl Shard {
     }
 
     /// Enters a fate in the books.
-    fn enter(&mut self, fate: Result<(), Fate>) -> Fate {
+    pub(super) fn enter(&mut self, fate: Result<(), Fate>) -> Fate {
         match fate {
             Ok(()) => return Fate::Recorded,
             Err(Fate::Refused(error)) => self.bucket.counts.refused[error.kind as usize] += 1,
@@ -265,7 +193,7 @@ impl Shard {
     }
 
     #[inline(never)]
-    fn metric(&mut self, metric: &Metric<'_>, sender: &[u8]) -> Result<(), Fate> {
+    pub(super) fn metric(&mut self, metric: &Metric<'_>, sender: &[u8]) -> Result<(), Fate> {
         // Differs: the Agent lets 0, negative and larger rates distort or poison the sum.
         let valid = metric.rate > 0.0 && metric.rate <= 1.0;
         let rate = if valid { metric.rate } else { 1.0 };
@@ -373,7 +301,7 @@ impl Shard {
         if entry.epoch == epoch {
             return entry.cell;
         }
-        let cell = push_cell(&mut self.bucket, kind, id, &self.state);
+        let cell = self.bucket.push_cell(kind, id, &self.state);
         let entry = self.contexts.entry(id);
         (entry.epoch, entry.cell) = (epoch, cell);
         cell
@@ -387,6 +315,7 @@ impl Shard {
         cell: u32,
         stamp: Stamp,
     ) -> Result<(), Fate> {
+        let scale = 1.0 / rate;
         let (recorded, refused) = match (metric.values, metric.kind) {
             (Values::Member(member), _) => {
                 let set = &mut self.bucket.sets[cell as usize];
@@ -395,12 +324,12 @@ impl Shard {
                 (1, 0)
             }
             (Values::One(value), kind) => {
-                let taken = record_number(&mut self.bucket, kind, cell, value, rate, stamp);
+                let taken = self.bucket.record(kind, cell, value, rate, scale, stamp);
                 (u64::from(taken), u64::from(!taken))
             }
             (Values::Packed(_), kind) => {
                 metric.values.numbers().fold((0, 0), |(recorded, refused), value| {
-                    let taken = record_number(&mut self.bucket, kind, cell, value, rate, stamp);
+                    let taken = self.bucket.record(kind, cell, value, rate, scale, stamp);
                     (recorded + u64::from(taken), refused + u64::from(!taken))
                 })
             }
@@ -574,75 +503,6 @@ fn enrich<'a>(rules: &Rules, tags: &'a [u8], claims: &Claims<'_>) -> Result<Enri
     let mut enriched = rules.enrich(tags, claims.cardinality_given()).map_err(Fate::Dropped)?;
     rules.add_origin(claims, &mut enriched);
     Ok(enriched)
-}
-
-/// Records one number; false when it, or its product with 1/rate, is not finite.
-#[inline]
-fn record_number(
-    bucket: &mut Bucket,
-    kind: MetricType,
-    cell: u32,
-    value: f64,
-    rate: f64,
-    stamp: Stamp,
-) -> bool {
-    let cell = cell as usize;
-    let scaled = if rate == 1.0 { value } else { value * (1.0 / rate) };
-    if !scaled.is_finite() && kind != MetricType::Gauge {
-        return false;
-    }
-    match kind {
-        MetricType::Counter => {
-            let counter = &mut bucket.counters[cell];
-            counter.stamp = stamp;
-            counter.add(scaled)
-        }
-        MetricType::Gauge => {
-            let gauge = &mut bucket.gauges[cell];
-            if value.is_finite() {
-                (gauge.value, gauge.stamp) = (value, stamp);
-            }
-            value.is_finite()
-        }
-        MetricType::Histogram | MetricType::Timing => {
-            let histogram = &mut bucket.histograms[cell];
-            histogram.stamp = stamp;
-            histogram.add(Sample { value, scale: 1.0 / rate });
-            true
-        }
-        MetricType::Distribution => bucket.distributions[cell].sketch.insert(value, rate),
-        // Sets carry members, never numbers.
-        MetricType::Set => false,
-    }
-}
-
-fn push_cell(bucket: &mut Bucket, kind: Kind, context: u32, state: &RandomState) -> u32 {
-    let at = match kind {
-        Kind::Counter => {
-            bucket.counters.push(CounterCell::new(context));
-            bucket.counters.len()
-        }
-        Kind::Gauge => {
-            bucket.gauges.push(GaugeCell::new(context));
-            bucket.gauges.len()
-        }
-        Kind::Set => {
-            bucket.sets.push(SetCell::new(context, state.clone()));
-            bucket.sets.len()
-        }
-        Kind::Histogram => {
-            let spare = bucket.spare_samples();
-            bucket.histograms.push(HistogramCell::new(context, spare));
-            bucket.histograms.len()
-        }
-        Kind::Distribution => {
-            let spare = bucket.spare_sketch();
-            bucket.distributions.push(DistributionCell::new(context, spare));
-            bucket.distributions.len()
-        }
-    };
-    // At most one cell per context, and contexts are numbered in 32 bits.
-    (at - 1) as u32
 }
 
 fn host_of(field: Option<&[u8]>, enriched: &Enriched<'_>, rules: &Rules) -> Box<[u8]> {

@@ -11,6 +11,7 @@ mod limits;
 mod mapper;
 mod namespace;
 mod origin;
+mod prefetch;
 mod rules;
 mod table;
 mod tags;
@@ -24,6 +25,7 @@ pub use limits::{DropReason, Limits, OVERFLOW_CONTEXTS_MAX, OVERFLOW_NAME, OVERF
 pub use mapper::{Mapped, Mapper, MapperProblem, ProfileSettings};
 pub use namespace::{EXEMPT_PREFIXES, Namespace};
 pub use origin::{Claims, OriginRules};
+pub(crate) use prefetch::prefetch;
 pub use rules::{Enriched, Rewritten, Rules};
 pub use table::{Birth, Contexts, Decision, Entry, NO_CONTEXT};
 pub use tags::Tags;

@@ -146,16 +146,29 @@ impl Contexts {
     }
 
     /// The hash of a raw key.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn hash(&self, raw: &RawKey<'_>) -> u64 {
         raw.hash(&self.state)
     }
 
     /// What is remembered of these bytes.
-    #[inline]
+    #[inline(always)]
     pub fn alias(&mut self, hash: u64, raw: &RawKey<'_>) -> Option<&mut Alias> {
         self.aliases.find(hash, raw)
+    }
+
+    /// Begins to load the alias of a raw key with this hash.
+    #[inline(always)]
+    pub(crate) fn prefetch_alias(&self, hash: u64) {
+        self.aliases.prefetch(hash);
+    }
+
+    /// Begins to load the key bytes of an alias with this hash; returns its cell if that is valid
+    /// in bucket `epoch`. Only the bytes can tell whether it is the right one.
+    #[inline(always)]
+    pub(crate) fn prefetch_key(&self, hash: u64, epoch: u32) -> Option<u32> {
+        self.aliases.prefetch_key(hash, epoch)
     }
 
     /// First sight of these bytes: decides once for all lines like it.

@@ -8,13 +8,10 @@
 //! leaves to the full reader, and what it takes must mean the same there: a property test below
 //! compares the two.
 
-use nom::Parser;
-use nom::sequence::terminated;
-
 use super::message::{Metric, MetricType, Options, Origin, Values};
 use super::metric::wire_type;
 use super::number;
-use super::scan::{Parsed, byte, first_of, stop};
+use super::scan::{Parsed, first_of, stop};
 
 /// A metric line with one plain number and no field beyond rate and tags that counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,34 +47,35 @@ impl<'a> From<PlainMetric<'a>> for Metric<'a> {
 #[inline(always)]
 #[must_use]
 pub fn plain_metric(datagram: &[u8], options: Options) -> Option<(PlainMetric<'_>, &[u8])> {
-    let head = (terminated(name, byte(b':')), terminated(number::plain, byte(b'|')), plain_type);
-    let (mut rest, (name, value, kind)) = { head }.parse(datagram).ok()?;
+    let (rest, name) = name(datagram).ok()?;
+    let (rest, value) = number::plain(rest).ok()?;
+    let (mut rest, kind) = plain_type(rest).ok()?;
     let mut metric = PlainMetric { name, kind, value, rate: 1.0, tags: b"" };
     loop {
-        rest = match rest {
-            [] => return Some((metric, rest)),
-            [b'\n', next_line @ ..] => return Some((metric, next_line)),
-            [b'|', field @ ..] => self::field(field, options, &mut metric)?,
+        let Some((end, behind)) = rest.split_first() else { return Some((metric, rest)) };
+        rest = match end {
+            b'\n' => return Some((metric, behind)),
+            b'|' => field(behind, options, &mut metric)?,
             _ => return None,
         };
     }
 }
 
-/// Non-empty bytes before a `:`; an underscore may begin an event or a check.
+/// Non-empty bytes and the `:` behind them; an underscore may begin an event or a check.
 #[inline(always)]
 fn name(line: &[u8]) -> Parsed<'_, &[u8]> {
-    let end = first_of([b':', b'|', b'\n'], line).unwrap_or(0);
-    if end == 0 || line[0] == b'_' {
-        return stop(line);
+    let end = first_of([b':', b'|', b'\n'], line);
+    match line.split_at(end) {
+        ([first, ..], [b':', rest @ ..]) if *first != b'_' => Ok((rest, &line[..end])),
+        _ => stop(line),
     }
-    let (name, rest) = line.split_at(end);
-    Ok((rest, name))
 }
 
-/// A type whose sample is a number.
+/// A `|` and a type whose sample is a number.
 #[inline(always)]
 fn plain_type(input: &[u8]) -> Parsed<'_, MetricType> {
-    match wire_type(input) {
+    let [b'|', field @ ..] = input else { return stop(input) };
+    match wire_type(field) {
         Some((kind, rest)) if kind != MetricType::Set => Ok((rest, kind)),
         _ => stop(input),
     }
@@ -110,7 +108,7 @@ fn field<'a>(field: &'a [u8], options: Options, metric: &mut PlainMetric<'a>) ->
 /// The content of a field, and the rest from the `|` or newline that ends it.
 #[inline(always)]
 fn field_end(content: &[u8]) -> (&[u8], &[u8]) {
-    content.split_at(first_of([b'|', b'\n'], content).unwrap_or(content.len()))
+    content.split_at(first_of([b'|', b'\n'], content))
 }
 
 #[cfg(test)]
