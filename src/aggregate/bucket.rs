@@ -185,10 +185,10 @@ impl Bucket {
     /// Begins to load the place of a histogram's next sample; the cell itself should be there.
     #[inline(always)]
     pub(super) fn prefetch_samples(&self, kind: MetricType, cell: u32) {
-        if let MetricType::Histogram | MetricType::Timing = kind {
-            if let Some(histogram) = self.histograms.get(cell as usize) {
-                histogram.prefetch();
-            }
+        if let MetricType::Histogram | MetricType::Timing = kind
+            && let Some(histogram) = self.histograms.get(cell as usize)
+        {
+            histogram.prefetch();
         }
     }
 }

@@ -114,10 +114,10 @@ impl HistogramCell {
     /// Begins to load the place of the next sample.
     #[inline(always)]
     pub(super) fn prefetch(&self) {
-        if let Samples::Exact(samples) = &self.samples {
-            if let Some(last) = samples.last() {
-                prefetch(last);
-            }
+        if let Samples::Exact(samples) = &self.samples
+            && let Some(last) = samples.last()
+        {
+            prefetch(last);
         }
     }
 

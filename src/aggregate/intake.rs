@@ -143,7 +143,7 @@ impl Shard {
         if self.settings.histogram_copy.is_some() && Kind::from(metric.kind) == Kind::Histogram {
             return false;
         }
-        let stamp = self.stamps.line();
+        let stamp = self.stamps.advance();
         let written =
             self.bucket.record(metric.kind, cell, metric.value, metric.rate, scale, stamp);
         let counts = &mut self.bucket.counts;

@@ -233,7 +233,7 @@ impl Shard {
             return self.timestamped(metric, &raw, rate, timestamp).map_err(Fate::Dropped);
         }
         let (context, cell) = self.locate(&raw).map_err(Fate::Dropped)?;
-        let stamp = self.stamps.line();
+        let stamp = self.stamps.advance();
         self.record(metric, rate, context, cell, stamp)
     }
 
