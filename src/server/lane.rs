@@ -17,9 +17,11 @@ use crate::aggregate::{self, Bucket, Shard};
 use crate::clock::Clock;
 use crate::context::Rules;
 use crate::flush::Closed;
-use crate::net::{Arrival, Incident, Lane, LaneEnd, ListenerCounts, ListenerId, Receiver, Sender};
+use crate::net::{
+    Arrival, Incident, Lane, LaneEnd, ListenerCounts, ListenerId, Receiver, Sender, Transport,
+};
 use crate::output::{clock_time, printable};
-use crate::telemetry::Hub;
+use crate::telemetry::{EventKind, Hub};
 
 /// Contexts announced by name as they are born, over the life of the process.
 const ANNOUNCED_MAX: usize = 20;
@@ -44,6 +46,7 @@ pub(super) struct Parts {
     /// Listeners whose last line needs a newline (`dogstatsd_eol_required`), by listener id.
     pub eol_required: Vec<bool>,
     pub listener_names: Vec<String>,
+    pub transports: Vec<Transport>,
     /// Refused lines are worth a warning (else debug).
     pub verbose: bool,
     pub oversize_shown: bool,
@@ -206,7 +209,9 @@ impl Receiver for Worker {
     }
 
     fn datagram(&mut self, bytes: &[u8], from: &Sender<'_>, arrival: Arrival) {
-        observers::packet_received(&self.parts.hub, bytes, from, arrival.transport);
+        if self.parts.hub.wants(EventKind::PacketReceived) {
+            observers::packet_received(&self.parts.hub, bytes, from, arrival.transport);
+        }
         let listener = usize::from(arrival.listener.0);
         let eol_required = self.parts.eol_required.get(listener).copied().unwrap_or(false);
         if let Some(forwarder) = &self.parts.raw_forwarder {
@@ -224,7 +229,7 @@ impl Receiver for Worker {
         self.shard.datagram(bytes, sender, eol_required, |number, line, error| {
             let name = parts.listener_names.get(listener).map_or("", String::as_str);
             refusals.refused(error, line, number, name, from);
-            observers::parse_failed(&parts.hub, error, line, arrival.transport);
+            observers::parse_failed(&parts.hub, error, line, parts.transports.get(listener));
         });
         if arrival.cut_bytes > 0 {
             // The tail of the datagram is a line that nobody can read.

@@ -430,6 +430,7 @@ fn lane_parts(
         state: state.clone(),
         clock: clock.clone(),
         eol_required: bound.listeners.iter().map(|found| eol_required(found.transport)).collect(),
+        transports: bound.listeners.iter().map(|found| found.transport).collect(),
         listener_names: bound
             .listeners
             .iter()
