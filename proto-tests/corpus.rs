@@ -144,7 +144,7 @@ fn setting(column: &str) -> Result<Setting, String> {
     Ok(setting)
 }
 
-fn unescape(text: &str) -> Result<Vec<u8>, String> {
+pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {

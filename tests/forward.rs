@@ -1,18 +1,16 @@
 //! The forwarder against a fake intake over real sockets: every row of the response table, order,
 //! bounds, books, keys and shutdown.
 
-mod support;
-
+use crate::support::decode::{
+    Dogsketch, MetricPayload, MetricPoint, MetricSeries, Resource, Sketch, SketchPayload,
+};
+use crate::support::front::{ConnectProxy, TlsFront};
+use crate::support::intake::{Answer, Intake};
 use bytes::Bytes;
 use prost::Message;
 use std::io::Write;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use support::decode::{
-    Dogsketch, MetricPayload, MetricPoint, MetricSeries, Resource, Sketch, SketchPayload,
-};
-use support::front::{ConnectProxy, TlsFront};
-use support::intake::{Answer, Intake};
 use whippet::clock::Clock;
 use whippet::encode::{ContentEncoding, Payload, Route};
 use whippet::forward::{

@@ -180,12 +180,15 @@ impl Shard {
         let valid = metric.rate > 0.0 && metric.rate <= 1.0;
         let rate = if valid { metric.rate } else { 1.0 };
         self.bucket.counts.rates_invalid += u64::from(!valid);
+        // Checked before there is a context, so that a value that cannot be summed posts nothing.
+        let scale = if metric.timestamp.is_some() || rate == 1.0 { 1.0 } else { 1.0 / rate };
+        let scale = if metric.kind == MetricType::Gauge { 1.0 } else { scale };
         if let Values::One(value) = metric.values {
-            if !value.is_finite() {
+            if !(value * scale).is_finite() {
                 return Err(self.non_finite(1));
             }
         } else if matches!(metric.values, Values::Packed(_))
-            && !metric.values.numbers().any(f64::is_finite)
+            && !metric.values.numbers().any(|value| (value * scale).is_finite())
         {
             return Err(self.non_finite(metric.values.numbers().count() as u64));
         }

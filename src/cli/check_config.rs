@@ -101,7 +101,7 @@ mod tests {
             "dogstatsd_port: 9125\ntelemetry: {enabled: true}\nlogs_enabled: true\n",
             &[("DD_API_KEY", key), ("WHIPPET_INTERVAL", "5")],
         );
-        has(&text, "api_key ***cdef <- DD_API_KEY");
+        has(&text, "api_key *****bcdef <- DD_API_KEY");
         has(&text, "dogstatsd_port 9125 <- whippet.yaml:1:17");
         has(&text, "interval 5s <- WHIPPET_INTERVAL");
         has(&text, "site datadoghq.com");
@@ -117,7 +117,7 @@ mod tests {
         let (code, text) = run("api_key: 'a b'", &[]);
         has(
             &text,
-            "error: whippet.yaml:1:10: api_key: *** has white space inside; use a key without white space",
+            "error: whippet.yaml:1:10: api_key: ***** has white space inside; use a key without white space",
         );
         has(&text, "1 error");
         assert_eq!(code, 1);

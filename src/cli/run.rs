@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Settings, logging};
+use super::{Settings, logging, notify};
 use crate::clock::Clock;
 use crate::config::identity::{Identity, Machine};
 use crate::config::{self, Loaded, Mode, Output, Outputs};
@@ -19,12 +19,21 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     headline(&loaded, &outputs, &identity);
     let server =
         Server::start(Plan { loaded, outputs, hostname: identity.hostname, clock: Clock::wall() })?;
+    let watchdog = notify::watchdog(server.pulse())?;
+    notify::ready();
     let signal = loop {
         match signals.wait() {
-            Signal::Reload => reload(settings, &server),
+            Signal::Reload => {
+                notify::reloading();
+                reload(settings, &server);
+                notify::ready();
+            }
             Signal::Stop(signal) => break signal,
         }
     };
+    notify::stopping();
+    // Lanes that stop answer no more; from here on the manager's stop timeout watches.
+    drop(watchdog);
     let name = if signal == libc::SIGINT { "^C" } else { "SIGTERM" };
     let within = server.stop_within().as_secs();
     tracing::info!(target: "server", "{name} stopping, at most {within} s (again: now)");
@@ -45,7 +54,7 @@ fn stop_at_second_signal(mut signals: Signals) -> std::io::Result<()> {
     thread.spawn(wait).map(drop)
 }
 
-fn identity(loaded: &Loaded) -> Identity {
+pub(super) fn identity(loaded: &Loaded) -> Identity {
     let env = |name: &str| std::env::var(name).ok();
     let system_name = std::fs::read_to_string("/proc/sys/kernel/hostname")
         .or_else(|_| std::fs::read_to_string("/etc/hostname"))

@@ -6,7 +6,8 @@ use super::key::Kind;
 use super::node::{At, Entry, Node, Tree};
 use super::problem::Class;
 use super::read::{Fault, Value, expected, quoted};
-use super::types::{Aggregate, Endpoint, Output, Secret, Transport};
+use super::secret::Secret;
+use super::types::{Aggregate, Endpoint, Output, Transport};
 use super::url;
 
 /// Reads a list or map. `None` when `kind` is a scalar; an error is already among the faults.
@@ -330,7 +331,7 @@ mod tests {
         keeps(
             "additional_endpoints",
             "'https://app.datadoghq.eu/': [aaaaaaaaaaaaaaaaaaaa1111, ' ', aaaaaaaaaaaaaaaaaaaa1111]\n'https://b': bbbbbbbbbbbbbbbbbbbb2222\nnot-a-url: [cccccccccccccccccccc3333]\n'https://d': []\n",
-            "[https://app.datadoghq.eu: [***1111], https://b: [***2222]]",
+            "[https://app.datadoghq.eu: [*****a1111], https://b: [*****b2222]]",
             &["[not-a-url] \"not-a-url\" has no scheme", "[https://d] has no API key"],
         );
     }

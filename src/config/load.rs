@@ -11,8 +11,8 @@ use super::layers::{Layers, Raw};
 use super::node::{Node, Tree};
 use super::problem::{Class, Mode, Origin, Problem, Problems};
 use super::read::{self, Value};
+use super::secret::Secret;
 use super::settings::{self, Config};
-use super::types::Secret;
 use super::yaml;
 
 /// Where values come from, and who asks.

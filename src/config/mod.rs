@@ -20,6 +20,7 @@ mod outputs;
 mod problem;
 mod read;
 mod rules;
+mod secret;
 mod settings;
 mod types;
 mod units;
@@ -30,10 +31,11 @@ pub use load::{Examined, Loaded, Sources, examine, load};
 pub use node::At;
 pub use outputs::Outputs;
 pub use problem::{Class, Mode, Origin, Problem, Problems};
+pub use secret::Secret;
 pub use settings::Config;
 pub use types::{
     Aggregate, Cardinality, Compressor, Endpoint, LogLevel, MapperProfile, Mapping, MatchType,
-    Output, Port, Secret, Switch, TagAction, TagFilter, TlsVersion, Transport, Url,
+    Output, Port, Switch, TagAction, TagFilter, TlsVersion, Transport, Url,
 };
 
 /// Names the file when no flag does.

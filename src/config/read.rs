@@ -10,9 +10,8 @@ use super::key::{Key, Kind};
 use super::lists;
 use super::node::{At, Node, Tree};
 use super::problem::Class;
-use super::types::{
-    Aggregate, Endpoint, MapperProfile, Output, Port, Secret, TagFilter, Transport, Url,
-};
+use super::secret::Secret;
+use super::types::{Aggregate, Endpoint, MapperProfile, Output, Port, TagFilter, Transport, Url};
 use super::units::{bytes, duration, show_duration};
 use super::url::{self, without_password};
 

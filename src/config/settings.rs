@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::read::Value;
+use super::secret::Secret;
 use super::types::{
-    Aggregate, Cardinality, Compressor, Endpoint, LogLevel, MapperProfile, Output, Port, Secret,
-    Switch, TagFilter, TlsVersion, Transport, Url,
+    Aggregate, Cardinality, Compressor, Endpoint, LogLevel, MapperProfile, Output, Port, Switch,
+    TagFilter, TlsVersion, Transport, Url,
 };
 
 /// A type that a field of [`Config`] can have. `None` means that table and struct disagree.

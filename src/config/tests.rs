@@ -396,5 +396,5 @@ fn no_secret_is_ever_printed() {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
     let shown = loaded.effective().into_iter().find(|(name, ..)| *name == "api_key").unwrap();
-    assert_eq!(shown.1, "***cdef");
+    assert_eq!(shown.1, "*****bcdef");
 }

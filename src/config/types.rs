@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::secret::Secret;
+
 /// A UDP or TCP port to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
@@ -13,41 +15,6 @@ pub enum Port {
     Fixed(u16),
     /// Any free port; the listener says which it got.
     Random,
-}
-
-/// Something that must never be printed: its last four characters stand for it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a text, without the white space around it.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
-        Secret(text.trim().to_owned())
-    }
-
-    /// The text itself: for the header that carries it, and for nothing else.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Secret {
-    /// `***abcd`; short texts show nothing at all.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let characters = self.0.chars().count();
-        let shown = if characters >= 16 { 4 } else { 0 };
-        f.write_str("***")?;
-        let end: String = self.0.chars().skip(characters - shown).collect();
-        write!(f, "{}", end.escape_debug())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secret({self})")
-    }
 }
 
 /// A URL that may carry a password: it prints without.
@@ -296,19 +263,5 @@ words! {
         Include = "include",
         /// Drop these.
         Exclude = "exclude",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_secret_shows_four_characters_of_a_real_key_and_none_of_a_short_one() {
-        let key = Secret::new(" 0123456789abcdef0123456789abcdef\n");
-        assert_eq!(key.expose(), "0123456789abcdef0123456789abcdef");
-        assert_eq!(format!("{key} {key:?}"), "***cdef Secret(***cdef)");
-        assert_eq!(Secret::new("short").to_string(), "***");
-        assert_eq!(Secret::new("0123456789abcde\u{b}x").to_string(), "***de\\u{b}x");
     }
 }

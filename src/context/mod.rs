@@ -4,18 +4,23 @@
 //! values, rates or timestamps.
 
 mod alias;
+mod filter;
 mod identity;
 mod key;
 mod limits;
+mod mapper;
 mod namespace;
 mod rules;
 mod table;
 mod tags;
+mod template;
 
 pub use alias::Alias;
+pub use filter::{NameFilter, TagFilters, TagRule};
 pub use identity::{Context, ContextParts, Kind};
 pub use key::RawKey;
 pub use limits::{DropReason, Limits, OVERFLOW_CONTEXTS_MAX, OVERFLOW_NAME, OVERFLOW_TAG};
+pub use mapper::{Mapped, Mapper, MapperProblem, ProfileSettings};
 pub use namespace::{EXEMPT_PREFIXES, Namespace};
 pub use rules::{Enriched, Rewritten, Rules};
 pub use table::{Birth, Contexts, Decision, Entry, NO_CONTEXT};

@@ -5,14 +5,22 @@
 
 use std::borrow::Cow;
 
+use super::filter::{NameFilter, TagFilters};
 use super::limits::{DropReason, Limits};
+use super::mapper::{Mapped, Mapper};
 use super::namespace::Namespace;
 
 /// Everything that a first sight applies.
 #[derive(Debug, Default)]
 pub struct Rules {
+    /// From parts of names to tags.
+    pub mapper: Mapper,
     /// Prefix of metric names, and who is exempt.
     pub namespace: Namespace,
+    /// Final names that are not recorded.
+    pub name_filter: NameFilter,
+    /// Tags that are not kept, by final name.
+    pub tag_filters: TagFilters,
     /// Tags of every point (`tags`, `dogstatsd_tags`), unique; they are no part of an identity.
     pub common_tags: Vec<Box<[u8]>>,
     /// The host of samples without a `host:` tag; empty when none is known.
@@ -50,11 +58,24 @@ impl Rules {
     /// The reason why no line with these bytes is ever recorded.
     pub fn rewrite<'a>(&self, name: &'a [u8], tags: &'a [u8]) -> Result<Rewritten<'a>, DropReason> {
         self.limits.check_name(name)?;
-        let enriched = self.enrich(tags, false)?;
-        Ok(Rewritten { name: self.namespace.apply(name), enriched })
+        let mapped = self.mapper.map(name);
+        let Mapped { name, tags: added } = mapped;
+        self.limits.check_name(&name)?;
+        let mut enriched = self.enrich_with(tags, added, false)?;
+        let name = match name {
+            Cow::Borrowed(name) => self.namespace.apply(name),
+            Cow::Owned(name) => Cow::Owned(self.namespace.apply(&name).into_owned()),
+        };
+        if self.name_filter.matches(&name) {
+            return Err(DropReason::Filtered);
+        }
+        if let Some(rule) = self.tag_filters.rule(&name) {
+            enriched.tags.retain(|tag| rule.keeps(tag));
+        }
+        Ok(Rewritten { name, enriched })
     }
 
-    /// The tags of any message. `cardinality_given`: the message has a `card:` field, so the tag
+    /// The tags of any message but a metric. `cardinality_given`: the message has a `card:` field, so the tag
     /// of that meaning is an ordinary one.
     ///
     /// # Errors
@@ -64,13 +85,31 @@ impl Rules {
         tags: &'a [u8],
         cardinality_given: bool,
     ) -> Result<Enriched<'a>, DropReason> {
+        self.enrich_with(tags, Vec::new(), cardinality_given)
+    }
+
+    /// As [`Rules::enrich`], with tags that the mapper appends.
+    fn enrich_with<'a>(
+        &self,
+        tags: &'a [u8],
+        added: Vec<Vec<u8>>,
+        cardinality_given: bool,
+    ) -> Result<Enriched<'a>, DropReason> {
         let mut enriched = Enriched::default();
-        if tags.is_empty() {
+        if tags.is_empty() && added.is_empty() {
             return Ok(enriched);
         }
-        self.limits.check_tags(tags)?;
-        for tag in tags.split(|byte| *byte == b',') {
-            enriched.take(Cow::Borrowed(tag), cardinality_given);
+        if !tags.is_empty() {
+            self.limits.check_tags(tags)?;
+            for tag in tags.split(|byte| *byte == b',') {
+                enriched.take(Cow::Borrowed(tag), cardinality_given);
+            }
+        }
+        for tag in added {
+            if tag.len() > self.limits.tag_bytes_max {
+                return Err(DropReason::TagTooLong);
+            }
+            enriched.take(Cow::Owned(tag), cardinality_given);
         }
         enriched.tags.retain(|tag| !self.common_tags.iter().any(|common| **common == **tag));
         unique(&mut enriched.tags);
@@ -171,6 +210,105 @@ mod tests {
     fn a_cardinality_tag_is_ordinary_beside_a_cardinality_field() {
         let enriched = Rules::default().enrich(b"dd.internal.card:high", true);
         assert_eq!(enriched.unwrap().tags, [&b"dd.internal.card:high"[..]]);
+    }
+
+    use crate::config::{MapperProfile, Mapping, MatchType, TagAction, TagFilter};
+
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(ToString::to_string).collect()
+    }
+
+    /// `name#tags`, in the namespace `ns`, exempt from `airflow`; maps `app.*.time` to `app.time`.
+    fn everything() -> Rules {
+        let mapping = |pattern: &str, name: &str, tags: &[(&str, &str)]| Mapping {
+            pattern: pattern.into(),
+            match_type: MatchType::Wildcard,
+            name: name.into(),
+            tags: tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+        };
+        let profile = MapperProfile {
+            name: "app".into(),
+            prefix: "app.".into(),
+            mappings: vec![
+                mapping("app.*.time", "app.time", &[("job", "$1")]),
+                mapping("app.on.*.up", "app.up", &[("host", "$1")]),
+                mapping("app.flow.*", "airflow.$1", &[]),
+                mapping("app.pair.*", "app.pair", &[("pair", "$1"), ("common", "1")]),
+            ],
+            histogram_aggregates: None,
+            histogram_percentiles: None,
+            gauge_ttl: None,
+            counters_as_counts: false,
+        };
+        let (mapper, problems) = Mapper::new(&[profile]);
+        assert_eq!(problems, []);
+        let tags = TagFilter {
+            metric_name: "ns.app.time".into(),
+            action: TagAction::Exclude,
+            tags: words(&["id"]),
+        };
+        Rules {
+            mapper,
+            namespace: Namespace::new("ns", &words(&["airflow"])),
+            name_filter: NameFilter::new(&words(&["ns.gone", "ns.app.up.too", "airflow.x"]), false),
+            tag_filters: TagFilters::new(&[tags]),
+            common_tags: vec![Box::from(&b"common:1"[..])],
+            ..Rules::default()
+        }
+    }
+
+    #[track_caller]
+    fn rewrites(line: &str, expect: Result<&str, DropReason>) {
+        let (name, tags) = line.split_once('#').unwrap_or((line, ""));
+        let rules = everything();
+        let rewritten = rules.rewrite(name.as_bytes(), tags.as_bytes());
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let got = rewritten.map(|rewritten| {
+            let tags: Vec<String> = rewritten.enriched.tags.iter().map(|tag| text(tag)).collect();
+            let host = rewritten.enriched.host.map(|host| format!(" host={}", text(&host)));
+            let tags = if tags.is_empty() { String::new() } else { format!("#{}", tags.join("|")) };
+            format!("{}{tags}{}", text(&rewritten.name), host.unwrap_or_default())
+        });
+        assert_eq!(got.as_deref().map_err(|reason| *reason), expect, "{line}");
+    }
+
+    #[test]
+    fn a_name_goes_through_mapper_namespace_and_filters_in_this_order() {
+        rewrites("x", Ok("ns.x"));
+        rewrites("app.etl.time#env:p", Ok("ns.app.time#env:p|job:etl"));
+        rewrites("app.etl.time#job:etl,job:a", Ok("ns.app.time#job:etl|job:a"));
+        rewrites("app.etl.time#id:1,env:p,id", Ok("ns.app.time#env:p|job:etl"));
+        rewrites("app.time#id:1", Ok("ns.app.time"));
+        rewrites("app.on.web.up#a", Ok("ns.app.up#a host=web"));
+        rewrites("app.on.web.up#host:first", Ok("ns.app.up host=web"));
+        rewrites("app.flow.y", Ok("airflow.y"));
+        rewrites("app.flow.x", Err(DropReason::Filtered));
+        rewrites("gone#a", Err(DropReason::Filtered));
+        rewrites("ns.gone", Ok("ns.ns.gone"));
+        rewrites("gone.x", Ok("ns.gone.x"));
+        rewrites("app.pair.a,b#c", Ok("ns.app.pair#c|pair:a,b"));
+        rewrites("kept#id:1", Ok("ns.kept#id:1"));
+    }
+
+    #[test]
+    fn what_a_mapping_makes_too_long_is_dropped() {
+        let mut rules = everything();
+        rules.limits = Limits { name_bytes_max: 16, tag_bytes_max: 10, ..Limits::default() };
+        assert_eq!(rules.rewrite(b"app.a.time", b"").map(|_| ()), Ok(()));
+        let reason = rules.rewrite(b"app.abcdefg.time", b"").map(|_| ());
+        assert_eq!(reason, Err(DropReason::TagTooLong));
+        let reason = rules.rewrite(b"app.flow.abcdefghi", b"").map(|_| ());
+        assert_eq!(reason, Err(DropReason::NameTooLong));
+        rules.limits.name_bytes_max = 18;
+        let reason = rules.rewrite(b"app.flow.abcdefghi", b"").map(|_| ());
+        assert_eq!(reason, Ok(()));
+    }
+
+    #[test]
+    fn events_and_checks_are_no_metrics() {
+        let rules = everything();
+        let enriched = rules.enrich(b"id:1,common:1", false).unwrap();
+        assert_eq!(enriched.tags, [&b"id:1"[..]]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::alias::{Alias, AliasTable};
 use super::identity::{Context, ContextParts, Kind};
 use super::key::{RawKey, StoredKey};
 use super::limits::{DropReason, OVERFLOW_CONTEXTS_MAX, OVERFLOW_NAME, OVERFLOW_TAG, PastCap};
+use super::mapper::ProfileSettings;
 use super::rules::{Rewritten, Rules};
 use crate::protocol::MetricType;
 
@@ -46,13 +47,15 @@ impl Decision {
     }
 }
 
-/// A context that the flusher does not know yet.
+/// A context that the flusher does not know yet, or not with these settings.
 #[derive(Clone, Debug)]
 pub struct Birth {
     /// Its id in the shard.
     pub id: u32,
     /// Who it is.
     pub context: Context,
+    /// What its mapper profile changes in its posting.
+    pub settings: Option<Arc<ProfileSettings>>,
 }
 
 /// One live context.
@@ -68,6 +71,9 @@ pub struct Entry {
     pub seen: u32,
     /// The distribution that copies this histogram (`histogram_copy_to_distribution`).
     pub copy: u32,
+    settings: Option<Arc<ProfileSettings>>,
+    /// Its settings changed since the last [`Contexts::take_changes`].
+    resettled: bool,
 }
 
 /// No context.
@@ -87,6 +93,8 @@ pub struct Contexts {
     overflow: usize,
     births: Vec<Birth>,
     deaths: Vec<u32>,
+    /// Contexts whose settings the flusher does not know yet.
+    resettled: Vec<u32>,
     sweep: Option<Sweep>,
 }
 
@@ -113,6 +121,7 @@ impl Contexts {
             overflow: 0,
             births: Vec::new(),
             deaths: Vec::new(),
+            resettled: Vec::new(),
             sweep: None,
         }
     }
@@ -146,13 +155,28 @@ impl Contexts {
     #[cold]
     pub fn resolve(&mut self, hash: u64, raw: &RawKey<'_>, epoch: u32) -> Decision {
         let rules = Arc::clone(&self.rules);
-        let rewritten = match rules.rewrite(raw.name, raw.tags) {
-            Ok(rewritten) => rewritten,
-            Err(reason) => return Decision::Drop(reason),
+        let decision = match rules.rewrite(raw.name, raw.tags) {
+            Ok(rewritten) => self.admit(raw.kind, &rewritten, epoch),
+            Err(reason) => Decision::Drop(reason),
         };
-        let decision = self.admit(raw.kind, &rewritten, epoch);
+        if let Decision::Context(id) = decision {
+            self.settle(id, rules.mapper.settings(raw.name));
+        }
         self.remember(hash, raw, decision);
         decision
+    }
+
+    /// The settings of a context are those of the raw name that was decided last.
+    /// The flusher is told once per bucket, however often they change.
+    fn settle(&mut self, id: u32, settings: Option<&Arc<ProfileSettings>>) {
+        let entry = &mut self.entries[id as usize];
+        if entry.settings.as_ref() == settings {
+            return;
+        }
+        entry.settings = settings.cloned();
+        if !std::mem::replace(&mut entry.resettled, true) {
+            self.resettled.push(id);
+        }
     }
 
     /// The context of a name and tags that no client sent, such as the copy of a histogram.
@@ -268,6 +292,8 @@ impl Contexts {
             cell: 0,
             seen: epoch,
             copy: NO_CONTEXT,
+            settings: None,
+            resettled: false,
         };
         let id = match self.free.pop() {
             Some(id) => {
@@ -283,7 +309,7 @@ impl Contexts {
         let entries = &self.entries;
         self.identities[segment_of(hash)]
             .insert_unique(hash, id, |other| entries[*other as usize].hash);
-        self.births.push(Birth { id, context });
+        self.births.push(Birth { id, context, settings: None });
         id
     }
 
@@ -329,8 +355,18 @@ impl Contexts {
         self.aliases.bytes()
     }
 
-    /// Takes the contexts born and gone since the last call, deaths first to be applied.
+    /// Takes the contexts born and gone since the last call, deaths first to be applied. A context
+    /// with new settings comes (again) with them, after its birth.
     pub fn take_changes(&mut self) -> (Vec<Birth>, Vec<u32>) {
+        for id in std::mem::take(&mut self.resettled) {
+            let entry = &mut self.entries[id as usize];
+            if !std::mem::take(&mut entry.resettled) {
+                continue;
+            }
+            if let Some(context) = entry.context.clone() {
+                self.births.push(Birth { id, context, settings: entry.settings.clone() });
+            }
+        }
         (std::mem::take(&mut self.births), std::mem::take(&mut self.deaths))
     }
 
@@ -370,6 +406,7 @@ impl Contexts {
             return;
         }
         let Some(context) = entry.context.take() else { return };
+        (entry.settings, entry.resettled) = (None, false);
         let hash = entry.hash;
         let number = id as u32;
         if let Ok(found) =

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use ahash::RandomState;
 
-use super::ledger::Ledger;
+use super::ledger::{Continued, Ledger};
 use super::merge;
 use super::rollup::{HistogramSettings, Posting};
 use super::series::{Point, Series, SeriesKind, SketchSeries};
+use super::style::Styles;
 use crate::aggregate::{Bucket, CheckRecord, EventRecord, LineCounts, Stamp};
 use crate::context::{Context, Kind, Rules, Tags};
 use crate::sketch::Sketch;
@@ -43,6 +44,7 @@ pub struct Closed {
 pub struct Flusher {
     settings: Settings,
     rules: Arc<Rules>,
+    styles: Styles,
     ledger: Ledger,
     passed: Vec<u64>,
     waiting: BTreeMap<u64, Vec<(usize, Bucket)>>,
@@ -70,6 +72,8 @@ pub struct Flush {
     pub conflict_example: Option<Context>,
     /// Contexts the flusher knows, continued counters included.
     pub contexts: usize,
+    /// Gauges posted again with their last value (`gauge_ttl`).
+    held: Vec<(u32, f64)>,
     merged: Bucket,
     emptied: Vec<(usize, Bucket)>,
     lane: usize,
@@ -106,6 +110,7 @@ impl Flush {
     pub fn is_empty(&self) -> bool {
         self.merged.is_empty()
             && self.idle.is_empty()
+            && self.held.is_empty()
             && self.late_sketches.is_empty()
             && self.counts.received == 0
     }
@@ -115,9 +120,11 @@ impl Flusher {
     /// A flusher for so many lanes; `state` as in their shards.
     #[must_use]
     pub fn new(settings: Settings, rules: Arc<Rules>, lanes: usize, state: RandomState) -> Self {
+        let styles = Styles::new(Arc::clone(&rules), settings.histograms.clone());
         Flusher {
             settings,
             rules,
+            styles,
             ledger: Ledger::new(lanes, state),
             passed: vec![0; lanes],
             waiting: BTreeMap::new(),
@@ -126,10 +133,13 @@ impl Flusher {
         }
     }
 
-    /// New rules for hosts and common tags.
+    /// New rules for hosts, common tags and the manner in which contexts are posted; they hold for
+    /// every bucket that is posted from now on.
     pub fn set_rules(&mut self, rules: Arc<Rules>, histograms: HistogramSettings) {
+        self.styles = Styles::new(Arc::clone(&rules), histograms.clone());
         self.rules = rules;
         self.settings.histograms = histograms;
+        self.ledger.restyle(&mut self.styles);
     }
 
     /// A lane lost its shard: its contexts are born anew.
@@ -140,7 +150,7 @@ impl Flusher {
     /// Takes what a lane closed.
     pub fn take(&mut self, closed: Closed) {
         let Closed { lane, mut bucket, passed } = closed;
-        self.ledger.apply(lane, &bucket.deaths, &bucket.births);
+        self.ledger.apply(lane, &bucket.deaths, &bucket.births, &mut self.styles);
         merge::renumber(&mut bucket, lane, &self.ledger);
         // A lane that steps back with its clock never reopens what was posted: what it recorded
         // goes out with the next bucket.
@@ -160,11 +170,11 @@ impl Flusher {
                 return self.post(start, None);
             }
         }
-        // Nobody recorded anything in this one, but counters go on.
+        // Nobody recorded anything in this one, but counters and held gauges go on.
         (next < passed && self.continues(next)).then(|| self.post(next, None)).flatten()
     }
 
-    /// True when some counter has to be continued in the bucket at `start`.
+    /// True when some series has to be continued in the bucket at `start`.
     fn continues(&self, start: u64) -> bool {
         self.ledger.continued_until(self.settings.counter_expiry.as_secs()) > Some(start)
     }
@@ -200,6 +210,7 @@ impl Flusher {
             counts: merged.counts,
             kernel_drops: 0,
             idle: Vec::new(),
+            held: Vec::new(),
             type_conflicts: 0,
             conflict_example: None,
             contexts: self.ledger.len(),
@@ -208,29 +219,41 @@ impl Flusher {
             lane,
             late_sketches,
         };
-        self.settle_conflicts(&mut flush);
+        // A counter that another kind displaces was seen all the same.
         for counter in &flush.merged.counters {
             self.ledger.counted(counter.context, start);
         }
+        if self.styles.hold_gauges() {
+            for gauge in &flush.merged.gauges {
+                self.ledger.held(gauge.context, start, gauge.value);
+            }
+        }
+        self.settle_conflicts(&mut flush);
         if partial.is_none() {
-            self.continue_counters(&mut flush);
+            self.continue_series(&mut flush);
         }
         self.next = Some(start + self.settings.interval);
         Some(flush)
     }
 
-    fn continue_counters(&mut self, flush: &mut Flush) {
+    fn continue_series(&mut self, flush: &mut Flush) {
         let expiry = self.settings.counter_expiry.as_secs();
-        let mut idle = std::mem::take(&mut flush.idle);
-        self.ledger.continue_counters(flush.start, expiry, &mut |number| idle.push(number));
+        let (mut idle, mut held) = (Vec::new(), Vec::new());
+        self.ledger.continue_all(flush.start, expiry, &mut |number, continued| match continued {
+            Continued::Zero => idle.push(number),
+            Continued::Held(value) => held.push((number, value)),
+        });
         let contested =
             |number: &u32| self.ledger.get(*number).is_some_and(|known| known.contested);
-        if idle.iter().any(contested) {
-            // A zero never displaces a value of another kind.
-            let values = self.contested_values(flush);
-            idle.retain(|number| !values.contains_key(&self.ledger.series_key(*number)));
+        if idle.iter().chain(held.iter().map(|(number, _)| number)).any(contested) {
+            // What is continued never displaces a value of another kind, nor a zero a held gauge.
+            let key = |number: u32| self.ledger.series_key(number);
+            let mut values = self.contested_values(flush);
+            held.retain(|(number, _)| !values.contains_key(&key(*number)));
+            values.extend(held.iter().map(|(number, _)| (key(*number), 0)));
+            idle.retain(|number| !values.contains_key(&key(*number)));
         }
-        flush.idle = idle;
+        (flush.idle, flush.held) = (idle, held);
     }
 
     /// The latest stamp of each contested series that has a value in this bucket.
@@ -275,7 +298,7 @@ impl Flusher {
         self.named_conflicts += lost;
     }
 
-    /// Calls `visit` once per context: touched ones first, then continued counters.
+    /// Calls `visit` once per context: touched ones first, then held gauges and continued counters.
     pub fn visit(&self, flush: &Flush, visit: &mut dyn FnMut(&Row<'_>)) {
         Walk { flusher: self, flush }.all(visit);
     }
@@ -304,7 +327,7 @@ impl Flusher {
     /// The latest second until which some counter is continued, for telling people.
     #[must_use]
     pub fn continued_until(&self) -> Option<u64> {
-        self.ledger.continued_until(self.settings.counter_expiry.as_secs())
+        self.ledger.counters_until(self.settings.counter_expiry.as_secs())
     }
 
     /// Contexts known, counters that are only continued included.
@@ -339,17 +362,14 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn all(&self, visit: &mut dyn FnMut(&Row<'_>)) {
         let bucket = &self.flush.merged;
-        let interval = self.flusher.settings.interval as f64;
         for cell in &bucket.counters {
-            let value = cell.sum / interval;
-            self.single(cell.context, SeriesKind::Rate, value, cell.sum, false, visit);
+            self.counter(cell.context, cell.sum, false, visit);
         }
         for cell in &bucket.gauges {
-            self.single(cell.context, SeriesKind::Gauge, cell.value, cell.value, false, visit);
+            self.gauge(cell.context, cell.value, visit);
         }
         for cell in &bucket.sets {
-            let count = cell.count() as f64;
-            self.single(cell.context, SeriesKind::Gauge, count, count, false, visit);
+            self.gauge(cell.context, cell.count() as f64, visit);
         }
         self.histograms(visit);
         for cell in &bucket.distributions {
@@ -359,44 +379,50 @@ impl<'a> Walk<'a> {
             self.sketch(*context, *start, sketch, true, visit);
         }
         self.timestamped(visit);
+        for (number, value) in &self.flush.held {
+            self.gauge(*number, *value, visit);
+        }
         for number in &self.flush.idle {
-            self.single(*number, SeriesKind::Rate, 0.0, 0.0, true, visit);
+            self.counter(*number, 0.0, true, visit);
         }
     }
 
     fn posting(&self, number: u32) -> Option<Posting<'a>> {
         let known = self.flusher.ledger.get(number)?;
         let interval = self.flusher.settings.interval;
-        Some(Posting { context: &known.context, rules: &self.flusher.rules, interval })
+        let manner = known.manner.as_deref();
+        Some(Posting { context: &known.context, rules: &self.flusher.rules, interval, manner })
     }
 
-    fn single(
-        &self,
-        number: u32,
-        kind: SeriesKind,
-        value: f64,
-        input: f64,
-        idle: bool,
-        visit: &mut dyn FnMut(&Row<'_>),
-    ) {
+    fn counter(&self, number: u32, sum: f64, idle: bool, visit: &mut dyn FnMut(&Row<'_>)) {
+        let Some(posting) = self.posting(number) else { return };
+        let (kind, divisor) = posting.counter();
+        let points = [Point { timestamp: self.flush.timestamp, value: sum / divisor }];
+        let series = [posting.series("", kind, &points)];
+        visit(&Row { idle, ..row(&posting, sum, &series) });
+    }
+
+    fn gauge(&self, number: u32, value: f64, visit: &mut dyn FnMut(&Row<'_>)) {
         let Some(posting) = self.posting(number) else { return };
         let points = [Point { timestamp: self.flush.timestamp, value }];
-        let series = [posting.series("", kind, &points)];
-        visit(&Row { idle, ..row(&posting, input, &series) });
+        let series = [posting.series("", SeriesKind::Gauge, &points)];
+        visit(&row(&posting, value, &series));
     }
 
     fn histograms(&self, visit: &mut dyn FnMut(&Row<'_>)) {
-        let settings = &self.flusher.settings;
+        let (usual, interval) = (self.flusher.styles.usual(), self.flusher.settings.interval);
+        let timestamp = self.flush.timestamp;
         let mut values: Vec<(&str, [Point; 1], SeriesKind)> = Vec::new();
         for cell in &self.flush.merged.histograms {
             let Some(posting) = self.posting(cell.context) else { continue };
             let summary = cell.summary();
             values.clear();
-            let timestamp = self.flush.timestamp;
-            let all = settings.histograms.values(cell, summary, settings.interval);
-            values.extend(
-                all.map(|(suffix, value, kind)| (suffix, [Point { timestamp, value }], kind)),
-            );
+            let all = posting.histograms(usual).values(cell, summary, interval).enumerate();
+            let posted = all.filter(|(position, _)| posting.posts(*position));
+            values
+                .extend(posted.map(|(_, (suffix, value, kind))| {
+                    (suffix, [Point { timestamp, value }], kind)
+                }));
             let series: Vec<Series<'_>> = values
                 .iter()
                 .map(|(suffix, points, kind)| posting.series(suffix, *kind, points))
@@ -425,14 +451,13 @@ impl<'a> Walk<'a> {
     fn timestamped(&self, visit: &mut dyn FnMut(&Row<'_>)) {
         let mut points: Vec<_> = self.flush.merged.timestamped.iter().collect();
         points.sort_by_key(|point| point.context);
-        let interval = self.flusher.settings.interval as f64;
         for group in points.chunk_by(|a, b| a.context == b.context) {
             let Some(posting) = group.first().and_then(|point| self.posting(point.context)) else {
                 continue;
             };
             let counter = posting.context.kind() == Kind::Counter;
             let (kind, divisor) =
-                if counter { (SeriesKind::Rate, interval) } else { (SeriesKind::Gauge, 1.0) };
+                if counter { posting.counter() } else { (SeriesKind::Gauge, 1.0) };
             let of_group: Vec<Point> = group
                 .iter()
                 .map(|point| Point { timestamp: point.timestamp, value: point.value / divisor })

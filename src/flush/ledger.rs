@@ -3,6 +3,7 @@
 use ahash::RandomState;
 use hashbrown::HashTable;
 
+use super::style::{Manner, Styles};
 use crate::context::{Birth, Context, Kind};
 
 /// A context as the flusher knows it.
@@ -12,10 +13,33 @@ pub(super) struct Known {
     hash: u64,
     /// Lanes in which it is alive.
     lanes: u32,
-    /// Start of the last bucket that had a cell of this counter; continued with zeros from there.
+    /// Start of the last bucket that had a cell of this counter or held gauge; continued from there.
     continued_from: Option<u64>,
+    /// The last value of a gauge that is continued.
+    value: f64,
+    /// How it is posted, if not as usual.
+    pub manner: Option<Box<Manner>>,
     /// Another kind posts under the same name, host and tags.
     pub contested: bool,
+}
+
+impl Known {
+    /// Seconds for which it is continued after its last value.
+    fn lasts(&self, counter_expiry: u64) -> u64 {
+        match self.context.kind() {
+            Kind::Counter => counter_expiry,
+            _ => self.gauge_ttl(),
+        }
+    }
+
+    fn gauge_ttl(&self) -> u64 {
+        let style = self.manner.as_ref().and_then(|manner| manner.style.as_ref());
+        style.map_or(0, |style| style.gauge_ttl)
+    }
+
+    fn filtered(&self) -> bool {
+        self.manner.as_ref().is_some_and(|manner| manner.filtered)
+    }
 }
 
 /// Everyone the flusher has to know, by number.
@@ -28,8 +52,8 @@ pub(super) struct Ledger {
     series: HashTable<u32>,
     /// Lane, then id in the lane, to number.
     numbers: Vec<Vec<u32>>,
-    /// Counters to continue.
-    counters: Vec<u32>,
+    /// Counters and held gauges to continue.
+    continued: Vec<u32>,
 }
 
 /// The kinds that post a series of the bare name.
@@ -43,12 +67,13 @@ impl Ledger {
             free: Vec::new(),
             series: HashTable::new(),
             numbers: vec![Vec::new(); lanes],
-            counters: Vec::new(),
+            continued: Vec::new(),
         }
     }
 
     /// Applies what a lane's bucket says of contexts: deaths first, their ids are used again.
-    pub fn apply(&mut self, lane: usize, deaths: &[u32], births: &[Birth]) {
+    /// A birth under an id that is known tells of new settings.
+    pub fn apply(&mut self, lane: usize, deaths: &[u32], births: &[Birth], styles: &mut Styles) {
         for id in deaths {
             if let Some(number) = self.numbers[lane].get_mut(*id as usize) {
                 let number = std::mem::replace(number, u32::MAX);
@@ -56,13 +81,24 @@ impl Ledger {
             }
         }
         for birth in births {
-            let number = self.enter(&birth.context);
+            let known = self.number(lane, birth.id);
+            let number = if known == u32::MAX { self.enter(&birth.context) } else { known };
+            if let Some(known) = self.known[number as usize].as_mut() {
+                known.manner = styles.manner(&known.context, birth.settings.as_ref());
+            }
             let numbers = &mut self.numbers[lane];
             let id = birth.id as usize;
             if numbers.len() <= id {
                 numbers.resize(id + 1, u32::MAX);
             }
             numbers[id] = number;
+        }
+    }
+
+    /// New rules: how each context is posted is found out again.
+    pub fn restyle(&mut self, styles: &mut Styles) {
+        for known in self.known.iter_mut().flatten() {
+            known.manner = styles.again(&known.context, known.manner.take());
         }
     }
 
@@ -100,8 +136,16 @@ impl Ledger {
             return number;
         }
         let contested = self.contest(hash, context);
-        let known =
-            Known { context: context.clone(), hash, lanes: 1, continued_from: None, contested };
+        let context = context.clone();
+        let known = Known {
+            context,
+            hash,
+            lanes: 1,
+            continued_from: None,
+            value: 0.0,
+            manner: None,
+            contested,
+        };
         let number = match self.free.pop() {
             Some(number) => {
                 self.known[number as usize] = Some(known);
@@ -174,29 +218,47 @@ impl Ledger {
     /// The counter had a cell in the bucket that starts at `start`.
     #[inline]
     pub fn counted(&mut self, number: u32, start: u64) {
-        let known = self.known.get_mut(number as usize).and_then(Option::as_mut);
-        if known.is_some_and(|known| known.continued_from.replace(start).is_none()) {
-            self.counters.push(number);
+        let Some(known) = self.known.get_mut(number as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        if known.continued_from.replace(start).is_none() {
+            self.continued.push(number);
         }
     }
 
-    /// Calls `visit` for every counter that the bucket at `start` has to continue with 0, and
-    /// forgets those whose time is over.
-    pub fn continue_counters(
+    /// The gauge had this value in the bucket that starts at `start`; remembered if it is to be
+    /// posted again.
+    pub fn held(&mut self, number: u32, start: u64, value: f64) {
+        let Some(known) = self.known.get_mut(number as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        if known.gauge_ttl() > 0 {
+            known.value = value;
+            if known.continued_from.replace(start).is_none() {
+                self.continued.push(number);
+            }
+        }
+    }
+
+    /// Calls `visit` for every counter that the bucket at `start` has to continue with 0 and every
+    /// gauge with the value that it holds, and forgets those whose time is over.
+    pub fn continue_all(
         &mut self,
         start: u64,
-        expiry_seconds: u64,
-        visit: &mut dyn FnMut(u32),
+        counter_expiry: u64,
+        visit: &mut dyn FnMut(u32, Continued),
     ) {
-        let mut counters = std::mem::take(&mut self.counters);
-        counters.retain(|number| {
+        let mut continued = std::mem::take(&mut self.continued);
+        continued.retain(|number| {
             let Some(known) = self.known[*number as usize].as_mut() else { return false };
             let from = known.continued_from.unwrap_or(0);
             if from >= start {
                 return true;
             }
-            if from + expiry_seconds > start {
-                visit(*number);
+            if from.saturating_add(known.lasts(counter_expiry)) > start && !known.filtered() {
+                let held = known.context.kind() == Kind::Gauge;
+                let how = if held { Continued::Held(known.value) } else { Continued::Zero };
+                visit(*number, how);
                 return true;
             }
             known.continued_from = None;
@@ -205,12 +267,36 @@ impl Ledger {
             }
             false
         });
-        self.counters = counters;
+        self.continued = continued;
     }
 
-    /// Counters that are being continued, and the latest start until which zeros go on.
-    pub fn continued_until(&self, expiry_seconds: u64) -> Option<u64> {
-        let starts = self.counters.iter().filter_map(|number| self.get(*number)?.continued_from);
-        starts.max().map(|start| start + expiry_seconds)
+    /// The latest start until which zeros of counters go on.
+    pub fn counters_until(&self, counter_expiry: u64) -> Option<u64> {
+        let counters = self.continued_known().filter(|known| known.context.kind() == Kind::Counter);
+        let starts = counters.filter_map(|known| known.continued_from);
+        starts.max().map(|start| start + counter_expiry)
     }
+
+    /// The latest start of a bucket that is posted for what it continues, although the clock jumped
+    /// over it. Gauges are held longer than counters only in buckets that lanes have passed: a jump
+    /// of the clock by a month posts no month.
+    pub fn continued_until(&self, counter_expiry: u64) -> Option<u64> {
+        let until = |known: &Known| {
+            Some(known.continued_from? + known.lasts(counter_expiry).min(counter_expiry))
+        };
+        self.continued_known().filter_map(until).max()
+    }
+
+    fn continued_known(&self) -> impl Iterator<Item = &Known> {
+        self.continued.iter().filter_map(|number| self.get(*number))
+    }
+}
+
+/// How a series without new values goes on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Continued {
+    /// A counter: nothing was counted.
+    Zero,
+    /// A gauge: this is still its value.
+    Held(f64),
 }

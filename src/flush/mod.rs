@@ -8,6 +8,7 @@ mod ledger;
 mod merge;
 mod rollup;
 mod series;
+mod style;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,7 @@ use crate::aggregate::{HistogramCell, Summary};
 use crate::context::{Context, Rules, Tags};
 
 use super::series::{Point, Series, SeriesKind};
+use super::style::Manner;
 
 /// An aggregate of a histogram (`histogram_aggregates`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,15 @@ impl Percentile {
         Some(Percentile { parts, suffix: format!(".{percent}percentile") })
     }
 
+    /// Percentiles of a list of shares: in ascending order, each once.
+    #[must_use]
+    pub fn list(shares: &[f64]) -> Vec<Self> {
+        let mut shares = shares.to_vec();
+        shares.sort_by(f64::total_cmp);
+        shares.dedup();
+        shares.into_iter().filter_map(Percentile::new).collect()
+    }
+
     /// What is appended to the name.
     #[must_use]
     pub fn suffix(&self) -> &str {
@@ -121,6 +131,12 @@ impl Default for HistogramSettings {
 }
 
 impl HistogramSettings {
+    /// What is appended to the name of a histogram, in the order of its values.
+    pub fn suffixes(&self) -> impl Iterator<Item = &str> {
+        let aggregates = self.aggregates.iter().map(|aggregate| aggregate.suffix());
+        aggregates.chain(self.percentiles.iter().map(Percentile::suffix))
+    }
+
     /// Every suffix, value, kind and unit that a histogram posts.
     pub(super) fn values<'a>(
         &'a self,
@@ -150,6 +166,7 @@ pub(super) struct Posting<'a> {
     pub context: &'a Context,
     pub rules: &'a Rules,
     pub interval: u64,
+    pub manner: Option<&'a Manner>,
 }
 
 impl<'a> Posting<'a> {
@@ -158,7 +175,28 @@ impl<'a> Posting<'a> {
     }
 
     pub fn tags(&self) -> Tags<'a> {
-        self.context.tags(&self.rules.common_tags)
+        let own = self.manner.and_then(|manner| manner.common_tags.as_deref());
+        self.context.tags(own.unwrap_or(&self.rules.common_tags))
+    }
+
+    /// How the sum of a counter is posted, and by what it is divided.
+    pub fn counter(&self) -> (SeriesKind, f64) {
+        let style = self.manner.and_then(|manner| manner.style.as_ref());
+        match style {
+            Some(style) if style.counters_as_counts => (SeriesKind::Count, 1.0),
+            _ => (SeriesKind::Rate, self.interval as f64),
+        }
+    }
+
+    /// What is posted of a histogram, before filters.
+    pub fn histograms(&self, usual: &'a HistogramSettings) -> &'a HistogramSettings {
+        let style = self.manner.and_then(|manner| manner.style.as_ref());
+        style.map_or(usual, |style| &style.histograms)
+    }
+
+    /// False for the value of a histogram that a filter names, by its position.
+    pub fn posts(&self, position: usize) -> bool {
+        self.manner.is_none_or(|manner| manner.muted.get(position) != Some(&true))
     }
 
     pub fn series(&self, suffix: &'a str, kind: SeriesKind, points: &'a [Point]) -> Series<'a> {

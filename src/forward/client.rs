@@ -5,8 +5,8 @@
 use super::endpoint::Endpoint;
 use super::outcome::{Attempt, ErrorKind, retry_after};
 use super::proxy::ProxySettings;
-use super::secret::Secret;
 use super::validate::KeyStatus;
+use crate::config::Secret;
 use crate::encode::Payload;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,6 @@
 //! Where payloads go: from the configured site, URL and keys to a list of endpoints.
 
-use super::secret::Secret;
+use crate::config::Secret;
 use crate::encode::Route;
 use thiserror::Error;
 

@@ -20,12 +20,12 @@ mod queue;
 mod record;
 mod report;
 mod retry;
-mod secret;
 mod spool;
 mod state;
 mod validate;
 mod worker;
 
+pub use crate::config::Secret;
 pub use books::{EndpointBooks, ForwardBooks, RouteBooks, Tally};
 pub use client::{ClientError, ClientSettings};
 pub use endpoint::{DEFAULT_SITE, Endpoint, EndpointError, EndpointSettings, endpoints};
@@ -34,7 +34,6 @@ pub use proxy::ProxySettings;
 pub use record::{RecordError, read_record};
 pub use report::{EndpointReport, ShutdownReport};
 pub use retry::{Breaker, BreakerState, RETRY_AFTER_MAX, RetryPolicy};
-pub use secret::Secret;
 pub use spool::SpoolSettings;
 pub use validate::KeyStatus;
 

@@ -20,18 +20,24 @@ pub struct Console<W> {
     out: W,
     /// Set after a write failed: said once.
     broken: bool,
+    /// The last table said that nothing is new and nothing goes on; once is enough.
+    quiet: bool,
 }
 
 impl<W: Write + Send> Console<W> {
     /// A console on `out`, flushed after every table.
     pub fn new(out: W) -> Self {
-        Console { out, broken: false }
+        Console { out, broken: false, quiet: false }
     }
 }
 
 impl<W: Write + Send> Output for Console<W> {
     fn flush(&mut self, flusher: &Flusher, flush: &Flush) {
         let table = render(flusher, flush);
+        let quiet = flush.is_empty();
+        if std::mem::replace(&mut self.quiet, quiet) && quiet {
+            return;
+        }
         let written = self.out.write_all(table.as_bytes()).and_then(|()| self.out.flush());
         if let Err(error) = written {
             if !self.broken {

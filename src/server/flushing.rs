@@ -1,5 +1,6 @@
 //! The flusher thread: gathers what lanes close, feeds every output, keeps the totals.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub(super) struct Reload {
 pub(super) enum Message {
     Lane(FromLane),
     Reload(Reload),
+    /// Raise this number: a sign of life.
+    Beat(Arc<AtomicU64>),
 }
 
 pub(super) struct Flushing {
@@ -83,6 +86,7 @@ impl Flushing {
                 Ok(Message::Reload(Reload { rules, histograms })) => {
                     self.flusher.set_rules(rules, histograms);
                 }
+                Ok(Message::Beat(beats)) => drop(beats.fetch_add(1, Ordering::Release)),
                 Err(_) => break,
             }
         }

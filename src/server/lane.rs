@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver as Channel;
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ pub(super) struct Parts {
     pub oversize_shown: bool,
     /// Contexts announced so far; none are when the console is off.
     pub announced: Option<Arc<AtomicUsize>>,
+    /// One number per lane, raised whenever the lane is woken: a sign of life.
+    pub lane_beats: Arc<[AtomicU64]>,
 }
 
 pub(super) struct Worker {
@@ -155,6 +157,8 @@ fn fresh_shard(parts: &Parts) -> Shard {
 
 impl Receiver for Worker {
     fn begin_batch(&mut self) {
+        // Not only when woken: a wake-up may be seen after datagrams that were sent later.
+        self.woken();
         self.shard.begin_batch(self.parts.clock.unix());
     }
 
@@ -202,6 +206,9 @@ impl Receiver for Worker {
         while let Ok(rules) = self.new_rules.try_recv() {
             self.parts.rules = Arc::clone(&rules);
             self.shard.set_rules(rules);
+        }
+        if let Some(beats) = self.parts.lane_beats.get(self.lane) {
+            beats.fetch_add(1, Ordering::Release);
         }
     }
 

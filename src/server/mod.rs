@@ -10,14 +10,15 @@ mod banner;
 mod flushing;
 mod intake;
 mod lane;
-mod plan;
+pub(crate) mod plan;
+mod pulse;
 mod refusals;
 mod signals;
 
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter};
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -29,6 +30,7 @@ use thiserror::Error;
 use self::flushing::{Flushing, Message, Reload, Totals};
 use self::intake::{Delivery, Discarded, Intake};
 use self::lane::{FromLane, Parts, Worker};
+pub use self::pulse::Pulse;
 pub use self::signals::{Signal, Signals};
 use crate::aggregate::Bucket;
 use crate::clock::Clock;
@@ -48,7 +50,7 @@ const DRAIN: Duration = Duration::from_millis(250);
 #[non_exhaustive]
 pub enum ServerError {
     /// Listeners.
-    #[error("{0}")]
+    #[error(transparent)]
     Bind(#[from] BindError),
     /// An endpoint that cannot be.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
@@ -103,6 +105,8 @@ pub struct Server {
     discarded: Option<Arc<Mutex<Discarded>>>,
     totals: Arc<Mutex<Totals>>,
     hostname: Option<String>,
+    interval: Duration,
+    lane_beats: Arc<[AtomicU64]>,
     stop_within: Duration,
     console: bool,
 }
@@ -126,7 +130,7 @@ impl Server {
         let delivery = start_outputs(config, &outputs, hostname.as_deref(), &clock)?;
         let rules = Arc::new(plan::rules(config, hostname.as_deref(), lanes));
         let state = RandomState::new();
-        let parts = lane_parts(config, &bound, &rules, &state, &clock, console);
+        let parts = lane_parts(config, &bound, &rules, &state, &clock, console, lanes);
         let (to_flusher, messages) = mpsc::channel();
         let (spares, mut workers) = make_workers(lanes, &parts, &to_flusher);
         let flushing = Flushing {
@@ -162,6 +166,8 @@ impl Server {
             discarded: delivery.discarded,
             totals,
             hostname,
+            interval: config.interval,
+            lane_beats: Arc::clone(&parts.lane_beats),
             stop_within: config.stop_within(),
             console,
         })
@@ -171,6 +177,13 @@ impl Server {
     #[must_use]
     pub fn stop_within(&self) -> Duration {
         self.stop_within
+    }
+
+    /// A way to ask every thread for a sign of life.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        let lanes = (self.lanes.clone(), Arc::clone(&self.lane_beats));
+        Pulse::new(lanes, self.to_flusher.clone(), self.interval)
     }
 
     /// Takes over what a reload may change: names, tags and histogram aggregates. Sockets, lanes and
@@ -208,7 +221,7 @@ impl Server {
         say_lines(&totals);
         if let Some(forwarder) = self.forwarder {
             let report = forwarder.shutdown(deadline);
-            tracing::info!(target: "forward", "payloads {report}");
+            tracing::info!(target: "forward", "{report}");
             return report.is_clean();
         }
         if let Some(discarded) = self.discarded {
@@ -324,6 +337,7 @@ fn lane_parts(
     state: &RandomState,
     clock: &Clock,
     console: bool,
+    lanes: usize,
 ) -> Parts {
     let eol_required = |transport: Transport| match transport {
         Transport::Udp => config.dogstatsd_eol_required.contains(&config::Transport::Udp),
@@ -346,6 +360,7 @@ fn lane_parts(
         verbose: !config.dogstatsd_disable_verbose_logs,
         oversize_shown: config.dogstatsd_stream_log_too_big,
         announced: console.then(|| Arc::new(AtomicUsize::new(0))),
+        lane_beats: (0..lanes).map(|_| AtomicU64::new(0)).collect(),
     }
 }
 

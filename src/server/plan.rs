@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::aggregate;
 use crate::config::{self, Compressor, Config, Port, TlsVersion, Url};
-use crate::context::{Limits, Namespace, Rules};
+use crate::context::{Limits, Mapper, NameFilter, Namespace, Rules, TagFilters};
 use crate::encode::{Compression, Limits as EncodeLimits, SeriesFormat, split};
 use crate::flush::{self, Aggregate, HistogramSettings, Percentile};
 use crate::forward::{
@@ -70,9 +70,16 @@ fn internet(config: &Config, port: Port) -> Option<InternetSettings> {
     Some(InternetSettings { addresses, port })
 }
 
-pub(super) fn rules(config: &Config, hostname: Option<&str>, lanes: usize) -> Rules {
+pub(crate) fn rules(config: &Config, hostname: Option<&str>, lanes: usize) -> Rules {
     let bytes = |text: &str| Box::from(text.as_bytes());
+    let (mapper, problems) = Mapper::new(&config.dogstatsd_mapper_profiles);
+    // The configuration has told of most already; nothing is skipped in silence.
+    problems.iter().for_each(|problem| tracing::warn!(target: "context", "{problem}"));
+    let (filtered, prefixes) = config.metric_filter();
     Rules {
+        mapper,
+        name_filter: NameFilter::new(filtered, prefixes),
+        tag_filters: TagFilters::new(&config.metric_tag_filterlist),
         namespace: Namespace::new(
             config.statsd_metric_namespace.as_deref().unwrap_or_default(),
             &config.statsd_metric_namespace_blacklist,
@@ -107,7 +114,7 @@ fn contexts_max(config: &Config) -> usize {
     })
 }
 
-pub(super) fn shard(config: &Config) -> aggregate::Settings {
+pub(crate) fn shard(config: &Config) -> aggregate::Settings {
     aggregate::Settings {
         interval: config.interval,
         options: Options {
@@ -123,7 +130,7 @@ pub(super) fn shard(config: &Config) -> aggregate::Settings {
     }
 }
 
-pub(super) fn flush(config: &Config) -> flush::Settings {
+pub(crate) fn flush(config: &Config) -> flush::Settings {
     flush::Settings {
         interval: config.interval.as_secs().max(1),
         counter_expiry: config.dogstatsd_expiry_seconds,
@@ -133,16 +140,13 @@ pub(super) fn flush(config: &Config) -> flush::Settings {
 }
 
 pub(super) fn histograms(config: &Config) -> HistogramSettings {
-    let mut shares = config.histogram_percentiles.clone();
-    shares.sort_by(f64::total_cmp);
-    shares.dedup();
     HistogramSettings {
         aggregates: config
             .histogram_aggregates
             .iter()
             .filter_map(|aggregate| Aggregate::from_word(aggregate.word()))
             .collect(),
-        percentiles: shares.into_iter().filter_map(Percentile::new).collect(),
+        percentiles: Percentile::list(&config.histogram_percentiles),
     }
 }
 

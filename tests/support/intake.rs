@@ -16,7 +16,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -160,6 +160,11 @@ impl State {
             series.metric == name && tags.iter().all(|tag| series.tags.iter().any(|t| t == tag))
         };
         self.series.values().filter(wanted).collect()
+    }
+
+    /// Every stored series, by name, tags and host.
+    pub fn all_series(&self) -> impl Iterator<Item = &Series> {
+        self.series.values()
     }
 
     /// All points of those series as (second, value).
@@ -308,12 +313,17 @@ impl Intake {
         while !condition(&inner.state) {
             let left = until.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "not within {PATIENCE:?}; {}", summary(&inner.state));
-            inner = self.shared.changed.wait_timeout(inner, left).expect("no panic inside").0;
+            inner = self
+                .shared
+                .changed
+                .wait_timeout(inner, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.shared.inner.lock().expect("no panic inside")
+        self.shared.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -342,7 +352,7 @@ fn summary(state: &State) -> String {
          {} events, {} checks, undecodable {:?}",
         state.connections,
         state.validations.len(),
-        state.series.keys().map(|key| &key.0).collect::<Vec<_>>(),
+        state.series.values().map(|one| (&one.metric, &one.points)).collect::<Vec<_>>(),
         state.sketches.len(),
         state.events.len(),
         state.checks.len(),
@@ -353,7 +363,7 @@ fn summary(state: &State) -> String {
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     for stream in listener.incoming() {
         let Ok(stream) = stream else { continue };
-        let mut inner = shared.inner.lock().expect("no panic inside");
+        let mut inner = shared.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.stopped {
             return;
         }
@@ -399,15 +409,20 @@ fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) -> io::Resul
 
 /// Waits, but not past the end of the intake.
 fn pause(shared: &Shared, time: Duration) {
-    let inner = shared.inner.lock().expect("no panic inside");
+    let inner = shared.inner.lock().unwrap_or_else(PoisonError::into_inner);
     let running = |inner: &mut Inner| !inner.stopped;
-    drop(shared.changed.wait_timeout_while(inner, time, running).expect("no panic inside"));
+    drop(
+        shared
+            .changed
+            .wait_timeout_while(inner, time, running)
+            .unwrap_or_else(PoisonError::into_inner),
+    );
 }
 
 /// Picks the answer, records the request, stores its payload.
 fn answer_for(mut request: Request, shared: &Shared) -> Answer {
     let plain = decode::decompress(request.header("content-encoding"), &request.body);
-    let mut inner = shared.inner.lock().expect("no panic inside");
+    let mut inner = shared.inner.lock().unwrap_or_else(PoisonError::into_inner);
     let is_validation = request.path() == "/api/v1/validate";
     let answer = if is_validation {
         inner.validation.clone()

@@ -10,7 +10,7 @@ const FAKE_KEY: &str = "00000000000000000000000000000000";
 
 /// An API key. `Debug` and `Display` show its last five characters, and nothing of a key so short
 /// that five characters would be most of it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Secret(String);
 
 impl Secret {
@@ -52,6 +52,8 @@ impl fmt::Display for Secret {
             return f.write_str("*****");
         }
         let tail: String = self.0.chars().skip(length - SHOWN).collect();
+        // What is no key may hold anything; a terminal must not see it.
+        let tail = if tail.chars().all(|shown| shown.is_ascii_graphic()) { &*tail } else { "" };
         write!(f, "*****{tail}")
     }
 }

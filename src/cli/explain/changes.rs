@@ -1,0 +1,152 @@
+//! What happens to a message between its line and what is posted, found by comparing both ends.
+
+use super::reading::text;
+use crate::aggregate::{CheckRecord, EventRecord};
+use crate::config::Config;
+use crate::context::{Context, Kind, Rules, Tags};
+use crate::protocol::{self, Event, Metric, ServiceCheck, Values};
+
+/// The notes on a metric; `context` is the one it was recorded in, if any.
+pub(super) fn metric(
+    metric: &Metric<'_>,
+    context: Option<&Context>,
+    rules: &Rules,
+    config: &Config,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    value_notes(metric, &mut notes);
+    if let Some(context) = context {
+        if context.name() != metric.name {
+            let namespaced = *rules.namespace.apply(metric.name) == *context.name();
+            let by = if namespaced { "statsd_metric_namespace" } else { "a rule for names" };
+            notes.push(format!("the name becomes {} ({by})", text(context.name())));
+        }
+        let own: Vec<&[u8]> = context.tags(&[]).iter().collect();
+        tag_notes(metric.tags, &own, rules, &mut notes);
+    }
+    if Kind::from(metric.kind) == Kind::Histogram && config.histogram_copy_to_distribution {
+        let what = "a distribution gets the same values (histogram_copy_to_distribution)";
+        notes.push(what.to_owned());
+    }
+    notes
+}
+
+fn value_notes(metric: &Metric<'_>, notes: &mut Vec<String>) {
+    let kind = Kind::from(metric.kind);
+    let valid = metric.rate > 0.0 && metric.rate <= 1.0;
+    if !valid {
+        notes.push(format!("rate {} is not above 0 and at most 1: it is taken as 1", metric.rate));
+    } else if metric.rate < 1.0 {
+        let factor = 1.0 / metric.rate;
+        notes.push(match kind {
+            Kind::Gauge | Kind::Set => format!("the rate changes nothing for a {}", kind.word()),
+            _ if metric.timestamp.is_some() => {
+                "the rate is not applied to a value with a timestamp".to_owned()
+            }
+            _ => format!("each value counts {factor} times, because of its rate"),
+        });
+    }
+    if let Values::One(_) | Values::Packed(_) = metric.values {
+        let all = metric.values.numbers().count();
+        let infinite = metric.values.numbers().filter(|value| !value.is_finite()).count();
+        if infinite > 0 {
+            notes.push(format!("{infinite} of {all} values dropped: not finite"));
+        }
+        if kind == Kind::Gauge && all > 1 && metric.timestamp.is_none() {
+            notes.push("the last of several values is the value of the gauge".to_owned());
+        }
+    }
+    if metric.timestamp.is_some() {
+        notes.push(match kind {
+            Kind::Counter | Kind::Gauge => {
+                "not aggregated: posted at the second of its timestamp".to_owned()
+            }
+            _ => format!("a {} cannot carry a timestamp", kind.word()),
+        });
+    }
+}
+
+/// The notes on an event.
+pub(super) fn event(event: &Event<'_>, posted: Option<&EventRecord>, rules: &Rules) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (what, field) in [("title", event.title), ("text", event.text)] {
+        if *protocol::unescape(field) != *field {
+            notes.push(format!("each \\n of the {what} becomes a newline"));
+        }
+    }
+    if let Some(posted) = posted {
+        notice_notes(event.tags, event.host, &posted.tags, &posted.host, rules, &mut notes);
+    }
+    notes
+}
+
+/// The notes on a service check.
+pub(super) fn check(
+    check: &ServiceCheck<'_>,
+    posted: Option<&CheckRecord>,
+    rules: &Rules,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(posted) = posted {
+        notice_notes(check.tags, check.host, &posted.tags, &posted.host, rules, &mut notes);
+    }
+    notes
+}
+
+fn notice_notes(
+    read: &[u8],
+    host: Option<&[u8]>,
+    tags: &[Box<[u8]>],
+    posted_host: &[u8],
+    rules: &Rules,
+    notes: &mut Vec<String>,
+) {
+    let own: Vec<&[u8]> =
+        tags.iter().filter(|tag| !rules.common_tags.contains(tag)).map(|tag| &**tag).collect();
+    tag_notes(read, &own, rules, notes);
+    let tagged = Tags::from_wire(read).iter().any(|tag| tag.starts_with(b"host:"));
+    if host.is_some() && tagged {
+        notes.push("h: wins over the host: tag".to_owned());
+    }
+    if host.is_none() && !posted_host.is_empty() {
+        notes.push(format!("the host is {}", text(posted_host)));
+    }
+}
+
+/// Tags that mean something, that stood twice, that went and that came; `own` are those posted
+/// besides the common ones.
+fn tag_notes(read: &[u8], own: &[&[u8]], rules: &Rules, notes: &mut Vec<String>) {
+    let read: Vec<&[u8]> = Tags::from_wire(read).iter().collect();
+    for (at, tag) in read.iter().enumerate() {
+        let shown = text(tag);
+        if read[..at].contains(tag) {
+            notes.push(format!("tag {shown} again: a tag counts once"));
+        } else if rules.common_tags.iter().any(|common| **common == **tag) {
+            notes.push(format!("tag {shown} is on everything already, from the configuration"));
+        } else if !own.contains(tag) {
+            notes.push(format!("tag {shown} {}", gone(tag)));
+        } else if tag.starts_with(b"device:") || tag.starts_with(b"dd.internal.resource:") {
+            notes.push(format!("tag {shown} is sent to the intake as a resource"));
+        }
+    }
+    for tag in own.iter().filter(|tag| !read.contains(tag)) {
+        notes.push(format!("tag {} comes from a rule", text(tag)));
+    }
+    for tag in &rules.common_tags {
+        if !read.iter().any(|known| **known == **tag) {
+            notes.push(format!("tag {} comes from the configuration", text(tag)));
+        }
+    }
+}
+
+/// Why a tag is not posted.
+fn gone(tag: &[u8]) -> &'static str {
+    let meanings: [(&[u8], &str); 4] = [
+        (b"host:", "leaves the tags: it names the host (the last one counts)"),
+        (b"dd.internal.entity_id:", "leaves the tags: it names the sender"),
+        (b"dd.internal.card:", "leaves the tags: it chooses the cardinality of origin tags"),
+        (b"dd.internal.jmx_check_name:", "leaves the tags: it names a JMX integration"),
+    ];
+    let meaning = meanings.iter().find(|(prefix, _)| tag.starts_with(prefix));
+    meaning.map_or("is removed by a rule", |(_, meaning)| meaning)
+}

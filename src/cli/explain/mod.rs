@@ -1,0 +1,209 @@
+//! `whippet explain`: how a line is read, what changes on the way, and what would be posted.
+//!
+//! In: lines, and the configuration as `run` would have it. Out: a page per line. Promise: the rooms
+//! of the server themselves read, aggregate and flush the line, so the page cannot say anything but
+//! what happens. Refusal: nothing is sent, and lines do not meet each other: each is alone in its
+//! interval.
+
+mod changes;
+mod fields;
+mod page;
+mod reading;
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ahash::RandomState;
+use anyhow::bail;
+
+use self::page::Page;
+use super::{FAILED, Settings, run};
+use crate::aggregate::{self, Bucket, Fate, Shard};
+use crate::clock::Clock;
+use crate::config::{self, Config, Mode};
+use crate::context::{Context, Rules};
+use crate::flush::{self, Closed, Flush, Flusher};
+use crate::output::{JsonLines, Output, clock_time, printable};
+use crate::protocol;
+use crate::server::plan;
+
+/// Longer lines than any datagram has are not explained.
+const LINE_BYTES_MAX: u64 = 1 << 16;
+
+/// Explains every line; fails when one of them is refused.
+pub(super) fn explain(settings: &Settings, lines: &[OsString]) -> anyhow::Result<ExitCode> {
+    let loaded = config::load(settings.sources(Mode::Run))?;
+    loaded.warnings.iter().for_each(|warning| eprintln!("whippet: {warning}"));
+    let identity = run::identity(&loaded);
+    let rooms = Rooms {
+        rules: Arc::new(plan::rules(&loaded.config, identity.hostname.as_deref(), 1)),
+        shard: plan::shard(&loaded.config),
+        flush: plan::flush(&loaded.config),
+        config: loaded.config,
+        host_origin: identity.origin,
+        now: Clock::wall().unix(),
+    };
+    let mut out = io::stdout().lock();
+    let (mut explained, mut refused) = (0_u64, 0_u64);
+    let mut one = |line: &[u8]| -> io::Result<()> {
+        let (page, readable) = rooms.explain(line);
+        if explained > 0 {
+            writeln!(out)?;
+        }
+        explained += 1;
+        refused += u64::from(!readable);
+        out.write_all(page.as_bytes())
+    };
+    for line in lines {
+        if line == "-" {
+            from_stdin(&mut one)?;
+        } else {
+            protocol::lines(line.as_bytes()).try_for_each(|line| one(line.bytes))?;
+        }
+    }
+    if explained == 0 {
+        bail!("there is no line to explain");
+    }
+    Ok(if refused > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+}
+
+fn from_stdin(one: &mut impl FnMut(&[u8]) -> io::Result<()>) -> anyhow::Result<()> {
+    let mut stdin = io::stdin().lock();
+    let mut bytes = Vec::new();
+    while stdin.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes)? > 0 {
+        if bytes.len() as u64 == LINE_BYTES_MAX && !bytes.ends_with(b"\n") {
+            bail!("standard input: a line of more than {LINE_BYTES_MAX} bytes");
+        }
+        protocol::lines(&bytes).try_for_each(|line| one(line.bytes))?;
+        bytes.clear();
+    }
+    Ok(())
+}
+
+/// What the rooms of the server are made from.
+struct Rooms {
+    config: Config,
+    rules: Arc<Rules>,
+    shard: aggregate::Settings,
+    flush: flush::Settings,
+    host_origin: &'static str,
+    now: Duration,
+}
+
+/// What became of the line.
+struct Walked {
+    fate: Fate,
+    /// The context of the line itself first, then that of its copy.
+    contexts: Vec<Context>,
+    flusher: Flusher,
+    flushed: Option<Flush>,
+}
+
+impl Rooms {
+    /// The page of one line, and whether it could be read.
+    fn explain(&self, line: &[u8]) -> (String, bool) {
+        let mut page = Page::new(&printable(line, usize::MAX));
+        let message = match protocol::read(line, self.shard.options) {
+            Ok(message) => message,
+            Err(error) => {
+                page.section(&format!("refused: {}", error.render(line)));
+                return (page.finish(), false);
+            }
+        };
+        reading::rows(&message, &mut page);
+        for (field, reason) in fields::ignored(line, &message, self.shard.options) {
+            page.row("ignored", &format!("{}: {reason}", printable(field, usize::MAX)));
+        }
+        let walked = self.walk(line);
+        self.tell_changes(&message, &walked, &mut page);
+        if let Fate::Dropped(reason) = walked.fate {
+            page.section(&format!("dropped: {}", reason.word().replace('_', " ")));
+        }
+        for context in &walked.contexts {
+            self.tell_context(context, &mut page);
+        }
+        self.tell_posted(&walked, &mut page);
+        (page.finish(), true)
+    }
+
+    /// Takes the line through a shard and a flusher of its own, to the end of the interval.
+    fn walk(&self, line: &[u8]) -> Walked {
+        let state = RandomState::new();
+        let rules = Arc::clone(&self.rules);
+        let mut shard = Shard::new(self.shard.clone(), Arc::clone(&rules), state.clone(), self.now);
+        let mut flusher = Flusher::new(self.flush.clone(), rules, 1, state);
+        shard.begin_batch(self.now);
+        shard.counts().received += 1;
+        let fate = shard.line(line, b"");
+        let contexts = shard.births().iter().map(|birth| birth.context.clone()).collect();
+        let end = shard.bucket_end();
+        let bucket = shard.close(end, Bucket::default());
+        flusher.take(Closed { lane: 0, bucket, passed: end.as_secs() });
+        let flushed = flusher.complete();
+        Walked { fate, contexts, flusher, flushed }
+    }
+
+    fn tell_changes(&self, message: &protocol::Message<'_>, walked: &Walked, page: &mut Page) {
+        let notes = match message {
+            protocol::Message::Metric(metric) => {
+                changes::metric(metric, walked.contexts.first(), &self.rules, &self.config)
+            }
+            protocol::Message::Event(event) => {
+                let records = walked.flushed.as_ref().map(|flush| walked.flusher.events(flush));
+                changes::event(event, records.and_then(<[_]>::first), &self.rules)
+            }
+            protocol::Message::ServiceCheck(check) => {
+                let records = walked.flushed.as_ref().map(|flush| walked.flusher.checks(flush));
+                changes::check(check, records.and_then(<[_]>::first), &self.rules)
+            }
+        };
+        page.section("on the way:");
+        if notes.is_empty() {
+            page.line("nothing changes");
+        }
+        notes.iter().for_each(|note| page.line(note));
+    }
+
+    fn tell_context(&self, context: &Context, page: &mut Page) {
+        page.section("context:");
+        page.row("kind", context.kind().word());
+        page.row("name", &printable(context.name(), usize::MAX));
+        let tags: Vec<&[u8]> = context.tags(&self.rules.common_tags).iter().collect();
+        page.row("tags", &reading::list(&tags));
+        let host = match context.host() {
+            Some(b"") => "none (an empty host: tag)".to_owned(),
+            Some(host) => format!("{} (from the host: tag)", printable(host, usize::MAX)),
+            None if self.rules.default_host.is_empty() => "none".to_owned(),
+            None => format!(
+                "{} (from {})",
+                printable(&self.rules.default_host, usize::MAX),
+                self.host_origin
+            ),
+        };
+        page.row("host", &host);
+    }
+
+    fn tell_posted(&self, walked: &Walked, page: &mut Page) {
+        let mut json = Vec::new();
+        if let Some(flush) = &walked.flushed {
+            JsonLines::new(&mut json).flush(&walked.flusher, flush);
+        }
+        if json.is_empty() {
+            page.section("posted: nothing");
+            return;
+        }
+        let interval = self.flush.interval;
+        let end = self.now.as_secs() - self.now.as_secs() % interval + interval;
+        page.section(&format!(
+            "posted when the interval of {interval} s ends, at {}:",
+            clock_time(end)
+        ));
+        for line in String::from_utf8_lossy(&json).lines() {
+            page.line(line);
+        }
+    }
+}

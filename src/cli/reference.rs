@@ -1,0 +1,55 @@
+//! `whippet config`: what can be set, from the table of keys.
+
+use crate::config::generate;
+
+/// The listing of all settings, the sample file, or all that is known of the settings whose name
+/// holds `word`.
+pub(super) fn text(word: Option<&str>, sample: bool) -> String {
+    match word {
+        _ if sample => generate::sample(),
+        None => generate::listing(),
+        Some(word) => matching(&word.to_lowercase()),
+    }
+}
+
+fn matching(word: &str) -> String {
+    let page = generate::reference();
+    let mut found = String::new();
+    // ### `key`          one entry, up to the next heading of any level
+    for entry in page.split("\n### `").skip(1) {
+        let entry = entry.split("\n## ").next().unwrap_or(entry);
+        let Some((name, text)) = entry.split_once('`') else { continue };
+        if name.contains(word) {
+            found.push_str(&format!("{name}\n{}\n\n", indented(text)));
+        }
+    }
+    if found.is_empty() {
+        return format!("no setting has {word:?} in its name; `whippet config` lists all\n");
+    }
+    found.pop();
+    found
+}
+
+fn indented(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.is_empty());
+    lines.map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_finds_keys_by_name_with_all_that_is_known() {
+        let found = text(Some("Dogstatsd_Port"), false);
+        assert!(found.starts_with("dogstatsd_port\n    UDP port."), "{found}");
+        assert!(found.contains("Environment: `DD_DOGSTATSD_PORT`"), "{found}");
+        assert_eq!(found.matches("Default:").count(), 1, "{found}");
+        assert!(text(Some("nothing-like-it"), false).starts_with("no setting has"));
+    }
+
+    #[test]
+    fn the_last_key_of_a_section_does_not_drag_the_next_heading_along() {
+        assert!(!text(Some("_"), false).contains("## "));
+    }
+}

@@ -1,0 +1,138 @@
+//! The order of the rooms is a test: a room uses the nouns of earlier rooms and the base modules,
+//! never a later room.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// In the order a datagram walks through them. `threadstats` enters beside them and, like the
+/// front doors below, may use any.
+const ROOMS: [&str; 6] = ["protocol", "context", "aggregate", "flush", "encode", "forward"];
+
+/// Usable by everyone, and using nothing but each other.
+const BASE: [&str; 4] = ["clock", "config", "telemetry", "sketch"];
+
+/// Put rooms together, so they may know all of them; nobody may use them.
+const FRONT_DOORS: [&str; 3] = ["server", "threadstats", "cli"];
+
+/// What a module may use besides itself and the base.
+fn allowed(module: &str) -> Vec<&'static str> {
+    if let Some(at) = ROOMS.iter().position(|room| *room == module) {
+        return ROOMS[..at].to_vec();
+    }
+    match module {
+        // Bytes come in here; what they mean is not its business.
+        "net" => Vec::new(),
+        // Stands beside `forward`: it takes flushes.
+        "output" => ROOMS[..4].to_vec(),
+        "cli" => [&ROOMS[..], &["net", "output", "server", "threadstats"]].concat(),
+        "server" | "threadstats" => [&ROOMS[..], &["net", "output"]].concat(),
+        _ => Vec::new(),
+    }
+}
+
+/// Every `crate::module` of a source, with its line: in `use` trees and in paths, comments apart.
+fn uses(source: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (index, line) in source.lines().enumerate() {
+        let code = line.split("//").next().unwrap_or_default();
+        for (at, _) in code.match_indices("crate::") {
+            let before = code[..at].chars().next_back();
+            if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$') {
+                continue;
+            }
+            let rest = &code[at + "crate::".len()..];
+            // A tree at the root, `crate::{a::B, c::D}`, would hide what it uses from this test.
+            assert!(!rest.starts_with('{'), "write one `use crate::…` per module: {line}");
+            let name: String =
+                rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            found.push((index + 1, name));
+        }
+    }
+    found
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// The module of a file: the first part of its path.
+fn module_of(file: &Path) -> String {
+    let inside = file.strip_prefix(root()).expect("a file of ours");
+    let first = inside.components().next().expect("a name").as_os_str().to_string_lossy();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+#[test]
+fn no_room_uses_a_later_one() {
+    let mut wrong = Vec::new();
+    let mut checked = 0;
+    for file in sources(&root()) {
+        let module = module_of(&file);
+        if module == "lib" || module == "main" {
+            continue;
+        }
+        let source = fs::read_to_string(&file).expect("a source");
+        for (line, used) in uses(&source) {
+            checked += 1;
+            let fine = used == module
+                || BASE.contains(&&*used)
+                || (!BASE.contains(&&*module) && allowed(&module).contains(&&*used));
+            if !fine {
+                wrong.push(format!("{}:{line}: {module} uses {used}", file.display()));
+            }
+        }
+    }
+    assert!(checked > 100, "only {checked} uses found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_module_of_the_library_has_its_place() {
+    let modules: BTreeSet<String> = sources(&root()).iter().map(|file| module_of(file)).collect();
+    let mut known: BTreeSet<String> = ["lib", "main", "net", "output"].map(String::from).into();
+    known.extend([&ROOMS[..], &BASE, &FRONT_DOORS].concat().iter().map(ToString::to_string));
+    let unknown: Vec<&String> = modules.difference(&known).collect();
+    assert!(unknown.is_empty(), "say in this file what they may use: {unknown:?}");
+    for room in ROOMS {
+        assert!(modules.contains(room), "{room} is gone; this file still names it");
+    }
+}
+
+/// Unsafe code stands where the lint is lifted; that is in `net` alone.
+#[test]
+fn the_lint_against_unsafe_code_is_lifted_in_net_alone() {
+    for file in sources(&root()) {
+        let source = fs::read_to_string(&file).expect("a source");
+        let lifted =
+            source.contains("allow(unsafe_code)") || source.contains("expect(unsafe_code)");
+        assert!(!lifted || module_of(&file) == "net", "{}", file.display());
+    }
+}
+
+#[test]
+fn uses_are_found_in_trees_paths_and_not_in_comments() {
+    let source = "\
+        use crate::flush::{Row, Series};\n\
+        pub(in crate::net) fn x() {}\n\
+        // crate::server is not used\n\
+        let y = crate::protocol::read(b\"\"); // crate::cli\n\
+        use whippet_crate::other;\n";
+    let found: Vec<String> =
+        uses(source).into_iter().map(|(line, name)| format!("{line} {name}")).collect();
+    assert_eq!(found, ["1 flush", "2 net", "4 protocol"]);
+}
