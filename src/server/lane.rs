@@ -170,6 +170,8 @@ impl Receiver for Worker {
             number += 1;
             // Before anything else, so that the books balance even if the line brings us down.
             self.shard.counts().received += 1;
+            #[cfg(test)]
+            super::fault_tests::fail_on(line.bytes);
             if eol_required && !line.terminated {
                 self.shard.counts().unterminated += 1;
                 continue;
