@@ -39,16 +39,8 @@ struct Flooded {
 
 /// Floods a server of `cap` contexts with `contexts` of them, sends one well-behaved line each
 /// tenth of a second, and checks that nothing is lost, then that new contexts are taken again.
-fn flood(
-    setup: &Setup,
-    binary: Option<&std::path::Path>,
-    intake: &Intake,
-    contexts: u64,
-) -> Flooded {
-    let mut process = match binary {
-        Some(binary) => setup.start_binary(binary),
-        None => setup.start(),
-    };
+fn flood(setup: &Setup, intake: &Intake, contexts: u64) -> Flooded {
+    let mut process = setup.start();
     process.send("polite:1|c");
     eventually(Duration::from_secs(20), "the first line", || {
         intake.read(|state| sum(state, "polite")) == 1.0
@@ -113,7 +105,7 @@ fn past_the_cap_a_flood_of_contexts_folds_and_leaves_nothing_behind() {
         .set("contexts_max", 2000)
         .set("dogstatsd_context_expiry_seconds", 2)
         .set("dogstatsd_expiry_seconds", 2);
-    let flooded = flood(&setup, None, &intake, 30_000);
+    let flooded = flood(&setup, &intake, 30_000);
     // 30,000 contexts of their own would need several times this.
     let grown = flooded.rss_max.saturating_sub(flooded.rss_before);
     assert!(grown < 24 << 20, "grown by {} KiB\n{}", grown >> 10, flooded.log);
@@ -129,8 +121,7 @@ fn a_million_contexts_in_ten_seconds_stay_within_a_hundred_thousand() {
         .set("dogstatsd_context_expiry_seconds", 10)
         .set("dogstatsd_expiry_seconds", 10)
         .set("forwarder_timeout", 20);
-    let binary = std::env::var_os("WHIPPET").map(std::path::PathBuf::from);
-    let flooded = flood(&setup, binary.as_deref(), &intake, 1_000_000);
+    let flooded = flood(&setup, &intake, 1_000_000);
     assert!(flooded.rss_max < 300 << 20, "{} MiB", flooded.rss_max >> 20);
     figure(
         "1,000,000 contexts under contexts_max 100,000",

@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -96,15 +96,12 @@ impl Setup {
         fs::write(self.path("whippet.yaml"), text).expect("a writable folder");
     }
 
-    /// Starts the program that cargo built and waits until it listens.
+    /// Starts the program and waits until it listens: the one that cargo built beside the tests,
+    /// or the one that the variable `WHIPPET` names.
     #[track_caller]
     pub fn start(&self) -> Process {
-        self.start_binary(Path::new(env!("CARGO_BIN_EXE_whippet")))
-    }
-
-    /// Starts another build of it.
-    #[track_caller]
-    pub fn start_binary(&self, binary: &Path) -> Process {
+        let named = std::env::var_os("WHIPPET").map(PathBuf::from);
+        let binary = named.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_whippet")));
         self.write();
         let number = self.starts.fetch_add(1, Ordering::Relaxed);
         let log = self.path(&format!("log-{number}"));

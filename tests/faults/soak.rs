@@ -8,7 +8,6 @@ use super::process::{Ended, Process, Setup, eventually, frame};
 use crate::support::intake::{Answer, Intake};
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -50,7 +49,7 @@ fn datagram(transport: usize, number: u64, sent: &Sent, chance: &mut Chance) -> 
         3 => write!(text, "soak.timing:{}|ms|@0.5|#pod:{pod}", chance.below(1000)),
         4 => write!(text, "soak.bad:{number}|nonsense"),
         5 if number % 500 == 5 => write!(text, "_e{{5,4}}:title|text|#pod:{pod}"),
-        5 => write!(text, "_sc|soak.check|{}|#pod:{pod}", chance.below(4)),
+        5 if number % 20 == 0 => write!(text, "_sc|soak.check|{}|#pod:{pod}", chance.below(4)),
         _ => write!(text, "soak.distribution:{}:{}|d|#pod:{pod}", number % 97, host),
     };
     sent.counters[transport].fetch_add(1, Ordering::Relaxed);
@@ -65,8 +64,7 @@ fn load(process: &Process, transport: usize, sent: &Sent, stop: &AtomicBool) {
     let mut chance = Chance(0x9E37_79B9_7F4A_7C15 + transport as u64);
     let (udp, unix) = (process.udp(), process.unix());
     let mut stream = process.stream();
-    let started = Instant::now();
-    let mut number = 0;
+    let (started, mut number) = (Instant::now(), 0);
     while !stop.load(Ordering::Relaxed) {
         while number < started.elapsed().as_millis() as u64 {
             let text = datagram(transport, number, sent, &mut chance);
@@ -137,7 +135,6 @@ fn counted(intake: &Intake, transport: usize) -> u64 {
 fn soak() {
     let minutes = std::env::var("SOAK_MINUTES").ok().and_then(|text| text.parse::<f64>().ok());
     let time = Duration::from_secs_f64(minutes.unwrap_or(30.0) * 60.0);
-    let binary = std::env::var_os("WHIPPET").map(PathBuf::from);
     let intake = Intake::start();
     let mut setup = Setup::to(&intake)
         .spooling(20_000)
@@ -145,11 +142,7 @@ fn soak() {
         .set("dogstatsd_context_expiry_seconds", 20)
         .set("forwarder_backoff_base", 0.5)
         .set("forwarder_backoff_max", 8);
-    let start = |setup: &Setup| match &binary {
-        Some(binary) => setup.start_binary(binary),
-        None => setup.start(),
-    };
-    let mut process = start(&setup);
+    let mut process = setup.start();
     let (sent, stop, mut told, mut reloads) =
         (Sent::default(), AtomicBool::new(false), Vec::new(), 0);
     let mut samples = Vec::new();
@@ -187,7 +180,7 @@ fn soak() {
     let first = process.terminate();
     let on_disk = setup.records();
     intake.respond(Answer::status(202));
-    let process = start(&setup);
+    let process = setup.start();
     eventually(Duration::from_secs(60), "an empty spool", || setup.records() == 0);
     let second = process.terminate();
     let sixth = samples.len() / 6;
