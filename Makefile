@@ -1,6 +1,6 @@
 # The targets people need; `make help` lists them.
 
-.PHONY: help run test check fmt clippy doc bench bench-report count fuzz faults soak licences config-docs
+.PHONY: help run test check fmt clippy doc bench bench-report count fuzz faults soak config-docs
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
