@@ -370,9 +370,14 @@ pub fn frame(payload: impl AsRef<[u8]>) -> Vec<u8> {
 #[track_caller]
 pub fn eventually(within: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let until = Instant::now() + within;
-    while !condition() {
+    loop {
+        let looked = Instant::now();
+        if condition() {
+            return;
+        }
         assert!(Instant::now() < until, "not within {within:?}: {what}");
-        thread::sleep(Duration::from_millis(20));
+        // A long look holds the intake up.
+        thread::sleep((looked.elapsed() * 10).max(Duration::from_millis(20)));
     }
 }
 
