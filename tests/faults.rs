@@ -7,6 +7,7 @@ mod support;
 
 /// One file per kind of trouble.
 mod faults {
+    mod clock;
     mod flood;
     mod outage;
     mod peers;
