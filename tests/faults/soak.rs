@@ -49,7 +49,9 @@ fn datagram(transport: usize, number: u64, sent: &Sent, chance: &mut Chance) -> 
         3 => write!(text, "soak.timing:{}|ms|@0.5|#pod:{pod}", chance.below(1000)),
         4 => write!(text, "soak.bad:{number}|nonsense"),
         5 if number % 500 == 5 => write!(text, "_e{{5,4}}:title|text|#pod:{pod}"),
-        5 if number % 20 == 0 => write!(text, "_sc|soak.check|{}|#pod:{pod}", chance.below(4)),
+        5 if number.is_multiple_of(20) => {
+            write!(text, "_sc|soak.check|{}|#pod:{pod}", chance.below(4))
+        }
         _ => write!(text, "soak.distribution:{}:{}|d|#pod:{pod}", number % 97, host),
     };
     sent.counters[transport].fetch_add(1, Ordering::Relaxed);
