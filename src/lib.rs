@@ -13,10 +13,11 @@
 //! ```
 //!
 //! A room knows the nouns of earlier rooms and the base modules ([`clock`], [`config`],
-//! [`telemetry`]), never a later room. [`server`] and [`threadstats`] alone put rooms together.
+//! [`tagger`], [`telemetry`]), never a later room. [`server`] and [`threadstats`] alone put rooms together.
 
 pub mod clock;
 pub mod config;
+pub mod tagger;
 pub mod telemetry;
 
 pub mod aggregate;

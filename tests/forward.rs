@@ -809,7 +809,7 @@ fn a_process_killed_at_any_moment_loses_nothing_it_reported_as_spooled() {
     let mut reported: Vec<u64> = Vec::new();
     for round in 0_u64..12 {
         let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--exact", "spools_until_killed", "--nocapture"])
+            .args(["--exact", "forward::spools_until_killed", "--nocapture"])
             .env("WHIPPET_TEST_SPOOL", directory.path())
             .env("WHIPPET_TEST_FIRST", (round * 1000).to_string())
             .stdout(Stdio::piped())

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: [&str; 6] = ["protocol", "context", "aggregate", "flush", "encode", "forward"];
 
 /// Usable by everyone, and using nothing but each other.
-const BASE: [&str; 4] = ["clock", "config", "telemetry", "sketch"];
+const BASE: [&str; 5] = ["clock", "config", "telemetry", "sketch", "tagger"];
 
 /// Put rooms together, so they may know all of them; nobody may use them.
 const FRONT_DOORS: [&str; 3] = ["server", "threadstats", "cli"];
@@ -113,14 +113,16 @@ fn every_module_of_the_library_has_its_place() {
     }
 }
 
-/// Unsafe code stands where the lint is lifted; that is in `net` alone.
+/// Unsafe code stands where the lint is lifted: in `net`, and in the load test's one file of system
+/// calls.
 #[test]
-fn the_lint_against_unsafe_code_is_lifted_in_net_alone() {
+fn the_lint_against_unsafe_code_is_lifted_in_few_places() {
     for file in sources(&root()) {
         let source = fs::read_to_string(&file).expect("a source");
         let lifted =
             source.contains("allow(unsafe_code)") || source.contains("expect(unsafe_code)");
-        assert!(!lifted || module_of(&file) == "net", "{}", file.display());
+        let fine = module_of(&file) == "net" || file.ends_with("cli/bench/sys.rs");
+        assert!(!lifted || fine, "{}", file.display());
     }
 }
 

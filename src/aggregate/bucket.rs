@@ -1,5 +1,7 @@
 //! All cells of one interval: filled by one shard, then moved, never copied, to the flusher.
 
+use ahash::RandomState;
+
 use super::counter::CounterCell;
 use super::counts::LineCounts;
 use super::distribution::DistributionCell;
@@ -7,7 +9,8 @@ use super::gauge::GaugeCell;
 use super::histogram::{HistogramCell, Sample};
 use super::notice::{CheckRecord, EventRecord};
 use super::set::SetCell;
-use crate::context::Birth;
+use crate::context::{Birth, Kind, prefetch};
+use crate::protocol::MetricType;
 use crate::sketch::Sketch;
 
 /// When a cell was last written: ticks since the start of its bucket, growing with every line of
@@ -109,11 +112,83 @@ impl Bucket {
         self.counts = LineCounts::default();
     }
 
-    pub(super) fn spare_samples(&mut self) -> Vec<Sample> {
-        self.spare_samples.pop().unwrap_or_default()
+    /// Makes the cell of a context; returns its place among those of its kind.
+    pub(super) fn push_cell(&mut self, kind: Kind, context: u32, state: &RandomState) -> u32 {
+        let at = match kind {
+            Kind::Counter => {
+                self.counters.push(CounterCell::new(context));
+                self.counters.len()
+            }
+            Kind::Gauge => {
+                self.gauges.push(GaugeCell::new(context));
+                self.gauges.len()
+            }
+            Kind::Set => {
+                self.sets.push(SetCell::new(context, state.clone()));
+                self.sets.len()
+            }
+            Kind::Histogram => {
+                let spare = self.spare_samples.pop().unwrap_or_default();
+                self.histograms.push(HistogramCell::new(context, spare));
+                self.histograms.len()
+            }
+            Kind::Distribution => {
+                let spare = self.spare_sketches.pop().unwrap_or_default();
+                self.distributions.push(DistributionCell::new(context, spare));
+                self.distributions.len()
+            }
+        };
+        // At most one cell per context, and contexts are numbered in 32 bits.
+        (at - 1) as u32
     }
 
-    pub(super) fn spare_sketch(&mut self) -> Sketch {
-        self.spare_sketches.pop().unwrap_or_default()
+    /// Records one number in a cell of its kind; false when it, or its product with `scale`, is
+    /// not finite. `scale` is 1 / `rate`.
+    #[inline(always)]
+    pub(super) fn record(
+        &mut self,
+        kind: MetricType,
+        cell: u32,
+        value: f64,
+        rate: f64,
+        scale: f64,
+        stamp: Stamp,
+    ) -> bool {
+        let cell = cell as usize;
+        match kind {
+            MetricType::Counter => self.counters[cell].record(value * scale, stamp),
+            MetricType::Gauge => self.gauges[cell].record(value, stamp),
+            MetricType::Histogram | MetricType::Timing => {
+                self.histograms[cell].record(Sample { value, scale }, stamp)
+            }
+            MetricType::Distribution => {
+                (value * scale).is_finite() && self.distributions[cell].sketch.insert(value, rate)
+            }
+            // Sets carry members, never numbers.
+            MetricType::Set => false,
+        }
+    }
+
+    /// Begins to load a cell that is about to be written.
+    #[inline(always)]
+    pub(super) fn prefetch_cell(&self, kind: MetricType, cell: u32) {
+        let cell = cell as usize;
+        match kind {
+            MetricType::Counter => self.counters.get(cell).map(prefetch),
+            MetricType::Gauge => self.gauges.get(cell).map(prefetch),
+            MetricType::Histogram | MetricType::Timing => self.histograms.get(cell).map(prefetch),
+            MetricType::Distribution => self.distributions.get(cell).map(prefetch),
+            MetricType::Set => None,
+        };
+    }
+
+    /// Begins to load the place of a histogram's next sample; the cell itself should be there.
+    #[inline(always)]
+    pub(super) fn prefetch_samples(&self, kind: MetricType, cell: u32) {
+        if let MetricType::Histogram | MetricType::Timing = kind
+            && let Some(histogram) = self.histograms.get(cell as usize)
+        {
+            histogram.prefetch();
+        }
     }
 }

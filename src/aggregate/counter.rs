@@ -1,5 +1,7 @@
 //! Counters: one sum. 16 bytes a context and bucket.
 
+use super::bucket::Stamp;
+
 /// The sum of one counter in one bucket.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CounterCell {
@@ -24,6 +26,16 @@ impl CounterCell {
             self.sum = sum;
         }
         sum.is_finite()
+    }
+
+    /// Adds at `stamp`; false as in [`CounterCell::add`].
+    #[inline(always)]
+    pub(super) fn record(&mut self, value: f64, stamp: Stamp) -> bool {
+        let added = self.add(value);
+        if added {
+            self.stamp = stamp;
+        }
+        added
     }
 
     /// The merge law: sums add.

@@ -33,6 +33,8 @@ pub struct LineCounts {
     pub fields_ignored: u64,
     /// Lines that went to an overflow context; they are recorded lines.
     pub lines_folded: u64,
+    /// Datagrams whose sender's container could not be told; they were kept, without origin.
+    pub origins_unreadable: u64,
     /// Lines lost with the open bucket of a lane that failed.
     pub lost: u64,
 }
@@ -85,6 +87,7 @@ impl LineCounts {
         self.rates_invalid += other.rates_invalid;
         self.fields_ignored += other.fields_ignored;
         self.lines_folded += other.lines_folded;
+        self.origins_unreadable += other.origins_unreadable;
         self.lost += other.lost;
     }
 }

@@ -2,7 +2,9 @@
 //! bytes each) and everything is computed exactly. Beyond, count, sum, minimum and maximum stay
 //! exact and percentiles come from a [`FoldedHistogram`] of about 28 KiB.
 
+use super::bucket::Stamp;
 use super::folded::FoldedHistogram;
+use crate::context::prefetch;
 
 /// Samples kept as they are, per context and bucket.
 pub const EXACT_SAMPLES_MAX: usize = 1_000;
@@ -82,7 +84,9 @@ impl Summary {
 }
 
 impl HistogramCell {
-    pub(super) fn new(context: u32, spare: Vec<Sample>) -> Self {
+    /// An empty histogram; `spare` is an emptied list whose memory it may use.
+    #[must_use]
+    pub fn new(context: u32, spare: Vec<Sample>) -> Self {
         HistogramCell { samples: Samples::Exact(spare), context, stamp: 0 }
     }
 
@@ -93,6 +97,27 @@ impl HistogramCell {
             Samples::Exact(samples) if samples.len() < EXACT_SAMPLES_MAX => samples.push(sample),
             Samples::Exact(_) => self.fold().add(sample),
             Samples::Folded(folded) => folded.add(sample),
+        }
+    }
+
+    /// Adds one sample at `stamp`; false when its product with its scale is not finite.
+    #[inline(always)]
+    pub(super) fn record(&mut self, sample: Sample, stamp: Stamp) -> bool {
+        let finite = (sample.value * sample.scale).is_finite();
+        if finite {
+            self.stamp = stamp;
+            self.add(sample);
+        }
+        finite
+    }
+
+    /// Begins to load the place of the next sample.
+    #[inline(always)]
+    pub(super) fn prefetch(&self) {
+        if let Samples::Exact(samples) = &self.samples
+            && let Some(last) = samples.last()
+        {
+            prefetch(last);
         }
     }
 

@@ -9,6 +9,7 @@ mod distribution;
 mod folded;
 mod gauge;
 mod histogram;
+mod intake;
 mod notice;
 mod set;
 mod shard;

@@ -1,7 +1,7 @@
 //! A context table and its open bucket, owned by one thread.
 //!
-//! The walk of a known metric line: hash its raw key, find the alias, see that the alias knows its
-//! cell of the open bucket, write the cell. Everything else is first sight, first touch or rare.
+//! Here is what every line can need. The walk of the everyday line, a known metric with one plain
+//! number, is in [`super::intake`].
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,16 +10,11 @@ use std::time::Duration;
 use ahash::RandomState;
 
 use super::bucket::{Bucket, Stamp, TimestampedPoint, TimestampedSample};
-use super::counter::CounterCell;
-use super::distribution::DistributionCell;
-use super::gauge::GaugeCell;
-use super::histogram::{HistogramCell, Sample};
 use super::notice::{CheckRecord, EventRecord};
-use super::set::SetCell;
 use super::stamps::Stamps;
 use crate::context::{
-    Birth, Context, Contexts, Decision, DropReason, Enriched, Kind, NO_CONTEXT, RawKey, Rewritten,
-    Rules,
+    Birth, Claims, Context, Contexts, Decision, DropReason, Enriched, Kind, NO_CONTEXT, RawKey,
+    Rewritten, Rules,
 };
 use crate::protocol::{
     self, Event, Message, Metric, MetricType, Options, ParseError, ServiceCheck, Values,
@@ -75,15 +70,17 @@ pub enum Fate {
 /// One shard.
 #[derive(Debug)]
 pub struct Shard {
-    settings: Settings,
-    contexts: Contexts,
+    pub(super) settings: Settings,
+    pub(super) contexts: Contexts,
     state: RandomState,
-    bucket: Bucket,
+    pub(super) bucket: Bucket,
     /// The number of the open bucket since the epoch, never 0.
-    epoch: u32,
-    stamps: Stamps,
+    pub(super) epoch: u32,
+    pub(super) stamps: Stamps,
     /// Unix seconds of the batch.
     now: i64,
+    /// Where the origin part of a raw key is written; kept for its memory.
+    origin_key: Vec<u8>,
 }
 
 impl Shard {
@@ -94,7 +91,16 @@ impl Shard {
         let stamps = Stamps::new(settings.interval);
         let contexts = Contexts::new(rules, state.clone());
         let bucket = Bucket::default();
-        let mut shard = Shard { settings, contexts, state, bucket, epoch: 1, stamps, now: 0 };
+        let mut shard = Shard {
+            settings,
+            contexts,
+            state,
+            bucket,
+            epoch: 1,
+            stamps,
+            now: 0,
+            origin_key: Vec::new(),
+        };
         shard.open(now);
         shard
     }
@@ -157,15 +163,26 @@ impl Shard {
         self.contexts.set_rules(rules);
     }
 
-    /// Reads one line and records it. `sender` is what the sender's identity adds to the raw key,
-    /// empty when nothing does.
+    /// The tags of senders may have changed; known metrics are decided again at their next line.
+    pub fn decide_again(&mut self) {
+        self.contexts.decide_again();
+    }
+
+    /// Reads one line and records it. `sender` is the container id of the sender, empty when none
+    /// is known; it must hold no newline.
+    #[inline(never)]
     pub fn line(&mut self, line: &[u8], sender: &[u8]) -> Fate {
         let fate = match protocol::read(line, self.settings.options) {
             Ok(Message::Metric(metric)) => self.metric(&metric, sender),
-            Ok(Message::Event(event)) => self.event(&event),
-            Ok(Message::ServiceCheck(check)) => self.check(&check),
+            Ok(Message::Event(event)) => self.event(&event, sender),
+            Ok(Message::ServiceCheck(check)) => self.check(&check, sender),
             Err(error) => Err(Fate::Refused(error)),
         };
+        self.enter(fate)
+    }
+
+    /// Enters a fate in the books.
+    pub(super) fn enter(&mut self, fate: Result<(), Fate>) -> Fate {
         match fate {
             Ok(()) => return Fate::Recorded,
             Err(Fate::Refused(error)) => self.bucket.counts.refused[error.kind as usize] += 1,
@@ -175,7 +192,8 @@ impl Shard {
         fate.err().unwrap_or(Fate::Recorded)
     }
 
-    fn metric(&mut self, metric: &Metric<'_>, sender: &[u8]) -> Result<(), Fate> {
+    #[inline(never)]
+    pub(super) fn metric(&mut self, metric: &Metric<'_>, sender: &[u8]) -> Result<(), Fate> {
         // Differs: the Agent lets 0, negative and larger rates distort or poison the sum.
         let valid = metric.rate > 0.0 && metric.rate <= 1.0;
         let rate = if valid { metric.rate } else { 1.0 };
@@ -192,14 +210,30 @@ impl Shard {
         {
             return Err(self.non_finite(metric.values.numbers().count() as u64));
         }
-        let origin = origin_key(metric, sender);
-        let raw =
-            RawKey { kind: metric.kind, name: metric.name, tags: metric.tags, origin: &origin };
+        let fields = &metric.origin;
+        let claimed = fields.local_data.is_some()
+            || fields.external_data.is_some()
+            || fields.cardinality.is_some();
+        if !claimed {
+            // Nearly every line: the key is the sender itself, mostly nobody.
+            return self.keyed(metric, rate, sender);
+        }
+        let mut key = std::mem::take(&mut self.origin_key);
+        Claims { fields: metric.origin, sender }.write_key(&mut key);
+        let fate = self.keyed(metric, rate, &key);
+        self.origin_key = key;
+        fate
+    }
+
+    /// Records a metric whose raw key is complete.
+    #[inline]
+    fn keyed(&mut self, metric: &Metric<'_>, rate: f64, origin: &[u8]) -> Result<(), Fate> {
+        let raw = RawKey { kind: metric.kind, name: metric.name, tags: metric.tags, origin };
         if let Some(timestamp) = metric.timestamp {
             return self.timestamped(metric, &raw, rate, timestamp).map_err(Fate::Dropped);
         }
         let (context, cell) = self.locate(&raw).map_err(Fate::Dropped)?;
-        let stamp = self.stamps.line();
+        let stamp = self.stamps.advance();
         self.record(metric, rate, context, cell, stamp)
     }
 
@@ -267,7 +301,7 @@ impl Shard {
         if entry.epoch == epoch {
             return entry.cell;
         }
-        let cell = push_cell(&mut self.bucket, kind, id, &self.state);
+        let cell = self.bucket.push_cell(kind, id, &self.state);
         let entry = self.contexts.entry(id);
         (entry.epoch, entry.cell) = (epoch, cell);
         cell
@@ -281,6 +315,7 @@ impl Shard {
         cell: u32,
         stamp: Stamp,
     ) -> Result<(), Fate> {
+        let scale = 1.0 / rate;
         let (recorded, refused) = match (metric.values, metric.kind) {
             (Values::Member(member), _) => {
                 let set = &mut self.bucket.sets[cell as usize];
@@ -289,12 +324,12 @@ impl Shard {
                 (1, 0)
             }
             (Values::One(value), kind) => {
-                let taken = record_number(&mut self.bucket, kind, cell, value, rate, stamp);
+                let taken = self.bucket.record(kind, cell, value, rate, scale, stamp);
                 (u64::from(taken), u64::from(!taken))
             }
             (Values::Packed(_), kind) => {
                 metric.values.numbers().fold((0, 0), |(recorded, refused), value| {
-                    let taken = record_number(&mut self.bucket, kind, cell, value, rate, stamp);
+                    let taken = self.bucket.record(kind, cell, value, rate, scale, stamp);
                     (recorded + u64::from(taken), refused + u64::from(!taken))
                 })
             }
@@ -393,13 +428,13 @@ impl Shard {
         Ok(())
     }
 
-    fn event(&mut self, event: &Event<'_>) -> Result<(), Fate> {
+    fn event(&mut self, event: &Event<'_>, sender: &[u8]) -> Result<(), Fate> {
         let rules = Arc::clone(self.contexts.rules());
         for text in [event.title, event.text] {
             rules.limits.check_text(text).map_err(Fate::Dropped)?;
         }
-        let enriched =
-            rules.enrich(event.tags, event.origin.cardinality.is_some()).map_err(Fate::Dropped)?;
+        let claims = Claims { fields: event.origin, sender };
+        let enriched = enrich(&rules, event.tags, &claims)?;
         if self.bucket.events.len() >= self.settings.events_max {
             return Err(Fate::Dropped(DropReason::IntervalFull));
         }
@@ -422,11 +457,11 @@ impl Shard {
         Ok(())
     }
 
-    fn check(&mut self, check: &ServiceCheck<'_>) -> Result<(), Fate> {
+    fn check(&mut self, check: &ServiceCheck<'_>, sender: &[u8]) -> Result<(), Fate> {
         let rules = Arc::clone(self.contexts.rules());
         rules.limits.check_text(check.message).map_err(Fate::Dropped)?;
-        let enriched =
-            rules.enrich(check.tags, check.origin.cardinality.is_some()).map_err(Fate::Dropped)?;
+        let claims = Claims { fields: check.origin, sender };
+        let enriched = enrich(&rules, check.tags, &claims)?;
         if self.bucket.checks.len() >= self.settings.events_max {
             return Err(Fate::Dropped(DropReason::IntervalFull));
         }
@@ -463,88 +498,11 @@ fn is_distribution(context: &crate::context::Context) -> bool {
     context.kind() == Kind::Distribution
 }
 
-/// The part of a raw key that origin adds: honoured fields and the sender, apart by newlines,
-/// which no line holds. Borrowed and empty for nearly every line.
-#[inline]
-fn origin_key<'a>(metric: &Metric<'a>, sender: &'a [u8]) -> Cow<'a, [u8]> {
-    let origin = metric.origin;
-    if origin.local_data.is_none() && origin.external_data.is_none() && origin.cardinality.is_none()
-    {
-        return Cow::Borrowed(sender);
-    }
-    let field = |bytes: Option<&'a [u8]>| bytes.unwrap_or_default();
-    let parts =
-        [field(origin.local_data), field(origin.external_data), field(origin.cardinality), sender];
-    Cow::Owned(parts.join(&b'\n'))
-}
-
-/// Records one number; false when it, or its product with 1/rate, is not finite.
-#[inline]
-fn record_number(
-    bucket: &mut Bucket,
-    kind: MetricType,
-    cell: u32,
-    value: f64,
-    rate: f64,
-    stamp: Stamp,
-) -> bool {
-    let cell = cell as usize;
-    let scaled = if rate == 1.0 { value } else { value * (1.0 / rate) };
-    if !scaled.is_finite() && kind != MetricType::Gauge {
-        return false;
-    }
-    match kind {
-        MetricType::Counter => {
-            let counter = &mut bucket.counters[cell];
-            counter.stamp = stamp;
-            counter.add(scaled)
-        }
-        MetricType::Gauge => {
-            let gauge = &mut bucket.gauges[cell];
-            if value.is_finite() {
-                (gauge.value, gauge.stamp) = (value, stamp);
-            }
-            value.is_finite()
-        }
-        MetricType::Histogram | MetricType::Timing => {
-            let histogram = &mut bucket.histograms[cell];
-            histogram.stamp = stamp;
-            histogram.add(Sample { value, scale: 1.0 / rate });
-            true
-        }
-        MetricType::Distribution => bucket.distributions[cell].sketch.insert(value, rate),
-        // Sets carry members, never numbers.
-        MetricType::Set => false,
-    }
-}
-
-fn push_cell(bucket: &mut Bucket, kind: Kind, context: u32, state: &RandomState) -> u32 {
-    let at = match kind {
-        Kind::Counter => {
-            bucket.counters.push(CounterCell::new(context));
-            bucket.counters.len()
-        }
-        Kind::Gauge => {
-            bucket.gauges.push(GaugeCell::new(context));
-            bucket.gauges.len()
-        }
-        Kind::Set => {
-            bucket.sets.push(SetCell::new(context, state.clone()));
-            bucket.sets.len()
-        }
-        Kind::Histogram => {
-            let spare = bucket.spare_samples();
-            bucket.histograms.push(HistogramCell::new(context, spare));
-            bucket.histograms.len()
-        }
-        Kind::Distribution => {
-            let spare = bucket.spare_sketch();
-            bucket.distributions.push(DistributionCell::new(context, spare));
-            bucket.distributions.len()
-        }
-    };
-    // At most one cell per context, and contexts are numbered in 32 bits.
-    (at - 1) as u32
+/// The tags of an event or check, those of its origin included.
+fn enrich<'a>(rules: &Rules, tags: &'a [u8], claims: &Claims<'_>) -> Result<Enriched<'a>, Fate> {
+    let mut enriched = rules.enrich(tags, claims.cardinality_given()).map_err(Fate::Dropped)?;
+    rules.add_origin(claims, &mut enriched);
+    Ok(enriched)
 }
 
 fn host_of(field: Option<&[u8]>, enriched: &Enriched<'_>, rules: &Rules) -> Box<[u8]> {

@@ -33,7 +33,7 @@ impl Stamps {
 
     /// The stamp of the next line.
     #[inline]
-    pub fn line(&mut self) -> Stamp {
+    pub fn advance(&mut self) -> Stamp {
         self.last = self.last.saturating_add(1);
         self.last
     }
@@ -47,14 +47,14 @@ mod tests {
     fn later_lines_have_later_stamps_and_batches_follow_the_clock() {
         let mut early = Stamps::new(Duration::from_secs(10));
         early.batch(Duration::from_secs(1));
-        let first = early.line();
-        assert!(early.line() > first);
+        let first = early.advance();
+        assert!(early.advance() > first);
         let mut late = Stamps::new(Duration::from_secs(10));
         late.batch(Duration::from_millis(1_001));
-        assert!(late.line() > early.line());
+        assert!(late.advance() > early.line());
         late.batch(Duration::ZERO);
-        assert!(late.line() > first);
+        assert!(late.advance() > first);
         late.reset();
-        assert_eq!(late.line(), 1);
+        assert_eq!(late.advance(), 1);
     }
 }

@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::config::identity::{Identity, Machine};
 use crate::config::{self, Loaded, Mode, Output, Outputs};
 use crate::server::{Plan, Server, Signal, Signals};
+use crate::telemetry::Hub;
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     // First of all, so that no signal finds us without a handler.
@@ -17,8 +18,13 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     loaded.warnings.iter().for_each(|warning| tracing::warn!(target: "config", "{warning}"));
     let identity = identity(&loaded);
     headline(&loaded, &outputs, &identity);
-    let server =
-        Server::start(Plan { loaded, outputs, hostname: identity.hostname, clock: Clock::wall() })?;
+    let server = Server::start(Plan {
+        loaded,
+        outputs,
+        hostname: identity.hostname,
+        clock: Clock::wall(),
+        hub: Hub::default(),
+    })?;
     let watchdog = notify::watchdog(server.pulse())?;
     notify::ready();
     let signal = loop {

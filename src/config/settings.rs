@@ -86,6 +86,8 @@ settings! {
     dogstatsd_entity_id_precedence: bool = "dogstatsd_entity_id_precedence",
     dogstatsd_tag_cardinality: Cardinality = "dogstatsd_tag_cardinality",
     origin_detection_unified: bool = "origin_detection_unified",
+    container_proc_root: Option<PathBuf> = "container_proc_root",
+    container_cgroup_root: Option<PathBuf> = "container_cgroup_root",
     kubernetes_kubelet_host: Option<String> = "kubernetes_kubelet_host",
     kubernetes_https_kubelet_port: u16 = "kubernetes_https_kubelet_port",
     kubelet_tls_verify: bool = "kubelet_tls_verify",

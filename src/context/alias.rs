@@ -6,6 +6,7 @@
 //! and one comparison. Change `SEGMENTS` only together with [`AliasTable::segment_of`].
 
 use super::key::{RawKey, StoredKey};
+use super::prefetch::prefetch;
 
 /// Segments of one table. At a million aliases a segment holds 16 thousand slots of 32 bytes.
 const SEGMENTS: usize = 64;
@@ -42,7 +43,7 @@ struct Segment {
 /// A table from raw keys to contexts, bounded in bytes.
 #[derive(Debug)]
 pub(super) struct AliasTable {
-    segments: Box<[Segment]>,
+    segments: Box<[Segment; SEGMENTS]>,
     generation: u32,
     used: usize,
     /// Bytes of keys that no context shares, plus all slots.
@@ -52,7 +53,7 @@ pub(super) struct AliasTable {
 
 impl AliasTable {
     pub fn new(bytes_max: usize) -> Self {
-        let segments = (0..SEGMENTS).map(|_| Segment::default()).collect();
+        let segments = Box::new(std::array::from_fn(|_| Segment::default()));
         AliasTable { segments, generation: 0, used: 0, bytes: 0, bytes_max }
     }
 
@@ -62,14 +63,34 @@ impl AliasTable {
     }
 
     /// The alias of these bytes.
-    #[inline]
+    #[inline(always)]
     pub fn find(&mut self, hash: u64, raw: &RawKey<'_>) -> Option<&mut Alias> {
         let segment = &mut self.segments[Self::segment_of(hash)];
         if segment.generation != self.generation {
             return None;
         }
         let at = segment.position(hash as u32, |key| key.matches(raw))?;
-        segment.slots[at].as_mut().map(|slot| &mut slot.alias)
+        segment.slots.get_mut(at)?.as_mut().map(|slot| &mut slot.alias)
+    }
+
+    /// Begins to load the slot where the search for this hash starts.
+    #[inline(always)]
+    pub fn prefetch(&self, hash: u64) {
+        let segment = &self.segments[Self::segment_of(hash)];
+        if let Some(slot) = segment.slots.get(segment.start(hash as u32)) {
+            prefetch(slot);
+        }
+    }
+
+    /// Begins to load the key bytes of a slot with this hash; returns its cell if that is valid in
+    /// bucket `epoch`. Forgotten slots may answer too: this is a guess for the caches' sake.
+    #[inline(always)]
+    pub fn prefetch_key(&self, hash: u64, epoch: u32) -> Option<u32> {
+        let segment = &self.segments[Self::segment_of(hash)];
+        let at = segment.position(hash as u32, |_| true)?;
+        let slot = segment.slots.get(at)?.as_ref()?;
+        slot.key.prefetch();
+        (slot.alias.epoch == epoch).then_some(slot.alias.cell)
     }
 
     /// Remembers a key that is not in the table.
@@ -156,15 +177,12 @@ impl Segment {
         ((u64::from(hash) * self.slots.len() as u64) >> 32) as usize
     }
 
-    #[inline]
+    #[inline(always)]
     fn position(&self, hash: u32, matches: impl Fn(&StoredKey) -> bool) -> Option<usize> {
-        if self.slots.is_empty() {
-            return None;
-        }
         let mut at = self.start(hash);
-        // Ends: a segment is never full (`capacity_for`).
+        // Ends: a segment has no slots or an empty one (`capacity_for`).
         loop {
-            match &self.slots[at] {
+            match self.slots.get(at)? {
                 None => return None,
                 Some(slot) if slot.hash == hash && matches(&slot.key) => return Some(at),
                 Some(_) => at = if at + 1 == self.slots.len() { 0 } else { at + 1 },

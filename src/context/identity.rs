@@ -156,8 +156,15 @@ impl Context {
     /// As [`Context::identity_hash`], without the kind: contexts that post under one name agree.
     #[must_use]
     pub fn series_hash(&self, state: &RandomState) -> u64 {
+        self.series_hash_as(self.name(), state)
+    }
+
+    /// The [`Context::series_hash`] of a context that differs by its name alone, such as what an
+    /// aggregate of a histogram is posted under.
+    #[must_use]
+    pub fn series_hash_as(&self, name: &[u8], state: &RandomState) -> u64 {
         let mut hasher = state.build_hasher();
-        hasher.write(self.name());
+        hasher.write(name);
         hasher.write(self.host().unwrap_or_default());
         hasher.write_u8(u8::from(self.host().is_some()));
         let tags = self.tags(&[]).iter().fold(0_u64, |sum, tag| {
@@ -172,7 +179,13 @@ impl Context {
     /// True when both would post the same name, host and tag set.
     #[must_use]
     pub fn same_series(&self, other: &Context) -> bool {
-        self.name() == other.name() && self.host() == other.host() && self.same_tags(other)
+        self.same_series_as(self.name(), other)
+    }
+
+    /// True when it would post the same series as `other` if it had that name.
+    #[must_use]
+    pub fn same_series_as(&self, name: &[u8], other: &Context) -> bool {
+        name == other.name() && self.host() == other.host() && self.same_tags(other)
     }
 
     fn same_tags(&self, other: &Context) -> bool {

@@ -9,6 +9,7 @@ use super::filter::{NameFilter, TagFilters};
 use super::limits::{DropReason, Limits};
 use super::mapper::{Mapped, Mapper};
 use super::namespace::Namespace;
+use super::origin::{Claims, OriginRules};
 
 /// Everything that a first sight applies.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ pub struct Rules {
     pub default_host: Box<[u8]>,
     /// Caps against attacks.
     pub limits: Limits,
+    /// Tags of senders; none when nobody could know any.
+    pub origin: Option<OriginRules>,
 }
 
 /// The tags of one message after enrichment.
@@ -52,16 +55,21 @@ pub struct Rewritten<'a> {
 }
 
 impl Rules {
-    /// The final name and tags of a metric line.
+    /// The final name and tags of a metric line, those of its origin included.
     ///
     /// # Errors
     /// The reason why no line with these bytes is ever recorded.
-    pub fn rewrite<'a>(&self, name: &'a [u8], tags: &'a [u8]) -> Result<Rewritten<'a>, DropReason> {
+    pub fn rewrite<'a>(
+        &self,
+        name: &'a [u8],
+        tags: &'a [u8],
+        claims: &Claims<'_>,
+    ) -> Result<Rewritten<'a>, DropReason> {
         self.limits.check_name(name)?;
-        let mapped = self.mapper.map(name);
-        let Mapped { name, tags: added } = mapped;
+        let Mapped { name, tags: added } = self.mapper.map(name);
         self.limits.check_name(&name)?;
-        let mut enriched = self.enrich_with(tags, added, false)?;
+        let mut enriched = self.enrich_with(tags, added, claims.cardinality_given())?;
+        self.add_origin(claims, &mut enriched);
         let name = match name {
             Cow::Borrowed(name) => self.namespace.apply(name),
             Cow::Owned(name) => Cow::Owned(self.namespace.apply(&name).into_owned()),
@@ -73,6 +81,13 @@ impl Rules {
             enriched.tags.retain(|tag| rule.keeps(tag));
         }
         Ok(Rewritten { name, enriched })
+    }
+
+    /// Adds the tags of the message's origin.
+    pub fn add_origin(&self, claims: &Claims<'_>, to: &mut Enriched<'_>) {
+        if let Some(origin) = &self.origin {
+            origin.add_tags(claims, &self.common_tags, to);
+        }
     }
 
     /// The tags of any message but a metric. `cardinality_given`: the message has a `card:` field, so the tag
@@ -261,7 +276,7 @@ mod tests {
     fn rewrites(line: &str, expect: Result<&str, DropReason>) {
         let (name, tags) = line.split_once('#').unwrap_or((line, ""));
         let rules = everything();
-        let rewritten = rules.rewrite(name.as_bytes(), tags.as_bytes());
+        let rewritten = rules.rewrite(name.as_bytes(), tags.as_bytes(), &Claims::default());
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let got = rewritten.map(|rewritten| {
             let tags: Vec<String> = rewritten.enriched.tags.iter().map(|tag| text(tag)).collect();
@@ -294,13 +309,13 @@ mod tests {
     fn what_a_mapping_makes_too_long_is_dropped() {
         let mut rules = everything();
         rules.limits = Limits { name_bytes_max: 16, tag_bytes_max: 10, ..Limits::default() };
-        assert_eq!(rules.rewrite(b"app.a.time", b"").map(|_| ()), Ok(()));
-        let reason = rules.rewrite(b"app.abcdefg.time", b"").map(|_| ());
+        assert_eq!(rules.rewrite(b"app.a.time", b"", &Claims::default()).map(|_| ()), Ok(()));
+        let reason = rules.rewrite(b"app.abcdefg.time", b"", &Claims::default()).map(|_| ());
         assert_eq!(reason, Err(DropReason::TagTooLong));
-        let reason = rules.rewrite(b"app.flow.abcdefghi", b"").map(|_| ());
+        let reason = rules.rewrite(b"app.flow.abcdefghi", b"", &Claims::default()).map(|_| ());
         assert_eq!(reason, Err(DropReason::NameTooLong));
         rules.limits.name_bytes_max = 18;
-        let reason = rules.rewrite(b"app.flow.abcdefghi", b"").map(|_| ());
+        let reason = rules.rewrite(b"app.flow.abcdefghi", b"", &Claims::default()).map(|_| ());
         assert_eq!(reason, Ok(()));
     }
 

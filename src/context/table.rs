@@ -12,6 +12,7 @@ use super::identity::{Context, ContextParts, Kind};
 use super::key::{RawKey, StoredKey};
 use super::limits::{DropReason, OVERFLOW_CONTEXTS_MAX, OVERFLOW_NAME, OVERFLOW_TAG, PastCap};
 use super::mapper::ProfileSettings;
+use super::origin::Claims;
 use super::rules::{Rewritten, Rules};
 use crate::protocol::MetricType;
 
@@ -138,24 +139,44 @@ impl Contexts {
         self.aliases.bump_generation();
     }
 
+    /// The tags of senders may have changed: every raw key is decided again at its next line.
+    /// Contexts whose tags are the same stay the same.
+    pub fn decide_again(&mut self) {
+        self.aliases.bump_generation();
+    }
+
     /// The hash of a raw key.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn hash(&self, raw: &RawKey<'_>) -> u64 {
         raw.hash(&self.state)
     }
 
     /// What is remembered of these bytes.
-    #[inline]
+    #[inline(always)]
     pub fn alias(&mut self, hash: u64, raw: &RawKey<'_>) -> Option<&mut Alias> {
         self.aliases.find(hash, raw)
+    }
+
+    /// Begins to load the alias of a raw key with this hash.
+    #[inline(always)]
+    pub(crate) fn prefetch_alias(&self, hash: u64) {
+        self.aliases.prefetch(hash);
+    }
+
+    /// Begins to load the key bytes of an alias with this hash; returns its cell if that is valid
+    /// in bucket `epoch`. Only the bytes can tell whether it is the right one.
+    #[inline(always)]
+    pub(crate) fn prefetch_key(&self, hash: u64, epoch: u32) -> Option<u32> {
+        self.aliases.prefetch_key(hash, epoch)
     }
 
     /// First sight of these bytes: decides once for all lines like it.
     #[cold]
     pub fn resolve(&mut self, hash: u64, raw: &RawKey<'_>, epoch: u32) -> Decision {
         let rules = Arc::clone(&self.rules);
-        let decision = match rules.rewrite(raw.name, raw.tags) {
+        let claims = Claims::read_key(raw.origin);
+        let decision = match rules.rewrite(raw.name, raw.tags, &claims) {
             Ok(rewritten) => self.admit(raw.kind, &rewritten, epoch),
             Err(reason) => Decision::Drop(reason),
         };
@@ -445,7 +466,9 @@ fn segment_of(hash: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::context::OriginRules;
     use crate::context::limits::Limits;
+    use crate::tagger::{Cardinality, Identity, Tagger, Tags, WorkloadBuilder};
 
     fn table(limits: Limits) -> Contexts {
         let rules = Rules { limits, ..Rules::default() };
@@ -538,5 +561,61 @@ mod tests {
         };
         assert_ne!(Decision::Context(id), plain);
         assert_eq!(table.context(id).unwrap().name(), b"ns.n");
+    }
+
+    /// Gives every container the tags that it holds now.
+    #[derive(Debug, Default)]
+    struct Changing(std::sync::Mutex<Vec<(&'static str, &'static str)>>);
+
+    impl Tagger for Changing {
+        fn tags(&self, identity: Identity<'_>, cardinality: Cardinality) -> Option<Tags> {
+            let Identity::Container(id) = identity else { return None };
+            let mut tags = WorkloadBuilder::default();
+            let known = self.0.lock().unwrap();
+            for (_, pod) in known.iter().filter(|(known, _)| known.as_bytes() == id) {
+                tags.add(Cardinality::Low, "pod", pod);
+            }
+            Some(Arc::new(tags.build()).up_to(cardinality))
+        }
+
+        fn generation(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn late_tags_make_a_new_context_only_where_tags_changed() {
+        let tagger = Arc::new(Changing::default());
+        let origin = OriginRules {
+            tagger: Arc::clone(&tagger) as Arc<dyn Tagger>,
+            cardinality: Cardinality::Low,
+            optout: true,
+            entity_id_precedence: false,
+            unified: false,
+        };
+        let rules = Rules { origin: Some(origin), ..Rules::default() };
+        let mut table = Contexts::new(Arc::new(rules), RandomState::with_seeds(1, 2, 3, 4));
+        let of = |table: &mut Contexts, sender: &str| {
+            let origin = sender.as_bytes();
+            let raw = RawKey { kind: MetricType::Counter, name: b"n", tags: b"a", origin };
+            let hash = table.hash(&raw);
+            match table.alias(hash, &raw) {
+                Some(alias) => Decision::from_number(alias.decision),
+                None => table.resolve(hash, &raw, 10),
+            }
+        };
+        // Nobody's tags are known: all senders are one context.
+        let untagged = of(&mut table, "");
+        assert_eq!((of(&mut table, "c1"), of(&mut table, "c2")), (untagged, untagged));
+        assert_eq!((table.len(), table.aliases()), (1, 3));
+        tagger.0.lock().unwrap().push(("c1", "p1"));
+        assert_eq!(of(&mut table, "c1"), untagged, "as it was until it is decided again");
+        table.decide_again();
+        let tagged = of(&mut table, "c1");
+        assert_eq!((of(&mut table, ""), of(&mut table, "c2")), (untagged, untagged));
+        assert_eq!((table.len(), table.aliases()), (2, 3));
+        let Decision::Context(id) = tagged else { panic!("{tagged:?}") };
+        let tags: Vec<_> = table.context(id).unwrap().tags(&[]).iter().collect();
+        assert_eq!(tags, [&b"a"[..], b"pod:p1"]);
     }
 }

@@ -1,12 +1,12 @@
 //! When a bucket is complete, what it continues, and the walk over what it posts.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::RandomState;
 
-use super::ledger::{Continued, Ledger};
+use super::ledger::{Continued, Known, Ledger};
 use super::merge;
 use super::rollup::{HistogramSettings, Posting};
 use super::series::{Point, Series, SeriesKind, SketchSeries};
@@ -72,6 +72,8 @@ pub struct Flush {
     pub conflict_example: Option<Context>,
     /// Contexts the flusher knows, continued counters included.
     pub contexts: usize,
+    /// Values of histograms, by context and position, that another kind displaced.
+    outdone: HashSet<(u32, usize)>,
     /// Gauges posted again with their last value (`gauge_ttl`).
     held: Vec<(u32, f64)>,
     merged: Bucket,
@@ -211,6 +213,7 @@ impl Flusher {
             kernel_drops: 0,
             idle: Vec::new(),
             held: Vec::new(),
+            outdone: HashSet::new(),
             type_conflicts: 0,
             conflict_example: None,
             contexts: self.ledger.len(),
@@ -249,6 +252,9 @@ impl Flusher {
             // What is continued never displaces a value of another kind, nor a zero a held gauge.
             let key = |number: u32| self.ledger.series_key(number);
             let mut values = self.contested_values(flush);
+            self.shadowed_values(flush, &mut |_, _, key, stamp| {
+                values.insert(key, stamp);
+            });
             held.retain(|(number, _)| !values.contains_key(&key(*number)));
             values.extend(held.iter().map(|(number, _)| (key(*number), 0)));
             idle.retain(|number| !values.contains_key(&key(*number)));
@@ -272,12 +278,43 @@ impl Flusher {
         values
     }
 
+    /// Calls `visit` with context, position, series and stamp of each value that a shadowed histogram
+    /// posts.
+    fn shadowed_values(&self, flush: &Flush, visit: &mut dyn FnMut(u32, usize, u64, Stamp)) {
+        for cell in &flush.merged.histograms {
+            let shadowed = self.posting(cell.context).filter(|(known, _)| known.shadowed);
+            let Some((known, posting)) = shadowed else { continue };
+            let suffixes = posting.histograms(self.styles.usual()).suffixes().enumerate();
+            for (position, suffix) in suffixes.filter(|(position, _)| posting.posts(*position)) {
+                let key = self.ledger.aggregate_key(&known.context, suffix);
+                visit(cell.context, position, key, cell.stamp);
+            }
+        }
+    }
+
+    fn posting(&self, number: u32) -> Option<(&Known, Posting<'_>)> {
+        let known = self.ledger.get(number)?;
+        let (rules, interval) = (&*self.rules, self.settings.interval);
+        let manner = known.manner.as_deref();
+        Some((known, Posting { context: &known.context, rules, interval, manner }))
+    }
+
     /// Of the kinds that would post one series at one second, the one written last is posted.
     fn settle_conflicts(&mut self, flush: &mut Flush) {
-        let latest = self.contested_values(flush);
+        let mut latest = self.contested_values(flush);
         if latest.is_empty() {
             return;
         }
+        let mut outdone = HashSet::new();
+        self.shadowed_values(flush, &mut |number, position, key, stamp| {
+            if let Some(best) = latest.get_mut(&key) {
+                if stamp > *best {
+                    *best = stamp;
+                } else {
+                    outdone.insert((number, position));
+                }
+            }
+        });
         let (ledger, mut lost, mut example) = (&self.ledger, 0, None);
         let mut wins = |number: u32, stamp: Stamp| {
             let Some(known) = ledger.get(number).filter(|known| known.contested) else {
@@ -294,6 +331,11 @@ impl Flusher {
         bucket.counters.retain(|cell| wins(cell.context, cell.stamp));
         bucket.gauges.retain(|cell| wins(cell.context, cell.stamp));
         bucket.sets.retain(|cell| wins(cell.context, cell.stamp));
+        for (number, _) in &outdone {
+            lost += 1;
+            example = example.or_else(|| ledger.get(*number).map(|known| known.context.clone()));
+        }
+        flush.outdone = outdone;
         (flush.type_conflicts, flush.conflict_example) = (lost, example);
         self.named_conflicts += lost;
     }
@@ -388,10 +430,7 @@ impl<'a> Walk<'a> {
     }
 
     fn posting(&self, number: u32) -> Option<Posting<'a>> {
-        let known = self.flusher.ledger.get(number)?;
-        let interval = self.flusher.settings.interval;
-        let manner = known.manner.as_deref();
-        Some(Posting { context: &known.context, rules: &self.flusher.rules, interval, manner })
+        self.flusher.posting(number).map(|(_, posting)| posting)
     }
 
     fn counter(&self, number: u32, sum: f64, idle: bool, visit: &mut dyn FnMut(&Row<'_>)) {
@@ -418,7 +457,9 @@ impl<'a> Walk<'a> {
             let summary = cell.summary();
             values.clear();
             let all = posting.histograms(usual).values(cell, summary, interval).enumerate();
-            let posted = all.filter(|(position, _)| posting.posts(*position));
+            let posted = all.filter(|(position, _)| {
+                posting.posts(*position) && !self.flush.outdone.contains(&(cell.context, *position))
+            });
             values
                 .extend(posted.map(|(_, (suffix, value, kind))| {
                     (suffix, [Point { timestamp, value }], kind)

@@ -19,8 +19,10 @@ pub(super) struct Known {
     value: f64,
     /// How it is posted, if not as usual.
     pub manner: Option<Box<Manner>>,
-    /// Another kind posts under the same name, host and tags.
+    /// Another kind, or an aggregate of a histogram, posts under the same name, host and tags.
     pub contested: bool,
+    /// A histogram of which some aggregate is posted under the name of another context.
+    pub shadowed: bool,
 }
 
 impl Known {
@@ -82,7 +84,7 @@ impl Ledger {
         }
         for birth in births {
             let known = self.number(lane, birth.id);
-            let number = if known == u32::MAX { self.enter(&birth.context) } else { known };
+            let number = if known == u32::MAX { self.enter(&birth.context, styles) } else { known };
             if let Some(known) = self.known[number as usize].as_mut() {
                 known.manner = styles.manner(&known.context, birth.settings.as_ref());
             }
@@ -99,6 +101,11 @@ impl Ledger {
     pub fn restyle(&mut self, styles: &mut Styles) {
         for known in self.known.iter_mut().flatten() {
             known.manner = styles.again(&known.context, known.manner.take());
+        }
+        for number in 0..self.known.len() as u32 {
+            if self.get(number).is_some_and(|known| known.context.kind() == Kind::Histogram) {
+                styles.suffixes().iter().for_each(|suffix| self.shadow(number, suffix.as_bytes()));
+            }
         }
     }
 
@@ -127,7 +134,7 @@ impl Ledger {
         self.known.len() - self.free.len()
     }
 
-    fn enter(&mut self, context: &Context) -> u32 {
+    fn enter(&mut self, context: &Context, styles: &Styles) -> u32 {
         let hash = context.series_hash(&self.state);
         if let Some(number) = self.find(hash, context, context.kind()) {
             if let Some(known) = self.known[number as usize].as_mut() {
@@ -145,6 +152,7 @@ impl Ledger {
             value: 0.0,
             manner: None,
             contested,
+            shadowed: false,
         };
         let number = match self.free.pop() {
             Some(number) => {
@@ -160,12 +168,49 @@ impl Ledger {
         self.series.insert_unique(hash, number, |other| {
             all[*other as usize].as_ref().map_or(0, |known| known.hash)
         });
+        for suffix in styles.suffixes() {
+            self.shadow(number, suffix.as_bytes());
+        }
         number
     }
 
+    /// Marks a histogram and the context that has the name of one of its aggregates, from either.
+    fn shadow(&mut self, number: u32, suffix: &[u8]) {
+        let Some(known) = self.get(number) else { return };
+        let context = &known.context;
+        let rivals: Vec<(u32, u32)> = if context.kind() == Kind::Histogram {
+            let name = [context.name(), suffix].concat();
+            let hash = context.series_hash_as(&name, &self.state);
+            let found =
+                BARE_KINDS.iter().filter_map(|kind| self.find_as(hash, &name, context, *kind));
+            found.map(|bare| (number, bare)).collect()
+        } else if let Some(name) = bare_name(context).and_then(|name| name.strip_suffix(suffix)) {
+            let hash = context.series_hash_as(name, &self.state);
+            let found = self.find_as(hash, name, context, Kind::Histogram);
+            found.map(|histogram| (histogram, number)).into_iter().collect()
+        } else {
+            return;
+        };
+        for (histogram, bare) in rivals {
+            if let Some(known) = self.known[histogram as usize].as_mut() {
+                known.shadowed = true;
+            }
+            if let Some(known) = self.known[bare as usize].as_mut() {
+                known.contested = true;
+            }
+        }
+    }
+
     fn find(&self, hash: u64, context: &Context, kind: Kind) -> Option<u32> {
+        self.find_as(hash, context.name(), context, kind)
+    }
+
+    /// Who of that kind posts the series of `context` under another name.
+    fn find_as(&self, hash: u64, name: &[u8], context: &Context, kind: Kind) -> Option<u32> {
         let is_it = |known: &Known| {
-            known.hash == hash && known.context.kind() == kind && known.context.same_series(context)
+            known.hash == hash
+                && known.context.kind() == kind
+                && context.same_series_as(name, &known.context)
         };
         self.series
             .find(hash, |number| self.known[*number as usize].as_ref().is_some_and(is_it))
@@ -194,6 +239,12 @@ impl Ledger {
     /// of a keyed 64-bit hash.
     pub fn series_key(&self, number: u32) -> u64 {
         self.get(number).map_or(0, |known| known.hash)
+    }
+
+    /// The [`Ledger::series_key`] under which a histogram posts one of its values.
+    pub fn aggregate_key(&self, histogram: &Context, suffix: &str) -> u64 {
+        let name = [histogram.name(), suffix.as_bytes()].concat();
+        histogram.series_hash_as(&name, &self.state)
     }
 
     fn leave(&mut self, number: u32) {
@@ -290,6 +341,11 @@ impl Ledger {
     fn continued_known(&self) -> impl Iterator<Item = &Known> {
         self.continued.iter().filter_map(|number| self.get(*number))
     }
+}
+
+/// The name, if its kind posts under it as it stands.
+fn bare_name(context: &Context) -> Option<&[u8]> {
+    BARE_KINDS.contains(&context.kind()).then(|| context.name())
 }
 
 /// How a series without new values goes on.

@@ -2,6 +2,7 @@
 //! filter names, tags that a filter takes from the common ones. Looked up when a context is born or
 //! rules change, never per flush.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::rollup::{Aggregate, HistogramSettings, Percentile};
@@ -35,6 +36,8 @@ pub(super) struct Manner {
 pub(super) struct Styles {
     rules: Arc<Rules>,
     usual: HistogramSettings,
+    /// Every suffix that some histogram posts under, profiles included, in order.
+    suffixes: Vec<String>,
     /// The entries of the filter list that name aggregates.
     aggregate_filter: NameFilter,
     compiled: Vec<(Arc<ProfileSettings>, Arc<Style>)>,
@@ -42,12 +45,19 @@ pub(super) struct Styles {
 
 impl Styles {
     pub fn new(rules: Arc<Rules>, usual: HistogramSettings) -> Self {
-        let nothing = NameFilter::default();
-        let mut styles = Styles { rules, usual, aggregate_filter: nothing, compiled: Vec::new() };
+        let mut styles = Styles {
+            rules,
+            usual,
+            suffixes: Vec::new(),
+            aggregate_filter: NameFilter::default(),
+            compiled: Vec::new(),
+        };
         let rules = Arc::clone(&styles.rules);
         rules.mapper.all_settings().for_each(|settings| drop(styles.style(settings)));
         let of_profiles = styles.compiled.iter().flat_map(|(_, style)| style.histograms.suffixes());
-        let suffixes: Vec<&str> = styles.usual.suffixes().chain(of_profiles).collect();
+        let all = styles.usual.suffixes().chain(of_profiles).map(str::to_owned);
+        styles.suffixes = all.collect::<BTreeSet<String>>().into_iter().collect();
+        let suffixes: Vec<&str> = styles.suffixes.iter().map(String::as_str).collect();
         styles.aggregate_filter = rules.name_filter.ending_in(&suffixes);
         styles
     }
@@ -55,6 +65,11 @@ impl Styles {
     /// What is posted of a histogram without a profile.
     pub fn usual(&self) -> &HistogramSettings {
         &self.usual
+    }
+
+    /// Every suffix that some histogram posts under.
+    pub fn suffixes(&self) -> &[String] {
+        &self.suffixes
     }
 
     /// True when some gauge may be posted again without new values.

@@ -614,3 +614,36 @@ fn settings_that_change_with_every_line_are_told_once() {
     assert_eq!(bucket.births.len(), 2, "the birth, then its settings");
     assert!(bucket.births[1].settings.as_ref().is_some_and(|known| known.counters_as_counts));
 }
+
+#[test]
+fn an_aggregate_and_a_metric_of_its_name_are_settled_like_two_kinds() {
+    fn with(max: &str) -> Vec<&str> {
+        let (before, after) = ("h.95percentile gauge 2", "h.median gauge 2");
+        vec![before, "h.avg gauge 2", "h.count rate 0.1", max, after]
+    }
+    posts(&["h:2|h", "h.max:9|g"], &with("h.max gauge 9"));
+    posts(&["h.max:9|g", "h:2|h"], &with("h.max gauge 2"));
+    posts(&["h:2|h", "h.max:10|c"], &with("h.max rate 1"));
+
+    let mut house = House::plain(1000);
+    house.send(0, &["h:2|h|#a,b", "h.max:9|g|#b,a", "h.max:1|g", "h.min:1|g|#a,b"]);
+    house.close(0, 1010);
+    let flush = house.flusher.complete().unwrap();
+    assert_eq!(flush.type_conflicts, 1);
+    assert_eq!(flush.conflict_example.as_ref().unwrap().name(), b"h");
+    let posted = house.print(&flush);
+    let max: Vec<&String> = posted.iter().filter(|line| line.contains("h.max")).collect();
+    assert_eq!(max, ["1000 h.max gauge 1", "1000 h.max gauge 9 #a,b"]);
+}
+
+#[test]
+fn a_zero_never_displaces_an_aggregate() {
+    let mut house = House::plain(1000);
+    house.send(0, &["h.count:5|c"]);
+    assert_eq!(house.at(1010), ["1000 h.count rate 0.5"]);
+    house.send(0, &["h:2|h"]);
+    let counts: Vec<String> =
+        house.at(1020).into_iter().filter(|line| line.contains("h.count")).collect();
+    assert_eq!(counts, ["1010 h.count rate 0.1"]);
+    assert_eq!(house.at(1030), ["1020 h.count rate 0"]);
+}

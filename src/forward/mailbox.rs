@@ -9,11 +9,12 @@ use super::outcome::{Attempt, DropReason, Outcome};
 use super::queue::{Item, RetryQueue};
 use super::retry::BreakerState;
 use super::spool::Spool;
-use super::state::{InFlight, State};
+use super::state::{InFlight, State, Untold};
 use super::validate::KeyStatus;
 use crate::clock::Clock;
 use crate::config::Secret;
 use crate::encode::{Payload, Route};
+use crate::telemetry::{Event, EventKind};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -136,6 +137,7 @@ impl Mailbox {
             books: Default::default(),
             rate: BuildRate::new(clock.monotonic()),
             losses: Losses::default(),
+            untold: Default::default(),
             key,
             key_generation: 0,
             key_status: KeyStatus::Unknown("not checked yet".to_owned()),
@@ -157,6 +159,7 @@ impl Mailbox {
             state.books[payload.route as usize].accepted(payload);
             let item = Item::new(state.sequence, payload.clone());
             state.spill(&item, DropReason::Shutdown, false);
+            self.release(state);
             return true;
         }
         let item = Item::new(state.sequence, payload.clone());
@@ -179,7 +182,7 @@ impl Mailbox {
         } else {
             state.enqueue(item, false);
         }
-        drop(state);
+        self.release(state);
         self.wake.notify_all();
         true
     }
@@ -203,6 +206,7 @@ impl Mailbox {
             let now = self.clock.monotonic();
             state.expire(self.age_limit());
             if let Some(losses) = state.take_losses() {
+                self.release(state);
                 return Step::Say(losses);
             }
             if let Some(deadline) = state.stop_at {
@@ -214,9 +218,14 @@ impl Mailbox {
                     continue;
                 }
                 let job = state.start(item, self.config.client.timeout, false);
-                drop(state);
+                self.release(state);
                 self.progress.step();
                 return Step::Send(Box::new(job));
+            }
+            if state.untold != Untold::default() {
+                self.release(state);
+                state = self.lock();
+                continue;
             }
             let wait = state.next_try(now).unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN);
             let waited = self.wake.wait_timeout(state, wait);
@@ -236,7 +245,7 @@ impl Mailbox {
             item => {
                 state.last_round.extend(item);
                 state.finish();
-                drop(state);
+                self.release(state);
                 self.progress.step();
                 Step::Stop
             }
@@ -310,7 +319,7 @@ impl Mailbox {
                 Settled::Waits { delay, full_in: state.queue_full_in(now) }
             }
         };
-        drop(state);
+        self.release(state);
         self.progress.step();
         settled
     }
@@ -400,6 +409,7 @@ impl Mailbox {
             state.spill(&item, DropReason::Shutdown, true);
         }
         state.finish();
+        self.release(state);
     }
 
     /// A copy of the account.
@@ -424,6 +434,23 @@ impl Mailbox {
     /// Payloads built before this Unix second are not accepted any more.
     fn age_limit(&self) -> u64 {
         self.clock.unix().saturating_sub(self.config.age_max).as_secs()
+    }
+
+    /// Gives the lock back, then tells the hub of what was given up under it: a listener may ask
+    /// for the books.
+    fn release(&self, mut state: MutexGuard<'_, State>) {
+        let untold = std::mem::take(&mut state.untold);
+        drop(state);
+        for (reason, lost) in DropReason::ALL.iter().zip(untold) {
+            if lost.payloads > 0 {
+                self.config.hub.emit(EventKind::PayloadDropped, || Event::PayloadDropped {
+                    destination: &self.name,
+                    reason: reason.label(),
+                    items: usize::try_from(lost.points).unwrap_or(usize::MAX),
+                    bytes: usize::try_from(lost.bytes).unwrap_or(usize::MAX),
+                });
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

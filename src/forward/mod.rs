@@ -39,6 +39,7 @@ pub use validate::KeyStatus;
 
 use crate::clock::Clock;
 use crate::encode::Payload;
+use crate::telemetry::Hub;
 use client::Client;
 use limiter::Limiter;
 use mailbox::{Mailbox, Pressure, Progress};
@@ -83,6 +84,8 @@ pub struct ForwarderConfig {
     pub halve: Halve,
     /// Chance, for tests to control.
     pub jitter: Jitter,
+    /// Told of every payload sent, retried and dropped.
+    pub hub: Hub,
 }
 
 impl ForwarderConfig {
@@ -98,6 +101,7 @@ impl ForwarderConfig {
             spool: None,
             halve,
             jitter: Arc::new(random_jitter),
+            hub: Hub::default(),
         }
     }
 }

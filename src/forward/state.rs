@@ -22,6 +22,9 @@ const FRESH_BYTES_MAX: usize = 8 << 20;
 /// A worker whose request runs longer makes no progress that would be worth waiting for.
 const STALLED_AFTER: Duration = Duration::from_secs(2);
 
+/// By the index of the reason in [`DropReason::ALL`].
+pub(super) type Untold = [Tally; DropReason::ALL.len()];
+
 #[derive(Debug)]
 pub(super) struct State {
     pub fresh: VecDeque<Item>,
@@ -35,6 +38,8 @@ pub(super) struct State {
     pub spool: Option<Spool>,
     pub spool_left: (u64, usize),
     pub losses: Losses,
+    /// Given up and not yet told to the hub, which must not be called under the lock.
+    pub untold: Untold,
     pub key: Secret,
     pub key_generation: u64,
     pub key_status: KeyStatus,
@@ -201,6 +206,7 @@ impl State {
 
     /// Losses that no answer led to are told apart from the requests.
     fn remember_loss(&mut self, tally: Tally, reason: DropReason) {
+        self.untold[reason as usize].add(tally);
         match reason {
             DropReason::QueueFull => self.losses.queue_full.add(tally),
             DropReason::SpoolFull => self.losses.spool_full.add(tally),

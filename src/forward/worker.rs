@@ -7,6 +7,7 @@ use super::mailbox::{Job, Losses, Mailbox, Settled, Step};
 use super::outcome::{Attempt, DropReason, Outcome};
 use crate::clock::Clock;
 use crate::encode::Payload;
+use crate::telemetry::{Event, EventKind, RetryCause};
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::{error, info, warn};
@@ -34,13 +35,45 @@ impl Worker {
 
     fn deliver(&mut self, job: Job) {
         let payload = job.item.payload.clone();
+        let (number, began) = (job.item.attempts + 1, self.clock.monotonic());
         let posted = self.client.post(&payload, &job.key, job.timeout, self.clock.unix());
         let parts = match posted.attempt.outcome() {
             Outcome::Split => self.halve(&payload),
             _ => Ok(None),
         };
+        let took = self.clock.monotonic().saturating_sub(began);
         let settled = self.mailbox.settle(job, &posted.attempt, posted.was_stale, parts);
+        self.tell(&payload, &posted.attempt, settled, number, took);
         self.say(&payload, &posted.attempt, settled);
+    }
+
+    /// Drops are told by the mailbox, where all of them are booked.
+    fn tell(
+        &self,
+        payload: &Payload,
+        attempt: &Attempt,
+        settled: Settled,
+        number: u32,
+        took: Duration,
+    ) {
+        let (hub, destination) = (&self.config.hub, self.client.endpoint().name.as_str());
+        let delay = match (settled, attempt) {
+            (Settled::Delivered | Settled::Recovered, Attempt::Answered { status, .. }) => {
+                return hub.emit(EventKind::PayloadSent, || Event::PayloadSent {
+                    destination,
+                    bytes: payload.body.len(),
+                    status: *status,
+                    duration: took,
+                    attempt: number,
+                });
+            }
+            (Settled::Waits { delay, .. }, _) => Some(delay),
+            (Settled::Split, _) => Some(Duration::ZERO),
+            (Settled::KeptForKey | Settled::Spooled, _) => None,
+            _ => return,
+        };
+        let cause = cause(attempt);
+        hub.emit(EventKind::PayloadRetried, || Event::PayloadRetried { destination, cause, delay });
     }
 
     fn halve(&mut self, payload: &Payload) -> Result<Option<(Payload, Payload)>, ()> {
@@ -125,6 +158,13 @@ impl Worker {
                 old.payloads, old.points, self.config.age_max.as_secs() / 60,
             );
         }
+    }
+}
+
+fn cause(attempt: &Attempt) -> RetryCause<'_> {
+    match attempt {
+        Attempt::Answered { status, .. } => RetryCause::Status(*status),
+        Attempt::Failed { kind, .. } => RetryCause::Error(kind.label()),
     }
 }
 

@@ -28,6 +28,14 @@ pub fn lines(datagram: &[u8]) -> Lines<'_> {
     Lines { datagram, offset: 0 }
 }
 
+impl<'a> Lines<'a> {
+    /// What was not split yet.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.datagram.get(self.offset..).unwrap_or_default()
+    }
+}
+
 impl<'a> Iterator for Lines<'a> {
     type Item = Line<'a>;
 

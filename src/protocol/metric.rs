@@ -82,20 +82,35 @@ fn value_text(input: &[u8]) -> Parsed<'_, &[u8]> {
 /// The type, which ends at a `|` or with the line.
 #[inline(always)]
 fn kind(input: &[u8]) -> Parsed<'_, MetricType> {
-    let (kind, rest) = match input {
-        [b'c', rest @ ..] => (MetricType::Counter, rest),
-        [b'g', rest @ ..] => (MetricType::Gauge, rest),
-        [b'd', rest @ ..] => (MetricType::Distribution, rest),
-        [b'h', rest @ ..] => (MetricType::Histogram, rest),
-        [b'm', b's', rest @ ..] => (MetricType::Timing, rest),
-        [b's', rest @ ..] => (MetricType::Set, rest),
-        _ => return stop(input),
-    };
-    match rest {
-        [] | [b'|', ..] => Ok((rest, kind)),
+    match wire_type(input) {
+        Some((kind, rest @ ([] | [b'|', ..]))) => Ok((rest, kind)),
         _ => stop(input),
     }
 }
+
+/// The type that `input` begins with, and what follows it. By a table: kinds alternate, so that a
+/// branch for each would be guessed wrong most of the time.
+#[inline(always)]
+pub(super) fn wire_type(input: &[u8]) -> Option<(MetricType, &[u8])> {
+    let (first, rest) = input.split_first()?;
+    let kind = TYPES[usize::from(*first)]?;
+    if kind != MetricType::Timing {
+        return Some((kind, rest));
+    }
+    rest.strip_prefix(b"s").map(|rest| (kind, rest))
+}
+
+/// Types by their first letter.
+const TYPES: [Option<MetricType>; 256] = {
+    let mut types = [None; 256];
+    types[b'c' as usize] = Some(MetricType::Counter);
+    types[b'g' as usize] = Some(MetricType::Gauge);
+    types[b'd' as usize] = Some(MetricType::Distribution);
+    types[b'h' as usize] = Some(MetricType::Histogram);
+    types[b'm' as usize] = Some(MetricType::Timing);
+    types[b's' as usize] = Some(MetricType::Set);
+    types
+};
 
 /// Reads one optional field into the metric; a later one of its kind replaces an earlier one.
 /// Returns what follows it.

@@ -26,6 +26,7 @@ mod message;
 mod metric;
 mod number;
 mod origin;
+mod plain;
 mod scan;
 mod values;
 
@@ -38,6 +39,7 @@ pub use message::{
 };
 pub use number::{NumberError, float};
 pub use origin::{Cardinality, ExternalData, LocalData};
+pub use plain::{PlainMetric, plain_metric};
 pub use values::Numbers;
 
 /// Reads one line, without its newline.

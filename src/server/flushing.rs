@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::lane::FromLane;
+use super::observers;
 use crate::aggregate::{Bucket, LineCounts};
 use crate::clock::Clock;
 use crate::context::Rules;
 use crate::flush::{Flush, Flusher, HistogramSettings};
 use crate::net::{ListenerCounts, ListenerDescription, Transport};
 use crate::output::{Output, grouped, printable};
+use crate::telemetry::Hub;
 
 /// The totals of the process, for the last line and for whoever asks.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +67,9 @@ pub(super) struct Flushing {
     /// Kernel drops already told, per listener.
     pub drops_told: Vec<u64>,
     pub conflict_named: bool,
+    /// Contexts that all lanes together may hold.
+    pub contexts_max: usize,
+    pub hub: Hub,
 }
 
 impl Flushing {
@@ -84,6 +89,7 @@ impl Flushing {
                 Ok(Message::Lane(FromLane::Restarted { lane })) => self.flusher.restart_lane(lane),
                 Ok(Message::Lane(FromLane::Stopped)) => running -= 1,
                 Ok(Message::Reload(Reload { rules, histograms })) => {
+                    self.contexts_max = rules.limits.contexts_max.saturating_mul(self.spares.len());
                     self.flusher.set_rules(rules, histograms);
                 }
                 Ok(Message::Beat(beats)) => drop(beats.fetch_add(1, Ordering::Release)),
@@ -110,11 +116,15 @@ impl Flushing {
     }
 
     fn post(&mut self, mut flush: Flush) {
+        let began = self.clock.monotonic();
+        observers::flush_started(&self.hub, &flush);
         flush.kernel_drops = self.gather_listeners();
         for output in &mut self.outputs {
             output.flush(&self.flusher, &flush);
         }
         self.account(&flush);
+        observers::context_limit(&self.hub, self.contexts_max, &flush.counts);
+        observers::flush_completed(&self.hub, &self.flusher, &flush, (&self.clock, began));
         for (lane, bucket) in self.flusher.recycle(flush) {
             // A lane that is gone needs no spare.
             let _ = self.spares[lane].send(bucket);

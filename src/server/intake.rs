@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::plan;
+use super::{observers, plan};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::encode::{
@@ -12,6 +12,7 @@ use crate::encode::{
 use crate::flush::{Flush, Flusher};
 use crate::forward::Forwarder;
 use crate::output::{JsonLines, Output};
+use crate::telemetry::Hub;
 
 /// Where finished payloads go.
 pub(super) enum Delivery {
@@ -41,6 +42,7 @@ pub(super) struct Intake {
     counts: Arc<Mutex<EncodeCounts>>,
     /// Log what is posted, readable (`log_payloads`).
     logged: bool,
+    hub: Hub,
 }
 
 #[derive(Clone, Copy)]
@@ -58,6 +60,7 @@ impl Intake {
         delivery: Delivery,
         clock: Clock,
         counts: Arc<Mutex<EncodeCounts>>,
+        hub: Hub,
     ) -> std::io::Result<Self> {
         let (protobuf, json) = plan::compression(config);
         let limits = plan::encode_limits(config);
@@ -83,6 +86,7 @@ impl Intake {
             interval: config.interval,
             counts,
             logged: config.log_payloads,
+            hub,
         })
     }
 }
@@ -95,9 +99,11 @@ impl Output for Intake {
         }
         // A healthy endpoint is waited for, but the next bucket must find the flusher free.
         let wait_until = Instant::now() + self.interval / 2;
-        let delivery = &self.delivery;
-        let mut deliver = |payload: Payload| delivery.take(&payload, wait_until);
-        let Intake { series, sketches, events, checks, enabled, .. } = self;
+        let Intake { series, sketches, events, checks, enabled, delivery, hub, .. } = self;
+        let mut deliver = |payload: Payload| {
+            observers::payload_built(hub, &payload);
+            delivery.take(&payload, wait_until);
+        };
         series.begin(built_at);
         sketches.begin(built_at);
         events.begin(built_at);
@@ -135,14 +141,6 @@ fn log_readable(flusher: &Flusher, flush: &Flush) {
 
 impl Delivery {
     fn take(&self, payload: &Payload, wait_until: Instant) {
-        tracing::debug!(
-            target: "encode",
-            "built {} of {} points, {} bytes ({} before compression)",
-            payload.route.label(),
-            payload.points,
-            payload.body.len(),
-            payload.uncompressed_bytes
-        );
         match self {
             Delivery::Forward(forwarder) => forwarder.submit(payload, wait_until),
             Delivery::Discard(discarded) => {

@@ -1,6 +1,7 @@
 //! A lane at work: the receiver that its poll loop calls, and the thread that keeps it alive.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver as Channel;
@@ -8,14 +9,17 @@ use std::time::Duration;
 
 use ahash::RandomState;
 
+use super::forward_raw::RawForwarder;
+use super::observers;
 use super::refusals::Refusals;
-use crate::aggregate::{self, Bucket, Fate, Shard};
+use super::senders::{Found, Senders};
+use crate::aggregate::{self, Bucket, Shard};
 use crate::clock::Clock;
 use crate::context::Rules;
 use crate::flush::Closed;
 use crate::net::{Arrival, Incident, Lane, LaneEnd, ListenerCounts, ListenerId, Receiver, Sender};
 use crate::output::{clock_time, printable};
-use crate::protocol::lines;
+use crate::telemetry::Hub;
 
 /// Contexts announced by name as they are born, over the life of the process.
 const ANNOUNCED_MAX: usize = 20;
@@ -43,10 +47,17 @@ pub(super) struct Parts {
     /// Refused lines are worth a warning (else debug).
     pub verbose: bool,
     pub oversize_shown: bool,
+    /// Where the processes of senders are looked up, if they are (`dogstatsd_origin_detection`).
+    pub proc_root: Option<PathBuf>,
+    /// Where every packet goes a second time, if it does (`statsd_forward_host`).
+    pub raw_forwarder: Option<Arc<RawForwarder>>,
     /// Contexts announced so far; none are when the console is off.
     pub announced: Option<Arc<AtomicUsize>>,
     /// One number per lane, raised whenever the lane is woken: a sign of life.
     pub lane_beats: Arc<[AtomicU64]>,
+    /// The longest datagram that is received whole.
+    pub datagram_bytes_max: usize,
+    pub hub: Hub,
 }
 
 pub(super) struct Worker {
@@ -54,7 +65,11 @@ pub(super) struct Worker {
     parts: Parts,
     shard: Shard,
     refusals: Refusals,
+    senders: Option<Senders>,
+    /// The generation of the tagger that known metrics were decided with.
+    tags_generation: u64,
     births_seen: usize,
+    restarts: u32,
     tell: Tell,
     spares: Channel<Bucket>,
     new_rules: Channel<Arc<Rules>>,
@@ -73,7 +88,21 @@ impl Worker {
     ) -> Self {
         let shard = fresh_shard(&parts);
         let refusals = Refusals::new(parts.verbose);
-        Worker { lane, parts, shard, refusals, births_seen: 0, tell, spares, new_rules }
+        let senders = parts.proc_root.as_deref().map(Senders::new);
+        let tags_generation = tags_generation(&parts.rules);
+        Worker {
+            lane,
+            parts,
+            shard,
+            refusals,
+            senders,
+            tags_generation,
+            births_seen: 0,
+            restarts: 0,
+            tell,
+            spares,
+            new_rules,
+        }
     }
 
     /// Runs the lane until it is told to stop; a panic costs the open bucket and nothing else.
@@ -88,9 +117,10 @@ impl Worker {
                 }
                 Ok(LaneEnd::Failed(error)) => {
                     tracing::error!(target: "net", "lane {}: poll failed: {error}", self.lane);
+                    observers::lane_failed(&self.parts.hub, &error.to_string(), self.restarts);
                     break;
                 }
-                Err(_) => self.begin_anew(),
+                Err(panic) => self.begin_anew(observers::panic_text(&*panic)),
             }
         }
         net.refresh_kernel_drops();
@@ -100,7 +130,7 @@ impl Worker {
     }
 
     /// After a panic: the shard cannot be trusted. What it had recorded is counted as lost.
-    fn begin_anew(&mut self) {
+    fn begin_anew(&mut self, error: &str) {
         let mut counts = *self.shard.counts();
         let recorded = counts.recorded();
         (counts.metrics, counts.events, counts.checks) = (0, 0, 0);
@@ -114,17 +144,25 @@ impl Worker {
         self.shard = fresh_shard(&self.parts);
         *self.shard.counts() = counts;
         self.births_seen = 0;
+        self.restarts += 1;
         (self.tell)(FromLane::Restarted { lane: self.lane });
+        observers::lane_failed(&self.parts.hub, error, self.restarts);
     }
 
     fn close(&mut self, listeners: &[ListenerCounts]) {
         let started = self.parts.clock.monotonic();
         let now = self.parts.clock.unix();
         self.announce();
+        // One step of forgetting goes with each batch. Where so few came that the last round did
+        // not end, nobody waits, and what a flood left behind must go all the same.
+        while self.shard.sweep_some() {}
         let spare = self.spares.try_recv().unwrap_or_default();
         let bucket = self.shard.close(now, spare);
         self.births_seen = 0;
         self.refusals.close(self.parts.settings.interval);
+        if let Some(senders) = &mut self.senders {
+            senders.close();
+        }
         let passed = self.shard.bucket_end().saturating_sub(self.parts.settings.interval).as_secs();
         let closed = Box::new(Closed { lane: self.lane, bucket, passed });
         let listeners = listeners.to_vec();
@@ -150,6 +188,11 @@ impl Worker {
     }
 }
 
+/// The generation of the tagger in the rules; without one nothing ever changes.
+fn tags_generation(rules: &Rules) -> u64 {
+    rules.origin.as_ref().map_or(0, |origin| origin.tagger.generation())
+}
+
 fn fresh_shard(parts: &Parts) -> Shard {
     let rules = Arc::clone(&parts.rules);
     Shard::new(parts.settings.clone(), rules, parts.state.clone(), parts.clock.unix())
@@ -160,32 +203,40 @@ impl Receiver for Worker {
         // Not only when woken: a wake-up may be seen after datagrams that were sent later.
         self.woken();
         self.shard.begin_batch(self.parts.clock.unix());
+        if let Some(senders) = &mut self.senders {
+            senders.begin_batch(self.parts.clock.monotonic());
+        }
     }
 
     fn datagram(&mut self, bytes: &[u8], from: &Sender<'_>, arrival: Arrival) {
+        observers::packet_received(&self.parts.hub, bytes, from, arrival.transport);
         let listener = usize::from(arrival.listener.0);
         let eol_required = self.parts.eol_required.get(listener).copied().unwrap_or(false);
-        let mut number = 0_u64;
-        for line in lines(bytes) {
-            number += 1;
-            // Before anything else, so that the books balance even if the line brings us down.
-            self.shard.counts().received += 1;
-            #[cfg(test)]
-            super::fault_tests::fail_on(line.bytes);
-            if eol_required && !line.terminated {
-                self.shard.counts().unterminated += 1;
-                continue;
-            }
-            if let Fate::Refused(error) = self.shard.line(line.bytes, b"") {
-                let name = self.parts.listener_names.get(listener).map_or("", String::as_str);
-                self.refusals.refused(error, line.bytes, number, name, from);
-            }
+        if let Some(forwarder) = &self.parts.raw_forwarder {
+            forwarder.copy(bytes);
         }
+        let sender = match self.senders.as_mut().map(|senders| senders.find(from)) {
+            Some(Found::Container(id)) => id,
+            Some(Found::Unreadable) => {
+                self.shard.counts().origins_unreadable += 1;
+                b""
+            }
+            None => b"",
+        };
+        let (refusals, parts) = (&mut self.refusals, &self.parts);
+        self.shard.datagram(bytes, sender, eol_required, |number, line, error| {
+            #[cfg(test)]
+            super::fault_tests::fail_on(line);
+            let name = parts.listener_names.get(listener).map_or("", String::as_str);
+            refusals.refused(error, line, number, name, from);
+            observers::parse_failed(&parts.hub, error, line, arrival.transport);
+        });
         if arrival.cut_bytes > 0 {
             // The tail of the datagram is a line that nobody can read.
             let counts = self.shard.counts();
             counts.received += 1;
             counts.truncated += 1;
+            observers::packet_truncated(&self.parts.hub, self.parts.datagram_bytes_max, arrival);
         }
     }
 
@@ -212,6 +263,10 @@ impl Receiver for Worker {
         if let Some(beats) = self.parts.lane_beats.get(self.lane) {
             beats.fetch_add(1, Ordering::Release);
         }
+        let generation = tags_generation(&self.parts.rules);
+        if std::mem::replace(&mut self.tags_generation, generation) != generation {
+            self.shard.decide_again();
+        }
     }
 
     fn incident(&mut self, listener: ListenerId, incident: &Incident<'_>) {
@@ -220,3 +275,6 @@ impl Receiver for Worker {
         self.refusals.incident(name, incident, self.parts.oversize_shown);
     }
 }
+
+#[cfg(test)]
+mod tests;

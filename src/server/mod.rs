@@ -10,11 +10,14 @@ mod banner;
 #[cfg(test)]
 mod fault_tests;
 mod flushing;
+mod forward_raw;
 mod intake;
 mod lane;
+mod observers;
 pub(crate) mod plan;
 mod pulse;
 mod refusals;
+mod senders;
 mod signals;
 
 use std::fs::OpenOptions;
@@ -30,6 +33,7 @@ use ahash::RandomState;
 use thiserror::Error;
 
 use self::flushing::{Flushing, Message, Reload, Totals};
+use self::forward_raw::RawForwarder;
 use self::intake::{Delivery, Discarded, Intake};
 use self::lane::{FromLane, Parts, Worker};
 pub use self::pulse::Pulse;
@@ -43,9 +47,13 @@ use crate::flush::Flusher;
 use crate::forward::{self, EndpointError, Forwarder, StartError};
 use crate::net::{self, BindError, Bound, Lane, LaneHandle, Transport};
 use crate::output::{Console, JsonLines, Output, grouped};
+use crate::tagger::{LiveTagger, Tagger};
+use crate::telemetry::{Hub, Subscription};
 
 /// How long a stopping lane reads what is still queued.
 const DRAIN: Duration = Duration::from_millis(250);
+/// How long the start waits for the first tags of workloads; lines wait in their sockets.
+const FIRST_TAGS: Duration = Duration::from_secs(1);
 
 /// Why the server could not start.
 #[derive(Debug, Error)]
@@ -94,6 +102,8 @@ pub struct Plan {
     pub hostname: Option<String>,
     /// The time.
     pub clock: Clock,
+    /// Where it tells what happens; a default one for nobody.
+    pub hub: Hub,
 }
 
 /// A server at work.
@@ -106,11 +116,19 @@ pub struct Server {
     forwarder: Option<Arc<Forwarder>>,
     discarded: Option<Arc<Mutex<Discarded>>>,
     totals: Arc<Mutex<Totals>>,
+    tagger: Option<Arc<LiveTagger>>,
+    raw_forwarder: Option<Arc<RawForwarder>>,
     hostname: Option<String>,
     interval: Duration,
     lane_beats: Arc<[AtomicU64]>,
     stop_within: Duration,
     console: bool,
+    listeners: Vec<String>,
+    /// What is in force, as text.
+    effective: Mutex<Vec<(&'static str, String)>>,
+    hub: Hub,
+    /// The debug log, which ends with the server.
+    _debug_log: Vec<Subscription>,
 }
 
 impl Server {
@@ -119,7 +137,8 @@ impl Server {
     /// # Errors
     /// See [`ServerError`]; nothing stays bound or running.
     pub fn start(plan: Plan) -> Result<Self, ServerError> {
-        let Plan { loaded, outputs, hostname, clock } = plan;
+        let Plan { loaded, outputs, hostname, clock, hub } = plan;
+        let debug_log = observers::debug_log(&hub);
         let config = &loaded.config;
         let lanes = plan::lanes(config);
         let bound = net::bind(plan::net(config, lanes))?;
@@ -129,13 +148,19 @@ impl Server {
             tracing::info!(target: "net", "{line}");
         }
         let totals = Arc::new(Mutex::new(Totals::default()));
-        let delivery = start_outputs(config, &outputs, hostname.as_deref(), &clock)?;
-        let rules = Arc::new(plan::rules(config, hostname.as_deref(), lanes));
+        let delivery = start_outputs(config, &outputs, hostname.as_deref(), &clock, &hub)?;
+        let tagger = start_tagger(config)?;
+        let rules = plan::rules(config, hostname.as_deref(), lanes, as_tagger(tagger.as_ref()));
+        let rules = Arc::new(rules);
         let state = RandomState::new();
-        let parts = lane_parts(config, &bound, &rules, &state, &clock, console, lanes);
+        let mut parts = lane_parts(config, &bound, &rules, &state, &clock, console, lanes);
+        parts.raw_forwarder = start_raw_forwarder(config, &clock)?;
+        parts.hub = hub.clone();
+        let listeners = parts.listener_names.clone();
         let (to_flusher, messages) = mpsc::channel();
         let (spares, mut workers) = make_workers(lanes, &parts, &to_flusher);
         let flushing = Flushing {
+            contexts_max: rules.limits.contexts_max.saturating_mul(lanes),
             flusher: Flusher::new(plan::flush(config), rules, lanes, state),
             outputs: delivery.outputs,
             spares,
@@ -147,6 +172,7 @@ impl Server {
             flush_incomplete: config.dogstatsd_flush_incomplete_buckets,
             lanes: vec![Vec::new(); lanes],
             conflict_named: false,
+            hub: hub.clone(),
         };
         let flusher_thread = spawn("flusher", move || flushing.run(&messages))?;
         let nets = bound.into_lanes().map_err(ServerError::system("preparing the lanes"))?;
@@ -158,6 +184,11 @@ impl Server {
             new_rules.push(rules);
             lane_threads.push(spawn(&format!("lane-{number}"), move || worker.run(net))?);
         }
+        if let Some(tagger) = &tagger {
+            let handles = handles.clone();
+            tagger.on_change(move || handles.iter().for_each(LaneHandle::wake));
+        }
+        observers::listeners_changed(&hub, &listeners, "open");
         Ok(Server {
             lanes: handles,
             lane_threads,
@@ -167,11 +198,17 @@ impl Server {
             forwarder: delivery.forwarder,
             discarded: delivery.discarded,
             totals,
+            tagger,
+            raw_forwarder: parts.raw_forwarder,
             hostname,
             interval: config.interval,
             lane_beats: Arc::clone(&parts.lane_beats),
             stop_within: config.stop_within(),
             console,
+            listeners,
+            effective: Mutex::new(observers::effective(&loaded)),
+            hub,
+            _debug_log: debug_log,
         })
     }
 
@@ -192,7 +229,9 @@ impl Server {
     /// endpoints stay as they are, except for the API keys.
     pub fn reload(&self, loaded: &Loaded) {
         let config = &loaded.config;
-        let rules = Arc::new(plan::rules(config, self.hostname.as_deref(), self.lanes.len()));
+        let tagger = as_tagger(self.tagger.as_ref());
+        let rules = plan::rules(config, self.hostname.as_deref(), self.lanes.len(), tagger);
+        let rules = Arc::new(rules);
         let histograms = plan::histograms(config);
         let reload = Reload { rules: Arc::clone(&rules), histograms };
         // A thread that is gone takes no rules; the stop will tell.
@@ -204,26 +243,36 @@ impl Server {
         if let (Some(forwarder), Some(key)) = (&self.forwarder, &config.api_key) {
             forwarder.set_api_key(0, key.expose());
         }
+        observers::config_reloaded(&self.hub, &self.effective, loaded);
     }
 
     /// Drains, flushes and delivers within the configured time, then says what became of every line
     /// and payload. True when every payload was delivered.
     pub fn stop(self) -> bool {
         let deadline = Instant::now() + self.stop_within;
+        observers::shutdown_started(&self.hub, self.stop_within, self.forwarder.as_deref());
         self.lanes.iter().for_each(|lane| lane.stop(DRAIN));
         for thread in self.lane_threads {
             if thread.join().is_err() {
                 tracing::error!(target: "server", "a lane thread failed while stopping");
             }
         }
+        observers::listeners_changed(&self.hub, &self.listeners, "closed");
         if self.flusher_thread.join().is_err() {
             tracing::error!(target: "server", "the flusher failed; what it held is lost");
+            observers::component_failed(&self.hub, "flusher", "it panicked", 0);
         }
         let totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone();
         say_lines(&totals);
+        if let Some(forwarder) = &self.raw_forwarder {
+            let (sent, failed) = forwarder.counts();
+            let (sent, failed) = (grouped(sent), grouped(failed));
+            tracing::info!(target: "net", "copies   {sent} sent to {}, {failed} failed", forwarder.target());
+        }
         if let Some(forwarder) = self.forwarder {
             let report = forwarder.shutdown(deadline);
             tracing::info!(target: "forward", "{report}");
+            observers::shutdown_completed(&self.hub, Some(&report));
             return report.is_clean();
         }
         if let Some(discarded) = self.discarded {
@@ -239,6 +288,7 @@ impl Server {
             let why = if self.console { "console only" } else { "no intake" };
             tracing::info!(target: "forward", "payloads none built ({why})");
         }
+        observers::shutdown_completed(&self.hub, None);
         true
     }
 }
@@ -283,6 +333,31 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
     thread.spawn(run).map_err(ServerError::system("starting a thread"))
 }
 
+/// The tagger, after it has read its sources once or was given time to.
+fn start_tagger(config: &Config) -> Result<Option<Arc<LiveTagger>>, ServerError> {
+    let Some(settings) = plan::tagger(config) else { return Ok(None) };
+    let tagger = LiveTagger::start(settings).map_err(ServerError::system("starting the tagger"))?;
+    if !tagger.wait_ready(FIRST_TAGS) {
+        tracing::info!(target: "tagger", "tags of workloads are not known yet; they apply once they are");
+    }
+    Ok(Some(Arc::new(tagger)))
+}
+
+fn as_tagger(tagger: Option<&Arc<LiveTagger>>) -> Option<Arc<dyn Tagger>> {
+    tagger.map(|tagger| Arc::clone(tagger) as Arc<dyn Tagger>)
+}
+
+fn start_raw_forwarder(
+    config: &Config,
+    clock: &Clock,
+) -> Result<Option<Arc<RawForwarder>>, ServerError> {
+    let (Some(host), port @ 1..) = (&config.statsd_forward_host, config.statsd_forward_port) else {
+        return Ok(None);
+    };
+    let forwarder = RawForwarder::start(host, port, clock.clone());
+    forwarder.map(Arc::new).map(Some).map_err(ServerError::system("statsd_forward_host"))
+}
+
 struct Started {
     outputs: Vec<Box<dyn Output>>,
     forwarder: Option<Arc<Forwarder>>,
@@ -294,11 +369,12 @@ fn start_outputs(
     outputs: &config::Outputs,
     hostname: Option<&str>,
     clock: &Clock,
+    hub: &Hub,
 ) -> Result<Started, ServerError> {
     let mut started = Started { outputs: Vec::new(), forwarder: None, discarded: None };
     let counts = Arc::new(Mutex::new(EncodeCounts::default()));
     let intake = |delivery| {
-        Intake::new(config, hostname, delivery, clock.clone(), Arc::clone(&counts))
+        Intake::new(config, hostname, delivery, clock.clone(), Arc::clone(&counts), hub.clone())
             .map_err(ServerError::system("preparing the encoders"))
     };
     for output in &outputs.list {
@@ -309,7 +385,9 @@ fn start_outputs(
             OutputKind::Datadog => {
                 let endpoints =
                     forward::endpoints(&plan::endpoints(config)).map_err(ServerError::Endpoints)?;
-                let settings = plan::forwarder(config).map_err(ServerError::system("ca_file"))?;
+                let mut settings =
+                    plan::forwarder(config).map_err(ServerError::system("ca_file"))?;
+                settings.hub = hub.clone();
                 let forwarder = Arc::new(Forwarder::start(endpoints, settings, clock.clone())?);
                 started.forwarder = Some(Arc::clone(&forwarder));
                 Box::new(intake(Delivery::Forward(forwarder))?)
@@ -361,8 +439,12 @@ fn lane_parts(
             .collect(),
         verbose: !config.dogstatsd_disable_verbose_logs,
         oversize_shown: config.dogstatsd_stream_log_too_big,
+        proc_root: plan::proc_root(config),
+        raw_forwarder: None,
         announced: console.then(|| Arc::new(AtomicUsize::new(0))),
         lane_beats: (0..lanes).map(|_| AtomicU64::new(0)).collect(),
+        datagram_bytes_max: config.dogstatsd_buffer_size,
+        hub: Hub::default(),
     }
 }
 

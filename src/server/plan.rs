@@ -1,13 +1,13 @@
 //! From the configuration to the settings of each room.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::aggregate;
 use crate::config::{self, Compressor, Config, Port, TlsVersion, Url};
-use crate::context::{Limits, Mapper, NameFilter, Namespace, Rules, TagFilters};
+use crate::context::{Limits, Mapper, NameFilter, Namespace, OriginRules, Rules, TagFilters};
 use crate::encode::{Compression, Limits as EncodeLimits, SeriesFormat, split};
 use crate::flush::{self, Aggregate, HistogramSettings, Percentile};
 use crate::forward::{
@@ -15,6 +15,7 @@ use crate::forward::{
 };
 use crate::net::{Addresses, InternetSettings, Settings as NetSettings};
 use crate::protocol::Options;
+use crate::tagger::{self, Extraction, KubeletSettings, Tagger};
 
 /// Receive buffer asked for when the configuration leaves it to us.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
@@ -70,7 +71,62 @@ fn internet(config: &Config, port: Port) -> Option<InternetSettings> {
     Some(InternetSettings { addresses, port })
 }
 
-pub(crate) fn rules(config: &Config, hostname: Option<&str>, lanes: usize) -> Rules {
+/// What the tagger reads; `None` when no message could have an origin that anybody knows.
+pub(super) fn tagger(config: &Config) -> Option<tagger::Settings> {
+    let kubelet = config.kubernetes_kubelet_host.as_ref().map(|host| KubeletSettings {
+        host: host.clone(),
+        port: config.kubernetes_https_kubelet_port,
+        tls_verify: config.kubelet_tls_verify,
+        token_path: config.kubelet_auth_token_path.clone(),
+        ca_path: config.kubelet_client_ca.clone(),
+    });
+    let detected = config.dogstatsd_origin_detection || config.dogstatsd_origin_detection_client;
+    if kubelet.is_none() && !detected {
+        return None;
+    }
+    Some(tagger::Settings {
+        kubelet,
+        cgroup_root: machine_path(config.container_cgroup_root.as_ref(), "sys/fs/cgroup"),
+        extraction: Extraction::new(
+            config.cluster_name.as_deref().unwrap_or_default(),
+            &config.kubernetes_pod_labels_as_tags,
+            &config.kubernetes_pod_annotations_as_tags,
+        ),
+    })
+}
+
+/// Where the processes of the machine are; `None` unless senders are to be looked up.
+pub(super) fn proc_root(config: &Config) -> Option<PathBuf> {
+    let detected = config.dogstatsd_origin_detection;
+    detected.then(|| machine_path(config.container_proc_root.as_ref(), "proc"))
+}
+
+/// What is configured, else the machine's file system as containers usually mount it, else our own.
+fn machine_path(configured: Option<&PathBuf>, path: &str) -> PathBuf {
+    let host = Path::new("/host").join(path);
+    match configured {
+        Some(configured) => configured.clone(),
+        None if host.exists() => host,
+        None => Path::new("/").join(path),
+    }
+}
+
+fn origin(config: &Config, tagger: Arc<dyn Tagger>) -> OriginRules {
+    OriginRules {
+        tagger,
+        cardinality: config.dogstatsd_tag_cardinality,
+        optout: config.dogstatsd_origin_optout_enabled,
+        entity_id_precedence: config.dogstatsd_entity_id_precedence,
+        unified: config.origin_detection_unified,
+    }
+}
+
+pub(crate) fn rules(
+    config: &Config,
+    hostname: Option<&str>,
+    lanes: usize,
+    tagger: Option<Arc<dyn Tagger>>,
+) -> Rules {
     let bytes = |text: &str| Box::from(text.as_bytes());
     let (mapper, problems) = Mapper::new(&config.dogstatsd_mapper_profiles);
     // The configuration has told of most already; nothing is skipped in silence.
@@ -95,6 +151,7 @@ pub(crate) fn rules(config: &Config, hostname: Option<&str>, lanes: usize) -> Ru
             text_bytes_max: config.text_bytes_max,
             ..Limits::default()
         },
+        origin: tagger.map(|tagger| origin(config, tagger)),
     }
 }
 

@@ -3,6 +3,6 @@
 mod hub;
 
 pub use hub::{
-    Event, EventKind, HookError, Hub, HubConfig, ListenerReport, Outcome, Question, Results, Ring,
-    Subscription, Transport,
+    Event, EventKind, HookError, Hub, HubConfig, ListenerReport, Outcome, Question, Results,
+    RetryCause, Ring, Subscription, Transport,
 };

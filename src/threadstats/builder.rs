@@ -10,6 +10,7 @@ use super::options::Limits;
 use super::reporter::Reporter;
 use super::shard::Slots;
 use crate::clock::Clock;
+use crate::forward::Secret;
 use crate::telemetry::Hub;
 
 const API_HOST: &str = "https://api.datadoghq.com";
@@ -174,9 +175,11 @@ impl Builder {
             let set = |name: &str| (self.environment)(name).filter(|value| !value.is_empty());
             set(first).or_else(|| set(second))
         };
+        let api_key = http.api_key.or_else(|| either("DATADOG_API_KEY", "DD_API_KEY"));
+        let app_key = http.app_key.or_else(|| either("DATADOG_APP_KEY", "DD_APP_KEY"));
         HttpOptions {
-            api_key: http.api_key.or_else(|| either("DATADOG_API_KEY", "DD_API_KEY")),
-            app_key: http.app_key.or_else(|| either("DATADOG_APP_KEY", "DD_APP_KEY")),
+            api_key: api_key.as_deref().map(Secret::new),
+            app_key: app_key.as_deref().map(Secret::new),
             api_host: http
                 .api_host
                 .or_else(|| either("DATADOG_HOST", "DATADOG_HOST"))

@@ -13,6 +13,7 @@ use super::body::{BODY_BYTES_MAX, Body, series_bodies};
 use super::reporter::{Delivery, ReportError, Reporter};
 use super::series::{Event, Series};
 use crate::clock::Clock;
+use crate::forward::Secret;
 
 /// What an event may report; checked before anything is sent.
 const ALERT_TYPES: [&str; 4] = ["error", "warning", "info", "success"];
@@ -24,12 +25,12 @@ const CONNECT_RETRIES: u32 = 3;
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
 /// How an [`HttpReporter`] posts.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct HttpOptions {
     /// Without one every flush that has something to report fails.
-    pub api_key: Option<String>,
+    pub api_key: Option<Secret>,
     /// Only sent when given.
-    pub app_key: Option<String>,
+    pub app_key: Option<Secret>,
     /// The base URL, with or without a slash at its end.
     pub api_host: String,
     /// Replaces empty hosts, and the missing host of an event.
@@ -109,7 +110,7 @@ impl HttpReporter {
         body: &[u8],
         encoding: Option<&str>,
     ) -> Result<bool, ReportError> {
-        let key = self.options.api_key.as_deref().ok_or(ReportError::NotInitialised)?;
+        let key = self.options.api_key.as_ref().ok_or(ReportError::NotInitialised)?;
         let url = format!("{}{route}", self.options.api_host);
         self.backoff.admit(self.options.clock.monotonic()).map_err(ReportError::Backoff)?;
         let mut retries = if url.starts_with("https://") { CONNECT_RETRIES } else { 0 };
@@ -118,9 +119,9 @@ impl HttpReporter {
                 .agent
                 .post(&url)
                 .header("Content-Type", "application/json")
-                .header("DD-API-KEY", key);
-            if let Some(app_key) = self.options.app_key.as_deref() {
-                request = request.header("DD-APPLICATION-KEY", app_key);
+                .header("DD-API-KEY", key.expose());
+            if let Some(app_key) = &self.options.app_key {
+                request = request.header("DD-APPLICATION-KEY", app_key.expose());
             }
             if let Some(encoding) = encoding {
                 request = request.header("Content-Encoding", encoding);
@@ -245,27 +246,6 @@ fn user_agent() -> String {
     format!("whippet/{} (rust; os {os}; arch {arch})", env!("CARGO_PKG_VERSION"))
 }
 
-/// Keys show their last four characters.
-impl fmt::Debug for HttpOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |key: &Option<String>| {
-            key.as_deref().map(|key| {
-                let hidden = key.chars().count().saturating_sub(4);
-                format!("***{}", key.chars().skip(hidden.max(4)).collect::<String>())
-            })
-        };
-        f.debug_struct("HttpOptions")
-            .field("api_key", &shown(&self.api_key))
-            .field("app_key", &shown(&self.app_key))
-            .field("api_host", &self.api_host)
-            .field("hostname", &self.hostname)
-            .field("compress", &self.compress)
-            .field("mute", &self.mute)
-            .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
-    }
-}
-
 impl fmt::Debug for HttpReporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpReporter").field("options", &self.options).finish_non_exhaustive()
@@ -279,12 +259,12 @@ mod tests {
     #[test]
     fn keys_are_not_printed() {
         let options = HttpOptions {
-            api_key: Some("0123456789abcdef".to_owned()),
-            app_key: Some("short".to_owned()),
+            api_key: Some(Secret::new("0123456789abcdef")),
+            app_key: Some(Secret::new("short")),
             ..HttpOptions::default()
         };
         let text = format!("{:?}", HttpReporter::new(options));
-        assert!(text.contains("***cdef") && !text.contains("bcdef"), "{text}");
+        assert!(text.contains("***bcdef") && !text.contains("abcdef"), "{text}");
         assert!(!text.contains("shor"), "{text}");
     }
 

@@ -29,6 +29,63 @@ use super::series::{Event, PointValue, Series, SeriesType};
 /// # drop(stats);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+///
+/// The same lines enter the server's engine without a socket, where its rules, roll-ups and encoders
+/// follow:
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use std::time::Duration;
+///
+/// use whippet::aggregate::{self, Bucket, Shard};
+/// use whippet::context::Rules;
+/// use whippet::flush::{self, Closed, Flusher, HistogramSettings};
+/// use whippet::protocol::lines;
+/// use whippet::threadstats::{LineReporter, Opts, StartOptions, ThreadStats};
+///
+/// let (rules, state) = (Arc::new(Rules::default()), ahash::RandomState::new());
+/// let settings = aggregate::Settings::default();
+/// let opened = Duration::from_secs(1_000);
+/// let shard = Shard::new(settings, Arc::clone(&rules), state.clone(), opened);
+/// let shard = Arc::new(Mutex::new(shard));
+///
+/// let entry = Arc::clone(&shard);
+/// let reporter = LineReporter::new(65_536, move |datagram| {
+///     let mut shard = entry.lock().unwrap();
+///     for line in lines(datagram) {
+///         shard.counts().received += 1;
+///         shard.line(line.bytes, b"");
+///     }
+///     Ok(())
+/// });
+/// let stats = ThreadStats::builder().env(|_| None).reporter(reporter).build();
+/// stats.start(&StartOptions::manual())?;
+/// stats.increment("orders", 3, Opts::default().at(990));
+/// stats.distribution("basket", 4.5, Opts::default().at(990));
+/// stats.flush(Some(f64::INFINITY))?;
+///
+/// // What the server's flusher thread does every ten seconds:
+/// let settings = flush::Settings {
+///     interval: 10,
+///     counter_expiry: Duration::ZERO,
+///     set_members_max: 1_000,
+///     histograms: HistogramSettings::default(),
+/// };
+/// let mut flusher = Flusher::new(settings, rules, 1, state);
+/// let bucket = shard.lock().unwrap().close(Duration::from_secs(1_010), Bucket::default());
+/// flusher.take(Closed { lane: 0, bucket, passed: 1_010 });
+/// let flush = flusher.complete().expect("every lane has passed it");
+/// let mut posted = Vec::new();
+/// flusher.visit(&flush, &mut |row| {
+///     let points = row.series.iter().flat_map(|one| one.points);
+///     let values: Vec<_> = points.map(|point| (point.timestamp, point.value)).collect();
+///     posted.push((row.name.to_vec(), values, row.sketch.is_some()));
+/// });
+/// posted.sort_by(|one, other| one.0.cmp(&other.0));
+/// assert_eq!(posted[0], (b"basket".to_vec(), vec![], true));
+/// assert_eq!(posted[1], (b"orders".to_vec(), vec![(990, 0.3)], false)); // 3 in 10 s, per second
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct LineReporter<F> {
     send: F,
     datagram_bytes_max: usize,

@@ -318,6 +318,8 @@ impl Ended {
         let line = self.stderr.lines().rev().find(|line| line.starts_with(beginning));
         let line = line.unwrap_or_else(|| panic!("no line {beginning:?}:\n{}", self.stderr));
         let equation = line.split([';', '(']).next().unwrap_or_default();
+        let first = line[beginning.len()..].trim_start().chars().next();
+        assert!(first.is_some_and(|c| c.is_ascii_digit()), "no number first: {line:?}");
         let figures: Vec<u64> = equation
             .split(|c| signs.contains(c))
             .map(|term| {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use whippet::ThreadStats;
 use whippet::clock::Clock;
+use whippet::forward::Secret;
 use whippet::threadstats::{
     Builder, EventOpts, FlushOutcome, HttpOptions, HttpReporter, Loss, Opts, ReportError,
     StartOptions,
@@ -244,7 +245,7 @@ fn after_three_timeouts_nothing_is_sent_for_300_s() {
     server.answer([Answer::Silence, Answer::Silence, Answer::Silence]);
     let clock = Clock::manual(Duration::from_secs(1000));
     let reporter = HttpReporter::new(HttpOptions {
-        api_key: Some("k".to_owned()),
+        api_key: Some(Secret::new("k")),
         api_host: server.url(),
         timeout: Duration::from_millis(100),
         clock: clock.clone(),
@@ -271,7 +272,7 @@ fn starting_again_ends_the_pause() {
     let server = Server::start();
     server.answer([Answer::Silence, Answer::Silence, Answer::Silence]);
     let reporter = HttpReporter::new(HttpOptions {
-        api_key: Some("k".to_owned()),
+        api_key: Some(Secret::new("k")),
         api_host: server.url(),
         timeout: Duration::from_millis(100),
         ..HttpOptions::default()

@@ -40,7 +40,7 @@ pub(super) fn explain(settings: &Settings, lines: &[OsString]) -> anyhow::Result
     loaded.warnings.iter().for_each(|warning| eprintln!("whippet: {warning}"));
     let identity = run::identity(&loaded);
     let rooms = Rooms {
-        rules: Arc::new(plan::rules(&loaded.config, identity.hostname.as_deref(), 1)),
+        rules: Arc::new(plan::rules(&loaded.config, identity.hostname.as_deref(), 1, None)),
         shard: plan::shard(&loaded.config),
         flush: plan::flush(&loaded.config),
         config: loaded.config,

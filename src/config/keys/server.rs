@@ -41,6 +41,8 @@ pub(super) const KEYS: &[Key] = &[
     key("dogstatsd_entity_id_precedence", Bool, "false", "An entity id in the message replaces the sender's own container instead of adding to it."),
     key("dogstatsd_tag_cardinality", Choice(Cardinality::WORDS), "low", "Which origin tags are added when a message does not say: `none`, `low`, `orchestrator`, `high`. Higher means more contexts."),
     key("origin_detection_unified", Bool, "false", "Use only the first origin that is known for a message instead of the tags of all."),
+    key("container_proc_root", Path, "", "Where the process file system of the machine is mounted; it tells the container of a sender on a Unix socket. Unset: `/host/proc` where that exists, else `/proc`."),
+    key("container_cgroup_root", Path, "", "Where the control groups of the machine are mounted; they tell the container of an inode in `c:`. Unset: `/host/sys/fs/cgroup` where that exists, else `/sys/fs/cgroup`."),
     key("statsd_forward_host", Text, "", "Send a copy of every datagram, unparsed, over UDP to this host. Needs `statsd_forward_port`."),
     key("statsd_forward_port", int(0, 65_535), "0", "UDP port of that host. 0: no copies."),
     key("statsd_metric_namespace", Text, "", "Prefix of every metric name; a dot is put between when it has none."),

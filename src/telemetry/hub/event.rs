@@ -12,8 +12,19 @@ pub enum Transport {
     UnixDatagram,
     /// A frame on a unix stream connection.
     UnixStream,
+    /// Whole lines on a TCP connection.
+    Tcp,
     /// From inside the process.
     Embedded,
+}
+
+/// Why a request has to be made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryCause<'a> {
+    /// The HTTP status of the answer.
+    Status(u16),
+    /// There was no answer; where it failed, as counters spell it.
+    Error(&'a str),
 }
 
 macro_rules! kinds {
@@ -128,9 +139,9 @@ pub enum Event<'a> {
     },
     /// A limit on contexts was hit.
     ContextLimitReached {
-        /// The limit.
+        /// The contexts that may be alive at once (a name's own limit is lower).
         limit: usize,
-        /// What was refused or folded since the last such fact.
+        /// Lines refused or folded since the last such fact.
         refused: u64,
     },
     /// A flush began.
@@ -184,9 +195,10 @@ pub enum Event<'a> {
         /// The endpoint, without secrets.
         destination: &'a str,
         /// The status or the error.
-        cause: &'a str,
-        /// When it is tried again, from now.
-        delay: Duration,
+        cause: RetryCause<'a>,
+        /// When it is tried again, from now (zero for the halves of a payload that was too large);
+        /// none when that waits for something else than time: another key, or the next run.
+        delay: Option<Duration>,
     },
     /// Something built will not arrive.
     PayloadDropped {
@@ -194,7 +206,8 @@ pub enum Event<'a> {
         destination: &'a str,
         /// The reason, as counters spell it.
         reason: &'static str,
-        /// Items lost.
+        /// Items lost: points of series, else the sketches, events or checks. Of one payload, or of
+        /// all that were given up together for that reason.
         items: usize,
         /// Bytes lost, 0 where nothing was encoded yet.
         bytes: usize,

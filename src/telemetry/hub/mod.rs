@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-pub use event::{Event, EventKind, Transport};
+pub use event::{Event, EventKind, RetryCause, Transport};
 pub use query::{HookError, Outcome, Question, Results};
 pub use ring::Ring;
 

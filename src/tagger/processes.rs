@@ -1,0 +1,123 @@
+//! From the process behind a Unix socket to its container.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::container_id::container_id;
+
+/// How long an answer holds, as in the Agent: a process id may be given to another process.
+const KEPT: Duration = Duration::from_secs(60);
+/// Processes remembered at most.
+const PROCESSES_MAX: usize = 8_192;
+/// Bytes read of `/proc/PID/cgroup`: a dozen controllers, each with a path.
+const BYTES_MAX: u64 = 16 << 10;
+
+/// What is known of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin<'a> {
+    /// It runs in this container.
+    Container(&'a [u8]),
+    /// It runs on the machine itself.
+    Machine,
+    /// Its control group cannot be read: it has ended, or `/proc` is not that of its machine.
+    Unreadable,
+}
+
+/// Remembers the containers of processes. Owned by one lane: no lock.
+#[derive(Debug)]
+pub struct Processes {
+    proc: PathBuf,
+    known: HashMap<i32, Known, ahash::RandomState>,
+}
+
+#[derive(Debug)]
+struct Known {
+    until: Duration,
+    container: Result<Box<[u8]>, ()>,
+}
+
+impl Processes {
+    /// `proc` is where the process file system is mounted.
+    #[must_use]
+    pub fn new(proc: &Path) -> Self {
+        Processes { proc: proc.to_path_buf(), known: HashMap::default() }
+    }
+
+    /// The container of `pid`; `now` is any clock that only goes forward. A process seen for the
+    /// first time costs reading one file of `/proc`.
+    pub fn origin(&mut self, pid: i32, now: Duration) -> Origin<'_> {
+        // Two looks for a known process: a borrow that is returned early would hold on below.
+        if self.known.get(&pid).is_none_or(|known| now >= known.until) {
+            self.look(pid, now);
+        }
+        match self.known.get(&pid).map(|known| &known.container) {
+            Some(Ok(id)) if id.is_empty() => Origin::Machine,
+            Some(Ok(id)) => Origin::Container(id),
+            Some(Err(())) | None => Origin::Unreadable,
+        }
+    }
+
+    #[cold]
+    fn look(&mut self, pid: i32, now: Duration) {
+        if self.known.len() >= PROCESSES_MAX {
+            self.known.retain(|_, known| now < known.until);
+            if self.known.len() >= PROCESSES_MAX {
+                self.known.clear();
+            }
+        }
+        let path = self.proc.join(pid.to_string()).join("cgroup");
+        let container = read(&path)
+            .map(|text| container_id(&text).map_or(Box::default(), |id| Box::from(id.as_bytes())));
+        self.known.insert(pid, Known { until: now + KEPT, container: container.map_err(drop) });
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = Vec::new();
+    File::open(path)?.take(BYTES_MAX).read_to_end(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const ID: &str = "3726184226f5d3147c25fdeab5b60097e378e8a720503a5e19ecfdf29f869860";
+
+    fn write(root: &Path, pid: i32, text: &str) {
+        fs::create_dir_all(root.join(pid.to_string())).unwrap();
+        fs::write(root.join(pid.to_string()).join("cgroup"), text).unwrap();
+    }
+
+    #[test]
+    fn an_answer_holds_for_a_minute() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), 7, &format!("0::/docker/{ID}\n"));
+        write(root.path(), 8, "0::/init.scope\n");
+        let mut processes = Processes::new(root.path());
+        let at = Duration::from_secs;
+        assert_eq!(processes.origin(7, at(0)), Origin::Container(ID.as_bytes()));
+        assert_eq!(processes.origin(8, at(0)), Origin::Machine);
+        assert_eq!(processes.origin(9, at(0)), Origin::Unreadable);
+        write(root.path(), 7, "0::/init.scope\n");
+        write(root.path(), 9, &format!("0::/docker/{ID}\n"));
+        assert_eq!(processes.origin(7, at(59)), Origin::Container(ID.as_bytes()));
+        assert_eq!(processes.origin(9, at(59)), Origin::Unreadable);
+        assert_eq!(processes.origin(7, at(60)), Origin::Machine);
+        assert_eq!(processes.origin(9, at(60)), Origin::Container(ID.as_bytes()));
+    }
+
+    #[test]
+    fn memory_is_bounded_under_a_flood_of_processes() {
+        let root = tempfile::tempdir().unwrap();
+        let mut processes = Processes::new(root.path());
+        for pid in 1..=(2 * PROCESSES_MAX as i32 + 5) {
+            processes.origin(pid, Duration::ZERO);
+        }
+        assert!(processes.known.len() <= PROCESSES_MAX, "{}", processes.known.len());
+    }
+}
