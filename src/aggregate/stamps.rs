@@ -51,7 +51,7 @@ mod tests {
         assert!(early.advance() > first);
         let mut late = Stamps::new(Duration::from_secs(10));
         late.batch(Duration::from_millis(1_001));
-        assert!(late.advance() > early.line());
+        assert!(late.advance() > early.advance());
         late.batch(Duration::ZERO);
         assert!(late.advance() > first);
         late.reset();
