@@ -1,6 +1,6 @@
 # The targets people need; `make help` lists them.
 
-.PHONY: help run test check fmt clippy doc bench bench-report count fuzz config-docs
+.PHONY: help run test check fmt clippy doc bench bench-report count fuzz faults soak config-docs
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -31,5 +31,29 @@ config-docs: ## write docs/configuration.md and dist/whippet.yaml from the table
 
 FUZZ_TARGET ?= datagram
 SECONDS ?= 60
-fuzz: ## run one fuzz target (FUZZ_TARGET=datagram SECONDS=60); needs cargo-fuzz and a nightly toolchain
-	cd fuzz && cargo fuzz run $(FUZZ_TARGET) seeds/$(FUZZ_TARGET) -- -max_total_time=$(SECONDS)
+# What `cargo fuzz` would pass, without the sanitizers that need a nightly toolchain; libFuzzer
+# itself needs only a C++ compiler.
+FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 \
+	-Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares
+fuzz: ## run one fuzz target (FUZZ_TARGET=datagram SECONDS=60), stable Rust and a C++ compiler suffice
+	mkdir -p fuzz/corpus/$(FUZZ_TARGET) fuzz/artifacts/$(FUZZ_TARGET)
+	cd fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" cargo build --release \
+		--target $$(rustc -vV | sed -n 's/host: //p') --bin $(FUZZ_TARGET)
+	cd fuzz && target/$$(rustc -vV | sed -n 's/host: //p')/release/$(FUZZ_TARGET) \
+		corpus/$(FUZZ_TARGET) seeds/$(FUZZ_TARGET) -dict=dictionaries/$(FUZZ_TARGET).dict \
+		-artifact_prefix=artifacts/$(FUZZ_TARGET)/ -max_total_time=$(SECONDS) \
+		-timeout=20 -rss_limit_mb=4096 -print_final_stats=1
+
+# The real program under long trouble; what comes out belongs into docs/reliability.md.
+faults: ## outages of a minute, a million contexts, against a release build (4 minutes)
+	cargo build --release --bin whippet
+	WHIPPET=$(CURDIR)/target/release/whippet cargo test --test faults -- --ignored --skip soak \
+		--test-threads 1 --nocapture
+
+MINUTES ?= 30
+soak: ## half an hour of mixed load, faults, reloads and a restart (MINUTES=30)
+	cargo build --release --bin whippet
+	WHIPPET=$(CURDIR)/target/release/whippet SOAK_MINUTES=$(MINUTES) \
+		SOAK_REPORT=$(CURDIR)/target/soak.md \
+		cargo test --test faults -- --ignored --exact faults::soak::soak --nocapture

@@ -1,4 +1,4 @@
-//! The seeds of the fuzz target are read in every test run, too.
+//! The seeds of every fuzz target are read in every test run, too, by the same functions.
 
 use std::fs;
 use std::path::Path;
@@ -7,17 +7,60 @@ use whippet::protocol::Options;
 
 use crate::properties::holds;
 
-#[test]
-fn every_seed_keeps_the_promises() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/datagram");
+#[path = "../fuzz/src/configuration.rs"]
+mod configuration;
+#[path = "../fuzz/src/datagram.rs"]
+mod datagram;
+#[cfg(feature = "server")]
+#[path = "../fuzz/src/framing.rs"]
+mod framing;
+#[path = "../fuzz/src/intake.rs"]
+mod intake;
+#[path = "../fuzz/src/record.rs"]
+mod record;
+
+/// Gives every seed of the target to `run`; a failure names the seed.
+#[track_caller]
+fn each_seed(target: &str, at_least: usize, run: impl Fn(&[u8])) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
     let mut seeds = 0;
     for entry in fs::read_dir(&directory).unwrap() {
-        let seed = fs::read(entry.unwrap().path()).unwrap();
-        // The target takes its options from the first byte.
-        let (first, datagram) = seed.split_first().expect("no seed is empty");
-        let options = Options { timestamps: first & 1 == 0, origin: first & 2 == 0 };
-        holds(datagram, options);
+        let path = entry.unwrap().path();
+        let seed = fs::read(&path).unwrap();
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&seed)));
+        assert!(ran.is_ok(), "{} breaks a promise", path.display());
         seeds += 1;
     }
-    assert!(seeds >= 20, "only {seeds} seeds in {}", directory.display());
+    assert!(seeds >= at_least, "only {seeds} seeds in {}", directory.display());
+}
+
+#[test]
+fn datagrams() {
+    each_seed("datagram", 20, |seed| {
+        datagram::run(seed);
+        // The target takes its options from the first byte.
+        let (first, datagram) = seed.split_first().expect("no seed is empty");
+        holds(datagram, Options { timestamps: first & 1 == 0, origin: first & 2 == 0 });
+    });
+}
+
+#[cfg(feature = "server")]
+#[test]
+fn streams() {
+    each_seed("framing", 12, framing::run);
+}
+
+#[test]
+fn configurations() {
+    each_seed("configuration", 13, configuration::run);
+}
+
+#[test]
+fn spool_records() {
+    each_seed("record", 15, record::run);
+}
+
+#[test]
+fn answers_of_the_intake() {
+    each_seed("intake", 8, intake::run);
 }

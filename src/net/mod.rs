@@ -23,6 +23,8 @@ mod internet;
 mod lane;
 mod pause;
 mod problem;
+#[doc(hidden)]
+pub mod seam;
 mod settings;
 mod socket_file;
 mod source;

@@ -185,16 +185,17 @@ pub struct Rendered<'a> {
     line: &'a [u8],
 }
 
-/// How many bytes of the line are shown before and after the caret, so that the text is at most
-/// about 350 characters even when every byte is escaped.
-const BYTES_BEFORE: usize = 40;
-const BYTES_AFTER: usize = 40;
+/// How many bytes of the line are shown before the caret, and as many after it.
+const BYTES_SHOWN: usize = 40;
+/// How many columns they may take: escaped bytes take up to four. The text is at most about 350
+/// characters, whatever the bytes.
+const COLUMNS_SHOWN: usize = 80;
 
 impl fmt::Display for Rendered<'_> {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let offset = self.error.offset.min(self.line.len());
-        let start = offset.saturating_sub(BYTES_BEFORE);
-        let end = self.line.len().min(offset + BYTES_AFTER);
+        let start = offset - reach(self.line[..offset].iter().rev());
+        let end = offset + reach(self.line[offset..].iter());
         let (before, after) = (&self.line[start..offset], &self.line[offset..end]);
         let left = if start > 0 { "…" } else { "" };
         let right = if end < self.line.len() { "…" } else { "" };
@@ -203,6 +204,16 @@ impl fmt::Display for Rendered<'_> {
         writeln!(to, "    {left}{}{}{right}", Escaped(before), Escaped(after))?;
         write!(to, "    {:column$}^", "")
     }
+}
+
+/// How many of these bytes fit.
+fn reach<'a>(bytes: impl Iterator<Item = &'a u8>) -> usize {
+    let mut columns = 0;
+    let fits = |byte: &&u8| {
+        columns += shown_width(std::slice::from_ref(*byte));
+        columns <= COLUMNS_SHOWN
+    };
+    bytes.take(BYTES_SHOWN).take_while(fits).count()
 }
 
 #[cfg(test)]
@@ -262,6 +273,16 @@ mod tests {
         assert!(text.chars().count() < 350, "{}", text.len());
         let caret = text.lines().nth(2).unwrap().chars().count() - 1;
         assert_eq!(shown.chars().nth(caret), Some('x'));
+    }
+
+    #[test]
+    fn bytes_that_need_escapes_on_both_sides_make_no_longer_text() {
+        let text = ParseError { kind: ErrorKind::BadRate, offset: 50 }.render(&[0; 100]);
+        let text = text.to_string();
+        assert!(text.chars().count() < 350, "{}", text.len());
+        let shown = text.lines().nth(1).unwrap();
+        assert_eq!(shown, format!("    …{}…", "\\x00".repeat(40)));
+        assert_eq!(text.lines().nth(2).unwrap().find('^'), Some(4 + 1 + 80));
     }
 
     #[test]

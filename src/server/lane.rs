@@ -156,6 +156,9 @@ impl Worker {
         let started = self.parts.clock.monotonic();
         let now = self.parts.clock.unix();
         self.announce();
+        // One step of forgetting goes with each batch. Where so few came that the last round did
+        // not end, nobody waits, and what a flood left behind must go all the same.
+        while self.shard.sweep_some() {}
         let spare = self.spares.try_recv().unwrap_or_default();
         let bucket = self.shard.close(now, spare);
         self.births_seen = 0;
@@ -227,6 +230,8 @@ impl Receiver for Worker {
         };
         let (refusals, parts) = (&mut self.refusals, &self.parts);
         self.shard.datagram(bytes, sender, eol_required, |number, line, error| {
+            #[cfg(test)]
+            super::fault_tests::fail_on(line);
             let name = parts.listener_names.get(listener).map_or("", String::as_str);
             refusals.refused(error, line, number, name, from);
             observers::parse_failed(&parts.hub, error, line, parts.transports.get(listener));

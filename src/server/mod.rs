@@ -7,6 +7,8 @@
 //! parses nothing, sums nothing and encodes nothing itself.
 
 mod banner;
+#[cfg(test)]
+mod fault_tests;
 mod flushing;
 mod forward_raw;
 mod intake;

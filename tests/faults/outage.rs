@@ -1,0 +1,215 @@
+//! The intake is away: what was sent arrives when it is back, or is counted as lost.
+
+use super::process::{Process, Setup, eventually, figure};
+use crate::support::decode;
+use crate::support::front::TlsFront;
+use crate::support::intake::{Answer, Intake, State};
+use std::net::TcpListener;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Sends `c:1|c` many times a second until the condition holds; returns how many.
+fn load_until(process: &Process, rate: u64, mut done: impl FnMut() -> bool) -> u64 {
+    let socket = process.unix();
+    let (started, mut sent) = (Instant::now(), 0);
+    while !done() {
+        assert!(started.elapsed() < Duration::from_secs(90), "it never came:\n{}", process.log());
+        let due = (started.elapsed().as_secs_f64() * rate as f64) as u64;
+        while sent < due {
+            socket.send(b"c:1|c").expect("sent");
+            sent += 1;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    sent
+}
+
+fn sum(intake: &Intake) -> f64 {
+    intake.read(|state| state.sum_of_counter("c", &[]))
+}
+
+/// Points in the series that the intake took.
+fn points_taken(state: &State) -> u64 {
+    let taken = state.requests.iter().filter(|request| (200..300).contains(&request.status));
+    let lists = taken.map(|request| match request.path() {
+        "/api/v2/series" => decode::series_v2(&request.plain).expect("series"),
+        other => panic!("nothing else was sent, but {other}"),
+    });
+    lists.flatten().map(|series| series.points.len() as u64).sum()
+}
+
+#[test]
+fn with_the_spool_on_an_outage_loses_nothing() {
+    let intake = Intake::start();
+    intake.respond(Answer::status(503));
+    let setup = Setup::to(&intake).spooling(200);
+    let process = setup.start();
+    let sent = load_until(&process, 2000, || setup.records() >= 3);
+    assert_eq!(sum(&intake), 0.0);
+    intake.respond(Answer::status(202));
+    eventually(Duration::from_secs(20), "every line", || sum(&intake) == sent as f64);
+    let (lines, payloads) = process.terminate().balances();
+    assert_eq!((lines.whole, lines.kept()), (sent, sent));
+    assert_eq!((payloads.dropped(), setup.records()), (0, 0));
+}
+
+#[test]
+fn past_the_bounds_the_loss_is_what_was_counted() {
+    let intake = Intake::start();
+    intake.respond(Answer::status(503));
+    let setup = Setup::to(&intake).set("forwarder_retry_queue_payloads_max_size", 1000);
+    let process = setup.start();
+    let dropped = |log: &str| log.contains("dropp");
+    let sent = load_until(&process, 2000, || dropped(&process.log()));
+    intake.respond(Answer::status(202));
+    eventually(Duration::from_secs(20), "what was kept", || sum(&intake) > 0.0);
+    let ended = process.terminate();
+    let (lines, payloads) = ended.balances();
+    assert_eq!(lines.kept(), sent);
+    assert!(payloads.dropped() > 0, "{}", ended.log);
+    assert_eq!(intake.read(points_taken), ended.points().kept(), "{}", ended.log);
+    assert_eq!(ended.points().whole, ended.points().kept() + ended.points().dropped());
+    assert!(ended.log.contains("queue_full"), "{}", ended.log);
+    let lost = sent as f64 - sum(&intake);
+    assert!(lost > 0.0, "{lost}");
+}
+
+#[test]
+fn a_restart_in_the_middle_of_an_outage_loses_nothing() {
+    let intake = Intake::start();
+    intake.respond(Answer::status(503));
+    let setup = Setup::to(&intake).spooling(1 << 20);
+    let process = setup.start();
+    let closed = || intake.read(|state| state.requests.len()) >= 3;
+    let mut sent = load_until(&process, 500, closed);
+    let ended = process.terminate();
+    let (_, payloads) = ended.balances();
+    assert_eq!((payloads.kept(), payloads.dropped()), (0, 0), "{}", ended.log);
+    assert!(payloads.parts[1] > 0, "{}", ended.log);
+    let process = setup.start();
+    sent += load_until(&process, 500, || setup.records() > payloads.parts[1] as usize - 1);
+    intake.respond(Answer::status(202));
+    eventually(Duration::from_secs(20), "every line", || sum(&intake) == sent as f64);
+    let (_, payloads) = process.terminate().balances();
+    assert_eq!((payloads.dropped(), payloads.parts[1], setup.records()), (0, 0, 0));
+}
+
+#[test]
+fn what_arrived_although_the_answer_was_lost_does_not_double_after_a_restart() {
+    let intake = Intake::start();
+    intake.respond(Answer::cut().but_stored());
+    let setup = Setup::to(&intake).spooling(1 << 20);
+    let process = setup.start();
+    let sent = load_until(&process, 500, || intake.read(|state| state.overwritten) > 0);
+    process.terminate().balances();
+    assert!(setup.records() > 0);
+    intake.respond(Answer::status(202));
+    let process = setup.start();
+    eventually(Duration::from_secs(20), "an empty spool", || setup.records() == 0);
+    process.terminate().balances();
+    assert_eq!(sum(&intake), sent as f64);
+}
+
+#[test]
+fn a_restart_in_the_middle_of_a_bucket_keeps_both_halves() {
+    let intake = Intake::start();
+    let setup = Setup::to(&intake).set("interval", "10s");
+    for (n, lines) in [5, 7, 11].into_iter().enumerate() {
+        let process = setup.start();
+        let socket = process.unix();
+        for _ in 0..lines {
+            socket.send(b"c:1|c").expect("sent");
+        }
+        let (books, _) = process.terminate().balances();
+        assert_eq!(books.kept(), lines, "run {n}");
+        // The second of a shutdown is a point of its own: the next run must have another.
+        thread::sleep(Duration::from_millis(1100));
+    }
+    assert!((sum(&intake) - 23.0).abs() < 1e-9, "{}", sum(&intake));
+}
+
+#[test]
+fn a_certificate_nobody_trusts_keeps_payloads_until_its_authority_is_configured() {
+    let intake = Intake::start();
+    let front = TlsFront::start(&intake.address(), &[&rustls::version::TLS13]);
+    let mut setup = Setup::posting_to(&front.url()).spooling(1 << 20);
+    let mut process = setup.start();
+    process.send("c:5|c");
+    process.logs_until(|log| log.contains("certificate"));
+    let ended = process.terminate();
+    ended.balances();
+    assert!(setup.records() > 0, "{}", ended.log);
+    assert_eq!(sum(&intake), 0.0);
+    std::fs::write(setup.path("ca.pem"), &front.certificate_pem).expect("a writable folder");
+    setup.change("ca_file", setup.path("ca.pem").display().to_string());
+    let process = setup.start();
+    eventually(Duration::from_secs(20), "what waited", || sum(&intake) == 5.0);
+    let (_, payloads) = process.terminate().balances();
+    assert_eq!((payloads.dropped(), setup.records()), (0, 0));
+}
+
+#[test]
+#[ignore = "80 seconds: make faults"]
+fn an_outage_of_a_minute_under_load_loses_nothing() {
+    // Nobody listens until the minute is over.
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let address = address.expect("a free port").to_string();
+    let setup = Setup::posting_to(&format!("http://{address}"))
+        .spooling(1000)
+        .set("forwarder_backoff_base", 2)
+        .set("forwarder_backoff_max", 8);
+    let process = setup.start();
+    let started = Instant::now();
+    let sent = load_until(&process, 5000, || started.elapsed() > Duration::from_secs(60));
+    let waiting = setup.records();
+    let intake = Intake::start_at(&address);
+    eventually(Duration::from_secs(40), "every line", || sum(&intake) == sent as f64);
+    let (lines, payloads) = process.terminate().balances();
+    assert_eq!((lines.kept(), payloads.dropped(), setup.records()), (sent, 0, 0));
+    assert!(waiting > 10, "{waiting}");
+    figure(
+        "intake refuses for 60 s, spool on",
+        format!(
+            "{sent} lines | {} counted at the intake | 0 lost; {waiting} payloads waited on disk",
+            sum(&intake)
+        ),
+    );
+}
+
+#[test]
+#[ignore = "80 seconds: make faults"]
+fn an_outage_of_a_minute_past_the_bounds_loses_what_was_counted() {
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let address = address.expect("a free port").to_string();
+    let setup = Setup::posting_to(&format!("http://{address}"))
+        .set("forwarder_retry_queue_payloads_max_size", 2000)
+        .set("forwarder_backoff_base", 2)
+        .set("forwarder_backoff_max", 8);
+    let process = setup.start();
+    let started = Instant::now();
+    let mut intake = None;
+    // The load goes on until something arrives: the zeros after it would push it out.
+    let sent = load_until(&process, 5000, || {
+        if started.elapsed() > Duration::from_secs(60) {
+            let intake: &mut Intake = intake.get_or_insert_with(|| Intake::start_at(&address));
+            return sum(intake) > 0.0;
+        }
+        false
+    });
+    let intake = intake.expect("started after a minute");
+    let ended = process.terminate();
+    let (lines, payloads) = ended.balances();
+    assert_eq!(lines.kept(), sent);
+    assert!(payloads.dropped() > 0, "{}", ended.log);
+    let points = ended.points();
+    assert_eq!(intake.read(points_taken), points.kept());
+    figure(
+        "intake refuses for 60 s, 2000 bytes of memory, no spool",
+        format!(
+            "{sent} lines = {} points | {} points at the intake | {} points dropped (queue_full)",
+            points.whole,
+            points.kept(),
+            points.dropped()
+        ),
+    );
+}
