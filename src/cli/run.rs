@@ -17,8 +17,13 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     loaded.warnings.iter().for_each(|warning| tracing::warn!(target: "config", "{warning}"));
     let identity = identity(&loaded);
     headline(&loaded, &outputs, &identity);
-    let server =
-        Server::start(Plan { loaded, outputs, hostname: identity.hostname, clock: Clock::wall() })?;
+    let server = Server::start(Plan {
+        loaded,
+        outputs,
+        hostname: identity.hostname,
+        hostname_origin: identity.origin,
+        clock: Clock::wall(),
+    })?;
     let signal = loop {
         match signals.wait() {
             Signal::Reload => reload(settings, &server),

@@ -1,14 +1,15 @@
 //! The flusher thread: gathers what lanes close, feeds every output, keeps the totals.
 
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::health::Health;
 use super::lane::FromLane;
 use crate::aggregate::{Bucket, LineCounts};
 use crate::clock::Clock;
-use crate::context::Rules;
+use crate::context::{Context, Kind, Rules};
 use crate::flush::{Flush, Flusher, HistogramSettings};
-use crate::net::{ListenerCounts, ListenerDescription, Transport};
+use crate::net::{ListenerCounts, ListenerDescription};
 use crate::output::{Output, grouped, printable};
 
 /// The totals of the process, for the last line and for whoever asks.
@@ -22,6 +23,12 @@ pub(super) struct Totals {
     pub flushes: u64,
     /// Values not posted because another kind of the same series was written later.
     pub type_conflicts: u64,
+    /// Lines and values of the last bucket alone.
+    pub last: LineCounts,
+    /// Contexts known at the last flush, counters that are only continued included.
+    pub contexts: usize,
+    /// The same by kind, in the order of [`Kind::ALL`].
+    pub contexts_by_kind: [usize; Kind::ALL.len()],
 }
 
 impl Totals {
@@ -40,6 +47,18 @@ pub(super) struct Reload {
 pub(super) enum Message {
     Lane(FromLane),
     Reload(Reload),
+    Ask(Ask),
+}
+
+/// A question that only the flusher can answer. Nobody waits for the answer to be taken.
+pub(super) enum Ask {
+    Contexts(SyncSender<KnownContexts>),
+}
+
+/// Everyone the flusher knows. Contexts share their bytes, so the copy is cheap.
+pub(super) struct KnownContexts {
+    pub contexts: Vec<Context>,
+    pub rules: Arc<Rules>,
 }
 
 pub(super) struct Flushing {
@@ -57,6 +76,7 @@ pub(super) struct Flushing {
     /// Kernel drops already told, per listener.
     pub drops_told: Vec<u64>,
     pub conflict_named: bool,
+    pub health: Arc<Health>,
 }
 
 impl Flushing {
@@ -64,7 +84,9 @@ impl Flushing {
     pub fn run(mut self, messages: &Receiver<Message>) {
         let mut running = self.spares.len();
         while running > 0 {
-            match messages.recv() {
+            let message = messages.recv();
+            self.health.flusher();
+            match message {
                 Ok(Message::Lane(FromLane::Closed { closed, listeners })) => {
                     self.lanes[closed.lane] = listeners;
                     self.flusher.take(closed);
@@ -77,6 +99,7 @@ impl Flushing {
                 Ok(Message::Reload(Reload { rules, histograms })) => {
                     self.flusher.set_rules(rules, histograms);
                 }
+                Ok(Message::Ask(ask)) => self.answer(&ask),
                 Err(_) => break,
             }
         }
@@ -89,6 +112,17 @@ impl Flushing {
                 self.post(flush);
             } else {
                 self.abandon(&flush);
+            }
+        }
+    }
+
+    fn answer(&self, ask: &Ask) {
+        match ask {
+            Ask::Contexts(answer) => {
+                let contexts = self.flusher.known().cloned().collect();
+                let rules = Arc::clone(self.flusher.rules());
+                // Whoever asked may have given up.
+                let _ = answer.try_send(KnownContexts { contexts, rules });
             }
         }
     }
@@ -127,6 +161,9 @@ impl Flushing {
         totals.lines.add(counts);
         totals.flushes += 1;
         totals.type_conflicts += flush.type_conflicts;
+        totals.last = *counts;
+        totals.contexts = self.flusher.contexts();
+        totals.contexts_by_kind = self.flusher.contexts_by_kind();
         drop(totals);
         let reasons: Vec<String> =
             counts.reasons().map(|(reason, count)| format!("{reason} {count}")).collect();
@@ -181,13 +218,7 @@ impl Flushing {
         let Some(description) = self.descriptions.get(listener) else { return };
         let granted = description.receive_buffer_bytes;
         let asked = self.receive_buffer_bytes;
-        let fix = if description.transport != Transport::Udp {
-            "read faster or send less".to_owned()
-        } else if granted < asked {
-            format!("sysctl -w net.core.rmem_max={asked}, or use UDS")
-        } else {
-            format!("raise dogstatsd_so_rcvbuf above {asked}, or use UDS")
-        };
+        let fix = super::status::drop_remedy(description, asked);
         tracing::warn!(
             target: "net",
             "kernel dropped {} datagrams on {} {} in {} s ({} arrived so far); buffer: asked {}, got {}; fix: {fix}",

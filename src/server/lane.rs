@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ahash::RandomState;
 
+use super::health::Health;
 use super::refusals::Refusals;
 use crate::aggregate::{self, Bucket, Fate, Shard};
 use crate::clock::Clock;
@@ -45,6 +46,7 @@ pub(super) struct Parts {
     pub oversize_shown: bool,
     /// Contexts announced so far; none are when the console is off.
     pub announced: Option<Arc<AtomicUsize>>,
+    pub health: Arc<Health>,
 }
 
 pub(super) struct Worker {
@@ -117,6 +119,7 @@ impl Worker {
 
     fn close(&mut self, listeners: &[ListenerCounts]) {
         let now = self.parts.clock.unix();
+        self.parts.health.lane(self.lane);
         self.announce();
         let spare = self.spares.try_recv().unwrap_or_default();
         let bucket = self.shard.close(now, spare);

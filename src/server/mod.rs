@@ -6,13 +6,18 @@
 //! waits for delivery only within half an interval, a shutdown ends within its time. Refusal: it
 //! parses nothing, sums nothing and encodes nothing itself.
 
+mod admin;
 mod banner;
+mod facts;
 mod flushing;
+mod health;
 mod intake;
 mod lane;
+mod metrics_page;
 mod plan;
 mod refusals;
 mod signals;
+mod status;
 
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter};
@@ -26,7 +31,10 @@ use std::time::{Duration, Instant};
 use ahash::RandomState;
 use thiserror::Error;
 
+use self::admin::Admin;
+use self::facts::{Bounds, ConfigFacts, Facts};
 use self::flushing::{Flushing, Message, Reload, Totals};
+use self::health::Health;
 use self::intake::{Delivery, Discarded, Intake};
 use self::lane::{FromLane, Parts, Worker};
 pub use self::signals::{Signal, Signals};
@@ -88,6 +96,8 @@ pub struct Plan {
     pub outputs: config::Outputs,
     /// The host of samples without one.
     pub hostname: Option<String>,
+    /// Where that host's name comes from, in a word.
+    pub hostname_origin: &'static str,
     /// The time.
     pub clock: Clock,
 }
@@ -105,6 +115,8 @@ pub struct Server {
     hostname: Option<String>,
     stop_within: Duration,
     console: bool,
+    facts: Arc<Facts>,
+    admin: Admin,
 }
 
 impl Server {
@@ -113,7 +125,7 @@ impl Server {
     /// # Errors
     /// See [`ServerError`]; nothing stays bound or running.
     pub fn start(plan: Plan) -> Result<Self, ServerError> {
-        let Plan { loaded, outputs, hostname, clock } = plan;
+        let Plan { loaded, outputs, hostname, hostname_origin, clock } = plan;
         let config = &loaded.config;
         let lanes = plan::lanes(config);
         let bound = net::bind(plan::net(config, lanes))?;
@@ -126,8 +138,20 @@ impl Server {
         let delivery = start_outputs(config, &outputs, hostname.as_deref(), &clock)?;
         let rules = Arc::new(plan::rules(config, hostname.as_deref(), lanes));
         let state = RandomState::new();
-        let parts = lane_parts(config, &bound, &rules, &state, &clock, console);
+        let health = Arc::new(Health::new(lanes, config.interval));
         let (to_flusher, messages) = mpsc::channel();
+        let facts = Arc::new(Facts::new(
+            &loaded,
+            (hostname.clone(), hostname_origin),
+            facts::output_words(&outputs),
+            bound.listeners.clone(),
+            Bounds::new(config, &rules, lanes),
+            Arc::clone(&health),
+            Arc::clone(&totals),
+            (delivery.forwarder.clone(), delivery.discarded.clone()),
+            to_flusher.clone(),
+        ));
+        let parts = lane_parts(config, &bound, &rules, &state, &clock, console, &health);
         let (spares, mut workers) = make_workers(lanes, &parts, &to_flusher);
         let flushing = Flushing {
             flusher: Flusher::new(plan::flush(config), rules, lanes, state),
@@ -141,6 +165,7 @@ impl Server {
             flush_incomplete: config.dogstatsd_flush_incomplete_buckets,
             lanes: vec![Vec::new(); lanes],
             conflict_named: false,
+            health,
         };
         let flusher_thread = spawn("flusher", move || flushing.run(&messages))?;
         let nets = bound.into_lanes().map_err(ServerError::system("preparing the lanes"))?;
@@ -152,6 +177,7 @@ impl Server {
             new_rules.push(rules);
             lane_threads.push(spawn(&format!("lane-{number}"), move || worker.run(net))?);
         }
+        let admin = Admin::start(config, &facts);
         Ok(Server {
             lanes: handles,
             lane_threads,
@@ -164,6 +190,8 @@ impl Server {
             hostname,
             stop_within: config.stop_within(),
             console,
+            facts,
+            admin,
         })
     }
 
@@ -189,12 +217,14 @@ impl Server {
         if let (Some(forwarder), Some(key)) = (&self.forwarder, &config.api_key) {
             forwarder.set_api_key(0, key.expose());
         }
+        self.facts.set_config(ConfigFacts::of(loaded));
     }
 
     /// Drains, flushes and delivers within the configured time, then says what became of every line
     /// and payload. True when every payload was delivered.
     pub fn stop(self) -> bool {
         let deadline = Instant::now() + self.stop_within;
+        self.facts.health.stopping();
         self.lanes.iter().for_each(|lane| lane.stop(DRAIN));
         for thread in self.lane_threads {
             if thread.join().is_err() {
@@ -206,6 +236,7 @@ impl Server {
         }
         let totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone();
         say_lines(&totals);
+        drop(self.admin);
         if let Some(forwarder) = self.forwarder {
             let report = forwarder.shutdown(deadline);
             tracing::info!(target: "forward", "payloads {report}");
@@ -318,6 +349,7 @@ fn lane_parts(
     state: &RandomState,
     clock: &Clock,
     console: bool,
+    health: &Arc<Health>,
 ) -> Parts {
     let eol_required = |transport: Transport| match transport {
         Transport::Udp => config.dogstatsd_eol_required.contains(&config::Transport::Udp),
@@ -340,6 +372,7 @@ fn lane_parts(
         verbose: !config.dogstatsd_disable_verbose_logs,
         oversize_shown: config.dogstatsd_stream_log_too_big,
         announced: console.then(|| Arc::new(AtomicUsize::new(0))),
+        health: Arc::clone(health),
     }
 }
 
