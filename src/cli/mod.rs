@@ -3,10 +3,13 @@
 //! Exit codes: 0 done; 1 it could not start, or what was asked for failed; 2 the command line is
 //! wrong; 128 + n stopped at once by a second signal n.
 
+mod ask;
 pub mod bench;
 pub mod check_config;
 mod logging;
 mod run;
+mod stats;
+mod status;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -56,6 +59,11 @@ SIGHUP reads the configuration again.")]
     CheckConfig,
     /// Drive a statsd server with a known load and report what became of it.
     Bench(Box<bench::BenchArgs>),
+    /// Show the state of the running server: books, queues, listeners, limits.
+    Status(status::StatusArgs),
+    /// Show how often each metric was sent to the running server, and when last.
+    #[command(alias = "dogstatsd-stats")]
+    Stats(stats::StatsArgs),
     /// Print the version.
     Version,
 }
@@ -104,6 +112,8 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => {
             bench::run(*args).map(|code| ExitCode::from(u8::try_from(code).unwrap_or(FAILED)))
         }
+        Command::Status(args) => status::run(&args, &settings).map(|()| ExitCode::SUCCESS),
+        Command::Stats(args) => stats::run(&args, &settings).map(|()| ExitCode::SUCCESS),
         Command::Version => {
             println!("whippet {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)

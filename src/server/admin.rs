@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::facts::Facts;
 use super::flushing::KnownContexts;
 use super::health::Verdict;
-use super::{metrics_page, status};
+use super::{inquiry, metrics_page, status};
 use crate::config::{Config, Port};
 use crate::context::Kind;
 use crate::telemetry::http::{Address, Handler, HttpServer, Request, Response};
@@ -20,6 +20,7 @@ whippet answers here, read only:
   /metrics                Prometheus text
   /status                 everything as JSON
   /debug/vars             the Agent's expvar maps
+  /stats                  count and last time per metric (?seconds=N: of the next N seconds)
   /contexts               one context per line as JSON (/contexts.zstd: compressed)
 ";
 
@@ -80,6 +81,7 @@ fn answer(facts: &Facts, request: &Request) -> Response {
         }
         "/status" => json(&status::status(facts, &facts.view())),
         "/debug/vars" => json(&status::agent(facts, &facts.view())),
+        "/stats" => inquiry::stats(facts, request),
         "/contexts" => contexts(facts, "application/x-ndjson", |known, out| dump(&known, out)),
         #[cfg(feature = "zstd")]
         "/contexts.zstd" => contexts(facts, "application/zstd", |known, out| {

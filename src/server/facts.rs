@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::flushing::{Ask, KnownContexts, Message, Totals};
 use super::health::Health;
 use super::intake::Discarded;
-use crate::config::{Config, Loaded, Outputs, cgroup};
+use super::watch::Watch;
+use crate::config::{Config, Loaded, cgroup};
 use crate::context::Rules;
 use crate::forward::{ForwardBooks, Forwarder};
-use crate::net::ListenerDescription;
+use crate::net::{LaneHandle, ListenerDescription};
 
 /// How long a question waits for the flusher, which may be busy handing payloads over.
 const FLUSHER_PATIENCE: Duration = Duration::from_secs(5);
@@ -62,11 +63,15 @@ pub(super) struct Facts {
     pub receive_buffer_bytes: usize,
     pub limits: Bounds,
     pub health: Arc<Health>,
+    pub watch: Arc<Watch>,
+    /// Counts per metric are kept all the time.
+    pub stats_kept: bool,
+    pub lanes: Vec<LaneHandle>,
     pub totals: Arc<Mutex<Totals>>,
     pub forwarder: Option<Arc<Forwarder>>,
     pub discarded: Option<Arc<Mutex<Discarded>>>,
     pub to_flusher: Sender<Message>,
-    config: Mutex<ConfigFacts>,
+    pub config: Mutex<ConfigFacts>,
 }
 
 /// What changes, copied at one moment.
@@ -78,43 +83,7 @@ pub(super) struct View {
     pub memory_bytes: Option<u64>,
 }
 
-/// What [`Facts`] is made from besides its public fields.
-pub(super) fn output_words(outputs: &Outputs) -> String {
-    outputs.list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
 impl Facts {
-    #[expect(clippy::too_many_arguments, reason = "called once, where all of them are at hand")]
-    pub fn new(
-        loaded: &Loaded,
-        identity: (Option<String>, &'static str),
-        output: String,
-        listeners: Vec<ListenerDescription>,
-        limits: Bounds,
-        health: Arc<Health>,
-        totals: Arc<Mutex<Totals>>,
-        delivery: (Option<Arc<Forwarder>>, Option<Arc<Mutex<Discarded>>>),
-        to_flusher: Sender<Message>,
-    ) -> Self {
-        let (hostname, hostname_origin) = identity;
-        let (forwarder, discarded) = delivery;
-        Facts {
-            hostname,
-            hostname_origin,
-            output,
-            interval: loaded.config.interval,
-            listeners,
-            receive_buffer_bytes: super::plan::net_buffer(&loaded.config),
-            limits,
-            health,
-            totals,
-            forwarder,
-            discarded,
-            to_flusher,
-            config: Mutex::new(ConfigFacts::of(loaded)),
-        }
-    }
-
     pub fn view(&self) -> View {
         let discarded = self.discarded.as_ref();
         View {

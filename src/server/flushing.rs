@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::health::Health;
 use super::lane::FromLane;
+use super::watch::Watch;
 use crate::aggregate::{Bucket, LineCounts};
 use crate::clock::Clock;
 use crate::context::{Context, Kind, Rules};
@@ -77,6 +78,7 @@ pub(super) struct Flushing {
     pub drops_told: Vec<u64>,
     pub conflict_named: bool,
     pub health: Arc<Health>,
+    pub watch: Arc<Watch>,
 }
 
 impl Flushing {
@@ -89,6 +91,7 @@ impl Flushing {
             match message {
                 Ok(Message::Lane(FromLane::Closed { closed, listeners })) => {
                     self.lanes[closed.lane] = listeners;
+                    self.watch.settle();
                     self.flusher.take(closed);
                     while let Some(flush) = self.flusher.complete() {
                         self.post(flush);

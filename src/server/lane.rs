@@ -10,6 +10,7 @@ use ahash::RandomState;
 
 use super::health::Health;
 use super::refusals::Refusals;
+use super::watch::{Watch, Watcher};
 use crate::aggregate::{self, Bucket, Fate, Shard};
 use crate::clock::Clock;
 use crate::context::Rules;
@@ -47,6 +48,7 @@ pub(super) struct Parts {
     /// Contexts announced so far; none are when the console is off.
     pub announced: Option<Arc<AtomicUsize>>,
     pub health: Arc<Health>,
+    pub watch: Arc<Watch>,
 }
 
 pub(super) struct Worker {
@@ -54,6 +56,7 @@ pub(super) struct Worker {
     parts: Parts,
     shard: Shard,
     refusals: Refusals,
+    watcher: Watcher,
     births_seen: usize,
     tell: Tell,
     spares: Channel<Bucket>,
@@ -73,7 +76,8 @@ impl Worker {
     ) -> Self {
         let shard = fresh_shard(&parts);
         let refusals = Refusals::new(parts.verbose);
-        Worker { lane, parts, shard, refusals, births_seen: 0, tell, spares, new_rules }
+        let watcher = Watcher::new(Arc::clone(&parts.watch), parts.settings.options);
+        Worker { lane, parts, shard, refusals, watcher, births_seen: 0, tell, spares, new_rules }
     }
 
     /// Runs the lane until it is told to stop; a panic costs the open bucket and nothing else.
@@ -125,10 +129,19 @@ impl Worker {
         let bucket = self.shard.close(now, spare);
         self.births_seen = 0;
         self.refusals.close(self.parts.settings.interval);
+        self.watcher.hand_over();
         let passed = self.shard.bucket_end().saturating_sub(self.parts.settings.interval).as_secs();
         let closed = Closed { lane: self.lane, bucket, passed };
         let listeners = listeners.to_vec();
         (self.tell)(FromLane::Closed { closed, listeners });
+    }
+
+    /// Somebody wants to know more than totals.
+    #[cold]
+    fn look_closer(&mut self, bytes: &[u8], listener: usize, from: &Sender<'_>) {
+        let now = self.parts.clock.unix().as_secs();
+        let name = self.parts.listener_names.get(listener).map_or("", String::as_str);
+        self.watcher.look(bytes, now, name, || sender_name(from));
     }
 
     /// Tells of the first contexts at once, so that a newcomer sees the first line arrive.
@@ -146,6 +159,15 @@ impl Worker {
             tracing::info!(target: "context", "new  {name} {kind}, first flush {end}");
         }
         self.births_seen = births.len();
+    }
+}
+
+/// Who sent it, as far as the kernel tells.
+pub(super) fn sender_name(from: &Sender<'_>) -> String {
+    match (from.address(), from.credentials()) {
+        (Some(address), _) => address.to_string(),
+        (None, Some(process)) => format!("pid {} uid {}", process.pid, process.uid),
+        (None, None) => String::new(),
     }
 }
 
@@ -176,6 +198,9 @@ impl Receiver for Worker {
                 self.refusals.refused(error, line.bytes, number, name, from);
             }
         }
+        if self.parts.watch.is_on() {
+            self.look_closer(bytes, listener, from);
+        }
         if arrival.cut_bytes > 0 {
             // The tail of the datagram is a line that nobody can read.
             let counts = self.shard.counts();
@@ -200,6 +225,7 @@ impl Receiver for Worker {
     }
 
     fn woken(&mut self) {
+        self.watcher.hand_over();
         while let Ok(rules) = self.new_rules.try_recv() {
             self.parts.rules = Arc::clone(&rules);
             self.shard.set_rules(rules);

@@ -11,13 +11,16 @@ mod banner;
 mod facts;
 mod flushing;
 mod health;
+mod inquiry;
 mod intake;
 mod lane;
 mod metrics_page;
 mod plan;
 mod refusals;
+mod samples;
 mod signals;
 mod status;
+mod watch;
 
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter};
@@ -38,6 +41,7 @@ use self::health::Health;
 use self::intake::{Delivery, Discarded, Intake};
 use self::lane::{FromLane, Parts, Worker};
 pub use self::signals::{Signal, Signals};
+use self::watch::{Counting, Watch};
 use crate::aggregate::Bucket;
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Output as OutputKind};
@@ -117,6 +121,8 @@ pub struct Server {
     console: bool,
     facts: Arc<Facts>,
     admin: Admin,
+    /// Keeps counts per metric from start to end (`dogstatsd_metrics_stats_enable`).
+    _counting: Option<Counting>,
 }
 
 impl Server {
@@ -140,32 +146,25 @@ impl Server {
         let state = RandomState::new();
         let health = Arc::new(Health::new(lanes, config.interval));
         let (to_flusher, messages) = mpsc::channel();
-        let facts = Arc::new(Facts::new(
-            &loaded,
-            (hostname.clone(), hostname_origin),
-            facts::output_words(&outputs),
-            bound.listeners.clone(),
-            Bounds::new(config, &rules, lanes),
-            Arc::clone(&health),
-            Arc::clone(&totals),
-            (delivery.forwarder.clone(), delivery.discarded.clone()),
-            to_flusher.clone(),
-        ));
-        let parts = lane_parts(config, &bound, &rules, &state, &clock, console, &health);
+        let watch = Arc::new(Watch::default());
+        let counting = config.dogstatsd_metrics_stats_enable.then(|| watch.count());
+        let parts = lane_parts(config, &bound, &rules, &state, &clock, console, (&health, &watch));
         let (spares, mut workers) = make_workers(lanes, &parts, &to_flusher);
+        let listeners = bound.listeners.clone();
         let flushing = Flushing {
-            flusher: Flusher::new(plan::flush(config), rules, lanes, state),
+            flusher: Flusher::new(plan::flush(config), Arc::clone(&rules), lanes, state),
             outputs: delivery.outputs,
             spares,
             receive_buffer_bytes: plan::net_buffer(config),
             drops_told: vec![0; bound.listeners.len()],
-            descriptions: bound.listeners.clone(),
+            descriptions: listeners.clone(),
             totals: Arc::clone(&totals),
             clock,
             flush_incomplete: config.dogstatsd_flush_incomplete_buckets,
             lanes: vec![Vec::new(); lanes],
             conflict_named: false,
-            health,
+            health: Arc::clone(&health),
+            watch: Arc::clone(&watch),
         };
         let flusher_thread = spawn("flusher", move || flushing.run(&messages))?;
         let nets = bound.into_lanes().map_err(ServerError::system("preparing the lanes"))?;
@@ -177,6 +176,24 @@ impl Server {
             new_rules.push(rules);
             lane_threads.push(spawn(&format!("lane-{number}"), move || worker.run(net))?);
         }
+        let facts = Arc::new(Facts {
+            hostname: hostname.clone(),
+            hostname_origin,
+            output: outputs.list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            interval: config.interval,
+            listeners,
+            receive_buffer_bytes: plan::net_buffer(config),
+            limits: Bounds::new(config, &rules, lanes),
+            health,
+            watch,
+            stats_kept: counting.is_some(),
+            lanes: handles.clone(),
+            totals: Arc::clone(&totals),
+            forwarder: delivery.forwarder.clone(),
+            discarded: delivery.discarded.clone(),
+            to_flusher: to_flusher.clone(),
+            config: Mutex::new(ConfigFacts::of(&loaded)),
+        });
         let admin = Admin::start(config, &facts);
         Ok(Server {
             lanes: handles,
@@ -192,6 +209,7 @@ impl Server {
             console,
             facts,
             admin,
+            _counting: counting,
         })
     }
 
@@ -349,7 +367,7 @@ fn lane_parts(
     state: &RandomState,
     clock: &Clock,
     console: bool,
-    health: &Arc<Health>,
+    (health, watch): (&Arc<Health>, &Arc<Watch>),
 ) -> Parts {
     let eol_required = |transport: Transport| match transport {
         Transport::Udp => config.dogstatsd_eol_required.contains(&config::Transport::Udp),
@@ -373,6 +391,7 @@ fn lane_parts(
         oversize_shown: config.dogstatsd_stream_log_too_big,
         announced: console.then(|| Arc::new(AtomicUsize::new(0))),
         health: Arc::clone(health),
+        watch: Arc::clone(watch),
     }
 }
 

@@ -526,6 +526,7 @@ fn answer(connection: &mut Connection, response: Response, head_only: bool) -> i
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        409 => "Conflict",
         408 => "Request Timeout",
         431 => "Request Header Fields Too Large",
         503 => "Service Unavailable",
