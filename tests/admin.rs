@@ -9,3 +9,5 @@ mod support;
 mod commands;
 #[path = "admin/http.rs"]
 mod http;
+#[path = "admin/self_metrics.rs"]
+mod self_metrics;

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::health::Health;
 use super::lane::FromLane;
+use super::self_metrics::{Moment, SelfMetrics};
 use super::watch::Watch;
 use crate::aggregate::{Bucket, LineCounts};
 use crate::clock::Clock;
 use crate::context::{Context, Kind, Rules};
-use crate::flush::{Flush, Flusher, HistogramSettings};
+use crate::flush::{Closed, Flush, Flusher, HistogramSettings};
 use crate::net::{ListenerCounts, ListenerDescription};
 use crate::output::{Output, grouped, printable};
 
@@ -64,6 +65,8 @@ pub(super) struct KnownContexts {
 
 pub(super) struct Flushing {
     pub flusher: Flusher,
+    /// Own metrics, a lane more for the flusher.
+    pub own: Option<SelfMetrics>,
     pub outputs: Vec<Box<dyn Output>>,
     pub spares: Vec<Sender<Bucket>>,
     pub descriptions: Vec<ListenerDescription>,
@@ -92,7 +95,7 @@ impl Flushing {
                 Ok(Message::Lane(FromLane::Closed { closed, listeners })) => {
                     self.lanes[closed.lane] = listeners;
                     self.watch.settle();
-                    self.flusher.take(closed);
+                    self.take(closed);
                     while let Some(flush) = self.flusher.complete() {
                         self.post(flush);
                     }
@@ -106,7 +109,11 @@ impl Flushing {
                 Err(_) => break,
             }
         }
-        let now = self.clock.unix().as_secs();
+        let moment = self.moment();
+        if let Some(own) = &mut self.own {
+            self.flusher.take(own.finish(&self.lanes, moment));
+        }
+        let now = moment.now.as_secs();
         while let Some(flush) = self.flusher.finish(now) {
             let partial = flush.start + self.flusher.interval() > now;
             if partial && flush.is_empty() {
@@ -116,6 +123,20 @@ impl Flushing {
             } else {
                 self.abandon(&flush);
             }
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { now: self.clock.unix(), contexts: self.flusher.contexts() }
+    }
+
+    /// What a lane closed, and our own bucket when all lanes have passed it.
+    fn take(&mut self, closed: Closed) {
+        let moment = self.moment();
+        let own = self.own.as_mut().and_then(|own| own.saw(&closed, &self.lanes, moment));
+        self.flusher.take(closed);
+        if let Some(own) = own {
+            self.flusher.take(own);
         }
     }
 
@@ -136,9 +157,12 @@ impl Flushing {
             output.flush(&self.flusher, &flush);
         }
         self.account(&flush);
-        for (lane, bucket) in self.flusher.recycle(flush) {
-            // A lane that is gone needs no spare.
-            let _ = self.spares[lane].send(bucket);
+        for (lane, mut bucket) in self.flusher.recycle(flush) {
+            match self.spares.get(lane) {
+                // A lane that is gone needs no spare.
+                Some(spares) => drop(spares.send(bucket)),
+                None => self.own.iter_mut().for_each(|own| own.reuse(std::mem::take(&mut bucket))),
+            }
         }
     }
 

@@ -18,6 +18,7 @@ mod metrics_page;
 mod plan;
 mod refusals;
 mod samples;
+mod self_metrics;
 mod signals;
 mod status;
 mod watch;
@@ -40,6 +41,7 @@ use self::flushing::{Flushing, Message, Reload, Totals};
 use self::health::Health;
 use self::intake::{Delivery, Discarded, Intake};
 use self::lane::{FromLane, Parts, Worker};
+use self::self_metrics::SelfMetrics;
 pub use self::signals::{Signal, Signals};
 use self::watch::{Counting, Watch};
 use crate::aggregate::Bucket;
@@ -151,8 +153,18 @@ impl Server {
         let parts = lane_parts(config, &bound, &rules, &state, &clock, console, (&health, &watch));
         let (spares, mut workers) = make_workers(lanes, &parts, &to_flusher);
         let listeners = bound.listeners.clone();
+        let own = plan::self_telemetry(config, &outputs).then(|| {
+            let forwarder = delivery.forwarder.clone();
+            SelfMetrics::new(lanes, plan::shard(config), state.clone(), clock.unix(), forwarder)
+        });
         let flushing = Flushing {
-            flusher: Flusher::new(plan::flush(config), Arc::clone(&rules), lanes, state),
+            flusher: Flusher::new(
+                plan::flush(config),
+                Arc::clone(&rules),
+                lanes + usize::from(own.is_some()),
+                state,
+            ),
+            own,
             outputs: delivery.outputs,
             spares,
             receive_buffer_bytes: plan::net_buffer(config),
