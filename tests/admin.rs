@@ -11,3 +11,5 @@ mod commands;
 mod http;
 #[path = "admin/self_metrics.rs"]
 mod self_metrics;
+#[path = "admin/senders.rs"]
+mod senders;

@@ -31,8 +31,8 @@ pub struct LineCounts {
     pub rates_invalid: u64,
     /// Fields of events and checks that were not understood; their line was kept.
     pub fields_ignored: u64,
-    /// Values that went to an overflow context.
-    pub values_folded: u64,
+    /// Metric lines that went to an overflow context; they are recorded.
+    pub lines_folded: u64,
     /// Lines lost with the open bucket of a lane that failed.
     pub lost: u64,
 }
@@ -84,7 +84,7 @@ impl LineCounts {
         self.values_non_finite += other.values_non_finite;
         self.rates_invalid += other.rates_invalid;
         self.fields_ignored += other.fields_ignored;
-        self.values_folded += other.values_folded;
+        self.lines_folded += other.lines_folded;
         self.lost += other.lost;
     }
 }

@@ -60,6 +60,7 @@ fn render(status: &Value) -> String {
     lines(&mut out, status);
     forwarder(&mut out, &status["payloads"]);
     sockets(&mut out, status);
+    senders(&mut out, &status["senders"]);
     contexts(&mut out, status);
     config(&mut out, &status["config"]);
     out
@@ -144,7 +145,10 @@ fn lines(out: &mut String, status: &Value) {
         let _ = writeln!(out, "  These do not add up: please report it.");
     }
     for (name, what) in [
-        (&lines["values"]["folded"], "values went to an overflow context (contexts_max)"),
+        (
+            &lines["folded"],
+            "lines of new contexts were folded into overflow contexts (contexts_max)",
+        ),
         (&lines["values"]["not_finite"], "values were not finite"),
         (&lines["rates_invalid"], "sample rates were out of range and taken as 1"),
         (
@@ -263,6 +267,94 @@ fn sockets(out: &mut String, status: &Value) {
     }
 }
 
+fn senders(out: &mut String, senders: &Value) {
+    if rows(senders).is_empty() {
+        return;
+    }
+    title(out, "Senders");
+    for sender in rows(senders) {
+        let _ = write!(
+            out,
+            "  {}: {} packets, {} lines, {} bytes",
+            sender_name(sender),
+            number(&sender["packets"]),
+            number(&sender["lines"]),
+            number(&sender["bytes"]),
+        );
+        for (name, what) in [
+            ("refused", "refused"),
+            ("contexts_new", "new contexts"),
+            ("past_cap", "lines past contexts_max"),
+        ] {
+            if sender[name].as_u64() > Some(0) {
+                let _ = write!(out, ", {} {what}", number(&sender[name]));
+            }
+        }
+        out.push('\n');
+        for bad in rows(&sender["bad_lines"]) {
+            for line in bad["shown"].as_str().unwrap_or_default().lines() {
+                let _ = writeln!(out, "      {}", printable(line.as_bytes(), 200));
+            }
+        }
+        client(out, &sender["client"]);
+    }
+}
+
+/// `10.0.0.7` or `pid 12 uid 0 (python)`.
+pub(super) fn sender_name(sender: &Value) -> String {
+    match sender["command"].as_str() {
+        Some(command) => {
+            format!("{} ({})", text(&sender["sender"]), printable(command.as_bytes(), 64))
+        }
+        None => text(&sender["sender"]),
+    }
+}
+
+/// What the sender's client library says of itself.
+fn client(out: &mut String, client: &Value) {
+    if client.is_null() {
+        return;
+    }
+    let missing = match client["packets_missing"].as_u64() {
+        Some(missing) => format!("; {} of them did not arrive", grouped(missing)),
+        None => String::new(),
+    };
+    let _ = writeln!(
+        out,
+        "      its client says: {} packets sent, {} dropped before sending{missing}",
+        number(&client["packets_sent"]),
+        number(&client["packets_dropped"]),
+    );
+}
+
+fn overflow(out: &mut String, overflow: &Value) {
+    if overflow.is_null() {
+        return;
+    }
+    let at = crate::output::clock_time(overflow["at"].as_u64().unwrap_or_default());
+    let _ = writeln!(
+        out,
+        "  out of contexts, last at {at}: {} lines of new ones folded or dropped in that interval",
+        number(&overflow["lines"])
+    );
+    for name in rows(&overflow["names"]) {
+        let keys: Vec<String> = rows(&name["tag_keys"])
+            .iter()
+            .map(|key| format!("{} ~{}", text(&key["key"]), number(&key["values"])))
+            .collect();
+        let _ = writeln!(
+            out,
+            "    {}: {} lines; values per tag: {}",
+            text(&name["name"]),
+            number(&name["lines"]),
+            keys.join(", ")
+        );
+    }
+    if let Value::String(sender) = &overflow["sender"] {
+        let _ = writeln!(out, "    most sent by {}", printable(sender.as_bytes(), 100));
+    }
+}
+
 fn contexts(out: &mut String, status: &Value) {
     title(out, "Contexts and limits");
     let kinds: Vec<String> = status["contexts"]["by_kind"]
@@ -274,6 +366,7 @@ fn contexts(out: &mut String, status: &Value) {
         .collect();
     let kinds = if kinds.is_empty() { String::new() } else { format!(": {}", kinds.join(", ")) };
     let _ = writeln!(out, "  {} contexts{kinds}", number(&status["contexts"]["live"]));
+    overflow(out, &status["contexts"]["overflow"]);
     for limit in rows(&status["limits"]) {
         let _ = writeln!(
             out,

@@ -13,6 +13,7 @@ use super::key::{RawKey, StoredKey};
 use super::limits::{DropReason, OVERFLOW_CONTEXTS_MAX, OVERFLOW_NAME, OVERFLOW_TAG, PastCap};
 use super::rules::{Rewritten, Rules};
 use crate::protocol::MetricType;
+use crate::telemetry::heavy::HeavyHitters;
 
 /// Segments of the table of identities; each grows alone, so none stalls the lane.
 const SEGMENTS: usize = 64;
@@ -88,6 +89,10 @@ pub struct Contexts {
     births: Vec<Birth>,
     deaths: Vec<u32>,
     sweep: Option<Sweep>,
+    arrivals: u64,
+    past_cap: u64,
+    folded: u64,
+    heavy: HeavyHitters,
 }
 
 #[derive(Debug)]
@@ -114,6 +119,10 @@ impl Contexts {
             births: Vec::new(),
             deaths: Vec::new(),
             sweep: None,
+            arrivals: 0,
+            past_cap: 0,
+            folded: 0,
+            heavy: HeavyHitters::default(),
         }
     }
 
@@ -223,6 +232,9 @@ impl Contexts {
 
     /// Past a cap new contexts fold into one of their name; past the cap on names, into one of all.
     fn past_cap(&mut self, kind: MetricType, context: &Context, epoch: u32) -> Decision {
+        self.arrivals += 1;
+        self.past_cap += 1;
+        self.heavy.offer(context.name(), context.tags(&[]).iter(), &self.state);
         if PastCap::of(context.kind()) == PastCap::Drop {
             return Decision::Drop(DropReason::ContextLimit);
         }
@@ -232,9 +244,11 @@ impl Contexts {
             let Some(folded) = Context::new(&parts) else { continue };
             let hash = folded.identity_hash(&self.state);
             if let Some(id) = self.lookup(hash, &folded) {
+                self.folded += 1;
                 return Decision::Context(id);
             }
             if self.overflow < OVERFLOW_CONTEXTS_MAX || name == OVERFLOW_NAME {
+                self.folded += 1;
                 return Decision::Context(self.create(hash, folded, epoch));
             }
         }
@@ -252,6 +266,7 @@ impl Contexts {
     }
 
     fn create(&mut self, hash: u64, context: Context, epoch: u32) -> u32 {
+        self.arrivals += 1;
         if context.is_overflow() {
             self.overflow += 1;
         } else {
@@ -309,6 +324,30 @@ impl Contexts {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Contexts made and lines of new contexts past a cap, since the start: grows whenever a line
+    /// was not of a known context.
+    #[inline]
+    #[must_use]
+    pub fn arrivals(&self) -> u64 {
+        self.arrivals
+    }
+
+    /// Of the [`Contexts::arrivals`], lines past a cap.
+    #[must_use]
+    pub fn past_cap_count(&self) -> u64 {
+        self.past_cap
+    }
+
+    /// Lines folded into an overflow context since the last call.
+    pub fn take_folded(&mut self) -> u64 {
+        std::mem::take(&mut self.folded)
+    }
+
+    /// Who asked for contexts past a cap since the last call.
+    pub fn take_heavy_hitters(&mut self) -> HeavyHitters {
+        std::mem::take(&mut self.heavy)
     }
 
     /// Remembered raw keys.

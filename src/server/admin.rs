@@ -21,6 +21,7 @@ whippet answers here, read only:
   /status                 everything as JSON
   /debug/vars             the Agent's expvar maps
   /stats                  count and last time per metric (?seconds=N: of the next N seconds)
+  /senders                who sends what, with the last bad lines
   /contexts               one context per line as JSON (/contexts.zstd: compressed)
 ";
 
@@ -82,6 +83,11 @@ fn answer(facts: &Facts, request: &Request) -> Response {
         "/status" => json(&status::status(facts, &facts.view())),
         "/debug/vars" => json(&status::agent(facts, &facts.view())),
         "/stats" => inquiry::stats(facts, request),
+        "/senders" => {
+            facts.watch.refresh(&facts.lanes);
+            let all = facts.watch.senders().rows(&facts.listeners, usize::MAX);
+            json(&serde_json::Value::Array(all))
+        }
         "/contexts" => contexts(facts, "application/x-ndjson", |known, out| dump(&known, out)),
         #[cfg(feature = "zstd")]
         "/contexts.zstd" => contexts(facts, "application/zstd", |known, out| {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::health::Health;
 use super::lane::FromLane;
+use super::overflow::Overflow;
 use super::self_metrics::{Moment, SelfMetrics};
 use super::watch::Watch;
 use crate::aggregate::{Bucket, LineCounts};
@@ -157,6 +158,7 @@ impl Flushing {
             output.flush(&self.flusher, &flush);
         }
         self.account(&flush);
+        self.tell_of_overflow(flush.start);
         for (lane, mut bucket) in self.flusher.recycle(flush) {
             match self.spares.get(lane) {
                 // A lane that is gone needs no spare.
@@ -215,6 +217,20 @@ impl Flushing {
                 printable(context.name(), 80)
             );
         }
+    }
+
+    /// Names the metric, the tag key and the sender when contexts ran out.
+    fn tell_of_overflow(&self, start: u64) {
+        let heavy = self.watch.take_heavy_hitters();
+        if heavy.is_empty() {
+            return;
+        }
+        let sender = self.watch.senders().most_past_cap(&self.descriptions);
+        let overflow = Overflow::new(start, &heavy, sender);
+        let contexts_max = self.flusher.rules().limits.contexts_max * self.spares.len();
+        let sentence = overflow.sentence(self.flusher.interval(), contexts_max);
+        tracing::warn!(target: "context", "{sentence}");
+        self.watch.set_overflow(overflow);
     }
 
     /// Adds up the listeners over lanes; tells of new kernel drops and returns their number.

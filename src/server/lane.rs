@@ -10,7 +10,8 @@ use ahash::RandomState;
 
 use super::health::Health;
 use super::refusals::Refusals;
-use super::watch::{Watch, Watcher};
+use super::senders::Senders;
+use super::watch::{Findings, Watch, Watcher};
 use crate::aggregate::{self, Bucket, Fate, Shard};
 use crate::clock::Clock;
 use crate::context::Rules;
@@ -57,6 +58,9 @@ pub(super) struct Worker {
     shard: Shard,
     refusals: Refusals,
     watcher: Watcher,
+    senders: Senders,
+    /// Arrivals and, of them, lines past a cap that a sender was charged with.
+    arrivals: (u64, u64),
     births_seen: usize,
     tell: Tell,
     spares: Channel<Bucket>,
@@ -77,7 +81,19 @@ impl Worker {
         let shard = fresh_shard(&parts);
         let refusals = Refusals::new(parts.verbose);
         let watcher = Watcher::new(Arc::clone(&parts.watch), parts.settings.options);
-        Worker { lane, parts, shard, refusals, watcher, births_seen: 0, tell, spares, new_rules }
+        Worker {
+            lane,
+            parts,
+            shard,
+            refusals,
+            watcher,
+            senders: Senders::new(),
+            arrivals: (0, 0),
+            births_seen: 0,
+            tell,
+            spares,
+            new_rules,
+        }
     }
 
     /// Runs the lane until it is told to stop; a panic costs the open bucket and nothing else.
@@ -118,6 +134,7 @@ impl Worker {
         self.shard = fresh_shard(&self.parts);
         *self.shard.counts() = counts;
         self.births_seen = 0;
+        self.arrivals = (0, 0);
         (self.tell)(FromLane::Restarted { lane: self.lane });
     }
 
@@ -129,11 +146,28 @@ impl Worker {
         let bucket = self.shard.close(now, spare);
         self.births_seen = 0;
         self.refusals.close(self.parts.settings.interval);
-        self.watcher.hand_over();
+        self.hand_over();
         let passed = self.shard.bucket_end().saturating_sub(self.parts.settings.interval).as_secs();
         let closed = Closed { lane: self.lane, bucket, passed };
         let listeners = listeners.to_vec();
         (self.tell)(FromLane::Closed { closed, listeners });
+    }
+
+    /// The sender of this datagram named new contexts.
+    #[cold]
+    fn charge(&mut self, from: &Sender<'_>, listener: u16) {
+        let contexts = self.shard.contexts();
+        let now = (contexts.arrivals(), contexts.past_cap_count());
+        let before = std::mem::replace(&mut self.arrivals, now);
+        let past_cap = now.1 - before.1;
+        self.senders.named(from, listener, now.0 - before.0 - past_cap, past_cap);
+    }
+
+    /// Gives whoever asks what was found.
+    fn hand_over(&mut self) {
+        let senders = self.senders.publish(self.parts.clock.unix().as_secs());
+        let heavy = self.shard.take_heavy_hitters();
+        self.watcher.hand_over(Findings { lane: self.lane, senders, heavy });
     }
 
     /// Somebody wants to know more than totals.
@@ -196,7 +230,16 @@ impl Receiver for Worker {
             if let Fate::Refused(error) = self.shard.line(line.bytes, b"") {
                 let name = self.parts.listener_names.get(listener).map_or("", String::as_str);
                 self.refusals.refused(error, line.bytes, number, name, from);
+                self.senders.refused(from, arrival.listener.0, error, line.bytes);
             }
+            if Senders::is_telling(line.bytes) {
+                let options = self.parts.settings.options;
+                self.senders.told(from, arrival.listener.0, line.bytes, options);
+            }
+        }
+        self.senders.see(from, arrival.listener.0, bytes.len(), number);
+        if self.shard.contexts().arrivals() != self.arrivals.0 {
+            self.charge(from, arrival.listener.0);
         }
         if self.parts.watch.is_on() {
             self.look_closer(bytes, listener, from);
@@ -225,7 +268,7 @@ impl Receiver for Worker {
     }
 
     fn woken(&mut self) {
-        self.watcher.hand_over();
+        self.hand_over();
         while let Ok(rules) = self.new_rules.try_recv() {
             self.parts.rules = Arc::clone(&rules);
             self.shard.set_rules(rules);

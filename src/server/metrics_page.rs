@@ -137,9 +137,9 @@ fn lines(page: &mut Exposition, view: &View) {
             counts.values,
         ),
         (
-            "whippet_values_folded_total",
-            "Values that went to an overflow context.",
-            counts.values_folded,
+            "whippet_lines_folded_total",
+            "Lines recorded in an overflow context (contexts_max).",
+            counts.lines_folded,
         ),
         (
             "whippet_values_not_finite_total",

@@ -158,7 +158,7 @@ impl SelfMetrics {
         self.count("datadog.dogstatsd.processed", counts.refused_total(), "state:error");
         self.gauge("datadog.dogstatsd.contexts", moment.contexts as u64, "");
         self.count("whippet.lines_dropped", counts.dropped_total(), "");
-        self.count("whippet.values_folded", counts.values_folded, "");
+        self.count("whippet.lines_folded", counts.lines_folded, "");
         self.count("whippet.kernel_drops", since(|sums| sums.kernel_drops), "");
         self.count("whippet.datagrams_truncated", since(|sums| sums.truncated), "");
         self.delivery();

@@ -13,6 +13,9 @@ use crate::forward::{DropReason, EndpointBooks, RouteBooks, Tally};
 use crate::net::{ListenerCounts, ListenerDescription, Transport};
 use crate::protocol::{ErrorKind, MessageType};
 
+/// Senders in the status, the busiest first; `/senders` has them all.
+const SENDERS_SHOWN: usize = 10;
+
 /// Everything.
 pub(super) fn status(facts: &Facts, view: &View) -> Value {
     let totals = &view.totals;
@@ -33,6 +36,7 @@ pub(super) fn status(facts: &Facts, view: &View) -> Value {
         "kernel": kernel(facts, totals),
         "listeners": listeners(facts, totals),
         "contexts": contexts(facts, totals),
+        "senders": facts.watch.senders().rows(&facts.listeners, SENDERS_SHOWN),
         "limits": limits(facts, view),
         "config": { "degraded": config.degraded, "warnings": config.warnings },
         "health": facts.health.ready(view.books.as_ref()).json(),
@@ -67,9 +71,9 @@ fn lines(counts: &LineCounts) -> Value {
         "balances": accounted == counts.received,
         "values": {
             "recorded": counts.values,
-            "folded": counts.values_folded,
             "not_finite": counts.values_non_finite,
         },
+        "folded": counts.lines_folded,
         "rates_invalid": counts.rates_invalid,
         "fields_ignored": counts.fields_ignored,
     })
@@ -247,6 +251,7 @@ fn contexts(facts: &Facts, totals: &Totals) -> Value {
         "live": totals.contexts,
         "max": facts.limits.contexts,
         "by_kind": by_kind,
+        "overflow": facts.watch.overflow().map(|overflow| overflow.json()),
     })
 }
 

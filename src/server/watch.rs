@@ -4,6 +4,7 @@
 //! lanes read each line a second time and hand over what they found; they never wait for whoever
 //! asked, whose memory is bounded.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,9 +13,12 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use regex::bytes::Regex;
 
+use super::overflow::Overflow;
 use super::samples::Samples;
+use super::senders::Published;
 use crate::net::LaneHandle;
 use crate::protocol::{self, Message, Options, lines};
+use crate::telemetry::heavy::HeavyHitters;
 
 /// Lines that wait for a slow reader of a tap; more are left out and counted.
 const TAP_LINES_WAITING: usize = 4_096;
@@ -34,6 +38,7 @@ pub(super) struct Watch {
     handed: Mutex<Handed>,
     arrived: Condvar,
     samples: Mutex<Samples>,
+    overflow: Mutex<Option<Overflow>>,
 }
 
 #[derive(Default)]
@@ -41,6 +46,17 @@ struct Handed {
     /// Times that some lane handed over.
     times: u64,
     samples: Vec<Samples>,
+    /// The latest of each lane.
+    senders: BTreeMap<usize, Published>,
+    heavy: HeavyHitters,
+}
+
+/// What a lane hands over.
+pub(super) struct Findings {
+    pub lane: usize,
+    pub senders: Published,
+    /// Who asked for contexts past a cap.
+    pub heavy: HeavyHitters,
 }
 
 /// Somebody who wants to see lines.
@@ -130,10 +146,34 @@ impl Watch {
         }
     }
 
-    /// A lane gives what it has; the lock is held for a push.
-    fn hand_over(&self, samples: Samples) {
+    /// All senders, as of when lanes last handed over.
+    pub fn senders(&self) -> Published {
+        let lanes: Vec<Published> = lock(&self.handed).senders.values().cloned().collect();
+        Published::merged(lanes.iter())
+    }
+
+    /// Who asked for contexts past a cap since the last call, in all lanes.
+    pub fn take_heavy_hitters(&self) -> HeavyHitters {
+        std::mem::take(&mut lock(&self.handed).heavy)
+    }
+
+    /// The last interval in which a cap on contexts was passed.
+    pub fn overflow(&self) -> Option<Overflow> {
+        lock(&self.overflow).clone()
+    }
+
+    pub fn set_overflow(&self, overflow: Overflow) {
+        *lock(&self.overflow) = Some(overflow);
+    }
+
+    /// A lane gives what it has; the lock is held for little more than a push.
+    fn hand_over(&self, samples: Samples, findings: Findings) {
         let mut handed = lock(&self.handed);
         handed.times += 1;
+        handed.senders.insert(findings.lane, findings.senders);
+        if !findings.heavy.is_empty() {
+            handed.heavy.merge(findings.heavy);
+        }
         if !samples.is_empty() {
             handed.samples.push(samples);
         }
@@ -209,8 +249,8 @@ impl Watcher {
     }
 
     /// Gives what was found to whoever asks.
-    pub fn hand_over(&mut self) {
-        self.watch.hand_over(std::mem::take(&mut self.samples));
+    pub fn hand_over(&mut self, findings: Findings) {
+        self.watch.hand_over(std::mem::take(&mut self.samples), findings);
     }
 }
 
@@ -236,6 +276,11 @@ mod tests {
         watcher.look(datagram.as_bytes(), 7, "udp here", || "10.0.0.1".to_owned());
     }
 
+    fn hand_over(watcher: &mut Watcher) {
+        let (senders, heavy) = (Published::default(), HeavyHitters::default());
+        watcher.hand_over(Findings { lane: 0, senders, heavy });
+    }
+
     #[test]
     fn nobody_looks_once_every_guard_is_gone() {
         let watch = Arc::new(Watch::default());
@@ -253,7 +298,7 @@ mod tests {
         let mut watcher = Watcher::new(Arc::clone(&watch), Options::default());
         let counting = watch.count();
         look(&mut watcher, "a:1|c|#t\na:2|c|#t\nbad\n_sc|a|0");
-        watcher.hand_over();
+        hand_over(&mut watcher);
         let counted = |watch: &Watch| {
             let samples = watch.samples(&[]);
             samples.iter().map(|(_, _, sent)| sent.count).sum::<u64>()
@@ -261,7 +306,7 @@ mod tests {
         assert_eq!(counted(&watch), 2);
         drop(counting);
         look(&mut watcher, "a:1|c");
-        watcher.hand_over();
+        hand_over(&mut watcher);
         assert_eq!(counted(&watch), 0);
     }
 
