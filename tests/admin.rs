@@ -9,6 +9,8 @@ mod support;
 mod commands;
 #[path = "admin/http.rs"]
 mod http;
+#[path = "admin/live.rs"]
+mod live;
 #[path = "admin/self_metrics.rs"]
 mod self_metrics;
 #[path = "admin/senders.rs"]

@@ -6,10 +6,13 @@
 mod ask;
 pub mod bench;
 pub mod check_config;
+mod diagnose;
 mod logging;
 mod run;
 mod stats;
 mod status;
+mod tap;
+mod top;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -64,6 +67,12 @@ SIGHUP reads the configuration again.")]
     /// Show how often each metric was sent to the running server, and when last.
     #[command(alias = "dogstatsd-stats")]
     Stats(stats::StatsArgs),
+    /// Show what costs most now: metrics by contexts, samples and bytes, their tags, and senders.
+    Top(top::TopArgs),
+    /// Show lines as they arrive.
+    Tap(tap::TapArgs),
+    /// Ask every intake of the configuration whether it takes the key.
+    Diagnose,
     /// Print the version.
     Version,
 }
@@ -114,6 +123,9 @@ pub fn main() -> ExitCode {
         }
         Command::Status(args) => status::run(&args, &settings).map(|()| ExitCode::SUCCESS),
         Command::Stats(args) => stats::run(&args, &settings).map(|()| ExitCode::SUCCESS),
+        Command::Top(args) => top::run(&args, &settings).map(|()| ExitCode::SUCCESS),
+        Command::Tap(args) => tap::run(&args, &settings).map(|()| ExitCode::SUCCESS),
+        Command::Diagnose => diagnose::run(&settings),
         Command::Version => {
             println!("whippet {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)

@@ -21,6 +21,8 @@ whippet answers here, read only:
   /status                 everything as JSON
   /debug/vars             the Agent's expvar maps
   /stats                  count and last time per metric (?seconds=N: of the next N seconds)
+  /top                    what costs most: contexts, samples, bytes, senders
+  /tap                    matching lines as they come (?match=REGEX&limit=N)
   /senders                who sends what, with the last bad lines
   /contexts               one context per line as JSON (/contexts.zstd: compressed)
 ";
@@ -83,6 +85,8 @@ fn answer(facts: &Facts, request: &Request) -> Response {
         "/status" => json(&status::status(facts, &facts.view())),
         "/debug/vars" => json(&status::agent(facts, &facts.view())),
         "/stats" => inquiry::stats(facts, request),
+        "/top" => inquiry::top(facts, request),
+        "/tap" => inquiry::tap(facts, request),
         "/senders" => {
             facts.watch.refresh(&facts.lanes);
             let all = facts.watch.senders().rows(&facts.listeners, usize::MAX);

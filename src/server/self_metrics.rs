@@ -2,7 +2,7 @@
 //! merged into the same flush, so that they carry the same timestamp, host and tags and go through
 //! the same encoders.
 //!
-//! At most [`SERIES_MAX`] series. Its lines are no client's: they appear in no books.
+//! At most fifteen series. Its lines are no client's: they appear in no books.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -15,9 +15,6 @@ use crate::context::Rules;
 use crate::flush::Closed;
 use crate::forward::{Forwarder, RouteBooks};
 use crate::net::{ListenerCounts, Transport};
-
-/// Series posted per interval.
-pub(super) const SERIES_MAX: usize = 15;
 
 /// Writes own metrics into every bucket.
 pub(super) struct SelfMetrics {
@@ -205,6 +202,8 @@ mod tests {
     use crate::context::Kind;
 
     const INTERVAL: u64 = 10;
+    /// Series per interval, as promised at the top.
+    const SERIES_MAX: usize = 15;
 
     fn metrics() -> SelfMetrics {
         let state = RandomState::with_seeds(1, 2, 3, 4);

@@ -132,6 +132,11 @@ struct Client {
 }
 
 impl Account {
+    /// Packets, lines and bytes.
+    fn figures(&self) -> [u64; 3] {
+        [self.packets, self.lines, self.bytes]
+    }
+
     fn add(&mut self, other: &Account) {
         self.packets += other.packets;
         self.bytes += other.bytes;
@@ -332,6 +337,39 @@ impl Published {
     pub fn most_past_cap(&self, listeners: &[ListenerDescription]) -> Option<String> {
         let most = self.0.iter().max_by_key(|(_, account)| account.past_cap)?;
         (most.1.past_cap > 0).then(|| name(most.0, listeners))
+    }
+
+    /// As [`Published::rows`], with what came since `earlier`; the busiest since then first.
+    pub fn rates(
+        &self,
+        earlier: &Published,
+        seconds: f64,
+        listeners: &[ListenerDescription],
+        count: usize,
+    ) -> Vec<Value> {
+        let before: HashMap<Id, &Account, RandomState> =
+            earlier.0.iter().map(|(id, account)| (*id, account)).collect();
+        let mut since: Vec<(&(Id, Account), [u64; 3])> = self
+            .0
+            .iter()
+            .map(|entry| {
+                let then = before.get(&entry.0).map_or([0; 3], |then| then.figures());
+                let now = entry.1.figures();
+                (entry, std::array::from_fn(|at| now[at].saturating_sub(then[at])))
+            })
+            .collect();
+        since.sort_by_key(|(_, [packets, ..])| std::cmp::Reverse(*packets));
+        let rated = |((id, account), figures): &(&(Id, Account), [u64; 3])| {
+            let mut row = row(*id, account, listeners);
+            let names = ["packets_per_second", "lines_per_second", "bytes_per_second"];
+            if let Value::Object(row) = &mut row {
+                for (name, figure) in names.into_iter().zip(figures) {
+                    row.insert(name.to_owned(), (*figure as f64 / seconds).into());
+                }
+            }
+            row
+        };
+        since.iter().take(count).map(rated).collect()
     }
 
     /// Rows for people and scripts, the busiest first, at most `count`.

@@ -33,7 +33,7 @@ fn status_reads_as_in_the_agent_and_shows_the_books() {
 #[test]
 fn without_a_server_the_commands_say_so_and_fail() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    for command in ["status", "stats"] {
+    for command in ["status", "stats", "top", "tap"] {
         let output =
             whippet().args([command, "--set", &format!("admin_address={free}")]).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{command}");
