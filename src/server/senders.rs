@@ -238,12 +238,16 @@ impl Senders {
     pub fn refused(&mut self, from: &Sender<'_>, listener: u16, error: ParseError, line: &[u8]) {
         let account = self.current(from, listener);
         account.refused += 1;
+        let line = &line[..line.len().min(BAD_LINE_BYTES)];
+        // A line that comes again and again leaves room for others.
+        if let Some(at) = account.bad.iter().position(|bad| *bad.line == *line) {
+            account.bad[at..].rotate_left(1);
+            return;
+        }
         if account.bad.len() == BAD_LINES {
             account.bad.remove(0);
         }
-        // Up to behind the fault, if that is not too far.
-        let end = line.len().min(BAD_LINE_BYTES);
-        account.bad.push(BadLine { line: line[..end].into(), error });
+        account.bad.push(BadLine { line: line.into(), error });
     }
 
     /// This sender named new contexts, some of them past a cap.
@@ -490,16 +494,17 @@ mod tests {
     #[test]
     fn the_last_bad_lines_are_kept_with_their_reason() {
         let mut senders = Senders::new();
-        for line in ["one", "two", "three", "n:x|g"] {
+        for line in ["one", "two", "three", "two", "n:x|g"] {
             let error = protocol::read(line.as_bytes(), Options::default()).unwrap_err();
             senders.refused(&process(1), 0, error, line.as_bytes());
             senders.see(&process(1), 0, line.len(), 1);
         }
         let row = &rows(&mut senders, 1)[0];
-        assert_eq!(row["refused"], 4);
+        assert_eq!(row["refused"], 5);
         let bad = row["bad_lines"].as_array().unwrap();
         assert_eq!(bad.len(), 3);
-        assert_eq!((&bad[0]["line"], &bad[0]["reason"]), (&"two".into(), &"missing_type".into()));
+        assert_eq!((&bad[0]["line"], &bad[1]["line"]), (&"three".into(), &"two".into()));
+        assert_eq!(bad[0]["reason"], "missing_type");
         assert_eq!((&bad[2]["reason"], &bad[2]["offset"]), (&"bad_value".into(), &2.into()));
         assert!(bad[2]["shown"].as_str().unwrap().contains("^"));
     }

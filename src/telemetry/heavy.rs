@@ -190,8 +190,10 @@ impl Hitter {
     /// Tag keys with about how many values each came with, the most first.
     #[must_use]
     pub fn keys(&self) -> Vec<(&[u8], u64)> {
+        // No line brings more than one new value of a key, so a higher estimate is surely wrong.
+        let values = |known: &KeyValues| known.values.estimate().min(self.offers);
         let mut keys: Vec<(&[u8], u64)> =
-            self.keys.iter().map(|known| (&*known.key, known.values.estimate())).collect();
+            self.keys.iter().map(|known| (&*known.key, values(known))).collect();
         keys.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
         keys
     }
