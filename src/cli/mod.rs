@@ -13,6 +13,8 @@ mod stats;
 mod status;
 mod tap;
 mod top;
+#[cfg(feature = "tui")]
+mod top_screen;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -39,6 +39,10 @@ pub(super) fn run(args: &TopArgs, settings: &Settings) -> anyhow::Result<()> {
     let every = if args.every.is_finite() { args.every.clamp(0.1, 60.0) } else { 2.0 };
     let target = format!("/top?seconds={every}&names={}&keys={}", args.metrics, args.tags);
     let redraw = !args.once && !args.json && std::io::stdout().is_terminal();
+    #[cfg(feature = "tui")]
+    if redraw {
+        return super::top_screen::run(server, target, every);
+    }
     loop {
         let shown = if args.json {
             server.get(&target)?
@@ -53,34 +57,41 @@ pub(super) fn run(args: &TopArgs, settings: &Settings) -> anyhow::Result<()> {
     }
 }
 
-fn rows(value: &Value) -> &[Value] {
+pub(super) fn rows(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-fn whole(value: &Value) -> String {
+pub(super) fn whole(value: &Value) -> String {
     // A rate as people read it: no fractions.
     grouped(value.as_f64().unwrap_or_default().round() as u64)
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     printable(value.as_str().unwrap_or_default().as_bytes(), 100)
 }
 
-fn render(top: &Value, every: f64, once: bool) -> String {
-    let mut out = format!(
+/// The totals in one line.
+pub(super) fn headline(top: &Value) -> String {
+    format!(
         "whippet top: {} contexts of {}; {} lines/s, {} bytes/s; kernel drops {}",
         whole(&top["contexts"]["live"]),
         whole(&top["contexts"]["max"]),
         whole(&top["lines_per_second"]),
         whole(&top["bytes_per_second"]),
         whole(&top["kernel_drops"]),
-    );
+    )
+}
+
+fn render(top: &Value, every: f64, once: bool) -> String {
+    let mut out = headline(top);
     out.push_str(&if once {
         format!("; over {every} s\n")
     } else {
         format!("; every {every} s, ^C ends\n")
     });
-    overflow(&mut out, &top["overflow"]);
+    if let Some(sentence) = overflow(&top["overflow"]) {
+        let _ = writeln!(out, "\n{sentence}");
+    }
     contexts(&mut out, &top["by_contexts"]);
     sent(
         &mut out,
@@ -102,11 +113,13 @@ fn render(top: &Value, every: f64, once: bool) -> String {
     out
 }
 
-fn overflow(out: &mut String, overflow: &Value) {
-    let Some(worst) = rows(&overflow["names"]).first() else { return };
+/// The sentence about contexts that ran out; none when they did not.
+pub(super) fn overflow(overflow: &Value) -> Option<String> {
+    let worst = rows(&overflow["names"]).first()?;
+    let mut out = String::new();
     let _ = write!(
         out,
-        "\nOUT OF CONTEXTS, last at {}: metric {}",
+        "OUT OF CONTEXTS, last at {}: metric {}",
         clock_time(overflow["at"].as_u64().unwrap_or_default()),
         text(&worst["name"])
     );
@@ -117,27 +130,32 @@ fn overflow(out: &mut String, overflow: &Value) {
     if let Value::String(_) = &overflow["sender"] {
         let _ = write!(out, ", most sent by {}", text(&overflow["sender"]));
     }
-    out.push('\n');
+    Some(out)
+}
+
+/// `2 env, 1 service, 7 values in 2 other tags`.
+pub(super) fn tag_keys(row: &Value) -> String {
+    let mut keys: Vec<String> = rows(&row["tag_keys"])
+        .iter()
+        .map(|key| format!("{} {}", key["values"], text(&key["key"])))
+        .collect();
+    let others = &row["other_keys"];
+    if others["keys"].as_u64() > Some(0) {
+        keys.push(format!("{} values in {} other tags", others["values"], others["keys"]));
+    }
+    keys.join(", ")
 }
 
 /// The Agent's table.
 fn contexts(out: &mut String, ranking: &Value) {
     out.push_str("\n   Contexts\tMetric name\t(number of unique values for each tag)\n");
     for row in rows(&ranking["names"]) {
-        let mut keys: Vec<String> = rows(&row["tag_keys"])
-            .iter()
-            .map(|key| format!("{} {}", key["values"], text(&key["key"])))
-            .collect();
-        let others = &row["other_keys"];
-        if others["keys"].as_u64() > Some(0) {
-            keys.push(format!("{} values in {} other tags", others["values"], others["keys"]));
-        }
         let _ = writeln!(
             out,
             "{:>11}\t{}\t({})",
             row["contexts"].as_u64().unwrap_or_default(),
             text(&row["name"]),
-            keys.join(", ")
+            tag_keys(row)
         );
     }
     let others = &ranking["others"];

@@ -27,6 +27,9 @@ const TAPS_MAX: usize = 4;
 /// How long lanes get to hand over what they have.
 const HAND_OVER_PATIENCE: Duration = Duration::from_millis(250);
 
+/// Between two times that lanes are made to hand over.
+const REFRESH_PAUSE: Duration = Duration::from_millis(50);
+
 /// Shared by lanes and whoever asks.
 #[derive(Default)]
 pub(super) struct Watch {
@@ -39,6 +42,7 @@ pub(super) struct Watch {
     arrived: Condvar,
     samples: Mutex<Samples>,
     overflow: Mutex<Option<Overflow>>,
+    refreshed: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -114,8 +118,18 @@ impl Watch {
         lock(&self.samples).clone()
     }
 
-    /// Makes every lane hand over, and waits a moment for it.
+    /// Makes every lane hand over, and waits a moment for it. What was handed over just now is
+    /// fresh enough: whoever asks without pause must not keep the lanes busy.
     pub fn refresh(&self, lanes: &[LaneHandle]) {
+        let mut refreshed = lock(&self.refreshed);
+        if refreshed.is_some_and(|last| last.elapsed() < REFRESH_PAUSE) {
+            return;
+        }
+        self.gather(lanes);
+        *refreshed = Some(Instant::now());
+    }
+
+    fn gather(&self, lanes: &[LaneHandle]) {
         let wanted = lock(&self.handed).times + lanes.len() as u64;
         lanes.iter().for_each(LaneHandle::wake);
         let deadline = Instant::now() + HAND_OVER_PATIENCE;
