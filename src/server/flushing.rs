@@ -157,8 +157,9 @@ impl Flushing {
         for output in &mut self.outputs {
             output.flush(&self.flusher, &flush);
         }
-        self.account(&flush);
+        // First, so that whoever sees the lines of this bucket sees who is to blame for them.
         self.tell_of_overflow(flush.start);
+        self.account(&flush);
         for (lane, mut bucket) in self.flusher.recycle(flush) {
             match self.spares.get(lane) {
                 // A lane that is gone needs no spare.
@@ -229,8 +230,8 @@ impl Flushing {
         let overflow = Overflow::new(start, &heavy, sender);
         let contexts_max = self.flusher.rules().limits.contexts_max * self.spares.len();
         let sentence = overflow.sentence(self.flusher.interval(), contexts_max);
-        tracing::warn!(target: "context", "{sentence}");
         self.watch.set_overflow(overflow);
+        tracing::warn!(target: "context", "{sentence}");
     }
 
     /// Adds up the listeners over lanes; tells of new kernel drops and returns their number.
