@@ -22,6 +22,8 @@ fn worker(hub: &Hub) -> Worker {
         lane_beats: Arc::from([]),
         datagram_bytes_max: 8192,
         hub: hub.clone(),
+        health: Arc::new(Health::new(1, Duration::from_secs(10))),
+        watch: Arc::default(),
     };
     let ((_, spares), (_, rules)) = (mpsc::channel(), mpsc::channel());
     Worker::new(0, parts, Box::new(|_| true), spares, rules)
