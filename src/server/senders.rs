@@ -1,8 +1,9 @@
 //! Who sends what: packets, bytes, lines and faults per IP address or process.
 //!
 //! Clever: each lane has a small direct-mapped table in front of the real one, so that a datagram of
-//! a known sender costs one multiplication, one comparison and three additions (about twenty
-//! instructions) and no hash of a map. What is displaced from it is added to the real table, which
+//! a known IPv4 socket costs one multiplication, one comparison and three additions and no hash of
+//! a map. Its slots are found by address and port as they stand in memory, which needs no decoding;
+//! accounts are per address. What is displaced from it is added to the real table, which
 //! holds [`SENDERS_MAX`] entries of at most about a kilobyte; further senders are counted together.
 //! When touching this file: a slot holds only what the table does not know yet.
 
@@ -64,23 +65,35 @@ impl Id {
         }
     }
 
-    #[inline]
-    fn slot(self) -> usize {
-        // The multiplier of Fibonacci hashing: 2^64 divided by the golden ratio.
-        let mixed = (self.words[0] ^ self.words[1]).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        (mixed >> (u64::BITS - SLOTS.trailing_zeros())) as usize
+    /// What stands for a sender without [`SocketName::ipv4_words`](crate::net::SocketName): no
+    /// address family looks like it, so it never equals such words. Two senders may share it.
+    fn head(self) -> u64 {
+        let mixed = self.words[0].rotate_left(32) ^ self.words[1].rotate_left(16);
+        let mut bytes = mixed.wrapping_mul(GOLDEN).to_ne_bytes();
+        (bytes[0], bytes[1]) = (0xff, 0xff);
+        u64::from_ne_bytes(bytes)
     }
+}
+
+/// The multiplier of Fibonacci hashing: 2^64 divided by the golden ratio.
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
+#[inline]
+fn slot_of(head: u64) -> usize {
+    (head.wrapping_mul(GOLDEN) >> (u64::BITS - SLOTS.trailing_zeros())) as usize
 }
 
 #[derive(Clone, Copy)]
 struct Slot {
+    /// Zero in an empty slot.
+    head: u64,
     id: Id,
     packets: u64,
     bytes: u64,
     lines: u64,
 }
 
-const EMPTY: Slot = Slot { id: Id::OTHERS, packets: 0, bytes: 0, lines: 0 };
+const EMPTY: Slot = Slot { head: 0, id: Id::OTHERS, packets: 0, bytes: 0, lines: 0 };
 
 /// One lane's table.
 pub(super) struct Senders {
@@ -174,6 +187,15 @@ impl Client {
     }
 }
 
+impl Slot {
+    #[inline]
+    fn add(&mut self, bytes: usize, lines: u64) {
+        self.packets += 1;
+        self.bytes += bytes as u64;
+        self.lines += lines;
+    }
+}
+
 impl Senders {
     pub fn new() -> Self {
         Senders {
@@ -187,22 +209,32 @@ impl Senders {
     /// One datagram or frame with its lines.
     #[inline]
     pub fn see(&mut self, from: &Sender<'_>, listener: u16, bytes: usize, lines: u64) {
-        let id = Id::of(from, listener);
-        let slot = &mut self.slots[id.slot()];
-        if slot.id != id {
-            self.displace(id);
+        if let Sender::Internet(name) = from
+            && let Some(head) = name.ipv4_words()
+            && let slot = &mut self.slots[slot_of(head)]
+            && slot.head == head
+        {
+            slot.add(bytes, lines);
+            return;
         }
-        let slot = &mut self.slots[id.slot()];
-        slot.packets += 1;
-        slot.bytes += bytes as u64;
-        slot.lines += lines;
+        self.see_other(from, listener, bytes, lines);
     }
 
-    /// Another sender takes the slot.
-    #[cold]
-    fn displace(&mut self, id: Id) {
-        let displaced = std::mem::replace(&mut self.slots[id.slot()], Slot { id, ..EMPTY });
-        self.settle(displaced);
+    /// Another sender than the one in the slot, or not over IPv4.
+    #[inline(never)]
+    fn see_other(&mut self, from: &Sender<'_>, listener: u16, bytes: usize, lines: u64) {
+        let id = Id::of(from, listener);
+        let exact = match from {
+            Sender::Internet(name) => name.ipv4_words(),
+            Sender::Unknown | Sender::Process(_) => None,
+        };
+        let head = exact.unwrap_or_else(|| id.head());
+        let at = slot_of(head);
+        if self.slots[at].head != head || self.slots[at].id != id {
+            let displaced = std::mem::replace(&mut self.slots[at], Slot { head, id, ..EMPTY });
+            self.settle(displaced);
+        }
+        self.slots[at].add(bytes, lines);
     }
 
     fn settle(&mut self, slot: Slot) {
@@ -224,19 +256,19 @@ impl Senders {
         &mut self.others
     }
 
-    /// The account of a sender, everything it sent before this datagram included.
-    fn current(&mut self, from: &Sender<'_>, listener: u16) -> &mut Account {
-        let id = Id::of(from, listener);
-        if self.slots[id.slot()].id == id {
-            self.displace(id);
+    /// Adds what the slots hold to the accounts.
+    fn settle_all(&mut self) {
+        for at in 0..SLOTS {
+            let Slot { head, id, .. } = self.slots[at];
+            let slot = std::mem::replace(&mut self.slots[at], Slot { head, id, ..EMPTY });
+            self.settle(slot);
         }
-        self.account(id)
     }
 
     /// A line of this sender was refused.
     #[cold]
     pub fn refused(&mut self, from: &Sender<'_>, listener: u16, error: ParseError, line: &[u8]) {
-        let account = self.current(from, listener);
+        let account = self.account(Id::of(from, listener));
         account.refused += 1;
         let line = &line[..line.len().min(BAD_LINE_BYTES)];
         // A line that comes again and again leaves room for others.
@@ -253,7 +285,7 @@ impl Senders {
     /// This sender named new contexts, some of them past a cap.
     #[cold]
     pub fn named(&mut self, from: &Sender<'_>, listener: u16, contexts_new: u64, past_cap: u64) {
-        let account = self.current(from, listener);
+        let account = self.account(Id::of(from, listener));
         account.contexts_new += contexts_new;
         account.past_cap += past_cap;
     }
@@ -272,7 +304,9 @@ impl Senders {
         let sum: f64 = metric.values.numbers().filter(|value| *value >= 0.0).sum();
         // Saturates: whatever a client claims is a number.
         let value = sum as u64;
-        let account = self.current(from, listener);
+        // One address may fill several slots.
+        self.settle_all();
+        let account = self.account(Id::of(from, listener));
         let received = account.packets;
         let client = account.client.get_or_insert_default();
         let figure = match what {
@@ -296,11 +330,7 @@ impl Senders {
     /// A copy for whoever asks, everything up to `now` (unix seconds) included.
     pub fn publish(&mut self, now: u64) -> Published {
         self.published = now;
-        for at in 0..SLOTS {
-            let id = self.slots[at].id;
-            let slot = std::mem::replace(&mut self.slots[at], Slot { id, ..EMPTY });
-            self.settle(slot);
-        }
+        self.settle_all();
         if self.known.len() >= SENDERS_MAX {
             let others = &mut self.others;
             self.known.retain(|_, account| {
