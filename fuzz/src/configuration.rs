@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use whippet::config::{self, Config, Examined, Mode, Sources};
-use whippet::context::{Mapper, NameFilter, Namespace, Rules, TagFilters};
+use whippet::context::{Claims, Mapper, NameFilter, Namespace, Rules, TagFilters};
 
 thread_local! {
     static FILE: RefCell<Option<PathBuf>> = const { RefCell::new(None) };
@@ -102,6 +102,7 @@ fn rules_hold(config: &Config, names: &[&[u8]]) {
     };
     let known: [&[u8]; 2] = [b"airflow.job.duration.a.b", b"a.1"];
     for name in known.iter().chain(names).filter(|name| !name.is_empty()) {
-        let _ = rules.rewrite(name, b"env:prod,host:h,dd.internal.card:low,id:7");
+        let _ =
+            rules.rewrite(name, b"env:prod,host:h,dd.internal.card:low,id:7", &Claims::default());
     }
 }
