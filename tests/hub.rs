@@ -140,7 +140,14 @@ fn start(intake: &Intake, hub: Hub) -> Run {
     let (heard, listening) = Heard::everything_of(&hub);
     let loaded = loaded(&intake.url(), &[]);
     let outputs = Outputs::choose(&loaded).expect("there is a key");
-    let plan = Plan { loaded, outputs, hostname: None, clock: clock.clone(), hub };
+    let plan = Plan {
+        loaded,
+        outputs,
+        hostname: None,
+        hostname_origin: "none",
+        clock: clock.clone(),
+        hub,
+    };
     let server = Server::start(plan).expect("a free port");
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     socket.connect(heard.wait_for("open udp ")).expect("the address told");

@@ -19,6 +19,7 @@ use crate::context::{
 use crate::protocol::{
     self, Event, Message, Metric, MetricType, Options, ParseError, ServiceCheck, Values,
 };
+use crate::telemetry::heavy::HeavyHitters;
 
 /// How a shard aggregates.
 #[derive(Clone, Debug)]
@@ -136,6 +137,7 @@ impl Shard {
         self.sweep_some();
         let mut closed = std::mem::replace(&mut self.bucket, spare);
         (closed.births, closed.deaths) = self.contexts.take_changes();
+        closed.counts.lines_folded += self.contexts.take_folded();
         self.open(now);
         self.start_sweep();
         closed
@@ -150,6 +152,11 @@ impl Shard {
     #[must_use]
     pub fn contexts(&self) -> &Contexts {
         &self.contexts
+    }
+
+    /// Who asked for contexts past a cap since the last call.
+    pub fn take_heavy_hitters(&mut self) -> HeavyHitters {
+        self.contexts.take_heavy_hitters()
     }
 
     /// Contexts born since the last close.

@@ -3,14 +3,22 @@
 //! Exit codes: 0 done; 1 it could not start, or what was asked for failed; 2 the command line is
 //! wrong; 128 + n stopped at once by a second signal n.
 
+mod ask;
 pub mod bench;
 pub mod check_config;
+mod diagnose;
 mod explain;
 mod logging;
 mod notify;
 mod reference;
 mod run;
 mod send;
+mod stats;
+mod status;
+mod tap;
+mod top;
+#[cfg(feature = "tui")]
+mod top_screen;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -135,6 +143,17 @@ Examples:
     },
     /// Drive a statsd server with a known load and report what became of it.
     Bench(Box<bench::BenchArgs>),
+    /// Show the state of the running server: books, queues, listeners, limits.
+    Status(status::StatusArgs),
+    /// Show how often each metric was sent to the running server, and when last.
+    #[command(alias = "dogstatsd-stats")]
+    Stats(stats::StatsArgs),
+    /// Show what costs most now: metrics by contexts, samples and bytes, their tags, and senders.
+    Top(top::TopArgs),
+    /// Show lines as they arrive.
+    Tap(tap::TapArgs),
+    /// Ask every intake of the configuration whether it takes the key.
+    Diagnose,
     /// Print the version.
     Version,
 }
@@ -189,6 +208,11 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => {
             bench::run(*args).map(|code| ExitCode::from(u8::try_from(code).unwrap_or(FAILED)))
         }
+        Command::Status(args) => status::run(&args, &settings).map(|()| ExitCode::SUCCESS),
+        Command::Stats(args) => stats::run(&args, &settings).map(|()| ExitCode::SUCCESS),
+        Command::Top(args) => top::run(&args, &settings).map(|()| ExitCode::SUCCESS),
+        Command::Tap(args) => tap::run(&args, &settings).map(|()| ExitCode::SUCCESS),
+        Command::Diagnose => diagnose::run(&settings),
         Command::Version => {
             println!("whippet {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)

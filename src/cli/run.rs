@@ -22,6 +22,7 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
         loaded,
         outputs,
         hostname: identity.hostname,
+        hostname_origin: identity.origin,
         clock: Clock::wall(),
         hub: Hub::default(),
     })?;

@@ -15,6 +15,7 @@ use super::mapper::ProfileSettings;
 use super::origin::Claims;
 use super::rules::{Rewritten, Rules};
 use crate::protocol::MetricType;
+use crate::telemetry::heavy::HeavyHitters;
 
 /// Segments of the table of identities; each grows alone, so none stalls the lane.
 const SEGMENTS: usize = 64;
@@ -97,6 +98,10 @@ pub struct Contexts {
     /// Contexts whose settings the flusher does not know yet.
     resettled: Vec<u32>,
     sweep: Option<Sweep>,
+    arrivals: u64,
+    past_cap: u64,
+    folded: u64,
+    heavy: HeavyHitters,
 }
 
 #[derive(Debug)]
@@ -124,6 +129,10 @@ impl Contexts {
             deaths: Vec::new(),
             resettled: Vec::new(),
             sweep: None,
+            arrivals: 0,
+            past_cap: 0,
+            folded: 0,
+            heavy: HeavyHitters::default(),
         }
     }
 
@@ -268,6 +277,9 @@ impl Contexts {
 
     /// Past a cap new contexts fold into one of their name; past the cap on names, into one of all.
     fn past_cap(&mut self, kind: MetricType, context: &Context, epoch: u32) -> Decision {
+        self.arrivals += 1;
+        self.past_cap += 1;
+        self.heavy.offer(context.name(), context.tags(&[]).iter(), &self.state);
         if PastCap::of(context.kind()) == PastCap::Drop {
             return Decision::Drop(DropReason::ContextLimit);
         }
@@ -277,9 +289,11 @@ impl Contexts {
             let Some(folded) = Context::new(&parts) else { continue };
             let hash = folded.identity_hash(&self.state);
             if let Some(id) = self.lookup(hash, &folded) {
+                self.folded += 1;
                 return Decision::Context(id);
             }
             if self.overflow < OVERFLOW_CONTEXTS_MAX || name == OVERFLOW_NAME {
+                self.folded += 1;
                 return Decision::Context(self.create(hash, folded, epoch));
             }
         }
@@ -297,6 +311,7 @@ impl Contexts {
     }
 
     fn create(&mut self, hash: u64, context: Context, epoch: u32) -> u32 {
+        self.arrivals += 1;
         if context.is_overflow() {
             self.overflow += 1;
         } else {
@@ -356,6 +371,30 @@ impl Contexts {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Contexts made and lines of new contexts past a cap, since the start: grows whenever a line
+    /// was not of a known context.
+    #[inline]
+    #[must_use]
+    pub fn arrivals(&self) -> u64 {
+        self.arrivals
+    }
+
+    /// Of the [`Contexts::arrivals`], lines past a cap.
+    #[must_use]
+    pub fn past_cap_count(&self) -> u64 {
+        self.past_cap
+    }
+
+    /// Lines folded into an overflow context since the last call.
+    pub fn take_folded(&mut self) -> u64 {
+        std::mem::take(&mut self.folded)
+    }
+
+    /// Who asked for contexts past a cap since the last call.
+    pub fn take_heavy_hitters(&mut self) -> HeavyHitters {
+        std::mem::take(&mut self.heavy)
     }
 
     /// Remembered raw keys.

@@ -378,6 +378,23 @@ impl Flusher {
         self.ledger.len()
     }
 
+    /// As [`Flusher::contexts`], by kind in the order of [`Kind::ALL`].
+    #[must_use]
+    pub fn contexts_by_kind(&self) -> [usize; Kind::ALL.len()] {
+        self.ledger.by_kind()
+    }
+
+    /// Every context known.
+    pub fn known(&self) -> impl Iterator<Item = &Context> {
+        self.ledger.contexts()
+    }
+
+    /// The rules in force, for hosts and common tags.
+    #[must_use]
+    pub fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
     /// Length of a bucket in seconds.
     #[must_use]
     pub fn interval(&self) -> u64 {

@@ -56,6 +56,7 @@ pub(super) struct Ledger {
     numbers: Vec<Vec<u32>>,
     /// Counters and held gauges to continue.
     continued: Vec<u32>,
+    by_kind: [usize; Kind::ALL.len()],
 }
 
 /// The kinds that post a series of the bare name.
@@ -70,6 +71,7 @@ impl Ledger {
             series: HashTable::new(),
             numbers: vec![Vec::new(); lanes],
             continued: Vec::new(),
+            by_kind: [0; Kind::ALL.len()],
         }
     }
 
@@ -134,6 +136,16 @@ impl Ledger {
         self.known.len() - self.free.len()
     }
 
+    /// As [`Ledger::len`], by kind in the order of [`Kind::ALL`].
+    pub fn by_kind(&self) -> [usize; Kind::ALL.len()] {
+        self.by_kind
+    }
+
+    /// Everyone known.
+    pub fn contexts(&self) -> impl Iterator<Item = &Context> {
+        self.known.iter().flatten().map(|known| &known.context)
+    }
+
     fn enter(&mut self, context: &Context, styles: &Styles) -> u32 {
         let hash = context.series_hash(&self.state);
         if let Some(number) = self.find(hash, context, context.kind()) {
@@ -143,6 +155,7 @@ impl Ledger {
             return number;
         }
         let contested = self.contest(hash, context);
+        self.by_kind[context.kind() as usize] += 1;
         let context = context.clone();
         let known = Known {
             context,
@@ -259,6 +272,7 @@ impl Ledger {
 
     fn forget(&mut self, number: u32) {
         if let Some(known) = self.known[number as usize].take() {
+            self.by_kind[known.context.kind() as usize] -= 1;
             if let Ok(found) = self.series.find_entry(known.hash, |other| *other == number) {
                 found.remove();
             }

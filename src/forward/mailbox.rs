@@ -140,7 +140,7 @@ impl Mailbox {
             untold: Default::default(),
             key,
             key_generation: 0,
-            key_status: KeyStatus::Unknown("not checked yet".to_owned()),
+            key_status: KeyStatus::not_asked(),
             in_flight: None,
             sequence: 0,
             stop_at: None,
@@ -340,7 +340,7 @@ impl Mailbox {
         }
         state.key = key;
         state.key_generation += 1;
-        state.key_status = KeyStatus::Unknown("not checked yet".to_owned());
+        state.key_status = KeyStatus::not_asked();
         state.queue.release(None, now, true);
         drop(state);
         self.wake.notify_all();

@@ -26,6 +26,23 @@ pub enum KeyStatus {
     Unknown(String),
 }
 
+/// The reason of a key that nobody was asked about.
+const NOT_ASKED: &str = "not checked yet";
+
+impl KeyStatus {
+    /// Nobody was asked about the key.
+    #[must_use]
+    pub fn not_asked() -> Self {
+        KeyStatus::Unknown(NOT_ASKED.to_owned())
+    }
+
+    /// True for [`KeyStatus::not_asked`].
+    #[must_use]
+    pub fn is_unasked(&self) -> bool {
+        matches!(self, KeyStatus::Unknown(reason) if reason == NOT_ASKED)
+    }
+}
+
 impl fmt::Display for KeyStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -166,6 +166,21 @@ impl SocketName {
         [family(libc::AF_INET), family(libc::AF_INET6)].contains(&[self.0[0], self.0[1]])
     }
 
+    /// The IP address without its port, in two words of which the first holds the first eight
+    /// bytes; IPv4 as it is written in IPv6 (`::ffff:a.b.c.d`). Zeros for no address. For counting
+    /// per sender: cheaper than [`Sender::address`].
+    #[inline]
+    #[must_use]
+    pub fn ip_words(&self) -> [u64; 2] {
+        let name = &self.0;
+        if name[..2] == family(libc::AF_INET) {
+            let four = u32::from_be_bytes([name[4], name[5], name[6], name[7]]);
+            return [0, 0xffff_0000_0000 | u64::from(four)];
+        }
+        let eight = |at: usize| u64::from_be_bytes(std::array::from_fn(|i| name[at + i]));
+        [eight(8), eight(16)]
+    }
+
     fn address(&self) -> Option<SocketAddr> {
         let name = &self.0;
         let port = u16::from_be_bytes([name[2], name[3]]);
@@ -231,6 +246,14 @@ mod tests {
         survives_encoding("10.1.2.3:65535");
         survives_encoding("[::1]:1");
         survives_encoding("[fe80::1%7]:8125");
+    }
+
+    #[test]
+    fn the_words_of_an_address_do_not_know_its_port() {
+        let words = |address: &str| SocketName::of(address.parse().unwrap()).ip_words();
+        assert_eq!(words("10.0.0.7:1"), [0, 0xffff_0a00_0007]);
+        assert_eq!(words("10.0.0.7:2"), words("[::ffff:10.0.0.7]:3"));
+        assert_eq!(words("[fe80::1%7]:1"), [0xfe80 << 48, 1]);
     }
 
     #[test]

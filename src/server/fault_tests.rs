@@ -31,8 +31,14 @@ fn a_lane_that_panics_costs_its_open_bucket_and_the_loss_is_counted() {
     let loaded =
         config::load(Sources { file: None, env: Vec::new(), flags, mode: Mode::Run }).unwrap();
     let outputs = Outputs::choose(&loaded).unwrap();
-    let plan =
-        Plan { loaded, outputs, hostname: None, clock: Clock::wall(), hub: Default::default() };
+    let plan = Plan {
+        loaded,
+        outputs,
+        hostname: None,
+        hostname_origin: "none",
+        clock: Clock::wall(),
+        hub: Default::default(),
+    };
     let server = Server::start(plan).unwrap();
     let totals = Arc::clone(&server.totals);
 

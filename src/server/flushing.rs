@@ -1,17 +1,21 @@
 //! The flusher thread: gathers what lanes close, feeds every output, keeps the totals.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::health::Health;
 use super::lane::FromLane;
 use super::observers;
+use super::overflow::Overflow;
+use super::self_metrics::{Moment, SelfMetrics};
+use super::watch::Watch;
 use crate::aggregate::{Bucket, LineCounts};
 use crate::clock::Clock;
-use crate::context::Rules;
-use crate::flush::{Flush, Flusher, HistogramSettings};
-use crate::net::{ListenerCounts, ListenerDescription, Transport};
+use crate::context::{Context, Kind, Rules};
+use crate::flush::{Closed, Flush, Flusher, HistogramSettings};
+use crate::net::{ListenerCounts, ListenerDescription};
 use crate::output::{Output, grouped, printable};
 use crate::telemetry::Hub;
 
@@ -30,6 +34,12 @@ pub(super) struct Totals {
     pub flushes: u64,
     /// Values not posted because another kind of the same series was written later.
     pub type_conflicts: u64,
+    /// Lines and values of the last bucket alone.
+    pub last: LineCounts,
+    /// Contexts known at the last flush, counters that are only continued included.
+    pub contexts: usize,
+    /// The same by kind, in the order of [`Kind::ALL`].
+    pub contexts_by_kind: [usize; Kind::ALL.len()],
 }
 
 impl Totals {
@@ -50,10 +60,24 @@ pub(super) enum Message {
     Reload(Reload),
     /// Raise this number: a sign of life.
     Beat(Arc<AtomicU64>),
+    Ask(Ask),
+}
+
+/// A question that only the flusher can answer. Nobody waits for the answer to be taken.
+pub(super) enum Ask {
+    Contexts(SyncSender<KnownContexts>),
+}
+
+/// Everyone the flusher knows. Contexts share their bytes, so the copy is cheap.
+pub(super) struct KnownContexts {
+    pub contexts: Vec<Context>,
+    pub rules: Arc<Rules>,
 }
 
 pub(super) struct Flushing {
     pub flusher: Flusher,
+    /// Own metrics, a lane more for the flusher.
+    pub own: Option<SelfMetrics>,
     pub outputs: Vec<Box<dyn Output>>,
     pub spares: Vec<Sender<Bucket>>,
     pub descriptions: Vec<ListenerDescription>,
@@ -70,6 +94,8 @@ pub(super) struct Flushing {
     /// Contexts that all lanes together may hold.
     pub contexts_max: usize,
     pub hub: Hub,
+    pub health: Arc<Health>,
+    pub watch: Arc<Watch>,
 }
 
 impl Flushing {
@@ -77,11 +103,14 @@ impl Flushing {
     pub fn run(mut self, messages: &Receiver<Message>) {
         let mut running = self.spares.len();
         while running > 0 {
-            match messages.recv() {
+            let message = messages.recv();
+            self.health.flusher();
+            match message {
                 Ok(Message::Lane(FromLane::Closed { closed, listeners, away })) => {
                     self.note_close(away);
                     self.lanes[closed.lane] = listeners;
-                    self.flusher.take(*closed);
+                    self.watch.settle();
+                    self.take(*closed);
                     while let Some(flush) = self.flusher.complete() {
                         self.post(flush);
                     }
@@ -93,10 +122,15 @@ impl Flushing {
                     self.flusher.set_rules(rules, histograms);
                 }
                 Ok(Message::Beat(beats)) => drop(beats.fetch_add(1, Ordering::Release)),
+                Ok(Message::Ask(ask)) => self.answer(&ask),
                 Err(_) => break,
             }
         }
-        let now = self.clock.unix().as_secs();
+        let moment = self.moment();
+        if let Some(own) = &mut self.own {
+            self.flusher.take(own.finish(&self.lanes, moment));
+        }
+        let now = moment.now.as_secs();
         while let Some(flush) = self.flusher.finish(now) {
             let partial = flush.start + self.flusher.interval() > now;
             if partial && flush.is_empty() {
@@ -115,6 +149,31 @@ impl Flushing {
         totals.close_max = totals.close_max.max(away);
     }
 
+    fn moment(&self) -> Moment {
+        Moment { now: self.clock.unix(), contexts: self.flusher.contexts() }
+    }
+
+    /// What a lane closed, and our own bucket when all lanes have passed it.
+    fn take(&mut self, closed: Closed) {
+        let moment = self.moment();
+        let own = self.own.as_mut().and_then(|own| own.saw(&closed, &self.lanes, moment));
+        self.flusher.take(closed);
+        if let Some(own) = own {
+            self.flusher.take(own);
+        }
+    }
+
+    fn answer(&self, ask: &Ask) {
+        match ask {
+            Ask::Contexts(answer) => {
+                let contexts = self.flusher.known().cloned().collect();
+                let rules = Arc::clone(self.flusher.rules());
+                // Whoever asked may have given up.
+                let _ = answer.try_send(KnownContexts { contexts, rules });
+            }
+        }
+    }
+
     fn post(&mut self, mut flush: Flush) {
         let began = self.clock.monotonic();
         observers::flush_started(&self.hub, &flush);
@@ -122,12 +181,17 @@ impl Flushing {
         for output in &mut self.outputs {
             output.flush(&self.flusher, &flush);
         }
+        // First, so that whoever sees the lines of this bucket sees who is to blame for them.
+        self.tell_of_overflow(flush.start);
         self.account(&flush);
         observers::context_limit(&self.hub, self.contexts_max, &flush.counts);
         observers::flush_completed(&self.hub, &self.flusher, &flush, (&self.clock, began));
-        for (lane, bucket) in self.flusher.recycle(flush) {
-            // A lane that is gone needs no spare.
-            let _ = self.spares[lane].send(bucket);
+        for (lane, mut bucket) in self.flusher.recycle(flush) {
+            match self.spares.get(lane) {
+                // A lane that is gone needs no spare.
+                Some(spares) => drop(spares.send(bucket)),
+                None => self.own.iter_mut().for_each(|own| own.reuse(std::mem::take(&mut bucket))),
+            }
         }
     }
 
@@ -153,6 +217,9 @@ impl Flushing {
         totals.lines.add(counts);
         totals.flushes += 1;
         totals.type_conflicts += flush.type_conflicts;
+        totals.last = *counts;
+        totals.contexts = self.flusher.contexts();
+        totals.contexts_by_kind = self.flusher.contexts_by_kind();
         drop(totals);
         tell_of_oddities(counts);
         let reasons: Vec<String> =
@@ -178,6 +245,20 @@ impl Flushing {
                 printable(context.name(), 80)
             );
         }
+    }
+
+    /// Names the metric, the tag key and the sender when contexts ran out.
+    fn tell_of_overflow(&self, start: u64) {
+        let heavy = self.watch.take_heavy_hitters();
+        if heavy.is_empty() {
+            return;
+        }
+        let sender = self.watch.senders().most_past_cap(&self.descriptions);
+        let overflow = Overflow::new(start, &heavy, sender);
+        let contexts_max = self.flusher.rules().limits.contexts_max * self.spares.len();
+        let sentence = overflow.sentence(self.flusher.interval(), contexts_max);
+        self.watch.set_overflow(overflow);
+        tracing::warn!(target: "context", "{sentence}");
     }
 
     /// Adds up the listeners over lanes; tells of new kernel drops and returns their number.
@@ -208,13 +289,7 @@ impl Flushing {
         let Some(description) = self.descriptions.get(listener) else { return };
         let granted = description.receive_buffer_bytes;
         let asked = self.receive_buffer_bytes;
-        let fix = if description.transport != Transport::Udp {
-            "read faster or send less".to_owned()
-        } else if granted < asked {
-            format!("sysctl -w net.core.rmem_max={asked}, or use UDS")
-        } else {
-            format!("raise dogstatsd_so_rcvbuf above {asked}, or use UDS")
-        };
+        let fix = super::status::drop_remedy(description, asked);
         tracing::warn!(
             target: "net",
             "kernel dropped {} datagrams on {} {} in {} s ({} arrived so far); buffer: asked {}, got {}; fix: {fix}",

@@ -10,16 +10,22 @@ use std::time::Duration;
 use ahash::RandomState;
 
 use super::forward_raw::RawForwarder;
+use super::health::Health;
 use super::observers;
+use super::origins::{Found, Origins};
 use super::refusals::Refusals;
-use super::senders::{Found, Senders};
+use super::senders::Senders;
+use super::watch::{Findings, Watch, Watcher};
 use crate::aggregate::{self, Bucket, Shard};
 use crate::clock::Clock;
 use crate::context::Rules;
 use crate::flush::Closed;
-use crate::net::{Arrival, Incident, Lane, LaneEnd, ListenerCounts, ListenerId, Receiver, Sender};
+use crate::net::{
+    Arrival, Incident, Lane, LaneEnd, ListenerCounts, ListenerId, Receiver, Sender, Transport,
+};
 use crate::output::{clock_time, printable};
-use crate::telemetry::Hub;
+use crate::protocol::lines;
+use crate::telemetry::{EventKind, Hub};
 
 /// Contexts announced by name as they are born, over the life of the process.
 const ANNOUNCED_MAX: usize = 20;
@@ -44,6 +50,7 @@ pub(super) struct Parts {
     /// Listeners whose last line needs a newline (`dogstatsd_eol_required`), by listener id.
     pub eol_required: Vec<bool>,
     pub listener_names: Vec<String>,
+    pub transports: Vec<Transport>,
     /// Refused lines are worth a warning (else debug).
     pub verbose: bool,
     pub oversize_shown: bool,
@@ -58,6 +65,8 @@ pub(super) struct Parts {
     /// The longest datagram that is received whole.
     pub datagram_bytes_max: usize,
     pub hub: Hub,
+    pub health: Arc<Health>,
+    pub watch: Arc<Watch>,
 }
 
 pub(super) struct Worker {
@@ -65,9 +74,13 @@ pub(super) struct Worker {
     parts: Parts,
     shard: Shard,
     refusals: Refusals,
-    senders: Option<Senders>,
+    origins: Option<Origins>,
     /// The generation of the tagger that known metrics were decided with.
     tags_generation: u64,
+    watcher: Watcher,
+    senders: Senders,
+    /// Arrivals and, of them, lines past a cap that a sender was charged with.
+    arrivals: (u64, u64),
     births_seen: usize,
     restarts: u32,
     tell: Tell,
@@ -88,17 +101,21 @@ impl Worker {
     ) -> Self {
         let shard = fresh_shard(&parts);
         let refusals = Refusals::new(parts.verbose);
-        let senders = parts.proc_root.as_deref().map(Senders::new);
+        let origins = parts.proc_root.as_deref().map(Origins::new);
         let tags_generation = tags_generation(&parts.rules);
+        let watcher = Watcher::new(Arc::clone(&parts.watch), parts.settings.options);
         Worker {
             lane,
             parts,
             shard,
             refusals,
-            senders,
+            origins,
             tags_generation,
-            births_seen: 0,
             restarts: 0,
+            watcher,
+            senders: Senders::new(),
+            arrivals: (0, 0),
+            births_seen: 0,
             tell,
             spares,
             new_rules,
@@ -145,6 +162,7 @@ impl Worker {
         *self.shard.counts() = counts;
         self.births_seen = 0;
         self.restarts += 1;
+        self.arrivals = (0, 0);
         (self.tell)(FromLane::Restarted { lane: self.lane });
         observers::lane_failed(&self.parts.hub, error, self.restarts);
     }
@@ -152,6 +170,7 @@ impl Worker {
     fn close(&mut self, listeners: &[ListenerCounts]) {
         let started = self.parts.clock.monotonic();
         let now = self.parts.clock.unix();
+        self.parts.health.lane(self.lane);
         self.announce();
         // One step of forgetting goes with each batch. Where so few came that the last round did
         // not end, nobody waits, and what a flood left behind must go all the same.
@@ -160,14 +179,61 @@ impl Worker {
         let bucket = self.shard.close(now, spare);
         self.births_seen = 0;
         self.refusals.close(self.parts.settings.interval);
-        if let Some(senders) = &mut self.senders {
-            senders.close();
+        if let Some(origins) = &mut self.origins {
+            origins.close();
         }
+        self.hand_over();
         let passed = self.shard.bucket_end().saturating_sub(self.parts.settings.interval).as_secs();
         let closed = Box::new(Closed { lane: self.lane, bucket, passed });
         let listeners = listeners.to_vec();
         let away = self.parts.clock.monotonic().saturating_sub(started);
         (self.tell)(FromLane::Closed { closed, listeners, away });
+    }
+
+    /// The sender of this datagram named new contexts.
+    #[cold]
+    fn charge(&mut self, from: &Sender<'_>, listener: u16) {
+        let contexts = self.shard.contexts();
+        let now = (contexts.arrivals(), contexts.past_cap_count());
+        let before = std::mem::replace(&mut self.arrivals, now);
+        let past_cap = now.1 - before.1;
+        self.senders.named(from, listener, now.0 - before.0 - past_cap, past_cap);
+    }
+
+    /// Gives whoever asks what was found.
+    fn hand_over(&mut self) {
+        let senders = self.senders.publish(self.parts.clock.unix().as_secs());
+        let heavy = self.shard.take_heavy_hitters();
+        self.watcher.hand_over(Findings { lane: self.lane, senders, heavy });
+    }
+
+    /// Rules of a reload, and tags of senders that have changed, count from the next line on.
+    fn take_rules(&mut self) {
+        while let Ok(rules) = self.new_rules.try_recv() {
+            self.parts.rules = Arc::clone(&rules);
+            self.shard.set_rules(rules);
+        }
+        let generation = tags_generation(&self.parts.rules);
+        if std::mem::replace(&mut self.tags_generation, generation) != generation {
+            self.shard.decide_again();
+        }
+    }
+
+    /// A client tells of itself. Clients write these lines together, at the end of what they send.
+    #[cold]
+    fn hear(&mut self, bytes: &[u8], from: &Sender<'_>, listener: u16) {
+        let options = self.parts.settings.options;
+        for line in lines(bytes).filter(|line| Senders::is_telling(line.bytes)) {
+            self.senders.told(from, listener, line.bytes, options);
+        }
+    }
+
+    /// Somebody wants to know more than totals.
+    #[cold]
+    fn look_closer(&mut self, bytes: &[u8], listener: usize, from: &Sender<'_>) {
+        let now = self.parts.clock.unix().as_secs();
+        let name = self.parts.listener_names.get(listener).map_or("", String::as_str);
+        self.watcher.look(bytes, now, name, || sender_name(from));
     }
 
     /// Tells of the first contexts at once, so that a newcomer sees the first line arrive.
@@ -193,6 +259,22 @@ fn tags_generation(rules: &Rules) -> u64 {
     rules.origin.as_ref().map_or(0, |origin| origin.tagger.generation())
 }
 
+/// Who sent it, as far as the kernel tells.
+pub(super) fn sender_name(from: &Sender<'_>) -> String {
+    match (from.address(), from.credentials()) {
+        (Some(address), _) => address.to_string(),
+        (None, Some(process)) => format!("pid {} uid {}", process.pid, process.uid),
+        (None, None) => String::new(),
+    }
+}
+
+/// The last line of a datagram, without its newline.
+#[inline]
+fn last_line(bytes: &[u8]) -> &[u8] {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    memchr::memrchr(b'\n', bytes).map_or(bytes, |at| &bytes[at + 1..])
+}
+
 fn fresh_shard(parts: &Parts) -> Shard {
     let rules = Arc::clone(&parts.rules);
     Shard::new(parts.settings.clone(), rules, parts.state.clone(), parts.clock.unix())
@@ -201,21 +283,23 @@ fn fresh_shard(parts: &Parts) -> Shard {
 impl Receiver for Worker {
     fn begin_batch(&mut self) {
         // Not only when woken: a wake-up may be seen after datagrams that were sent later.
-        self.woken();
+        self.take_rules();
         self.shard.begin_batch(self.parts.clock.unix());
-        if let Some(senders) = &mut self.senders {
-            senders.begin_batch(self.parts.clock.monotonic());
+        if let Some(origins) = &mut self.origins {
+            origins.begin_batch(self.parts.clock.monotonic());
         }
     }
 
     fn datagram(&mut self, bytes: &[u8], from: &Sender<'_>, arrival: Arrival) {
-        observers::packet_received(&self.parts.hub, bytes, from, arrival.transport);
+        if self.parts.hub.wants(EventKind::PacketReceived) {
+            observers::packet_received(&self.parts.hub, bytes, from, arrival.transport);
+        }
         let listener = usize::from(arrival.listener.0);
         let eol_required = self.parts.eol_required.get(listener).copied().unwrap_or(false);
         if let Some(forwarder) = &self.parts.raw_forwarder {
             forwarder.copy(bytes);
         }
-        let sender = match self.senders.as_mut().map(|senders| senders.find(from)) {
+        let sender = match self.origins.as_mut().map(|origins| origins.find(from)) {
             Some(Found::Container(id)) => id,
             Some(Found::Unreadable) => {
                 self.shard.counts().origins_unreadable += 1;
@@ -223,14 +307,27 @@ impl Receiver for Worker {
             }
             None => b"",
         };
-        let (refusals, parts) = (&mut self.refusals, &self.parts);
+        let received = self.shard.counts().received;
+        let (refusals, parts, senders) = (&mut self.refusals, &self.parts, &mut self.senders);
         self.shard.datagram(bytes, sender, eol_required, |number, line, error| {
             #[cfg(test)]
             super::fault_tests::fail_on(line);
             let name = parts.listener_names.get(listener).map_or("", String::as_str);
             refusals.refused(error, line, number, name, from);
-            observers::parse_failed(&parts.hub, error, line, arrival.transport);
+            observers::parse_failed(&parts.hub, error, line, parts.transports.get(listener));
+            senders.refused(from, arrival.listener.0, error, line);
         });
+        let lines = self.shard.counts().received - received;
+        self.senders.see(from, arrival.listener.0, bytes.len(), lines);
+        if Senders::is_telling(last_line(bytes)) {
+            self.hear(bytes, from, arrival.listener.0);
+        }
+        if self.shard.contexts().arrivals() != self.arrivals.0 {
+            self.charge(from, arrival.listener.0);
+        }
+        if self.parts.watch.is_on() {
+            self.look_closer(bytes, listener, from);
+        }
         if arrival.cut_bytes > 0 {
             // The tail of the datagram is a line that nobody can read.
             let counts = self.shard.counts();
@@ -256,16 +353,10 @@ impl Receiver for Worker {
     }
 
     fn woken(&mut self) {
-        while let Ok(rules) = self.new_rules.try_recv() {
-            self.parts.rules = Arc::clone(&rules);
-            self.shard.set_rules(rules);
-        }
+        self.hand_over();
+        self.take_rules();
         if let Some(beats) = self.parts.lane_beats.get(self.lane) {
             beats.fetch_add(1, Ordering::Release);
-        }
-        let generation = tags_generation(&self.parts.rules);
-        if std::mem::replace(&mut self.tags_generation, generation) != generation {
-            self.shard.decide_again();
         }
     }
 

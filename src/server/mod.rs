@@ -6,19 +6,32 @@
 //! waits for delivery only within half an interval, a shutdown ends within its time. Refusal: it
 //! parses nothing, sums nothing and encodes nothing itself.
 
+mod admin;
 mod banner;
+mod facts;
 #[cfg(test)]
 mod fault_tests;
 mod flushing;
 mod forward_raw;
+mod health;
+mod inquiry;
 mod intake;
 mod lane;
+mod metrics_page;
 mod observers;
+mod origins;
+mod overflow;
 pub(crate) mod plan;
 mod pulse;
+mod ranking;
+mod reach;
 mod refusals;
+mod samples;
+mod self_metrics;
 mod senders;
 mod signals;
+mod status;
+mod watch;
 
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter};
@@ -32,12 +45,18 @@ use std::time::{Duration, Instant};
 use ahash::RandomState;
 use thiserror::Error;
 
+use self::admin::Admin;
+use self::facts::{Bounds, ConfigFacts, Facts};
 use self::flushing::{Flushing, Message, Reload, Totals};
 use self::forward_raw::RawForwarder;
+use self::health::Health;
 use self::intake::{Delivery, Discarded, Intake};
 use self::lane::{FromLane, Parts, Worker};
 pub use self::pulse::Pulse;
+pub use self::reach::{Reached, reach};
+use self::self_metrics::SelfMetrics;
 pub use self::signals::{Signal, Signals};
+use self::watch::{Counting, Watch};
 use crate::aggregate::Bucket;
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Output as OutputKind};
@@ -100,6 +119,8 @@ pub struct Plan {
     pub outputs: config::Outputs,
     /// The host of samples without one.
     pub hostname: Option<String>,
+    /// Where that host's name comes from, in a word.
+    pub hostname_origin: &'static str,
     /// The time.
     pub clock: Clock,
     /// Where it tells what happens; a default one for nobody.
@@ -129,6 +150,10 @@ pub struct Server {
     hub: Hub,
     /// The debug log, which ends with the server.
     _debug_log: Vec<Subscription>,
+    facts: Arc<Facts>,
+    admin: Admin,
+    /// Keeps counts per metric from start to end (`dogstatsd_metrics_stats_enable`).
+    _counting: Option<Counting>,
 }
 
 impl Server {
@@ -137,7 +162,7 @@ impl Server {
     /// # Errors
     /// See [`ServerError`]; nothing stays bound or running.
     pub fn start(plan: Plan) -> Result<Self, ServerError> {
-        let Plan { loaded, outputs, hostname, clock, hub } = plan;
+        let Plan { loaded, outputs, hostname, hostname_origin, clock, hub } = plan;
         let debug_log = observers::debug_log(&hub);
         let config = &loaded.config;
         let lanes = plan::lanes(config);
@@ -153,26 +178,51 @@ impl Server {
         let rules = plan::rules(config, hostname.as_deref(), lanes, as_tagger(tagger.as_ref()));
         let rules = Arc::new(rules);
         let state = RandomState::new();
-        let mut parts = lane_parts(config, &bound, &rules, &state, &clock, console, lanes);
-        parts.raw_forwarder = start_raw_forwarder(config, &clock)?;
-        parts.hub = hub.clone();
-        let listeners = parts.listener_names.clone();
+        let health = Arc::new(Health::new(lanes, config.interval));
         let (to_flusher, messages) = mpsc::channel();
+        let watch = Arc::new(Watch::default());
+        let counting = config.dogstatsd_metrics_stats_enable.then(|| watch.count());
+        let shared = Shared {
+            rules: Arc::clone(&rules),
+            state: state.clone(),
+            clock: clock.clone(),
+            health: Arc::clone(&health),
+            watch: Arc::clone(&watch),
+            hub: hub.clone(),
+            console,
+            lanes,
+        };
+        let mut parts = lane_parts(config, &bound, shared);
+        parts.raw_forwarder = start_raw_forwarder(config, &clock)?;
+        let listener_names = parts.listener_names.clone();
         let (spares, mut workers) = make_workers(lanes, &parts, &to_flusher);
+        let listeners = bound.listeners.clone();
+        let own = plan::self_telemetry(config, &outputs).then(|| {
+            let forwarder = delivery.forwarder.clone();
+            SelfMetrics::new(lanes, plan::shard(config), state.clone(), clock.unix(), forwarder)
+        });
         let flushing = Flushing {
             contexts_max: rules.limits.contexts_max.saturating_mul(lanes),
-            flusher: Flusher::new(plan::flush(config), rules, lanes, state),
+            flusher: Flusher::new(
+                plan::flush(config),
+                Arc::clone(&rules),
+                lanes + usize::from(own.is_some()),
+                state,
+            ),
+            own,
             outputs: delivery.outputs,
             spares,
             receive_buffer_bytes: plan::net_buffer(config),
             drops_told: vec![0; bound.listeners.len()],
-            descriptions: bound.listeners.clone(),
+            descriptions: listeners.clone(),
             totals: Arc::clone(&totals),
             clock,
             flush_incomplete: config.dogstatsd_flush_incomplete_buckets,
             lanes: vec![Vec::new(); lanes],
             conflict_named: false,
             hub: hub.clone(),
+            health: Arc::clone(&health),
+            watch: Arc::clone(&watch),
         };
         let flusher_thread = spawn("flusher", move || flushing.run(&messages))?;
         let nets = bound.into_lanes().map_err(ServerError::system("preparing the lanes"))?;
@@ -188,7 +238,26 @@ impl Server {
             let handles = handles.clone();
             tagger.on_change(move || handles.iter().for_each(LaneHandle::wake));
         }
-        observers::listeners_changed(&hub, &listeners, "open");
+        observers::listeners_changed(&hub, &listener_names, "open");
+        let facts = Arc::new(Facts {
+            hostname: hostname.clone(),
+            hostname_origin,
+            output: outputs.list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            interval: config.interval,
+            listeners,
+            receive_buffer_bytes: plan::net_buffer(config),
+            limits: Bounds::new(config, &rules, lanes),
+            health,
+            watch,
+            stats_kept: counting.is_some(),
+            lanes: handles.clone(),
+            totals: Arc::clone(&totals),
+            forwarder: delivery.forwarder.clone(),
+            discarded: delivery.discarded.clone(),
+            to_flusher: to_flusher.clone(),
+            config: Mutex::new(ConfigFacts::of(&loaded)),
+        });
+        let admin = Admin::start(config, &facts);
         Ok(Server {
             lanes: handles,
             lane_threads,
@@ -205,10 +274,13 @@ impl Server {
             lane_beats: Arc::clone(&parts.lane_beats),
             stop_within: config.stop_within(),
             console,
-            listeners,
+            listeners: listener_names,
             effective: Mutex::new(observers::effective(&loaded)),
             hub,
             _debug_log: debug_log,
+            facts,
+            admin,
+            _counting: counting,
         })
     }
 
@@ -244,6 +316,7 @@ impl Server {
             forwarder.set_api_key(0, key.expose());
         }
         observers::config_reloaded(&self.hub, &self.effective, loaded);
+        self.facts.set_config(ConfigFacts::of(loaded));
     }
 
     /// Drains, flushes and delivers within the configured time, then says what became of every line
@@ -251,6 +324,7 @@ impl Server {
     pub fn stop(self) -> bool {
         let deadline = Instant::now() + self.stop_within;
         observers::shutdown_started(&self.hub, self.stop_within, self.forwarder.as_deref());
+        self.facts.health.stopping();
         self.lanes.iter().for_each(|lane| lane.stop(DRAIN));
         for thread in self.lane_threads {
             if thread.join().is_err() {
@@ -269,6 +343,7 @@ impl Server {
             let (sent, failed) = (grouped(sent), grouped(failed));
             tracing::info!(target: "net", "copies   {sent} sent to {}, {failed} failed", forwarder.target());
         }
+        drop(self.admin);
         if let Some(forwarder) = self.forwarder {
             let report = forwarder.shutdown(deadline);
             tracing::info!(target: "forward", "{report}");
@@ -410,15 +485,20 @@ fn json_lines(path: &Path) -> Result<JsonLines<BufWriter<std::fs::File>>, Server
     Ok(JsonLines::new(BufWriter::new(file?)))
 }
 
-fn lane_parts(
-    config: &Config,
-    bound: &Bound,
-    rules: &Arc<Rules>,
-    state: &RandomState,
-    clock: &Clock,
+/// What all lanes have in common with the rest of the server.
+struct Shared {
+    rules: Arc<Rules>,
+    state: RandomState,
+    clock: Clock,
+    health: Arc<Health>,
+    watch: Arc<Watch>,
+    hub: Hub,
     console: bool,
     lanes: usize,
-) -> Parts {
+}
+
+fn lane_parts(config: &Config, bound: &Bound, shared: Shared) -> Parts {
+    let Shared { rules, state, clock, health, watch, hub, console, lanes } = shared;
     let eol_required = |transport: Transport| match transport {
         Transport::Udp => config.dogstatsd_eol_required.contains(&config::Transport::Udp),
         Transport::UnixDatagram | Transport::UnixStream => {
@@ -428,10 +508,11 @@ fn lane_parts(
     };
     Parts {
         settings: plan::shard(config),
-        rules: Arc::clone(rules),
-        state: state.clone(),
-        clock: clock.clone(),
+        rules,
+        state,
+        clock,
         eol_required: bound.listeners.iter().map(|found| eol_required(found.transport)).collect(),
+        transports: bound.listeners.iter().map(|found| found.transport).collect(),
         listener_names: bound
             .listeners
             .iter()
@@ -444,7 +525,9 @@ fn lane_parts(
         announced: console.then(|| Arc::new(AtomicUsize::new(0))),
         lane_beats: (0..lanes).map(|_| AtomicU64::new(0)).collect(),
         datagram_bytes_max: config.dogstatsd_buffer_size,
-        hub: Hub::default(),
+        hub,
+        health,
+        watch,
     }
 }
 

@@ -78,15 +78,12 @@ fn log(event: &Event<'_>) {
     }
 }
 
-#[inline]
-pub(super) fn packet_received(
-    hub: &Hub,
-    bytes: &[u8],
-    from: &Sender<'_>,
-    transport: net::Transport,
-) {
+/// Only for a listener: out of the way of the loop that calls it.
+#[cold]
+#[inline(never)]
+pub(super) fn packet_received(hub: &Hub, bytes: &[u8], from: &Sender<'_>, how: net::Transport) {
     hub.emit(EventKind::PacketReceived, || Event::PacketReceived {
-        transport: word_of(transport),
+        transport: word_of(how),
         bytes,
         pid: from.credentials().map(|credentials| credentials.pid),
     });
@@ -99,9 +96,15 @@ pub(super) fn packet_truncated(hub: &Hub, buffer_bytes: usize, arrival: Arrival)
     });
 }
 
-pub(super) fn parse_failed(hub: &Hub, error: ParseError, line: &[u8], transport: net::Transport) {
+#[cold]
+pub(super) fn parse_failed(
+    hub: &Hub,
+    error: ParseError,
+    line: &[u8],
+    transport: Option<&net::Transport>,
+) {
     hub.emit(EventKind::ParseFailed, || Event::ParseFailed {
-        transport: word_of(transport),
+        transport: transport.map_or(Transport::Embedded, |transport| word_of(*transport)),
         reason: error.kind.reason(),
         line: &line[..line.len().min(LINE_SHOWN)],
     });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::aggregate;
-use crate::config::{self, Compressor, Config, Port, TlsVersion, Url};
+use crate::config::{self, Compressor, Config, Output, Outputs, Port, Switch, TlsVersion, Url};
 use crate::context::{Limits, Mapper, NameFilter, Namespace, OriginRules, Rules, TagFilters};
 use crate::encode::{Compression, Limits as EncodeLimits, SeriesFormat, split};
 use crate::flush::{self, Aggregate, HistogramSettings, Percentile};
@@ -69,6 +69,15 @@ fn internet(config: &Config, port: Port) -> Option<InternetSettings> {
         (None, false) => Addresses::Loopback,
     };
     Some(InternetSettings { addresses, port })
+}
+
+/// Whether whippet's own numbers are posted too.
+pub(super) fn self_telemetry(config: &Config, outputs: &Outputs) -> bool {
+    match config.self_telemetry {
+        Switch::On => true,
+        Switch::Off => false,
+        Switch::Auto => outputs.list.contains(&Output::Datadog),
+    }
 }
 
 /// What the tagger reads; `None` when no message could have an origin that anybody knows.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::lane::sender_name;
 use crate::net::{Incident, Sender};
 use crate::output::printable;
 use crate::protocol::{ErrorKind, ParseError};
@@ -39,10 +40,9 @@ impl Refusals {
         if *count > 1 {
             return;
         }
-        let sender = match (from.address(), from.credentials()) {
-            (Some(address), _) => format!(" from {address}"),
-            (None, Some(process)) => format!(" from pid {} uid {}", process.pid, process.uid),
-            (None, None) => String::new(),
+        let sender = match sender_name(from) {
+            unknown if unknown.is_empty() => unknown,
+            known => format!(" from {known}"),
         };
         let text = error.render(line);
         if self.verbose {

@@ -1,8 +1,8 @@
 use std::sync::mpsc;
 
 use super::*;
-use crate::net::{ListenerId, Transport};
-use crate::telemetry::{Event, EventKind, Ring, Subscription, Transport as Told};
+use crate::net::ListenerId;
+use crate::telemetry::{Event, Ring, Subscription, Transport as Told};
 
 /// A worker nobody feeds but the test; what it closes goes nowhere.
 fn worker(hub: &Hub) -> Worker {
@@ -13,6 +13,7 @@ fn worker(hub: &Hub) -> Worker {
         clock: Clock::manual(Duration::from_secs(1000)),
         eol_required: vec![false],
         listener_names: vec!["udp 127.0.0.1:8125".to_owned()],
+        transports: vec![Transport::Udp],
         verbose: false,
         oversize_shown: false,
         proc_root: None,
@@ -21,6 +22,8 @@ fn worker(hub: &Hub) -> Worker {
         lane_beats: Arc::from([]),
         datagram_bytes_max: 8192,
         hub: hub.clone(),
+        health: Arc::new(Health::new(1, Duration::from_secs(10))),
+        watch: Arc::default(),
     };
     let ((_, spares), (_, rules)) = (mpsc::channel(), mpsc::channel());
     Worker::new(0, parts, Box::new(|_| true), spares, rules)

@@ -1,0 +1,85 @@
+//! Asking the running server: a request to its admin address.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use super::Settings;
+use crate::config::{self, Mode};
+use crate::telemetry::http::{Address, Connection};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest silence of a server that answers.
+const SILENCE_MAX: Duration = Duration::from_secs(70);
+
+/// Where the server of this configuration answers.
+pub(super) struct Server(String);
+
+impl Server {
+    /// Reads the address from the same configuration the server reads.
+    pub fn of(settings: &Settings) -> anyhow::Result<Self> {
+        let loaded = config::load(settings.sources(Mode::Run))?;
+        match loaded.config.admin_address {
+            Some(address) => Ok(Server(address)),
+            None => bail!("admin_address is off in this configuration; set it to ask the server"),
+        }
+    }
+
+    /// The whole body of a good answer.
+    pub fn get(&self, target: &str) -> anyhow::Result<String> {
+        let mut reader = self.open(target)?;
+        let mut body = Vec::new();
+        io::Read::read_to_end(&mut reader, &mut body).context("reading the answer")?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// As [`Server::get`], read as JSON.
+    pub fn json(&self, target: &str) -> anyhow::Result<serde_json::Value> {
+        serde_json::from_str(&self.get(target)?).context("reading the answer")
+    }
+
+    /// The body of a good answer, as it comes.
+    pub fn open(&self, target: &str) -> anyhow::Result<BufReader<Connection>> {
+        let address = &self.0;
+        let none = || {
+            format!(
+                "no whippet answers at {address}; is it running? (admin_address in its \
+                 configuration, or --set admin_address=…, says where)"
+            )
+        };
+        let mut connection = Address::parse(address)
+            .and_then(|address| address.connect(CONNECT_TIMEOUT))
+            .with_context(none)?;
+        connection.set_read_timeout(Some(SILENCE_MAX))?;
+        write!(connection, "GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .with_context(none)?;
+        let mut reader = BufReader::new(connection);
+        let mut line = String::new();
+        reader.read_line(&mut line).with_context(none)?;
+        let status = line.split_whitespace().nth(1).unwrap_or_default().to_owned();
+        if !line.starts_with("HTTP/1.") {
+            bail!("what answers at {address} is no whippet; admin_address says where to ask");
+        }
+        while line.trim_end() != "" {
+            line.clear();
+            if reader.read_line(&mut line).context("reading the answer")? == 0 {
+                break;
+            }
+        }
+        if status == "200" {
+            return Ok(reader);
+        }
+        let mut body = String::new();
+        io::Read::read_to_string(&mut reader, &mut body).context("reading the answer")?;
+        bail!("{}", body.trim_end())
+    }
+}
+
+/// Writes to standard output; a reader that has seen enough is no error.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done.context("writing"),
+    }
+}

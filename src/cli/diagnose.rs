@@ -1,0 +1,36 @@
+//! `whippet diagnose`: does the intake take every key?
+
+use std::process::ExitCode;
+
+use super::{FAILED, Settings, ask};
+use crate::config::{self, Mode};
+use crate::forward::KeyStatus;
+use crate::server;
+
+/// Prints one line per endpoint and key. Good when each of them is accepted.
+pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let loaded = config::load(settings.sources(Mode::Run))?;
+    if loaded.config.api_key.is_none() {
+        anyhow::bail!("api_key is not set (DD_API_KEY): there is no intake to reach");
+    }
+    let mut failed = 0;
+    for reached in server::reach(&loaded.config)? {
+        let (word, remedy) = match &reached.status {
+            KeyStatus::Valid => ("good", ""),
+            KeyStatus::Invalid => {
+                ("refused", "; check api_key, and that site is the one it belongs to")
+            }
+            KeyStatus::Unknown(_) => {
+                ("no answer", "; check the network, dd_url or site, and the proxy settings")
+            }
+        };
+        failed += usize::from(reached.status != KeyStatus::Valid);
+        ask::print(&format!(
+            "{word:9}  {}  API key ending with {}: {}{remedy}\n",
+            reached.endpoint,
+            reached.key.trim_start_matches('*'),
+            reached.status,
+        ))?;
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}

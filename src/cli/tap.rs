@@ -1,0 +1,54 @@
+//! `whippet tap`: lines as they arrive.
+
+use std::io::BufRead;
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::Value;
+
+use super::Settings;
+use super::ask::{self, Server};
+use crate::output::{grouped, printable};
+use crate::telemetry::http::encoded;
+
+/// Characters shown of a line.
+const WIDTH: usize = 8_192;
+
+#[derive(Args)]
+pub(super) struct TapArgs {
+    /// Show only lines that match this regular expression, such as '^checkout\.' or 'env:prod'.
+    #[arg(long = "match", value_name = "REGEX", default_value = "")]
+    pattern: String,
+    /// End after so many lines; without it, at ^C.
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<u64>,
+    /// Print one JSON object per line: listener, sender, line.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &TapArgs, settings: &Settings) -> anyhow::Result<()> {
+    let limit = args.limit.unwrap_or(u64::MAX);
+    let target = format!("/tap?limit={limit}&match={}", encoded(&args.pattern));
+    let mut reader = Server::of(settings)?.open(&target)?;
+    let mut text = String::new();
+    loop {
+        text.clear();
+        if reader.read_line(&mut text).context("the server went away")? == 0 {
+            return Ok(());
+        }
+        if text.trim().is_empty() {
+            continue;
+        }
+        let tapped: Value = serde_json::from_str(&text).context("reading the answer")?;
+        if let Some(missed) = tapped["missed"].as_u64() {
+            eprintln!("({} lines were too fast to be shown)", grouped(missed));
+        } else if args.json {
+            ask::print(&text)?;
+        } else {
+            let part =
+                |name: &str| printable(tapped[name].as_str().unwrap_or_default().as_bytes(), WIDTH);
+            ask::print(&format!("{} {}  {}\n", part("listener"), part("sender"), part("line")))?;
+        }
+    }
+}

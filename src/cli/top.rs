@@ -1,0 +1,225 @@
+//! `whippet top`: what costs most now.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::Settings;
+use super::ask::{self, Server};
+use super::status::sender_name;
+use crate::output::{clock_time, grouped, printable};
+
+#[derive(Args)]
+pub(super) struct TopArgs {
+    /// Print one screen and end.
+    #[arg(long)]
+    once: bool,
+    /// Print JSON, one object per screen.
+    #[arg(long)]
+    json: bool,
+    /// Seconds per screen; rates are of this time.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    every: f64,
+    /// Metrics and senders shown.
+    #[arg(short, long, value_name = "COUNT", default_value_t = 10)]
+    metrics: usize,
+    /// Tag keys shown per metric.
+    #[arg(short, long, value_name = "COUNT", default_value_t = 5)]
+    tags: usize,
+}
+
+/// Clears the screen and goes to its upper left corner.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+pub(super) fn run(args: &TopArgs, settings: &Settings) -> anyhow::Result<()> {
+    let server = Server::of(settings)?;
+    // The server measures for so long before it answers, which sets the pace.
+    let every = if args.every.is_finite() { args.every.clamp(0.1, 60.0) } else { 2.0 };
+    let target = format!("/top?seconds={every}&names={}&keys={}", args.metrics, args.tags);
+    let redraw = !args.once && !args.json && std::io::stdout().is_terminal();
+    #[cfg(feature = "tui")]
+    if redraw {
+        return super::top_screen::run(server, target, every);
+    }
+    loop {
+        let shown = if args.json {
+            server.get(&target)?
+        } else {
+            let clear = if redraw { CLEAR } else { "" };
+            format!("{clear}{}", render(&server.json(&target)?, every, args.once))
+        };
+        ask::print(&shown)?;
+        if args.once {
+            return Ok(());
+        }
+    }
+}
+
+pub(super) fn rows(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+pub(super) fn whole(value: &Value) -> String {
+    // A rate as people read it: no fractions.
+    grouped(value.as_f64().unwrap_or_default().round() as u64)
+}
+
+pub(super) fn text(value: &Value) -> String {
+    printable(value.as_str().unwrap_or_default().as_bytes(), 100)
+}
+
+/// The totals in one line.
+pub(super) fn headline(top: &Value) -> String {
+    format!(
+        "whippet top: {} contexts of {}; {} lines/s, {} bytes/s; kernel drops {}",
+        whole(&top["contexts"]["live"]),
+        whole(&top["contexts"]["max"]),
+        whole(&top["lines_per_second"]),
+        whole(&top["bytes_per_second"]),
+        whole(&top["kernel_drops"]),
+    )
+}
+
+fn render(top: &Value, every: f64, once: bool) -> String {
+    let mut out = headline(top);
+    out.push_str(&if once {
+        format!("; over {every} s\n")
+    } else {
+        format!("; every {every} s, ^C ends\n")
+    });
+    if let Some(sentence) = overflow(&top["overflow"]) {
+        let _ = writeln!(out, "\n{sentence}");
+    }
+    contexts(&mut out, &top["by_contexts"]);
+    sent(
+        &mut out,
+        "Samples/s",
+        "Bytes/s",
+        top,
+        "by_samples",
+        ["samples_per_second", "bytes_per_second"],
+    );
+    sent(
+        &mut out,
+        "Bytes/s",
+        "Samples/s",
+        top,
+        "by_bytes",
+        ["bytes_per_second", "samples_per_second"],
+    );
+    senders(&mut out, &top["senders"]);
+    out
+}
+
+/// The sentence about contexts that ran out; none when they did not.
+pub(super) fn overflow(overflow: &Value) -> Option<String> {
+    let worst = rows(&overflow["names"]).first()?;
+    let mut out = String::new();
+    let _ = write!(
+        out,
+        "OUT OF CONTEXTS, last at {}: metric {}",
+        clock_time(overflow["at"].as_u64().unwrap_or_default()),
+        text(&worst["name"])
+    );
+    if let Some(key) = rows(&worst["tag_keys"]).first() {
+        let _ =
+            write!(out, ", tag {} with about {} values", text(&key["key"]), whole(&key["values"]));
+    }
+    if let Value::String(_) = &overflow["sender"] {
+        let _ = write!(out, ", most sent by {}", text(&overflow["sender"]));
+    }
+    Some(out)
+}
+
+/// `2 env, 1 service, 7 values in 2 other tags`.
+pub(super) fn tag_keys(row: &Value) -> String {
+    let mut keys: Vec<String> = rows(&row["tag_keys"])
+        .iter()
+        .map(|key| format!("{} {}", key["values"], text(&key["key"])))
+        .collect();
+    let others = &row["other_keys"];
+    if others["keys"].as_u64() > Some(0) {
+        keys.push(format!("{} values in {} other tags", others["values"], others["keys"]));
+    }
+    keys.join(", ")
+}
+
+/// The Agent's table.
+fn contexts(out: &mut String, ranking: &Value) {
+    out.push_str("\n   Contexts\tMetric name\t(number of unique values for each tag)\n");
+    for row in rows(&ranking["names"]) {
+        let _ = writeln!(
+            out,
+            "{:>11}\t{}\t({})",
+            row["contexts"].as_u64().unwrap_or_default(),
+            text(&row["name"]),
+            tag_keys(row)
+        );
+    }
+    let others = &ranking["others"];
+    if others["names"].as_u64() > Some(0) {
+        let _ = writeln!(
+            out,
+            "{:>11}\t(other {} metrics)",
+            others["contexts"].as_u64().unwrap_or_default(),
+            others["names"]
+        );
+    }
+}
+
+fn sent(out: &mut String, first: &str, second: &str, top: &Value, list: &str, figures: [&str; 2]) {
+    let _ = writeln!(out, "\n{first:>11} {second:>13}  Metric name");
+    for row in rows(&top[list]) {
+        let _ = writeln!(
+            out,
+            "{:>11} {:>13}  {}",
+            whole(&row[figures[0]]),
+            whole(&row[figures[1]]),
+            text(&row["name"])
+        );
+    }
+}
+
+fn senders(out: &mut String, senders: &Value) {
+    out.push_str("\n  Packets/s     Lines/s       Bytes/s   Refused  New contexts  Sender\n");
+    for row in rows(senders) {
+        let _ = writeln!(
+            out,
+            "{:>11} {:>11} {:>13} {:>9} {:>13}  {}",
+            whole(&row["packets_per_second"]),
+            whole(&row["lines_per_second"]),
+            whole(&row["bytes_per_second"]),
+            whole(&row["refused"]),
+            grouped(
+                row["contexts_new"].as_u64().unwrap_or_default()
+                    + row["past_cap"].as_u64().unwrap_or_default()
+            ),
+            sender_name(row),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_contexts_is_that_of_the_agent() {
+        let ranking = serde_json::json!({
+            "names": [{"name": "request.count", "contexts": 3,
+                "tag_keys": [{"key": "env", "values": 2}, {"key": "service", "values": 1}],
+                "other_keys": {"keys": 2, "values": 7}}],
+            "others": {"names": 4, "contexts": 9},
+        });
+        let mut out = String::new();
+        contexts(&mut out, &ranking);
+        assert_eq!(
+            out,
+            "\n   Contexts\tMetric name\t(number of unique values for each tag)\n\
+             \u{20}         3\trequest.count\t(2 env, 1 service, 7 values in 2 other tags)\n\
+             \u{20}         9\t(other 4 metrics)\n"
+        );
+    }
+}

@@ -1,0 +1,183 @@
+//! The read-only HTTP surface: probes, metrics, status, contexts.
+
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::facts::Facts;
+use super::flushing::KnownContexts;
+use super::health::Verdict;
+use super::{inquiry, metrics_page, status};
+use crate::config::{Config, Port};
+use crate::context::Kind;
+use crate::telemetry::http::{Address, Handler, HttpServer, Request, Response};
+use crate::telemetry::prometheus;
+
+const INDEX: &str = "\
+whippet answers here, read only:
+  /live /ready /startup   probes: 200, or 500 with what is wrong
+  /metrics                Prometheus text
+  /status                 everything as JSON
+  /debug/vars             the Agent's expvar maps
+  /stats                  count and last time per metric (?seconds=N: of the next N seconds)
+  /top                    what costs most: contexts, samples, bytes, senders
+  /tap                    matching lines as they come (?match=REGEX&limit=N)
+  /senders                who sends what, with the last bad lines
+  /contexts               one context per line as JSON (/contexts.zstd: compressed)
+";
+
+/// The admin server and the one for probes alone.
+#[derive(Debug, Default)]
+pub(super) struct Admin {
+    servers: Vec<HttpServer>,
+}
+
+impl Admin {
+    /// Starts what is configured; what cannot be had is told, and the server goes on without.
+    pub fn start(config: &Config, facts: &Arc<Facts>) -> Self {
+        let mut admin = Admin::default();
+        let answering = Arc::clone(facts);
+        if let Some(address) = &config.admin_address {
+            let handler: Handler = Arc::new(move |request| answer(&answering, request));
+            admin.add("admin", "admin_address", address, handler);
+        }
+        let port = match config.health_port {
+            Port::Off => return admin,
+            Port::Fixed(port) => port,
+            Port::Random => 0,
+        };
+        let probing = Arc::clone(facts);
+        let handler: Handler = Arc::new(move |request| {
+            probe(&probing, &request.path)
+                .unwrap_or_else(|| Response::text(404, "see /live, /ready, /startup\n"))
+        });
+        admin.add("health", "health_port", &format!("127.0.0.1:{port}"), handler);
+        admin
+    }
+
+    fn add(&mut self, name: &str, key: &str, address: &str, handler: Handler) {
+        let started =
+            Address::parse(address).and_then(|address| HttpServer::start(name, &address, handler));
+        match started {
+            Ok(server) => {
+                tracing::info!(target: "server", "{name:4} {}", server.address());
+                self.servers.push(server);
+            }
+            Err(error) => tracing::warn!(
+                target: "server",
+                "{name} off: {address}: {error}; going on without it; set {key} to another address"
+            ),
+        }
+    }
+}
+
+fn answer(facts: &Facts, request: &Request) -> Response {
+    if let Some(response) = probe(facts, &request.path) {
+        return response;
+    }
+    match request.path.as_str() {
+        "/" => Response::text(200, INDEX),
+        "/metrics" | "/telemetry" => {
+            let page = metrics_page::page(facts, &facts.view());
+            Response::whole(200, prometheus::CONTENT_TYPE, page.into_bytes())
+        }
+        "/status" => json(&status::status(facts, &facts.view())),
+        "/debug/vars" => json(&status::agent(facts, &facts.view())),
+        "/stats" => inquiry::stats(facts, request),
+        "/top" => inquiry::top(facts, request),
+        "/tap" => inquiry::tap(facts, request),
+        "/senders" => {
+            facts.watch.refresh(&facts.lanes);
+            let all = facts.watch.senders().rows(&facts.listeners, usize::MAX);
+            json(&serde_json::Value::Array(all))
+        }
+        "/contexts" => contexts(facts, "application/x-ndjson", |known, out| dump(&known, out)),
+        #[cfg(feature = "zstd")]
+        "/contexts.zstd" => contexts(facts, "application/zstd", |known, out| {
+            let mut encoder = zstd::Encoder::new(out, 1)?;
+            dump(&known, &mut encoder)?;
+            encoder.finish().map(drop)
+        }),
+        _ => Response::text(404, format!("nothing here\n\n{INDEX}")),
+    }
+}
+
+fn json(value: &serde_json::Value) -> Response {
+    Response::json(200, format!("{value:#}\n"))
+}
+
+fn probe(facts: &Facts, path: &str) -> Option<Response> {
+    let verdict: Verdict = match path {
+        "/live" => facts.health.live(),
+        "/ready" => facts.health.ready(facts.forwarder.as_ref().map(|f| f.books()).as_ref()),
+        "/startup" => facts.health.startup(),
+        _ => return None,
+    };
+    Some(Response::json(verdict.status(), format!("{}\n", verdict.json())))
+}
+
+/// The flusher did not answer in time.
+pub(super) fn busy() -> Response {
+    Response::text(503, "the flusher is busy; try again\n")
+}
+
+fn contexts(
+    facts: &Facts,
+    content_type: &'static str,
+    write: fn(KnownContexts, &mut dyn Write) -> io::Result<()>,
+) -> Response {
+    match facts.contexts() {
+        Some(known) => Response::stream(content_type, Box::new(move |out| write(known, out))),
+        None => busy(),
+    }
+}
+
+/// One context as the Agent dumps it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DumpedContext<'a> {
+    name: std::borrow::Cow<'a, str>,
+    host: std::borrow::Cow<'a, str>,
+    #[serde(rename = "Type")]
+    kind: &'static str,
+    tagger_tags: [&'static str; 0],
+    metric_tags: Vec<std::borrow::Cow<'a, str>>,
+    no_index: bool,
+    source: u8,
+}
+
+/// The Agent's number for metrics that came through DogStatsD.
+const SOURCE_DOGSTATSD: u8 = 1;
+
+/// The Agent's word for a kind.
+pub(super) fn agent_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Counter => "Counter",
+        Kind::Gauge => "Gauge",
+        Kind::Set => "Set",
+        Kind::Histogram => "Histogram",
+        Kind::Distribution => "Distribution",
+    }
+}
+
+/// Newline-delimited JSON, one line per context. Tags of the sender's container are among the
+/// metric tags: they are joined when the context is first seen.
+fn dump(known: &KnownContexts, out: &mut dyn Write) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(64 << 10, out);
+    for context in &known.contexts {
+        let tags = context.tags(&known.rules.common_tags);
+        let dumped = DumpedContext {
+            name: String::from_utf8_lossy(context.name()),
+            host: String::from_utf8_lossy(context.host().unwrap_or(&known.rules.default_host)),
+            kind: agent_type(context.kind()),
+            tagger_tags: [],
+            metric_tags: tags.iter().map(String::from_utf8_lossy).collect(),
+            no_index: false,
+            source: SOURCE_DOGSTATSD,
+        };
+        serde_json::to_writer(&mut out, &dumped)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()
+}

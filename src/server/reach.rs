@@ -1,0 +1,51 @@
+//! Whether the intake can be reached with every key, asked as the running server asks.
+
+use std::time::{Duration, Instant};
+
+use super::{ServerError, plan};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::forward::{self, EndpointBooks, Forwarder, ForwarderConfig, KeyStatus};
+
+/// A little longer than the keys' own time limit.
+const PATIENCE: Duration = Duration::from_secs(12);
+
+/// What an intake says of one key.
+#[derive(Clone, Debug)]
+pub struct Reached {
+    /// The endpoint.
+    pub endpoint: String,
+    /// The end of the key.
+    pub key: String,
+    /// The answer; unknown with the reason when there was none.
+    pub status: KeyStatus,
+}
+
+/// Asks every endpoint of the configuration about every key, over the configured proxy and TLS
+/// settings. Sends no data and leaves the spool alone.
+///
+/// # Errors
+/// When an endpoint, a proxy or a certificate file cannot be used at all.
+pub fn reach(config: &Config) -> Result<Vec<Reached>, ServerError> {
+    let endpoints = forward::endpoints(&plan::endpoints(config)).map_err(ServerError::Endpoints)?;
+    let settings = plan::forwarder(config).map_err(ServerError::system("ca_file"))?;
+    let settings =
+        ForwarderConfig { spool: None, validation_interval: Some(Duration::MAX), ..settings };
+    let forwarder = Forwarder::start(endpoints, settings, Clock::wall())?;
+    let deadline = Instant::now() + PATIENCE;
+    let asked = |books: &EndpointBooks| !books.key_status.is_unasked();
+    let books = loop {
+        let books = forwarder.books();
+        if books.endpoints.iter().all(asked) || Instant::now() >= deadline {
+            break books;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    forwarder.shutdown(Instant::now());
+    let reached = |books: EndpointBooks| Reached {
+        endpoint: books.name,
+        key: books.key_shown,
+        status: books.key_status,
+    };
+    Ok(books.endpoints.into_iter().map(reached).collect())
+}

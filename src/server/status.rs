@@ -1,0 +1,355 @@
+//! The state of the server as JSON: identity, books, kernel drops, listeners, contexts, limits.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::facts::{Facts, View};
+use super::flushing::Totals;
+use crate::aggregate::LineCounts;
+use crate::context::{DropReason as LineDrop, Kind};
+use crate::encode::Route;
+use crate::forward::{DropReason, EndpointBooks, RouteBooks, Tally};
+use crate::net::{ListenerCounts, ListenerDescription, Transport};
+use crate::protocol::{ErrorKind, MessageType};
+
+/// Senders in the status, the busiest first; `/senders` has them all.
+const SENDERS_SHOWN: usize = 10;
+
+/// Everything.
+pub(super) fn status(facts: &Facts, view: &View) -> Value {
+    let totals = &view.totals;
+    let config = facts.config();
+    json!({
+        "identity": {
+            "version": env!("CARGO_PKG_VERSION"),
+            "hostname": facts.hostname,
+            "hostname_origin": facts.hostname_origin,
+            "pid": std::process::id(),
+            "uptime_seconds": facts.health.uptime().as_secs(),
+            "interval_seconds": facts.interval.as_secs(),
+            "output": facts.output,
+        },
+        "lines": lines(&totals.lines),
+        "type_conflicts": totals.type_conflicts,
+        "payloads": payloads(view),
+        "kernel": kernel(facts, totals),
+        "listeners": listeners(facts, totals),
+        "contexts": contexts(facts, totals),
+        "senders": facts.watch.senders().rows(&facts.listeners, SENDERS_SHOWN),
+        "limits": limits(facts, view),
+        "config": { "degraded": config.degraded, "warnings": config.warnings },
+        "health": facts.health.ready(view.books.as_ref()).json(),
+        "agent": agent(facts, view),
+    })
+}
+
+/// `received = recorded + refused(reason) + dropped(reason)`.
+fn lines(counts: &LineCounts) -> Value {
+    let mut refused = Map::new();
+    for kind in ErrorKind::ALL {
+        entry(&mut refused, kind.reason(), counts.refused[kind as usize]);
+    }
+    entry(&mut refused, "unterminated", counts.unterminated);
+    entry(&mut refused, "truncated", counts.truncated);
+    let mut dropped = Map::new();
+    for reason in LineDrop::ALL {
+        entry(&mut dropped, reason.word(), counts.dropped[reason as usize]);
+    }
+    entry(&mut dropped, "lane_failed", counts.lost);
+    let accounted = counts.recorded() + counts.refused_total() + counts.dropped_total();
+    json!({
+        "received": counts.received,
+        "recorded": {
+            "total": counts.recorded(),
+            "metrics": counts.metrics,
+            "events": counts.events,
+            "service_checks": counts.checks,
+        },
+        "refused": { "total": counts.refused_total(), "reasons": refused },
+        "dropped": { "total": counts.dropped_total(), "reasons": dropped },
+        "balances": accounted == counts.received,
+        "values": {
+            "recorded": counts.values,
+            "not_finite": counts.values_non_finite,
+        },
+        "folded": counts.lines_folded,
+        "rates_invalid": counts.rates_invalid,
+        "fields_ignored": counts.fields_ignored,
+    })
+}
+
+fn entry(map: &mut Map<String, Value>, name: &str, count: u64) {
+    if count > 0 {
+        map.insert(name.to_owned(), count.into());
+    }
+}
+
+fn tally(tally: Tally) -> Value {
+    json!({ "payloads": tally.payloads, "points": tally.points, "bytes": tally.bytes })
+}
+
+fn dropped(routes: &[RouteBooks]) -> Value {
+    let mut total = Tally::default();
+    let mut reasons = Map::new();
+    for reason in DropReason::ALL {
+        let mut of_reason = Tally::default();
+        routes.iter().for_each(|route| of_reason.add(route.dropped_for(reason)));
+        if of_reason != Tally::default() {
+            reasons.insert(reason.label().to_owned(), tally(of_reason));
+        }
+        total.add(of_reason);
+    }
+    json!({ "total": tally(total), "reasons": reasons })
+}
+
+/// `built = delivered + waiting + dropped(reason)`, in all and per endpoint.
+fn payloads(view: &View) -> Value {
+    if let Some(discarded) = view.discarded {
+        let built = Tally {
+            payloads: discarded.payloads,
+            points: discarded.points,
+            bytes: discarded.bytes,
+        };
+        return json!({ "built": tally(built), "discarded": tally(built), "endpoints": [] });
+    }
+    let Some(books) = &view.books else { return json!({ "endpoints": [] }) };
+    let routes: Vec<RouteBooks> =
+        books.endpoints.iter().flat_map(|endpoint| endpoint.routes.iter().cloned()).collect();
+    json!({
+        "built": tally(books.total(|route| route.built)),
+        "delivered": tally(books.total(|route| route.delivered)),
+        "waiting": tally(books.total(|route| route.waiting)),
+        "dropped": dropped(&routes),
+        "balances": books.balances(),
+        "endpoints": books.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+    })
+}
+
+fn endpoint(books: &EndpointBooks) -> Value {
+    let mut routes = Map::new();
+    for route in Route::ALL {
+        let of_route = books.route(route);
+        if of_route.built == Tally::default() {
+            continue;
+        }
+        let statuses: BTreeMap<String, u64> =
+            of_route.statuses.iter().map(|(code, count)| (code.to_string(), *count)).collect();
+        let mut errors = Map::new();
+        for kind in crate::forward::ErrorKind::ALL {
+            entry(&mut errors, kind.label(), of_route.errors[kind as usize]);
+        }
+        let account = json!({
+            "built": tally(of_route.built),
+            "delivered": tally(of_route.delivered),
+            "waiting": tally(of_route.waiting),
+            "dropped": dropped(std::slice::from_ref(of_route)),
+            "in_doubt": tally(of_route.in_doubt),
+            "requests": of_route.requests,
+            "retries": of_route.retries,
+            "splits": of_route.splits,
+            "statuses": statuses,
+            "errors": errors,
+            "breaker_errors": books.breaker_errors[route as usize],
+        });
+        routes.insert(route.label().to_owned(), account);
+    }
+    json!({
+        "name": books.name,
+        "key": books.key_shown,
+        "key_status": books.key_status.to_string(),
+        "built": tally(books.total(|route| route.built)),
+        "delivered": tally(books.total(|route| route.delivered)),
+        "waiting": tally(books.total(|route| route.waiting)),
+        "dropped": dropped(&books.routes),
+        "routes": routes,
+        "queue_bytes": books.queue_bytes,
+        "queue_bytes_max": books.queue_bytes_max,
+        "queue_full_in_seconds": books.queue_full_in.map(|time| time.as_secs()),
+        "spool_bytes": books.spool_bytes,
+        "spool_records": books.spool_records,
+    })
+}
+
+fn kernel(facts: &Facts, totals: &Totals) -> Value {
+    let rows: Vec<Value> = of_listeners(facts, totals)
+        .filter(|(_, counts)| counts.kernel_drops > 0)
+        .map(|(listener, counts)| {
+            json!({
+                "listener": name(listener),
+                "dropped": counts.kernel_drops,
+                "remedy": drop_remedy(listener, facts.receive_buffer_bytes),
+            })
+        })
+        .collect();
+    json!({ "dropped": totals.kernel_drops(), "listeners": rows })
+}
+
+/// What helps against datagrams that the kernel drops.
+pub(super) fn drop_remedy(listener: &ListenerDescription, asked: usize) -> String {
+    if listener.transport != Transport::Udp {
+        "read faster or send less".to_owned()
+    } else if listener.receive_buffer_bytes < asked {
+        format!("sysctl -w net.core.rmem_max={asked}, or use UDS")
+    } else {
+        format!("raise dogstatsd_so_rcvbuf above {asked}, or use UDS")
+    }
+}
+
+fn name(listener: &ListenerDescription) -> String {
+    format!("{} {}", listener.transport, listener.address)
+}
+
+/// Listeners with their counts; before the first flush there are none.
+pub(super) fn of_listeners<'a>(
+    facts: &'a Facts,
+    totals: &'a Totals,
+) -> impl Iterator<Item = (&'a ListenerDescription, &'a ListenerCounts)> {
+    facts.listeners.iter().zip(&totals.listeners)
+}
+
+fn listeners(facts: &Facts, totals: &Totals) -> Value {
+    let row = |(at, listener): (usize, &ListenerDescription)| {
+        let mut row = json!({
+            "transport": listener.transport.label(),
+            "address": listener.address.to_string(),
+            "sockets": listener.sockets,
+            "inherited": listener.inherited,
+            "receive_buffer_bytes": listener.receive_buffer_bytes,
+            "receive_buffer_bytes_asked": facts.receive_buffer_bytes,
+        });
+        if let (Some(counts), Value::Object(row)) = (totals.listeners.get(at), &mut row) {
+            for (name, count) in [
+                ("datagrams", counts.datagrams),
+                ("frames", counts.frames),
+                ("bytes", counts.bytes),
+                ("datagrams_truncated", counts.datagrams_truncated),
+                ("bytes_truncated", counts.bytes_truncated),
+                ("read_errors", counts.read_errors),
+                ("credentials_missing", counts.credentials_missing),
+                ("connections_open", counts.connections_open),
+                ("connections_accepted", counts.connections_accepted),
+                ("connections_refused", counts.connections_refused),
+                ("frames_oversize", counts.frames_oversize),
+                ("frames_cut", counts.frames_cut),
+                ("kernel_drops", counts.kernel_drops),
+            ] {
+                row.insert(name.to_owned(), count.into());
+            }
+        }
+        row
+    };
+    facts.listeners.iter().enumerate().map(row).collect()
+}
+
+fn contexts(facts: &Facts, totals: &Totals) -> Value {
+    let by_kind: BTreeMap<&str, usize> = Kind::ALL
+        .iter()
+        .map(|kind| (kind.word(), totals.contexts_by_kind[*kind as usize]))
+        .collect();
+    json!({
+        "live": totals.contexts,
+        "max": facts.limits.contexts,
+        "by_kind": by_kind,
+        "overflow": facts.watch.overflow().map(|overflow| overflow.json()),
+    })
+}
+
+/// Every bound that is shared by all clients, with what is used of it.
+pub(super) fn limit_rows(facts: &Facts, view: &View) -> Vec<(String, u64, u64)> {
+    let totals = &view.totals;
+    let count = |number: usize| number as u64;
+    let connections: u64 = totals.listeners.iter().map(|counts| counts.connections_open).sum();
+    let notices = totals.last.events.max(totals.last.checks);
+    let mut rows = vec![
+        ("contexts_max".to_owned(), count(totals.contexts), count(facts.limits.contexts)),
+        ("stream_connections_max".to_owned(), connections, count(facts.limits.connections)),
+        ("events_per_interval_max".to_owned(), notices, count(facts.limits.events)),
+    ];
+    for endpoint in view.books.iter().flat_map(|books| &books.endpoints) {
+        let queue = format!("forwarder_retry_queue_payloads_max_size {}", endpoint.name);
+        rows.push((queue, count(endpoint.queue_bytes), count(endpoint.queue_bytes_max)));
+        if facts.limits.spool_bytes > 0 {
+            let spool = format!("forwarder_storage_max_size_in_bytes {}", endpoint.name);
+            rows.push((spool, endpoint.spool_bytes, facts.limits.spool_bytes));
+        }
+    }
+    if let (Some(used), Some(max)) = (view.memory_bytes, facts.limits.memory_bytes) {
+        rows.push(("cgroup memory".to_owned(), used, max));
+    }
+    rows
+}
+
+fn limits(facts: &Facts, view: &View) -> Value {
+    let row =
+        |(name, used, max): (String, u64, u64)| json!({ "name": name, "used": used, "max": max });
+    limit_rows(facts, view).into_iter().map(row).collect()
+}
+
+/// The Agent's expvar maps, under the Agent's names.
+pub(super) fn agent(facts: &Facts, view: &View) -> Value {
+    let totals = &view.totals;
+    let counts = &totals.lines;
+    let refused = |wanted: MessageType| -> u64 {
+        let of_type = ErrorKind::ALL.iter().filter(|kind| kind.message_type() == wanted);
+        of_type.map(|kind| counts.refused[*kind as usize]).sum()
+    };
+    let parse_errors = refused(MessageType::Metric);
+    let (mut udp, mut uds) = (Transports::default(), Transports::default());
+    for (listener, counts) in of_listeners(facts, totals) {
+        match listener.transport {
+            Transport::Udp => udp.add(counts),
+            Transport::UnixDatagram | Transport::UnixStream => uds.add(counts),
+            Transport::Tcp => {}
+        }
+    }
+    let built = |route: Route| {
+        let first = view.books.as_ref().and_then(|books| books.endpoints.first());
+        first.map_or(0, |endpoint| endpoint.route(route).built.points)
+    };
+    json!({
+        "dogstatsd": {
+            "MetricPackets": counts.metrics + counts.dropped_total(),
+            "MetricParseErrors": parse_errors,
+            "EventPackets": counts.events,
+            "EventParseErrors": refused(MessageType::Event),
+            "ServiceCheckPackets": counts.checks,
+            "ServiceCheckParseErrors": refused(MessageType::ServiceCheck),
+            "UnterminatedMetricErrors": counts.unterminated,
+        },
+        "dogstatsd-udp": {
+            "Packets": udp.packets, "Bytes": udp.bytes, "PacketReadingErrors": udp.errors,
+        },
+        "dogstatsd-uds": {
+            "Packets": uds.packets, "Bytes": uds.bytes, "PacketReadingErrors": uds.errors,
+            "OriginDetectionErrors": uds.origin_errors,
+        },
+        "aggregator": {
+            "DogstatsdContexts": totals.contexts,
+            "DogstatsdMetricSample": counts.values,
+            "SeriesFlushed": built(Route::SeriesV2) + built(Route::SeriesV1),
+            "SketchesFlushed": built(Route::Sketches),
+            "EventsFlushed": counts.events,
+            "ServiceCheckFlushed": counts.checks,
+            "NumberOfFlush": totals.flushes,
+        },
+    })
+}
+
+/// Sums of one family of listeners, as the Agent counts: failed reads are packets too.
+#[derive(Default)]
+struct Transports {
+    packets: u64,
+    bytes: u64,
+    errors: u64,
+    origin_errors: u64,
+}
+
+impl Transports {
+    fn add(&mut self, counts: &ListenerCounts) {
+        self.packets += counts.datagrams + counts.frames + counts.read_errors;
+        self.bytes += counts.bytes;
+        self.errors += counts.read_errors;
+        self.origin_errors += counts.credentials_missing;
+    }
+}

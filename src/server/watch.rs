@@ -1,0 +1,349 @@
+//! Looking closer at what arrives, for as long as somebody asks: counts per metric and live lines.
+//!
+//! Nobody looks by default, and then it costs one relaxed load per datagram. While somebody does,
+//! lanes read each line a second time and hand over what they found; they never wait for whoever
+//! asked, whose memory is bounded.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use regex::bytes::Regex;
+
+use super::overflow::Overflow;
+use super::samples::Samples;
+use super::senders::Published;
+use crate::net::LaneHandle;
+use crate::protocol::{self, Message, Options, lines};
+use crate::telemetry::heavy::HeavyHitters;
+
+/// Lines that wait for a slow reader of a tap; more are left out and counted.
+const TAP_LINES_WAITING: usize = 4_096;
+/// Taps at once.
+const TAPS_MAX: usize = 4;
+/// How long lanes get to hand over what they have.
+const HAND_OVER_PATIENCE: Duration = Duration::from_millis(250);
+
+/// Between two times that lanes are made to hand over.
+const REFRESH_PAUSE: Duration = Duration::from_millis(50);
+
+/// Shared by lanes and whoever asks.
+#[derive(Default)]
+pub(super) struct Watch {
+    /// How many ask for anything at all: the one thing that lanes look at.
+    watchers: AtomicUsize,
+    /// How many ask for counts.
+    counting: AtomicUsize,
+    taps: ArcSwap<Vec<Arc<Tap>>>,
+    handed: Mutex<Handed>,
+    arrived: Condvar,
+    samples: Mutex<Samples>,
+    overflow: Mutex<Option<Overflow>>,
+    refreshed: Mutex<Option<Instant>>,
+}
+
+#[derive(Default)]
+struct Handed {
+    /// Times that some lane handed over.
+    times: u64,
+    samples: Vec<Samples>,
+    /// The latest of each lane.
+    senders: BTreeMap<usize, Published>,
+    heavy: HeavyHitters,
+}
+
+/// What a lane hands over.
+pub(super) struct Findings {
+    pub lane: usize,
+    pub senders: Published,
+    /// Who asked for contexts past a cap.
+    pub heavy: HeavyHitters,
+}
+
+/// Somebody who wants to see lines.
+pub(super) struct Tap {
+    wanted: Option<Regex>,
+    lines: SyncSender<TappedLine>,
+    /// Lines that were wanted and found no room.
+    missed: AtomicU64,
+}
+
+/// One line as it came.
+pub(super) struct TappedLine {
+    pub listener: String,
+    pub sender: String,
+    pub line: Box<[u8]>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Watch {
+    #[inline]
+    pub fn is_on(&self) -> bool {
+        self.watchers.load(Ordering::Relaxed) != 0
+    }
+
+    /// Counts per metric are kept until the guard is dropped.
+    pub fn count(self: &Arc<Self>) -> Counting {
+        self.counting.fetch_add(1, Ordering::AcqRel);
+        self.watchers.fetch_add(1, Ordering::AcqRel);
+        Counting(Arc::clone(self))
+    }
+
+    /// Shows lines that fit until the guard is dropped; none when there are too many taps.
+    pub fn tap(self: &Arc<Self>, wanted: Option<Regex>) -> Option<Tapping> {
+        let (lines, shown) = mpsc::sync_channel(TAP_LINES_WAITING);
+        let tap = Arc::new(Tap { wanted, lines, missed: AtomicU64::new(0) });
+        let before = self.taps.rcu(|taps| {
+            let mut taps = Vec::clone(taps);
+            if taps.len() < TAPS_MAX {
+                taps.push(Arc::clone(&tap));
+            }
+            taps
+        });
+        (before.len() < TAPS_MAX).then(|| {
+            self.watchers.fetch_add(1, Ordering::AcqRel);
+            Tapping { watch: Arc::clone(self), tap, lines: shown }
+        })
+    }
+
+    /// What was counted, freshly gathered from the lanes.
+    pub fn samples(&self, lanes: &[LaneHandle]) -> Samples {
+        self.refresh(lanes);
+        lock(&self.samples).clone()
+    }
+
+    /// Makes every lane hand over, and waits a moment for it. What was handed over just now is
+    /// fresh enough: whoever asks without pause must not keep the lanes busy.
+    pub fn refresh(&self, lanes: &[LaneHandle]) {
+        let mut refreshed = lock(&self.refreshed);
+        if refreshed.is_some_and(|last| last.elapsed() < REFRESH_PAUSE) {
+            return;
+        }
+        self.gather(lanes);
+        *refreshed = Some(Instant::now());
+    }
+
+    fn gather(&self, lanes: &[LaneHandle]) {
+        let wanted = lock(&self.handed).times + lanes.len() as u64;
+        lanes.iter().for_each(LaneHandle::wake);
+        let deadline = Instant::now() + HAND_OVER_PATIENCE;
+        let mut handed = lock(&self.handed);
+        while handed.times < wanted {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            handed =
+                self.arrived.wait_timeout(handed, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(handed);
+        self.settle();
+    }
+
+    /// Adds up what lanes handed over. Called for every closed bucket too, so that nothing piles up.
+    pub fn settle(&self) {
+        let handed = std::mem::take(&mut lock(&self.handed).samples);
+        if handed.is_empty() {
+            return;
+        }
+        let mut samples = lock(&self.samples);
+        if self.counting.load(Ordering::Acquire) == 0 {
+            *samples = Samples::default();
+        } else {
+            handed.into_iter().for_each(|more| samples.merge(more));
+        }
+    }
+
+    /// All senders, as of when lanes last handed over.
+    pub fn senders(&self) -> Published {
+        let lanes: Vec<Published> = lock(&self.handed).senders.values().cloned().collect();
+        Published::merged(lanes.iter())
+    }
+
+    /// Who asked for contexts past a cap since the last call, in all lanes.
+    pub fn take_heavy_hitters(&self) -> HeavyHitters {
+        std::mem::take(&mut lock(&self.handed).heavy)
+    }
+
+    /// The last interval in which a cap on contexts was passed.
+    pub fn overflow(&self) -> Option<Overflow> {
+        lock(&self.overflow).clone()
+    }
+
+    pub fn set_overflow(&self, overflow: Overflow) {
+        *lock(&self.overflow) = Some(overflow);
+    }
+
+    /// A lane gives what it has; the lock is held for little more than a push.
+    fn hand_over(&self, samples: Samples, findings: Findings) {
+        let mut handed = lock(&self.handed);
+        handed.times += 1;
+        handed.senders.insert(findings.lane, findings.senders);
+        if !findings.heavy.is_empty() {
+            handed.heavy.merge(findings.heavy);
+        }
+        if !samples.is_empty() {
+            handed.samples.push(samples);
+        }
+        drop(handed);
+        self.arrived.notify_all();
+    }
+}
+
+/// Keeps counts coming.
+pub(super) struct Counting(Arc<Watch>);
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        self.0.watchers.fetch_sub(1, Ordering::AcqRel);
+        if self.0.counting.fetch_sub(1, Ordering::AcqRel) == 1 {
+            *lock(&self.0.samples) = Samples::default();
+        }
+    }
+}
+
+/// Keeps lines coming.
+pub(super) struct Tapping {
+    watch: Arc<Watch>,
+    tap: Arc<Tap>,
+    /// The lines, until the guard is dropped.
+    pub lines: Receiver<TappedLine>,
+}
+
+impl Tapping {
+    /// Lines that were left out since the last call.
+    pub fn missed(&self) -> u64 {
+        self.tap.missed.swap(0, Ordering::AcqRel)
+    }
+}
+
+impl Drop for Tapping {
+    fn drop(&mut self) {
+        self.watch.watchers.fetch_sub(1, Ordering::AcqRel);
+        self.watch.taps.rcu(|taps| {
+            let others = taps.iter().filter(|tap| !Arc::ptr_eq(tap, &self.tap));
+            others.cloned().collect::<Vec<_>>()
+        });
+    }
+}
+
+/// One lane's view.
+pub(super) struct Watcher {
+    pub watch: Arc<Watch>,
+    options: Options,
+    samples: Samples,
+}
+
+impl Watcher {
+    pub fn new(watch: Arc<Watch>, options: Options) -> Self {
+        Watcher { watch, options, samples: Samples::default() }
+    }
+
+    /// Looks at a datagram. `sender` names where it came from, and is only called for a tap.
+    #[cold]
+    pub fn look(&mut self, bytes: &[u8], now: u64, listener: &str, sender: impl Fn() -> String) {
+        let counting = self.watch.counting.load(Ordering::Relaxed) != 0;
+        let taps = self.watch.taps.load();
+        for line in lines(bytes) {
+            if counting
+                && let Ok(Message::Metric(metric)) = protocol::read(line.bytes, self.options)
+            {
+                self.samples.record(metric.name, metric.tags, line.bytes.len(), now);
+            }
+            for tap in taps.iter() {
+                tap.show(line.bytes, listener, &sender);
+            }
+        }
+    }
+
+    /// Gives what was found to whoever asks.
+    pub fn hand_over(&mut self, findings: Findings) {
+        self.watch.hand_over(std::mem::take(&mut self.samples), findings);
+    }
+}
+
+impl Tap {
+    fn show(&self, line: &[u8], listener: &str, sender: &impl Fn() -> String) {
+        if self.wanted.as_ref().is_some_and(|wanted| !wanted.is_match(line)) {
+            return;
+        }
+        let tapped =
+            TappedLine { listener: listener.to_owned(), sender: sender(), line: line.into() };
+        // A reader that went away takes its tap with it soon.
+        if self.lines.try_send(tapped).is_err() {
+            self.missed.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(watcher: &mut Watcher, datagram: &str) {
+        watcher.look(datagram.as_bytes(), 7, "udp here", || "10.0.0.1".to_owned());
+    }
+
+    fn hand_over(watcher: &mut Watcher) {
+        let (senders, heavy) = (Published::default(), HeavyHitters::default());
+        watcher.hand_over(Findings { lane: 0, senders, heavy });
+    }
+
+    #[test]
+    fn nobody_looks_once_every_guard_is_gone() {
+        let watch = Arc::new(Watch::default());
+        let (counting, tapping) = (watch.count(), watch.tap(None).unwrap());
+        drop(counting);
+        assert!(watch.is_on());
+        drop(tapping);
+        assert!(!watch.is_on());
+        assert!(watch.taps.load().is_empty());
+    }
+
+    #[test]
+    fn counts_are_kept_while_somebody_counts_and_forgotten_after() {
+        let watch = Arc::new(Watch::default());
+        let mut watcher = Watcher::new(Arc::clone(&watch), Options::default());
+        let counting = watch.count();
+        look(&mut watcher, "a:1|c|#t\na:2|c|#t\nbad\n_sc|a|0");
+        hand_over(&mut watcher);
+        let counted = |watch: &Watch| {
+            let samples = watch.samples(&[]);
+            samples.iter().map(|(_, _, sent)| sent.count).sum::<u64>()
+        };
+        assert_eq!(counted(&watch), 2);
+        drop(counting);
+        look(&mut watcher, "a:1|c");
+        hand_over(&mut watcher);
+        assert_eq!(counted(&watch), 0);
+    }
+
+    #[test]
+    fn a_tap_shows_what_fits_and_counts_what_finds_no_room() {
+        let watch = Arc::new(Watch::default());
+        let mut watcher = Watcher::new(Arc::clone(&watch), Options::default());
+        let tapping = watch.tap(Some(Regex::new("^a").unwrap())).unwrap();
+        look(&mut watcher, "b:1|c\na:1|c\nba:1|c\n");
+        let shown = tapping.lines.try_recv().unwrap();
+        assert_eq!((&*shown.line, &*shown.sender), (&b"a:1|c"[..], "10.0.0.1"));
+        assert!(tapping.lines.try_recv().is_err());
+        look(&mut watcher, &"a:1|c\n".repeat(TAP_LINES_WAITING + 3));
+        assert_eq!((tapping.missed(), tapping.missed()), (3, 0));
+    }
+
+    #[test]
+    fn taps_are_bounded() {
+        let watch = Arc::new(Watch::default());
+        let taps: Vec<Tapping> = (0..TAPS_MAX).map(|_| watch.tap(None).unwrap()).collect();
+        assert!(watch.tap(None).is_none());
+        assert_eq!(watch.watchers.load(Ordering::Relaxed), TAPS_MAX);
+        drop(taps);
+        assert!(watch.tap(None).is_some());
+    }
+}

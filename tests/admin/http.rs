@@ -1,0 +1,188 @@
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use serde_json::Value;
+
+use super::program::{Program, get};
+use super::support::decode;
+use super::support::intake::{Answer, Intake};
+
+#[test]
+fn probes_answer_in_the_shape_of_the_agent() {
+    let program = Program::start(&[("health_port", "__random__")]);
+    let health = program.told("health ");
+    for path in ["/live", "/ready", "/startup"] {
+        for address in [&program.admin, &health] {
+            let (status, body) = get(address, path);
+            let verdict: Value = serde_json::from_str(&body).unwrap();
+            assert_eq!((status, &verdict["Unhealthy"]), (200, &serde_json::json!([])), "{path}");
+            assert!(!verdict["Healthy"].as_array().unwrap().is_empty(), "{path}");
+        }
+    }
+    assert_eq!(get(&health, "/status").0, 404);
+}
+
+#[test]
+fn readiness_depends_on_a_key_that_is_accepted() {
+    let intake = Intake::start();
+    intake.validate_with(Answer::status(403));
+    let program = Program::start(&[
+        ("output", "datadog"),
+        ("dd_url", &intake.url()),
+        ("api_key", "0123456789abcdef0123456789abcdef"),
+        ("forwarder_apikey_validation_interval", "60"),
+    ]);
+    program.wait_log(|line| line.contains("is refused (403)"));
+    let (status, body) = program.get("/ready");
+    assert_eq!(status, 500, "{body}");
+    assert!(body.contains(r#""Unhealthy":["forwarder"]"#), "{body}");
+    assert_eq!(program.get("/live").0, 200);
+}
+
+#[test]
+fn the_books_of_lines_balance_with_every_reason_named() {
+    let program = Program::start(&[]);
+    program.send("a:1|c\nb:2|g|#x:y\n_e{1,1}:t|u\n_sc|check|0\nbad\nn:1|c|@x\nh:1|h|T1\ng:nan|g");
+    let status = program.wait_lines(8);
+    let lines = &status["lines"];
+    assert_eq!(lines["received"], 8);
+    assert_eq!(
+        lines["recorded"],
+        serde_json::json!({"total": 4, "metrics": 2, "events": 1, "service_checks": 1})
+    );
+    assert_eq!(
+        lines["refused"],
+        serde_json::json!({"total": 2, "reasons": {"missing_type": 1, "bad_rate": 1}})
+    );
+    assert_eq!(
+        lines["dropped"],
+        serde_json::json!({"total": 2, "reasons": {"non_finite": 1, "timestamp_unsupported": 1}})
+    );
+    assert_eq!(lines["balances"], true);
+    assert_eq!(status["identity"]["hostname"], "test-host");
+    assert_eq!(status["identity"]["hostname_origin"], "hostname");
+    assert_eq!(status["listeners"][0]["datagrams"], 1);
+    assert_eq!(status["contexts"]["by_kind"]["counter"], 1);
+    assert_eq!(status["contexts"]["by_kind"]["gauge"], 1);
+}
+
+#[test]
+fn metrics_carry_the_names_of_the_agent_and_limits_beside_their_usage() {
+    let program = Program::start(&[("contexts_max", "500")]);
+    program.send("a:1|c\nb:2|g\nbad");
+    program.wait_lines(3);
+    let (status, page) = program.get("/metrics");
+    assert_eq!(status, 200);
+    for line in [
+        "dogstatsd__udp_packets{state=\"ok\"} 1",
+        "dogstatsd__udp_packets_bytes 15",
+        "dogstatsd__processed{message_type=\"metrics\",state=\"ok\",origin=\"\"} 2",
+        "dogstatsd__processed{message_type=\"metrics\",state=\"error\",origin=\"\"} 1",
+        "aggregator__dogstatsd_contexts{shard=\"\"} 2",
+        "aggregator__dogstatsd_contexts_by_mtype{shard=\"\",metric_type=\"gauge\"} 1",
+        "whippet_lines_received_total 3",
+        "whippet_lines_refused_total{reason=\"missing_type\"} 1",
+        "whippet_limit_used{limit=\"contexts_max\"} 2",
+        "whippet_limit_max{limit=\"contexts_max\"} 500",
+    ] {
+        assert!(page.lines().any(|found| found == line), "no {line} in\n{page}");
+    }
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        let (_, value) = line.rsplit_once(' ').unwrap();
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+    }
+    let families: Vec<&str> = page.lines().filter(|line| line.starts_with("# TYPE")).collect();
+    let unique: std::collections::HashSet<&&str> = families.iter().collect();
+    assert_eq!(families.len(), unique.len(), "a family appears twice");
+    assert_eq!(program.json("/debug/vars")["dogstatsd"]["MetricPackets"], 2);
+}
+
+#[test]
+fn payload_books_tell_per_endpoint_what_waits_and_for_how_long_there_is_room() {
+    let intake = Intake::start();
+    intake.respond(Answer::status(503));
+    let program = Program::start(&[
+        ("output", "datadog"),
+        ("dd_url", &intake.url()),
+        ("api_key", "0123456789abcdef0123456789abcdef"),
+        ("self_telemetry", "false"),
+    ]);
+    program.send("a:1|c");
+    let status = program.wait_json("/status", |status| {
+        status["payloads"]["endpoints"][0]["routes"]["series_v2"]["statuses"]["503"].as_u64()
+            > Some(0)
+    });
+    let endpoint = &status["payloads"]["endpoints"][0];
+    assert_eq!(endpoint["key"], "*****bcdef", "{endpoint:#}");
+    assert!(endpoint["waiting"]["payloads"].as_u64() >= Some(1), "{endpoint:#}");
+    assert!(endpoint["queue_full_in_seconds"].as_u64() > Some(0), "{endpoint:#}");
+    assert!(endpoint["queue_bytes_max"].as_u64() > Some(0));
+    assert_eq!(status["payloads"]["balances"], true);
+    intake.respond(Answer::status(202));
+    let (_, page) = program.get("/metrics");
+    assert!(page.contains("state=\"waiting\""), "{page}");
+    assert!(!page.contains("0123456789abcdef"));
+    assert!(!status.to_string().contains("0123456789abcdef"));
+}
+
+#[test]
+fn the_contexts_dump_is_what_the_agent_reads() {
+    let program = Program::start(&[("dogstatsd_tags", "team:x")]);
+    program.send("a:1|c|#k:v,bare\nb:2|d|#host:other");
+    program.wait_lines(2);
+    let (status, dump) = program.get("/contexts");
+    assert_eq!(status, 200);
+    let mut rows: Vec<Value> =
+        dump.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    rows.sort_by_key(|row| row["Name"].to_string());
+    assert_eq!(
+        rows,
+        [
+            serde_json::json!({"Name":"a","Host":"test-host","Type":"Counter","TaggerTags":[],"MetricTags":["k:v","bare","team:x"],"NoIndex":false,"Source":1}),
+            serde_json::json!({"Name":"b","Host":"other","Type":"Distribution","TaggerTags":[],"MetricTags":["team:x"],"NoIndex":false,"Source":1}),
+        ]
+    );
+    let mut stream = TcpStream::connect(&program.admin).unwrap();
+    write!(stream, "GET /contexts.zstd HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let body = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
+    let plain = decode::decompress("zstd", &answer[body..]).unwrap();
+    let line_count = plain.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
+    assert_eq!(line_count, 2);
+}
+
+#[test]
+fn an_address_in_use_is_told_and_the_server_goes_on() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let program =
+        Program::start(&[("health_port", &taken.local_addr().unwrap().port().to_string())]);
+    let line = program.wait_log(|line| line.contains("health off"));
+    assert!(line.contains(&address) && line.contains("set health_port"), "{line}");
+    program.send("a:1|c");
+    program.wait_lines(1);
+}
+
+#[test]
+fn skipped_entries_show_as_a_degraded_state() {
+    let program = Program::start(&[("histogram_percentiles", "0.95 nonsense")]);
+    let status = program.json("/status");
+    assert_eq!(status["config"]["degraded"], true, "{:#}", status["config"]);
+    assert!(status["config"]["warnings"].to_string().contains("nonsense"));
+}
+
+#[test]
+fn a_unix_socket_serves_the_same_and_is_gone_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.sock");
+    let program = Program::start(&[("admin_address", path.to_str().unwrap())]);
+    assert_eq!(program.admin, path.to_str().unwrap());
+    let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    write!(stream, "GET /live HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    program.stop();
+    assert!(!path.exists());
+}

@@ -1,0 +1,126 @@
+use std::net::UdpSocket;
+use std::os::unix::net::UnixDatagram;
+
+use serde_json::Value;
+
+use super::program::Program;
+
+fn row<'a>(senders: &'a Value, name: &str) -> &'a Value {
+    let rows = senders.as_array().unwrap();
+    rows.iter()
+        .find(|row| row["sender"] == name)
+        .unwrap_or_else(|| panic!("no {name}: {senders:#}"))
+}
+
+#[test]
+fn every_address_has_its_packets_bytes_lines_and_last_bad_lines() {
+    let program = Program::start(&[]);
+    let socket = |ip: &str| UdpSocket::bind(format!("{ip}:0")).unwrap();
+    for _ in 0..3 {
+        // Another port each time, the same machine.
+        program.send_from(&socket("127.0.0.2"), "a:1|c\nb:1|c");
+    }
+    program.send_from(&socket("127.0.0.3"), "a:1|c\nn:1|c|@7x\nbad\n");
+    let senders = program.wait_json("/senders", |senders| {
+        senders.as_array().unwrap().iter().filter_map(|row| row["packets"].as_u64()).sum::<u64>()
+            == 4
+    });
+    let good = row(&senders, "127.0.0.2");
+    assert_eq!(
+        (&good["packets"], &good["lines"], &good["bytes"]),
+        (&3.into(), &6.into(), &33.into())
+    );
+    assert_eq!((&good["refused"], &good["contexts_new"]), (&0.into(), &2.into()));
+    let bad = row(&senders, "127.0.0.3");
+    assert_eq!(
+        (&bad["lines"], &bad["refused"], &bad["contexts_new"]),
+        (&3.into(), &2.into(), &0.into())
+    );
+    assert_eq!(bad["bad_lines"][0]["reason"], "bad_rate");
+    assert!(
+        bad["bad_lines"][0]["shown"].as_str().unwrap().contains("sample rate must be a number")
+    );
+    assert_eq!(bad["bad_lines"][1]["line"], "bad");
+    program.wait_lines(9);
+    let shown = program.says(&["status"]);
+    assert!(
+        shown.contains("  127.0.0.2: 3 packets, 6 lines, 33 bytes, 2 new contexts\n"),
+        "{shown}"
+    );
+    assert!(shown.contains("      n:1|c|@7x\n"), "{shown}");
+}
+
+#[test]
+fn processes_are_told_apart_on_a_unix_socket_with_credentials() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dsd.socket");
+    let program = Program::start(&[
+        ("dogstatsd_socket", path.to_str().unwrap()),
+        ("dogstatsd_origin_detection", "true"),
+    ]);
+    UnixDatagram::unbound().unwrap().send_to(b"a:1|c", &path).unwrap();
+    let senders = program.wait_json("/senders", |senders| !senders.as_array().unwrap().is_empty());
+    let pid = std::process::id();
+    let ours = &senders[0];
+    assert!(ours["sender"].as_str().unwrap().starts_with(&format!("pid {pid} uid ")), "{ours}");
+    assert!(ours["command"].is_string(), "{ours}");
+    assert_eq!(ours["packets"], 1);
+}
+
+#[test]
+fn loss_shows_where_a_client_tells_what_it_sent() {
+    let program = Program::start(&[]);
+    let socket = UdpSocket::bind("127.0.0.9:0").unwrap();
+    let mut total = 0;
+    for (received, sent, dropped) in [(2, 2, 0), (5, 9, 1)] {
+        for _ in 0..received {
+            program.send_from(&socket, "a:1|c");
+        }
+        let telling = format!(
+            "datadog.dogstatsd.client.packets_sent:{sent}|c|#client:py\n\
+             datadog.dogstatsd.client.packets_dropped:{dropped}|c|#client:py"
+        );
+        program.send_from(&socket, &telling);
+        total += received + 1;
+    }
+    let senders = program.wait_json("/senders", |senders| senders[0]["packets"] == total);
+    let client = &row(&senders, "127.0.0.9")["client"];
+    assert_eq!((&client["packets_sent"], &client["packets_dropped"]), (&11.into(), &1.into()));
+    // Between the two reports nine were sent, and six arrived.
+    assert_eq!(client["packets_missing"], 3);
+    program.wait_lines(11);
+    assert!(program.says(&["status"]).contains(
+        "its client says: 11 packets sent, 1 dropped before sending; 3 of them did not arrive"
+    ));
+}
+
+#[test]
+fn when_contexts_run_out_metric_tag_and_sender_are_named_within_one_flush() {
+    let program = Program::start(&[("contexts_max", "200"), ("interval", "2")]);
+    let socket = UdpSocket::bind("127.0.0.5:0").unwrap();
+    program.send("quiet:1|c|#env:prod");
+    for first in (0..2_000).step_by(20) {
+        let lines: Vec<String> = (first..first + 20)
+            .map(|user| format!("logins:1|c|#env:prod,user_id:{user}"))
+            .collect();
+        program.send_from(&socket, &lines.join("\n"));
+        if first % 200 == 0 {
+            // Not faster than the smallest receive buffer holds.
+            program.json("/senders");
+        }
+    }
+    let line = program.wait_log(|line| line.contains("out of contexts"));
+    for part in ["contexts_max 200", "metric logins", "tag user_id", "most sent by 127.0.0.5"] {
+        assert!(line.contains(part), "no {part} in {line}");
+    }
+    let status = program.wait_lines(2_001);
+    let overflow = &status["contexts"]["overflow"];
+    assert_eq!(overflow["names"][0]["name"], "logins");
+    assert_eq!(overflow["names"][0]["tag_keys"][0]["key"], "user_id");
+    assert!(overflow["names"][0]["tag_keys"][0]["values"].as_u64() > Some(1_000), "{overflow}");
+    let folded = status["lines"]["folded"].as_u64().unwrap();
+    // 2,001 contexts were sent; the cap holds 200.
+    assert_eq!(folded, 1_801);
+    assert_eq!(status["lines"]["balances"], true);
+    assert!(program.says(&["status"]).contains("logins: "));
+}
