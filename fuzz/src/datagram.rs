@@ -4,7 +4,7 @@
 //! so that text opens both); the rest is the datagram.
 
 use whippet::protocol::{
-    self, Cardinality, ExternalData, LocalData, Message, Options, Origin, Values,
+    self, Cardinality, ExternalData, LocalData, Message, Metric, Options, Origin, Values,
 };
 
 /// One input.
@@ -16,6 +16,7 @@ pub fn run(input: &[u8]) {
         assert!(line.offset >= end, "lines overlap");
         end = line.offset + line.bytes.len();
         assert_eq!(&datagram[line.offset..end], line.bytes);
+        plain_agrees(&datagram[line.offset..], line.bytes, options);
         match protocol::read(line.bytes, options) {
             Ok(message) => look(&message, options),
             Err(error) => {
@@ -25,6 +26,17 @@ pub fn run(input: &[u8]) {
             }
         }
     }
+}
+
+/// The quick reader of plain metrics reads what the whole one reads, or nothing.
+fn plain_agrees(rest: &[u8], line: &[u8], options: Options) {
+    let Some((plain, next)) = protocol::plain_metric(rest, options) else { return };
+    let Ok(Message::Metric(metric)) = protocol::read(line, options) else {
+        panic!("plain, and yet refused: {plain:?}");
+    };
+    assert_eq!(Metric::from(plain), metric);
+    let taken = &rest[..rest.len() - next.len()];
+    assert_eq!(taken.strip_suffix(b"\n").unwrap_or(taken), line);
 }
 
 /// Touches everything a message offers.
