@@ -290,12 +290,7 @@ impl Shard {
             None => self.contexts.resolve(hash, raw, self.epoch),
         };
         match decision {
-            Decision::Context(id) => {
-                // Folded lines have no alias, so each of them comes by here.
-                let folded = self.contexts.context(id).is_some_and(Context::is_overflow);
-                self.bucket.counts.lines_folded += u64::from(folded);
-                Ok(id)
-            }
+            Decision::Context(id) => Ok(id),
             Decision::Drop(reason) => Err(reason),
         }
     }
