@@ -13,8 +13,8 @@ use super::bucket::{Bucket, Stamp, TimestampedPoint, TimestampedSample};
 use super::notice::{CheckRecord, EventRecord};
 use super::stamps::Stamps;
 use crate::context::{
-    Birth, Claims, Context, Contexts, Decision, DropReason, Enriched, Kind, NO_CONTEXT, RawKey,
-    Rewritten, Rules,
+    Birth, Claims, Contexts, Decision, DropReason, Enriched, Kind, NO_CONTEXT, RawKey, Rewritten,
+    Rules,
 };
 use crate::protocol::{
     self, Event, Message, Metric, MetricType, Options, ParseError, ServiceCheck, Values,
