@@ -178,6 +178,6 @@ fn what_a_flood_left_is_forgotten_although_nothing_else_comes() {
         last.split(" contexts,").next()?.rsplit(' ').next()?.parse::<u64>().ok()
     };
     process.logs_until(|log| contexts(log).is_some_and(|count| count > 1000));
-    process.logs_until(|log| contexts(log).is_some_and(|count| count < 10));
+    process.logs_until(|log| contexts(log).is_some_and(|count| count < 100));
     process.terminate().balances();
 }
