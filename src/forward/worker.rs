@@ -85,8 +85,10 @@ impl Worker {
         })
     }
 
-    fn may_say(&mut self, reason: &'static str, detail: u16) -> Option<u64> {
-        self.limiter.may_say(reason, detail, self.clock.monotonic())
+    /// Whether to say it, and how many like it went unsaid, if any did.
+    fn may_say(&mut self, reason: &'static str, detail: u16) -> Option<Option<u64>> {
+        let unsaid = self.limiter.may_say(reason, detail, self.clock.monotonic())?;
+        Some((unsaid > 0).then_some(unsaid))
     }
 
     /// One line per kind of trouble and minute: endpoint, answer, what happens next, remedy.
