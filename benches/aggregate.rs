@@ -6,7 +6,7 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput};
-use whippet::aggregate::{EXACT_SAMPLES_MAX, HistogramCell, Sample, Summary};
+use whippet::aggregate::{HistogramCell, Sample, Summary};
 use whippet::sketch::Sketch;
 
 /// Values per measured batch.
@@ -40,15 +40,14 @@ fn main() {
     let mut group = criterion.benchmark_group("aggregate");
     group.throughput(Throughput::Elements(VALUES as u64));
 
-    let spare = || Vec::with_capacity(EXACT_SAMPLES_MAX);
     group.bench_function("histogram_exact", |bencher| {
         bencher.iter_batched_ref(
-            || HistogramCell::new(0, spare()),
+            || HistogramCell::new(0),
             |cell| fill(cell, black_box(&values)),
             BatchSize::SmallInput,
         );
     });
-    let mut cell = HistogramCell::new(0, spare());
+    let mut cell = HistogramCell::new(0);
     let empty = cell.summary();
     fill(&mut cell, &values);
     grown(empty, cell.summary(), sum);

@@ -8,6 +8,7 @@ use super::distribution::DistributionCell;
 use super::gauge::GaugeCell;
 use super::histogram::{HistogramCell, Sample};
 use super::notice::{CheckRecord, EventRecord};
+use super::samples::SpareSamples;
 use super::set::SetCell;
 use crate::context::{Birth, Kind, prefetch};
 use crate::protocol::MetricType;
@@ -71,7 +72,7 @@ pub struct Bucket {
     pub births: Vec<Birth>,
     /// The books.
     pub counts: LineCounts,
-    spare_samples: Vec<Vec<Sample>>,
+    spare_samples: SpareSamples,
     spare_sketches: Vec<Sketch>,
 }
 
@@ -97,7 +98,9 @@ impl Bucket {
         self.sets.clear();
         // What the last interval did not use is not needed: spares never outgrow one interval.
         self.spare_samples.clear();
-        self.spare_samples.extend(self.histograms.drain(..).filter_map(HistogramCell::into_spare));
+        for cell in self.histograms.drain(..) {
+            self.spare_samples.keep(cell.into_samples());
+        }
         self.spare_sketches.clear();
         self.spare_sketches.extend(self.distributions.drain(..).map(|mut cell| {
             cell.sketch.clear();
@@ -128,8 +131,7 @@ impl Bucket {
                 self.sets.len()
             }
             Kind::Histogram => {
-                let spare = self.spare_samples.pop().unwrap_or_default();
-                self.histograms.push(HistogramCell::new(context, spare));
+                self.histograms.push(HistogramCell::new(context));
                 self.histograms.len()
             }
             Kind::Distribution => {
@@ -159,7 +161,8 @@ impl Bucket {
             MetricType::Counter => self.counters[cell].record(value * scale, stamp),
             MetricType::Gauge => self.gauges[cell].record(value, stamp),
             MetricType::Histogram | MetricType::Timing => {
-                self.histograms[cell].record(Sample { value, scale }, stamp)
+                let sample = Sample { value, scale };
+                self.histograms[cell].record(sample, stamp, &mut self.spare_samples)
             }
             MetricType::Distribution => {
                 (value * scale).is_finite() && self.distributions[cell].sketch.insert(value, rate)

@@ -1,10 +1,9 @@
-//! Histograms and timers. Up to 1,000 samples of a context and bucket are kept as they are (16
-//! bytes each) and everything is computed exactly. Beyond, count, sum, minimum and maximum stay
-//! exact and percentiles come from a [`FoldedHistogram`] of about 28 KiB.
+//! Histograms and timers. Up to 1,000 samples of a context and bucket are kept as they are (8 bytes
+//! each, 16 with a sample rate) and everything is computed exactly. Beyond, count, sum, minimum and
+//! maximum stay exact and percentiles come from a histogram of about 28 KiB.
 
 use super::bucket::Stamp;
-use super::folded::FoldedHistogram;
-use crate::context::prefetch;
+use super::samples::{Samples, SpareSamples};
 
 /// Samples kept as they are, per context and bucket.
 pub const EXACT_SAMPLES_MAX: usize = 1_000;
@@ -26,7 +25,7 @@ impl Sample {
     }
 }
 
-/// The samples of one histogram in one bucket.
+/// The samples of one histogram in one bucket: 32 bytes, up to two plain samples included.
 #[derive(Clone, Debug)]
 pub struct HistogramCell {
     samples: Samples,
@@ -34,12 +33,6 @@ pub struct HistogramCell {
     pub context: u32,
     /// When it was last written (see [`super::Stamp`]).
     pub stamp: u32,
-}
-
-#[derive(Clone, Debug)]
-enum Samples {
-    Exact(Vec<Sample>),
-    Folded(Box<FoldedHistogram>),
 }
 
 /// What count, sum and extremes say; all of them exact.
@@ -84,29 +77,30 @@ impl Summary {
 }
 
 impl HistogramCell {
-    /// An empty histogram; `spare` is an emptied list whose memory it may use.
+    /// An empty histogram.
     #[must_use]
-    pub fn new(context: u32, spare: Vec<Sample>) -> Self {
-        HistogramCell { samples: Samples::Exact(spare), context, stamp: 0 }
+    pub fn new(context: u32) -> Self {
+        HistogramCell { samples: Samples::None, context, stamp: 0 }
     }
 
     /// Adds one sample.
     #[inline]
     pub fn add(&mut self, sample: Sample) {
-        match &mut self.samples {
-            Samples::Exact(samples) if samples.len() < EXACT_SAMPLES_MAX => samples.push(sample),
-            Samples::Exact(_) => self.fold().add(sample),
-            Samples::Folded(folded) => folded.add(sample),
-        }
+        self.samples.add(sample, &mut SpareSamples::default());
     }
 
     /// Adds one sample at `stamp`; false when its product with its scale is not finite.
     #[inline(always)]
-    pub(super) fn record(&mut self, sample: Sample, stamp: Stamp) -> bool {
+    pub(super) fn record(
+        &mut self,
+        sample: Sample,
+        stamp: Stamp,
+        spares: &mut SpareSamples,
+    ) -> bool {
         let finite = (sample.value * sample.scale).is_finite();
         if finite {
             self.stamp = stamp;
-            self.add(sample);
+            self.samples.add(sample, spares);
         }
         finite
     }
@@ -114,52 +108,27 @@ impl HistogramCell {
     /// Begins to load the place of the next sample.
     #[inline(always)]
     pub(super) fn prefetch(&self) {
-        if let Samples::Exact(samples) = &self.samples
-            && let Some(last) = samples.last()
-        {
-            prefetch(last);
-        }
+        self.samples.prefetch();
     }
 
     /// The merge law: samples join, past the cap histograms add.
     pub fn merge(&mut self, other: HistogramCell) {
         self.stamp = self.stamp.max(other.stamp);
         match other.samples {
-            Samples::Exact(samples) => samples.into_iter().for_each(|sample| self.add(sample)),
-            Samples::Folded(folded) => self.fold().merge(&folded),
-        }
-    }
-
-    #[cold]
-    fn fold(&mut self) -> &mut FoldedHistogram {
-        if let Samples::Exact(samples) = &self.samples {
-            self.samples = Samples::Folded(Box::new(FoldedHistogram::from_samples(samples)));
-        }
-        match &mut self.samples {
-            Samples::Folded(folded) => folded,
-            Samples::Exact(_) => unreachable!("folded above"),
+            Samples::Folded(folded) => self.samples.fold().merge(&folded),
+            samples => samples.visit(|sample| self.add(sample)),
         }
     }
 
     /// Brings the samples in order, once, before quantiles are asked for.
     pub fn sort(&mut self) {
-        if let Samples::Exact(samples) = &mut self.samples {
-            samples.sort_unstable_by(|a, b| a.value.total_cmp(&b.value));
-        }
+        self.samples.sort();
     }
 
     /// Count, sum, minimum and maximum.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        match &self.samples {
-            Samples::Exact(samples) => {
-                samples.iter().fold(Summary::EMPTY, |mut summary, sample| {
-                    summary.add(*sample);
-                    summary
-                })
-            }
-            Samples::Folded(folded) => folded.summary(),
-        }
+        self.samples.summary()
     }
 
     /// The first value, in order, at which the cumulative weight exceeds `rank`. The samples must
@@ -167,28 +136,12 @@ impl HistogramCell {
     /// [`super::FOLDED_RELATIVE_ERROR`].
     #[must_use]
     pub fn value_past(&self, rank: u64) -> f64 {
-        match &self.samples {
-            Samples::Exact(samples) => {
-                let mut cumulative = 0_u64;
-                let past = samples.iter().find(|sample| {
-                    cumulative = cumulative.saturating_add(sample.weight());
-                    cumulative > rank
-                });
-                past.or(samples.last()).map_or(0.0, |sample| sample.value)
-            }
-            Samples::Folded(folded) => folded.value_past(rank),
-        }
+        self.samples.value_past(rank)
     }
 
-    /// The emptied sample list, for the next bucket; none once folded.
-    pub(super) fn into_spare(self) -> Option<Vec<Sample>> {
-        match self.samples {
-            Samples::Exact(mut samples) => {
-                samples.clear();
-                Some(samples)
-            }
-            Samples::Folded(_) => None,
-        }
+    /// What was kept, for its memory.
+    pub(super) fn into_samples(self) -> Samples {
+        self.samples
     }
 }
 
@@ -197,7 +150,7 @@ mod tests {
     use super::*;
 
     fn cell(samples: &[(f64, f64)]) -> HistogramCell {
-        let mut cell = HistogramCell::new(0, Vec::new());
+        let mut cell = HistogramCell::new(0);
         for (value, rate) in samples {
             cell.add(Sample { value: *value, scale: 1.0 / rate });
         }

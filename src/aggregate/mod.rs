@@ -11,6 +11,7 @@ mod gauge;
 mod histogram;
 mod intake;
 mod notice;
+mod samples;
 mod set;
 mod shard;
 mod stamps;

@@ -298,14 +298,11 @@ impl Shard {
     /// The context's cell in the open bucket, made at its first touch.
     fn cell_of(&mut self, id: u32, kind: Kind) -> u32 {
         let epoch = self.epoch;
-        let entry = self.contexts.entry(id);
-        entry.seen = epoch;
-        if entry.epoch == epoch {
-            return entry.cell;
+        if let Some(cell) = self.contexts.entry(id).cell_in(epoch) {
+            return cell;
         }
         let cell = self.bucket.push_cell(kind, id, &self.state);
-        let entry = self.contexts.entry(id);
-        (entry.epoch, entry.cell) = (epoch, cell);
+        self.contexts.entry(id).set_cell(epoch, cell);
         cell
     }
 
@@ -409,10 +406,10 @@ impl Shard {
         let known = self.contexts.alias(hash, raw).map(|alias| alias.decision);
         let context = self.context_of(hash, raw, known)?;
         let epoch = self.epoch;
-        self.contexts.entry(context).seen = epoch;
+        self.contexts.entry(context).see(epoch);
         if copied {
             let context = self.copy_of(context)?;
-            self.contexts.entry(context).seen = epoch;
+            self.contexts.entry(context).see(epoch);
             let finite = metric.values.numbers().filter(|value| value.is_finite());
             let samples = finite.map(|value| TimestampedSample { context, timestamp, value, rate });
             self.bucket.timestamped_samples.extend(samples);

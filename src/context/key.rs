@@ -4,11 +4,11 @@
 //! split for a line that was seen before.
 
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Arc;
 
 use ahash::RandomState;
+use triomphe::ThinArc;
 
-use super::prefetch::prefetch;
+use super::prefetch::prefetch_two_lines;
 use crate::protocol::MetricType;
 
 /// What decides the context of a metric line: never the value, the rate, the timestamp or a field
@@ -41,19 +41,32 @@ impl RawKey<'_> {
     }
 }
 
-/// Key bytes in one allocation: a header, then name, tags and a third part (the host of a context,
-/// the origin of a raw key). Cloning shares the bytes.
+/// Key bytes in one allocation behind one word: name, tags and a third part (the host of a context,
+/// the origin of a raw key), which is mostly empty and ends in its length when it is not. Cloning
+/// shares the bytes.
+///
+/// The header in one word, so that a line is compared with it at once:
 ///
 /// ```text
-/// 0     1      2..4       4..8      8..12
-/// kind  marks  tag count  name len  tags len  name tags third
+/// 0..3  3..8   16..32     32..64
+/// kind  marks  tag count  name length
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct StoredKey(Arc<[u8]>);
+pub(super) struct StoredKey(ThinArc<u64, u8>);
 
-const HEADER_BYTES: usize = 12;
 /// The mark of bytes that only an alias holds, no context.
-const RAW: u8 = 0x80;
+const RAW: u8 = 8;
+/// The mark of bytes that end with a third part and its length.
+const HAS_THIRD: u8 = 16;
+
+const MARKS_SHIFT: u32 = 3;
+const TAG_COUNT_SHIFT: u32 = 16;
+const NAME_SHIFT: u32 = 32;
+const KIND_MASK: u64 = 0b111;
+/// What a line decides: the kind, whether there is a third part, the length of the name.
+const LINE_MASK: u64 = KIND_MASK | (HAS_THIRD as u64) << MARKS_SHIFT | !0 << NAME_SHIFT;
+/// Bytes of the length of a third part.
+const THIRD_LENGTH: usize = size_of::<u32>();
 
 /// `a == b`, compared in place where both are as long as names mostly are: calling `memcmp` costs
 /// more than its work there.
@@ -74,6 +87,7 @@ fn same_short(a: &[u8], b: &[u8]) -> bool {
 /// What a [`StoredKey`] is built from.
 pub(super) struct Parts<'a> {
     pub kind: MetricType,
+    /// Three bits are free for whose key it is.
     pub marks: u8,
     pub tag_count: u16,
     pub name: &'a [u8],
@@ -85,15 +99,15 @@ impl StoredKey {
     /// Copies the parts. `None` when a part is longer than four gigabytes, which no buffer holds.
     pub fn new(parts: &Parts<'_>) -> Option<Self> {
         let name_len = u32::try_from(parts.name.len()).ok()?;
-        let tags_len = u32::try_from(parts.tags.len()).ok()?;
-        let mut header = [0; HEADER_BYTES];
-        header[0] = parts.kind as u8;
-        header[1] = parts.marks;
-        header[2..4].copy_from_slice(&parts.tag_count.to_le_bytes());
-        header[4..8].copy_from_slice(&name_len.to_le_bytes());
-        header[8..12].copy_from_slice(&tags_len.to_le_bytes());
-        let bytes: Vec<u8> = [&header[..], parts.name, parts.tags, parts.third].concat();
-        Some(StoredKey(bytes.into()))
+        let third_len = u32::try_from(parts.third.len()).ok()?.to_le_bytes();
+        let has_third = if parts.third.is_empty() { 0 } else { HAS_THIRD };
+        let header = parts.kind as u64
+            | u64::from(parts.marks | has_third) << MARKS_SHIFT
+            | u64::from(parts.tag_count) << TAG_COUNT_SHIFT
+            | u64::from(name_len) << NAME_SHIFT;
+        let third_len: &[u8] = if parts.third.is_empty() { &[] } else { &third_len };
+        let bytes = [parts.name, parts.tags, parts.third, third_len].concat();
+        Some(StoredKey(ThinArc::from_header_and_slice(header, &bytes)))
     }
 
     /// The bytes of a raw key, for a line whose context does not look like the line.
@@ -112,71 +126,84 @@ impl StoredKey {
     /// asked for every line.
     #[inline(always)]
     pub fn matches(&self, raw: &RawKey<'_>) -> bool {
-        let Some((header, parts)) = self.0.split_first_chunk::<HEADER_BYTES>() else {
-            return false;
-        };
-        // Both lengths in one word, as the header has them.
-        let [.., a, b, c, d, e, f, g, h] = *header;
-        let lengths = raw.name.len() as u64 | (raw.tags.len() as u64) << 32;
-        if header[0] != raw.kind as u8 || u64::from_le_bytes([a, b, c, d, e, f, g, h]) != lengths {
+        let has_third = u64::from(!raw.origin.is_empty()) * u64::from(HAS_THIRD);
+        let expect =
+            raw.kind as u64 | has_third << MARKS_SHIFT | (raw.name.len() as u64) << NAME_SHIFT;
+        if self.header() & LINE_MASK != expect {
             return false;
         }
-        let Some((name, rest)) = parts.split_at_checked(raw.name.len()) else { return false };
-        let Some((tags, third)) = rest.split_at_checked(raw.tags.len()) else { return false };
-        third.len() == raw.origin.len()
+        let Some((name, rest)) = self.bytes().split_at_checked(raw.name.len()) else {
+            return false;
+        };
+        let tags = if raw.origin.is_empty() { rest } else { self.tags() };
+        tags.len() == raw.tags.len()
             && tags == raw.tags
             && same_short(name, raw.name)
-            && (third.is_empty() || third == raw.origin)
+            && (raw.origin.is_empty() || self.third() == raw.origin)
     }
 
-    /// Begins to load the bytes: both ends, which is all of them for a key of common length.
+    /// Begins to load the bytes: all of them for a key of common length.
     #[inline(always)]
     pub fn prefetch(&self) {
-        if let [first, .., last] = &*self.0 {
-            prefetch(first);
-            prefetch(last);
-        }
+        prefetch_two_lines(&self.0.header);
     }
 
-    #[inline]
-    fn lengths(&self) -> (usize, usize) {
-        let field = |at: usize| {
-            u32::from_le_bytes([self.0[at], self.0[at + 1], self.0[at + 2], self.0[at + 3]])
-        };
-        (field(4) as usize, field(8) as usize)
+    #[inline(always)]
+    fn header(&self) -> u64 {
+        self.0.header.header
+    }
+
+    #[inline(always)]
+    fn bytes(&self) -> &[u8] {
+        &self.0.slice
     }
 
     /// The wire type of the line that created it, as its number.
     pub fn kind(&self) -> u8 {
-        self.0[0]
+        (self.header() & KIND_MASK) as u8
     }
 
+    /// What [`Parts::marks`] said, and marks of its own.
     pub fn marks(&self) -> u8 {
-        self.0[1]
+        (self.header() >> MARKS_SHIFT) as u8 & 0b1_1111
     }
 
     pub fn tag_count(&self) -> usize {
-        usize::from(u16::from_le_bytes([self.0[2], self.0[3]]))
+        usize::from((self.header() >> TAG_COUNT_SHIFT) as u16)
+    }
+
+    fn name_len(&self) -> usize {
+        (self.header() >> NAME_SHIFT) as usize
     }
 
     pub fn name(&self) -> &[u8] {
-        &self.0[HEADER_BYTES..HEADER_BYTES + self.lengths().0]
+        &self.bytes()[..self.name_len()]
     }
 
     pub fn tags(&self) -> &[u8] {
-        let (name_len, tags_len) = self.lengths();
-        &self.0[HEADER_BYTES + name_len..HEADER_BYTES + name_len + tags_len]
+        let bytes = self.bytes();
+        &bytes[self.name_len()..bytes.len() - self.tail_len()]
     }
 
     pub fn third(&self) -> &[u8] {
-        let (name_len, tags_len) = self.lengths();
-        &self.0[HEADER_BYTES + name_len + tags_len..]
+        let bytes = self.bytes();
+        &bytes[bytes.len() - self.tail_len()..][..self.tail_len().saturating_sub(THIRD_LENGTH)]
+    }
+
+    /// Bytes of the third part and its length.
+    fn tail_len(&self) -> usize {
+        match self.bytes().last_chunk::<THIRD_LENGTH>() {
+            Some(length) if self.marks() & HAS_THIRD != 0 => {
+                u32::from_le_bytes(*length) as usize + THIRD_LENGTH
+            }
+            _ => 0,
+        }
     }
 
     /// Heap bytes held by one copy.
     pub fn heap_bytes(&self) -> usize {
-        // The two reference counts of the allocation.
-        self.0.len() + 2 * size_of::<usize>()
+        // The count of references, the header and the length of the bytes.
+        self.bytes().len() + size_of::<usize>() + size_of::<u64>() + size_of::<usize>()
     }
 
     /// Heap bytes that nobody but an alias holds: none where the key is the context itself.

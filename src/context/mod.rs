@@ -27,5 +27,6 @@ pub use namespace::{EXEMPT_PREFIXES, Namespace};
 pub use origin::{Claims, OriginRules};
 pub(crate) use prefetch::prefetch;
 pub use rules::{Enriched, Rewritten, Rules};
+pub(crate) use table::spread;
 pub use table::{Birth, Contexts, Decision, Entry, NO_CONTEXT};
 pub use tags::Tags;

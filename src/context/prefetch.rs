@@ -8,10 +8,26 @@
 /// Begins to load the cache line that holds the start of `value`; changes nothing but time.
 #[inline(always)]
 pub(crate) fn prefetch<T: ?Sized>(value: &T) {
+    prefetch_address(std::ptr::from_ref(value).cast());
+}
+
+/// Begins to load the start of `value` and the cache line after it.
+#[inline(always)]
+pub(crate) fn prefetch_two_lines<T: ?Sized>(value: &T) {
     let address = std::ptr::from_ref(value).cast::<u8>();
+    prefetch_address(address);
+    // Only an address: nothing is read through it.
+    prefetch_address(address.wrapping_add(CACHE_LINE_BYTES));
+}
+
+/// On x86-64 and nearly every aarch64.
+const CACHE_LINE_BYTES: usize = 64;
+
+#[inline(always)]
+fn prefetch_address(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the instruction is a hint that reads nothing the program can see and never faults,
-    // whatever the address; this one comes from a reference. SSE is part of every x86-64.
+    // whatever the address. SSE is part of every x86-64.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(address.cast());

@@ -64,22 +64,49 @@ pub struct Birth {
 #[derive(Debug)]
 pub struct Entry {
     context: Option<Context>,
-    hash: u64,
-    /// The bucket in which `cell` is valid.
-    pub epoch: u32,
-    /// Its cell in that bucket.
-    pub cell: u32,
-    /// The last bucket that saw it, timestamped samples included.
-    pub seen: u32,
+    /// Half of the identity hash: the other half tells nothing new in a table of 2^32.
+    hash: u32,
+    /// The last bucket that saw it.
+    epoch: u32,
+    /// Its cell in that bucket, if it has one: timestamped samples need none.
+    cell: u32,
     /// The distribution that copies this histogram (`histogram_copy_to_distribution`).
     pub copy: u32,
-    settings: Option<Arc<ProfileSettings>>,
-    /// Its settings changed since the last [`Contexts::take_changes`].
-    resettled: bool,
 }
 
 /// No context.
 pub const NO_CONTEXT: u32 = u32::MAX;
+/// No cell.
+const NO_CELL: u32 = u32::MAX;
+
+impl Entry {
+    /// Its cell in bucket `epoch`, if it has one already.
+    #[inline]
+    #[must_use]
+    pub fn cell_in(&self, epoch: u32) -> Option<u32> {
+        (self.epoch == epoch && self.cell != NO_CELL).then_some(self.cell)
+    }
+
+    /// It has this cell in bucket `epoch`.
+    pub fn set_cell(&mut self, epoch: u32, cell: u32) {
+        (self.epoch, self.cell) = (epoch, cell);
+    }
+
+    /// Bucket `epoch` saw it, and it may have no cell there.
+    pub fn see(&mut self, epoch: u32) {
+        if self.epoch != epoch {
+            self.set_cell(epoch, NO_CELL);
+        }
+    }
+}
+
+/// What a mapper profile changes in the posting of a context.
+#[derive(Debug)]
+struct Settled {
+    settings: Option<Arc<ProfileSettings>>,
+    /// The flusher does not know it yet.
+    untold: bool,
+}
 
 /// The table of contexts of one shard.
 #[derive(Debug)]
@@ -95,7 +122,9 @@ pub struct Contexts {
     overflow: usize,
     births: Vec<Birth>,
     deaths: Vec<u32>,
-    /// Contexts whose settings the flusher does not know yet.
+    /// Contexts that have or had settings, which most have not.
+    settled: HashMap<u32, Settled, RandomState>,
+    /// Those of them that the flusher has to be told of.
     resettled: Vec<u32>,
     sweep: Option<Sweep>,
     arrivals: u64,
@@ -118,6 +147,7 @@ impl Contexts {
         Contexts {
             aliases: AliasTable::new(rules.limits.alias_bytes_max),
             per_name: HashMap::with_hasher(state.clone()),
+            settled: HashMap::with_hasher(state.clone()),
             identities: (0..SEGMENTS).map(|_| HashTable::new()).collect(),
             rules,
             state,
@@ -199,12 +229,16 @@ impl Contexts {
     /// The settings of a context are those of the raw name that was decided last.
     /// The flusher is told once per bucket, however often they change.
     fn settle(&mut self, id: u32, settings: Option<&Arc<ProfileSettings>>) {
-        let entry = &mut self.entries[id as usize];
-        if entry.settings.as_ref() == settings {
+        if settings.is_none() && self.settled.is_empty() {
             return;
         }
-        entry.settings = settings.cloned();
-        if !std::mem::replace(&mut entry.resettled, true) {
+        let known = self.settled.get_mut(&id);
+        if known.as_ref().and_then(|known| known.settings.as_ref()) == settings {
+            return;
+        }
+        let told = known.is_none_or(|known| !known.untold);
+        self.settled.insert(id, Settled { settings: settings.cloned(), untold: true });
+        if told {
             self.resettled.push(id);
         }
     }
@@ -251,7 +285,7 @@ impl Contexts {
         let Some(context) = Context::new(&parts) else {
             return Decision::Drop(DropReason::TooManyTags);
         };
-        let hash = context.identity_hash(&self.state);
+        let hash = context.identity_hash(&self.state) as u32;
         if let Some(id) = self.lookup(hash, &context) {
             return Decision::Context(id);
         }
@@ -287,7 +321,7 @@ impl Contexts {
             let parts =
                 ContextParts { kind, name, tags: &[OVERFLOW_TAG], host: None, overflow: true };
             let Some(folded) = Context::new(&parts) else { continue };
-            let hash = folded.identity_hash(&self.state);
+            let hash = folded.identity_hash(&self.state) as u32;
             if let Some(id) = self.lookup(hash, &folded) {
                 self.folded += 1;
                 return Decision::Context(id);
@@ -300,17 +334,17 @@ impl Contexts {
         Decision::Drop(DropReason::ContextLimit)
     }
 
-    fn lookup(&self, hash: u64, context: &Context) -> Option<u32> {
+    fn lookup(&self, hash: u32, context: &Context) -> Option<u32> {
         let entries = &self.entries;
         self.identities[segment_of(hash)]
-            .find(hash, |id| {
+            .find(spread(hash), |id| {
                 let entry = &entries[*id as usize];
                 entry.hash == hash && entry.context.as_ref() == Some(context)
             })
             .copied()
     }
 
-    fn create(&mut self, hash: u64, context: Context, epoch: u32) -> u32 {
+    fn create(&mut self, hash: u32, context: Context, epoch: u32) -> u32 {
         self.arrivals += 1;
         if context.is_overflow() {
             self.overflow += 1;
@@ -321,16 +355,8 @@ impl Contexts {
             let key = (context.kind(), Box::from(context.name()));
             *self.per_name.entry(key).or_insert(0) += 1;
         }
-        let entry = Entry {
-            context: Some(context.clone()),
-            hash,
-            epoch: 0,
-            cell: 0,
-            seen: epoch,
-            copy: NO_CONTEXT,
-            settings: None,
-            resettled: false,
-        };
+        let entry =
+            Entry { context: Some(context.clone()), hash, epoch, cell: NO_CELL, copy: NO_CONTEXT };
         let id = match self.free.pop() {
             Some(id) => {
                 self.entries[id as usize] = entry;
@@ -344,7 +370,7 @@ impl Contexts {
         };
         let entries = &self.entries;
         self.identities[segment_of(hash)]
-            .insert_unique(hash, id, |other| entries[*other as usize].hash);
+            .insert_unique(spread(hash), id, |other| spread(entries[*other as usize].hash));
         self.births.push(Birth { id, context, settings: None });
         id
     }
@@ -419,12 +445,16 @@ impl Contexts {
     /// with new settings comes (again) with them, after its birth.
     pub fn take_changes(&mut self) -> (Vec<Birth>, Vec<u32>) {
         for id in std::mem::take(&mut self.resettled) {
-            let entry = &mut self.entries[id as usize];
-            if !std::mem::take(&mut entry.resettled) {
+            let Some(known) = self.settled.get_mut(&id).filter(|known| known.untold) else {
                 continue;
+            };
+            known.untold = false;
+            let settings = known.settings.clone();
+            if settings.is_none() {
+                self.settled.remove(&id);
             }
-            if let Some(context) = entry.context.clone() {
-                self.births.push(Birth { id, context, settings: entry.settings.clone() });
+            if let Some(context) = self.entries[id as usize].context.clone() {
+                self.births.push(Birth { id, context, settings });
             }
         }
         (std::mem::take(&mut self.births), std::mem::take(&mut self.deaths))
@@ -462,18 +492,18 @@ impl Contexts {
 
     fn bury(&mut self, id: usize, oldest: u32) {
         let entry = &mut self.entries[id];
-        if entry.seen >= oldest {
+        if entry.epoch >= oldest {
             return;
         }
         let Some(context) = entry.context.take() else { return };
-        (entry.settings, entry.resettled) = (None, false);
         let hash = entry.hash;
         let number = id as u32;
         if let Ok(found) =
-            self.identities[segment_of(hash)].find_entry(hash, |other| *other == number)
+            self.identities[segment_of(hash)].find_entry(spread(hash), |other| *other == number)
         {
             found.remove();
         }
+        self.settled.remove(&number);
         if context.is_overflow() {
             self.overflow -= 1;
         } else {
@@ -497,9 +527,16 @@ impl Contexts {
     }
 }
 
-fn segment_of(hash: u64) -> usize {
-    // Not the top bits: hashbrown tags its slots with them.
-    ((hash >> 32) as usize) % SEGMENTS
+fn segment_of(hash: u32) -> usize {
+    // Not the low bits: they choose the slot inside the segment.
+    (hash >> (u32::BITS - SEGMENTS.trailing_zeros())) as usize
+}
+
+/// A hash for hashbrown from half a hash: it takes the slot from the low bits and a tag from the top
+/// ones, and an odd factor (2^64 by the golden ratio) makes both.
+#[inline]
+pub(crate) fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 #[cfg(test)]
@@ -580,7 +617,7 @@ mod tests {
         let Decision::Context(young) = resolve(&mut table, MetricType::Counter, "young", "") else {
             panic!()
         };
-        table.entry(young).seen = 13;
+        table.entry(young).see(13);
         table.start_sweep(12);
         while table.sweep_step() {}
         let (births, deaths) = table.take_changes();

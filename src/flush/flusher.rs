@@ -228,7 +228,7 @@ impl Flusher {
         }
         if self.styles.hold_gauges() {
             for gauge in &flush.merged.gauges {
-                self.ledger.held(gauge.context, start, gauge.value);
+                self.ledger.hold(gauge.context, start, gauge.value);
             }
         }
         self.settle_conflicts(&mut flush);
@@ -295,7 +295,7 @@ impl Flusher {
     fn posting(&self, number: u32) -> Option<(&Known, Posting<'_>)> {
         let known = self.ledger.get(number)?;
         let (rules, interval) = (&*self.rules, self.settings.interval);
-        let manner = known.manner.as_deref();
+        let manner = self.ledger.manner(number);
         Some((known, Posting { context: &known.context, rules, interval, manner }))
     }
 

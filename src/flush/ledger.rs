@@ -1,46 +1,42 @@
 //! The contexts of all lanes under one number each, and how long counters are continued.
 
+use std::collections::HashMap;
+
 use ahash::RandomState;
 use hashbrown::HashTable;
 
 use super::style::{Manner, Styles};
-use crate::context::{Birth, Context, Kind};
+use crate::context::{Birth, Context, Kind, spread};
 
-/// A context as the flusher knows it.
+/// A context as the flusher knows it. There are as many as contexts, so it is kept small: what few
+/// have stands in tables beside.
 #[derive(Debug)]
 pub(super) struct Known {
     pub context: Context,
-    hash: u64,
+    /// Half of the hash of its series.
+    hash: u32,
+    /// Start of the last bucket that had a cell of this counter or held gauge, [`NEVER`] when it is
+    /// not continued.
+    continued_from: u32,
     /// Lanes in which it is alive.
-    lanes: u32,
-    /// Start of the last bucket that had a cell of this counter or held gauge; continued from there.
-    continued_from: Option<u64>,
-    /// The last value of a gauge that is continued.
-    value: f64,
-    /// How it is posted, if not as usual.
-    pub manner: Option<Box<Manner>>,
+    lanes: u16,
     /// Another kind, or an aggregate of a histogram, posts under the same name, host and tags.
     pub contested: bool,
     /// A histogram of which some aggregate is posted under the name of another context.
     pub shadowed: bool,
 }
 
+/// No start of a bucket: the last second that 32 bits can tell, in 2106.
+const NEVER: u32 = u32::MAX;
+
+/// The start of a bucket in 32 bits.
+fn short(start: u64) -> u32 {
+    u32::try_from(start).unwrap_or(NEVER).min(NEVER - 1)
+}
+
 impl Known {
-    /// Seconds for which it is continued after its last value.
-    fn lasts(&self, counter_expiry: u64) -> u64 {
-        match self.context.kind() {
-            Kind::Counter => counter_expiry,
-            _ => self.gauge_ttl(),
-        }
-    }
-
-    fn gauge_ttl(&self) -> u64 {
-        let style = self.manner.as_ref().and_then(|manner| manner.style.as_ref());
-        style.map_or(0, |style| style.gauge_ttl)
-    }
-
-    fn filtered(&self) -> bool {
-        self.manner.as_ref().is_some_and(|manner| manner.filtered)
+    fn continued_from(&self) -> Option<u64> {
+        (self.continued_from != NEVER).then_some(u64::from(self.continued_from))
     }
 }
 
@@ -50,6 +46,10 @@ pub(super) struct Ledger {
     state: RandomState,
     known: Vec<Option<Known>>,
     free: Vec<u32>,
+    /// How the few are posted that are not posted as usual.
+    manners: HashMap<u32, Box<Manner>, RandomState>,
+    /// The last values of gauges that are continued.
+    held: HashMap<u32, f64, RandomState>,
     /// By name, host and tags, not by kind: kinds that would post one series meet here.
     series: HashTable<u32>,
     /// Lane, then id in the lane, to number.
@@ -65,6 +65,8 @@ const BARE_KINDS: [Kind; 3] = [Kind::Counter, Kind::Gauge, Kind::Set];
 impl Ledger {
     pub fn new(lanes: usize, state: RandomState) -> Self {
         Ledger {
+            manners: HashMap::with_hasher(state.clone()),
+            held: HashMap::with_hasher(state.clone()),
             state,
             known: Vec::new(),
             free: Vec::new(),
@@ -87,9 +89,7 @@ impl Ledger {
         for birth in births {
             let known = self.number(lane, birth.id);
             let number = if known == u32::MAX { self.enter(&birth.context, styles) } else { known };
-            if let Some(known) = self.known[number as usize].as_mut() {
-                known.manner = styles.manner(&known.context, birth.settings.as_ref());
-            }
+            self.post_as(number, styles.manner(&birth.context, birth.settings.as_ref()));
             let numbers = &mut self.numbers[lane];
             let id = birth.id as usize;
             if numbers.len() <= id {
@@ -101,10 +101,12 @@ impl Ledger {
 
     /// New rules: how each context is posted is found out again.
     pub fn restyle(&mut self, styles: &mut Styles) {
-        for known in self.known.iter_mut().flatten() {
-            known.manner = styles.again(&known.context, known.manner.take());
-        }
         for number in 0..self.known.len() as u32 {
+            let old = self.manners.remove(&number);
+            if let Some(known) = self.get(number) {
+                let manner = styles.again(&known.context, old);
+                self.post_as(number, manner);
+            }
             if self.get(number).is_some_and(|known| known.context.kind() == Kind::Histogram) {
                 styles.suffixes().iter().for_each(|suffix| self.shadow(number, suffix.as_bytes()));
             }
@@ -120,6 +122,36 @@ impl Ledger {
     #[inline]
     pub fn number(&self, lane: usize, id: u32) -> u32 {
         self.numbers[lane].get(id as usize).copied().unwrap_or(u32::MAX)
+    }
+
+    fn post_as(&mut self, number: u32, manner: Option<Box<Manner>>) {
+        match manner {
+            Some(manner) => drop(self.manners.insert(number, manner)),
+            None => drop(self.manners.remove(&number)),
+        }
+    }
+
+    /// How it is posted, if not as usual.
+    #[inline]
+    pub fn manner(&self, number: u32) -> Option<&Manner> {
+        if self.manners.is_empty() {
+            None
+        } else {
+            self.manners.get(&number).map(|manner| &**manner)
+        }
+    }
+
+    fn gauge_ttl(&self, number: u32) -> u64 {
+        let style = self.manner(number).and_then(|manner| manner.style.as_ref());
+        style.map_or(0, |style| style.gauge_ttl)
+    }
+
+    /// Seconds for which it is continued after its last value.
+    fn lasts(&self, number: u32, kind: Kind, counter_expiry: u64) -> u64 {
+        match kind {
+            Kind::Counter => counter_expiry,
+            _ => self.gauge_ttl(number),
+        }
     }
 
     pub fn get(&self, number: u32) -> Option<&Known> {
@@ -147,7 +179,7 @@ impl Ledger {
     }
 
     fn enter(&mut self, context: &Context, styles: &Styles) -> u32 {
-        let hash = context.series_hash(&self.state);
+        let hash = context.series_hash(&self.state) as u32;
         if let Some(number) = self.find(hash, context, context.kind()) {
             if let Some(known) = self.known[number as usize].as_mut() {
                 known.lanes += 1;
@@ -157,16 +189,8 @@ impl Ledger {
         let contested = self.contest(hash, context);
         self.by_kind[context.kind() as usize] += 1;
         let context = context.clone();
-        let known = Known {
-            context,
-            hash,
-            lanes: 1,
-            continued_from: None,
-            value: 0.0,
-            manner: None,
-            contested,
-            shadowed: false,
-        };
+        let known =
+            Known { context, hash, continued_from: NEVER, lanes: 1, contested, shadowed: false };
         let number = match self.free.pop() {
             Some(number) => {
                 self.known[number as usize] = Some(known);
@@ -178,8 +202,8 @@ impl Ledger {
             }
         };
         let all = &self.known;
-        self.series.insert_unique(hash, number, |other| {
-            all[*other as usize].as_ref().map_or(0, |known| known.hash)
+        self.series.insert_unique(spread(hash), number, |other| {
+            all[*other as usize].as_ref().map_or(0, |known| spread(known.hash))
         });
         for suffix in styles.suffixes() {
             self.shadow(number, suffix.as_bytes());
@@ -193,12 +217,12 @@ impl Ledger {
         let context = &known.context;
         let rivals: Vec<(u32, u32)> = if context.kind() == Kind::Histogram {
             let name = [context.name(), suffix].concat();
-            let hash = context.series_hash_as(&name, &self.state);
+            let hash = context.series_hash_as(&name, &self.state) as u32;
             let found =
                 BARE_KINDS.iter().filter_map(|kind| self.find_as(hash, &name, context, *kind));
             found.map(|bare| (number, bare)).collect()
         } else if let Some(name) = bare_name(context).and_then(|name| name.strip_suffix(suffix)) {
-            let hash = context.series_hash_as(name, &self.state);
+            let hash = context.series_hash_as(name, &self.state) as u32;
             let found = self.find_as(hash, name, context, Kind::Histogram);
             found.map(|histogram| (histogram, number)).into_iter().collect()
         } else {
@@ -214,24 +238,24 @@ impl Ledger {
         }
     }
 
-    fn find(&self, hash: u64, context: &Context, kind: Kind) -> Option<u32> {
+    fn find(&self, hash: u32, context: &Context, kind: Kind) -> Option<u32> {
         self.find_as(hash, context.name(), context, kind)
     }
 
     /// Who of that kind posts the series of `context` under another name.
-    fn find_as(&self, hash: u64, name: &[u8], context: &Context, kind: Kind) -> Option<u32> {
+    fn find_as(&self, hash: u32, name: &[u8], context: &Context, kind: Kind) -> Option<u32> {
         let is_it = |known: &Known| {
             known.hash == hash
                 && known.context.kind() == kind
                 && context.same_series_as(name, &known.context)
         };
         self.series
-            .find(hash, |number| self.known[*number as usize].as_ref().is_some_and(is_it))
+            .find(spread(hash), |number| self.known[*number as usize].as_ref().is_some_and(is_it))
             .copied()
     }
 
     /// Marks other kinds that would post the same series; true when there is one.
-    fn contest(&mut self, hash: u64, context: &Context) -> bool {
+    fn contest(&mut self, hash: u32, context: &Context) -> bool {
         if !BARE_KINDS.contains(&context.kind()) {
             return false;
         }
@@ -251,7 +275,7 @@ impl Ledger {
     /// What all rivals for one series share; that two contested series share it takes a collision
     /// of a keyed 64-bit hash.
     pub fn series_key(&self, number: u32) -> u64 {
-        self.get(number).map_or(0, |known| known.hash)
+        self.get(number).map_or(0, |known| known.context.series_hash(&self.state))
     }
 
     /// The [`Ledger::series_key`] under which a histogram posts one of its values.
@@ -265,7 +289,7 @@ impl Ledger {
             return;
         };
         known.lanes = known.lanes.saturating_sub(1);
-        if known.lanes == 0 && known.continued_from.is_none() {
+        if known.lanes == 0 && known.continued_from == NEVER {
             self.forget(number);
         }
     }
@@ -273,9 +297,12 @@ impl Ledger {
     fn forget(&mut self, number: u32) {
         if let Some(known) = self.known[number as usize].take() {
             self.by_kind[known.context.kind() as usize] -= 1;
-            if let Ok(found) = self.series.find_entry(known.hash, |other| *other == number) {
+            if let Ok(found) = self.series.find_entry(spread(known.hash), |other| *other == number)
+            {
                 found.remove();
             }
+            self.manners.remove(&number);
+            self.held.remove(&number);
             self.free.push(number);
         }
     }
@@ -286,22 +313,17 @@ impl Ledger {
         let Some(known) = self.known.get_mut(number as usize).and_then(Option::as_mut) else {
             return;
         };
-        if known.continued_from.replace(start).is_none() {
+        if std::mem::replace(&mut known.continued_from, short(start)) == NEVER {
             self.continued.push(number);
         }
     }
 
     /// The gauge had this value in the bucket that starts at `start`; remembered if it is to be
     /// posted again.
-    pub fn held(&mut self, number: u32, start: u64, value: f64) {
-        let Some(known) = self.known.get_mut(number as usize).and_then(Option::as_mut) else {
-            return;
-        };
-        if known.gauge_ttl() > 0 {
-            known.value = value;
-            if known.continued_from.replace(start).is_none() {
-                self.continued.push(number);
-            }
+    pub fn hold(&mut self, number: u32, start: u64, value: f64) {
+        if self.gauge_ttl(number) > 0 {
+            self.held.insert(number, value);
+            self.counted(number, start);
         }
     }
 
@@ -315,20 +337,23 @@ impl Ledger {
     ) {
         let mut continued = std::mem::take(&mut self.continued);
         continued.retain(|number| {
-            let Some(known) = self.known[*number as usize].as_mut() else { return false };
-            let from = known.continued_from.unwrap_or(0);
+            let Some(known) = self.get(*number) else { return false };
+            let (from, kind) = (known.continued_from().unwrap_or(0), known.context.kind());
             if from >= start {
                 return true;
             }
-            if from.saturating_add(known.lasts(counter_expiry)) > start && !known.filtered() {
-                let held = known.context.kind() == Kind::Gauge;
-                let how = if held { Continued::Held(known.value) } else { Continued::Zero };
-                visit(*number, how);
+            let filtered = self.manner(*number).is_some_and(|manner| manner.filtered);
+            if from.saturating_add(self.lasts(*number, kind, counter_expiry)) > start && !filtered {
+                let held = self.held.get(number).filter(|_| kind == Kind::Gauge);
+                visit(*number, held.map_or(Continued::Zero, |value| Continued::Held(*value)));
                 return true;
             }
-            known.continued_from = None;
-            if known.lanes == 0 {
-                self.forget(*number);
+            self.held.remove(number);
+            if let Some(known) = self.known[*number as usize].as_mut() {
+                known.continued_from = NEVER;
+                if known.lanes == 0 {
+                    self.forget(*number);
+                }
             }
             false
         });
@@ -337,8 +362,9 @@ impl Ledger {
 
     /// The latest start until which zeros of counters go on.
     pub fn counters_until(&self, counter_expiry: u64) -> Option<u64> {
-        let counters = self.continued_known().filter(|known| known.context.kind() == Kind::Counter);
-        let starts = counters.filter_map(|known| known.continued_from);
+        let counters =
+            self.continued_known().filter(|(_, known)| known.context.kind() == Kind::Counter);
+        let starts = counters.filter_map(|(_, known)| known.continued_from());
         starts.max().map(|start| start + counter_expiry)
     }
 
@@ -346,14 +372,15 @@ impl Ledger {
     /// over it. Gauges are held longer than counters only in buckets that lanes have passed: a jump
     /// of the clock by a month posts no month.
     pub fn continued_until(&self, counter_expiry: u64) -> Option<u64> {
-        let until = |known: &Known| {
-            Some(known.continued_from? + known.lasts(counter_expiry).min(counter_expiry))
+        let until = |(number, known): (u32, &Known)| {
+            let lasts = self.lasts(number, known.context.kind(), counter_expiry);
+            Some(known.continued_from()? + lasts.min(counter_expiry))
         };
         self.continued_known().filter_map(until).max()
     }
 
-    fn continued_known(&self) -> impl Iterator<Item = &Known> {
-        self.continued.iter().filter_map(|number| self.get(*number))
+    fn continued_known(&self) -> impl Iterator<Item = (u32, &Known)> {
+        self.continued.iter().filter_map(|number| Some((*number, self.get(*number)?)))
     }
 }
 

@@ -1,0 +1,238 @@
+//! The samples of a histogram as they came, in as little memory as they allow.
+//!
+//! Most timers of a large system are touched once or twice in a bucket, and most are not sampled:
+//! two plain values stand in the cell itself, more of them take 8 bytes each, and only values with a
+//! sample rate carry their weight beside them.
+
+use super::folded::FoldedHistogram;
+use super::histogram::{EXACT_SAMPLES_MAX, Sample, Summary};
+use crate::context::prefetch;
+
+/// Samples of one context in one bucket.
+#[derive(Clone, Debug)]
+pub(super) enum Samples {
+    None,
+    One(f64),
+    Two(f64, f64),
+    /// Without sample rate.
+    Plain(Vec<f64>),
+    /// Boxed, so that the cell is no larger than a plain one.
+    #[expect(clippy::box_collection, reason = "a list in place would make every cell larger")]
+    Weighted(Box<Vec<Sample>>),
+    Folded(Box<FoldedHistogram>),
+}
+
+/// Emptied lists of the last bucket.
+#[derive(Debug, Default)]
+pub(super) struct SpareSamples {
+    plain: Vec<Vec<f64>>,
+    weighted: Vec<Box<Vec<Sample>>>,
+}
+
+impl SpareSamples {
+    /// Forgets what is left.
+    pub fn clear(&mut self) {
+        self.plain.clear();
+        self.weighted.clear();
+    }
+
+    /// Keeps the memory of samples that are not needed any more.
+    pub fn keep(&mut self, samples: Samples) {
+        match samples {
+            Samples::Plain(mut values) => {
+                values.clear();
+                self.plain.push(values);
+            }
+            Samples::Weighted(mut samples) => {
+                samples.clear();
+                self.weighted.push(samples);
+            }
+            Samples::None | Samples::One(_) | Samples::Two(..) | Samples::Folded(_) => {}
+        }
+    }
+}
+
+impl Samples {
+    /// Adds one. `spares` lend their memory when there is more than the cell can hold.
+    #[inline(always)]
+    pub fn add(&mut self, sample: Sample, spares: &mut SpareSamples) {
+        match self {
+            Samples::Plain(values) if sample.scale == 1.0 && values.len() < EXACT_SAMPLES_MAX => {
+                values.push(sample.value);
+            }
+            Samples::Weighted(samples) if samples.len() < EXACT_SAMPLES_MAX => samples.push(sample),
+            Samples::Folded(folded) => folded.add(sample),
+            _ => self.outgrow(sample, spares),
+        }
+    }
+
+    /// Adds one in another form than the last.
+    #[inline(never)]
+    fn outgrow(&mut self, sample: Sample, spares: &mut SpareSamples) {
+        let plain = sample.scale == 1.0;
+        match self {
+            Samples::None if plain => *self = Samples::One(sample.value),
+            Samples::One(first) if plain => *self = Samples::Two(*first, sample.value),
+            Samples::Two(first, second) if plain => {
+                let mut values = spares.plain.pop().unwrap_or_default();
+                values.extend([*first, *second, sample.value]);
+                *self = Samples::Plain(values);
+            }
+            _ if self.len() < EXACT_SAMPLES_MAX => {
+                let mut samples = spares.weighted.pop().unwrap_or_default();
+                self.visit(|old| samples.push(old));
+                samples.push(sample);
+                spares.keep(std::mem::replace(self, Samples::Weighted(samples)));
+            }
+            _ => self.fold().add(sample),
+        }
+    }
+
+    /// The same samples, counted instead of kept.
+    #[cold]
+    pub fn fold(&mut self) -> &mut FoldedHistogram {
+        if !matches!(self, Samples::Folded(_)) {
+            let mut samples = Vec::with_capacity(self.len());
+            self.visit(|sample| samples.push(sample));
+            *self = Samples::Folded(Box::new(FoldedHistogram::from_samples(&samples)));
+        }
+        match self {
+            Samples::Folded(folded) => folded,
+            _ => unreachable!("folded above"),
+        }
+    }
+
+    /// Those that are kept as they came; none once folded.
+    fn len(&self) -> usize {
+        match self {
+            Samples::None | Samples::Folded(_) => 0,
+            Samples::One(_) => 1,
+            Samples::Two(..) => 2,
+            Samples::Plain(values) => values.len(),
+            Samples::Weighted(samples) => samples.len(),
+        }
+    }
+
+    /// Calls `visit` with those that are kept as they came.
+    #[inline]
+    pub fn visit(&self, mut visit: impl FnMut(Sample)) {
+        let mut plain = |value: f64| visit(Sample { value, scale: 1.0 });
+        match self {
+            Samples::None | Samples::Folded(_) => {}
+            Samples::One(value) => plain(*value),
+            Samples::Two(first, second) => [*first, *second].into_iter().for_each(plain),
+            Samples::Plain(values) => values.iter().copied().for_each(plain),
+            Samples::Weighted(samples) => samples.iter().copied().for_each(visit),
+        }
+    }
+
+    pub fn sort(&mut self) {
+        match self {
+            Samples::None | Samples::One(_) | Samples::Folded(_) => {}
+            Samples::Two(first, second) => {
+                if first.total_cmp(second).is_gt() {
+                    std::mem::swap(first, second);
+                }
+            }
+            Samples::Plain(values) => values.sort_unstable_by(f64::total_cmp),
+            Samples::Weighted(samples) => {
+                samples.sort_unstable_by(|a, b| a.value.total_cmp(&b.value));
+            }
+        }
+    }
+
+    pub fn summary(&self) -> Summary {
+        if let Samples::Folded(folded) = self {
+            return folded.summary();
+        }
+        let mut summary = Summary::EMPTY;
+        self.visit(|sample| summary.add(sample));
+        summary
+    }
+
+    /// See [`super::HistogramCell::value_past`].
+    pub fn value_past(&self, rank: u64) -> f64 {
+        let at = usize::try_from(rank).unwrap_or(usize::MAX);
+        match self {
+            Samples::None => 0.0,
+            Samples::One(value) => *value,
+            Samples::Two(first, second) => {
+                if at == 0 {
+                    *first
+                } else {
+                    *second
+                }
+            }
+            Samples::Plain(values) => values.get(at).or(values.last()).copied().unwrap_or(0.0),
+            Samples::Weighted(samples) => {
+                let mut cumulative = 0_u64;
+                let past = samples.iter().find(|sample| {
+                    cumulative = cumulative.saturating_add(sample.weight());
+                    cumulative > rank
+                });
+                past.or(samples.last()).map_or(0.0, |sample| sample.value)
+            }
+            Samples::Folded(folded) => folded.value_past(rank),
+        }
+    }
+
+    /// Begins to load the place of the next sample.
+    #[inline(always)]
+    pub fn prefetch(&self) {
+        match self {
+            Samples::Plain(values) => values.last().map(prefetch),
+            Samples::Weighted(samples) => samples.last().map(prefetch),
+            _ => None,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What a plain list of weighted samples says.
+    fn exact(samples: &[(f64, f64)], rank: u64) -> (Summary, f64) {
+        let mut samples: Vec<Sample> =
+            samples.iter().map(|(value, scale)| Sample { value: *value, scale: *scale }).collect();
+        samples.sort_by(|a, b| a.value.total_cmp(&b.value));
+        let mut summary = Summary::EMPTY;
+        samples.iter().for_each(|sample| summary.add(*sample));
+        let unrolled: Vec<f64> = samples
+            .iter()
+            .flat_map(|sample| std::iter::repeat_n(sample.value, sample.weight() as usize))
+            .collect();
+        let at = (rank as usize).min(unrolled.len().saturating_sub(1));
+        (summary, unrolled.get(at).copied().unwrap_or(0.0))
+    }
+
+    proptest! {
+        #[test]
+        fn every_form_answers_like_a_plain_list(
+            samples in prop::collection::vec(
+                (-1e3..1e3_f64, prop_oneof![8 => Just(1.0), 1 => Just(2.0), 1 => Just(3.5)]), 0..9),
+            rank in 0..20_u64,
+        ) {
+            let (mut ours, mut spares) = (Samples::None, SpareSamples::default());
+            // Lists of an earlier bucket must not show.
+            spares.keep(Samples::Plain(vec![1.0; 3]));
+            spares.keep(Samples::Weighted(Box::new(vec![Sample { value: 1.0, scale: 9.0 }])));
+            for (value, scale) in &samples {
+                ours.add(Sample { value: *value, scale: *scale }, &mut spares);
+            }
+            ours.sort();
+            prop_assert_eq!((ours.summary(), ours.value_past(rank)), exact(&samples, rank));
+        }
+    }
+
+    #[test]
+    fn a_cell_with_two_plain_values_needs_no_memory_of_its_own() {
+        assert_eq!(size_of::<Samples>(), 24);
+        let mut samples = Samples::None;
+        for value in [1.0, 2.0] {
+            samples.add(Sample { value, scale: 1.0 }, &mut SpareSamples::default());
+        }
+        assert!(matches!(samples, Samples::Two(1.0, 2.0)));
+    }
+}
