@@ -76,6 +76,17 @@ pub struct Bucket {
     spare_sketches: Vec<Sketch>,
 }
 
+/// Lists up to so many entries keep their memory.
+const KEPT_MAX: usize = 16_384;
+
+fn empty<T>(list: &mut Vec<T>) {
+    if list.capacity() > KEPT_MAX {
+        *list = Vec::new();
+    } else {
+        list.clear();
+    }
+}
+
 impl Bucket {
     /// True when there is nothing to post; births and books may be there all the same.
     #[must_use]
@@ -92,27 +103,41 @@ impl Bucket {
     }
 
     /// Empties the containers and keeps their memory for the next interval.
+    ///
+    /// Long lists are let go: their memory would rest for an interval, and the next bucket asks for
+    /// as much of it as it fills ([`Bucket::expect`]).
     pub fn recycle(&mut self) {
-        self.counters.clear();
-        self.gauges.clear();
-        self.sets.clear();
+        empty(&mut self.counters);
+        empty(&mut self.gauges);
+        empty(&mut self.sets);
         // What the last interval did not use is not needed: spares never outgrow one interval.
         self.spare_samples.clear();
         for cell in self.histograms.drain(..) {
             self.spare_samples.keep(cell.into_samples());
         }
+        empty(&mut self.histograms);
         self.spare_sketches.clear();
         self.spare_sketches.extend(self.distributions.drain(..).map(|mut cell| {
             cell.sketch.clear();
             cell.sketch
         }));
-        self.timestamped.clear();
-        self.timestamped_samples.clear();
-        self.events.clear();
-        self.checks.clear();
-        self.deaths.clear();
-        self.births.clear();
+        empty(&mut self.distributions);
+        empty(&mut self.timestamped);
+        empty(&mut self.timestamped_samples);
+        empty(&mut self.events);
+        empty(&mut self.checks);
+        (self.deaths, self.births) = (Vec::new(), Vec::new());
         self.counts = LineCounts::default();
+    }
+
+    /// Makes room for as many cells as the bucket before had, so that a long list never moves while it
+    /// grows. Memory that is only set aside is none.
+    pub(super) fn expect(&mut self, last: &Bucket) {
+        self.counters.reserve(last.counters.len());
+        self.gauges.reserve(last.gauges.len());
+        self.sets.reserve(last.sets.len());
+        self.histograms.reserve(last.histograms.len());
+        self.distributions.reserve(last.distributions.len());
     }
 
     /// Makes the cell of a context; returns its place among those of its kind.

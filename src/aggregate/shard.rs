@@ -136,6 +136,7 @@ impl Shard {
     pub fn close(&mut self, now: Duration, spare: Bucket) -> Bucket {
         self.sweep_some();
         let mut closed = std::mem::replace(&mut self.bucket, spare);
+        self.bucket.expect(&closed);
         (closed.births, closed.deaths) = self.contexts.take_changes();
         closed.counts.lines_folded += self.contexts.take_folded();
         self.open(now);

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ahash::RandomState;
-use hashbrown::HashTable;
 
 use super::alias::{Alias, AliasTable};
 use super::identity::{Context, ContextParts, Kind};
+use super::ids::IdTable;
 use super::key::{RawKey, StoredKey};
 use super::limits::{DropReason, OVERFLOW_CONTEXTS_MAX, OVERFLOW_NAME, OVERFLOW_TAG, PastCap};
 use super::mapper::ProfileSettings;
@@ -17,8 +17,6 @@ use super::rules::{Rewritten, Rules};
 use crate::protocol::MetricType;
 use crate::telemetry::heavy::HeavyHitters;
 
-/// Segments of the table of identities; each grows alone, so none stalls the lane.
-const SEGMENTS: usize = 64;
 /// Entries looked at in one step of a sweep.
 const SWEEP_ENTRIES: usize = 16_384;
 /// Decisions from here on are drops; below they are context ids.
@@ -116,7 +114,7 @@ pub struct Contexts {
     aliases: AliasTable,
     entries: Vec<Entry>,
     free: Vec<u32>,
-    identities: Box<[HashTable<u32>]>,
+    identities: IdTable,
     per_name: HashMap<(Kind, Box<[u8]>), usize, RandomState>,
     live: usize,
     overflow: usize,
@@ -148,7 +146,7 @@ impl Contexts {
             aliases: AliasTable::new(rules.limits.alias_bytes_max),
             per_name: HashMap::with_hasher(state.clone()),
             settled: HashMap::with_hasher(state.clone()),
-            identities: (0..SEGMENTS).map(|_| HashTable::new()).collect(),
+            identities: IdTable::default(),
             rules,
             state,
             entries: Vec::new(),
@@ -336,12 +334,10 @@ impl Contexts {
 
     fn lookup(&self, hash: u32, context: &Context) -> Option<u32> {
         let entries = &self.entries;
-        self.identities[segment_of(hash)]
-            .find(spread(hash), |id| {
-                let entry = &entries[*id as usize];
-                entry.hash == hash && entry.context.as_ref() == Some(context)
-            })
-            .copied()
+        self.identities.find(hash, |id| {
+            let entry = &entries[id as usize];
+            entry.hash == hash && entry.context.as_ref() == Some(context)
+        })
     }
 
     fn create(&mut self, hash: u32, context: Context, epoch: u32) -> u32 {
@@ -369,8 +365,7 @@ impl Contexts {
             }
         };
         let entries = &self.entries;
-        self.identities[segment_of(hash)]
-            .insert_unique(spread(hash), id, |other| spread(entries[*other as usize].hash));
+        self.identities.insert(hash, id, |other| entries[other as usize].hash);
         self.births.push(Birth { id, context, settings: None });
         id
     }
@@ -498,11 +493,8 @@ impl Contexts {
         let Some(context) = entry.context.take() else { return };
         let hash = entry.hash;
         let number = id as u32;
-        if let Ok(found) =
-            self.identities[segment_of(hash)].find_entry(spread(hash), |other| *other == number)
-        {
-            found.remove();
-        }
+        let entries = &self.entries;
+        self.identities.remove(hash, number, |other| entries[other as usize].hash);
         self.settled.remove(&number);
         if context.is_overflow() {
             self.overflow -= 1;
@@ -525,18 +517,6 @@ impl Contexts {
             }
         }
     }
-}
-
-fn segment_of(hash: u32) -> usize {
-    // Not the low bits: they choose the slot inside the segment.
-    (hash >> (u32::BITS - SEGMENTS.trailing_zeros())) as usize
-}
-
-/// A hash for hashbrown from half a hash: it takes the slot from the low bits and a tag from the top
-/// ones, and an odd factor (2^64 by the golden ratio) makes both.
-#[inline]
-pub(crate) fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 #[cfg(test)]

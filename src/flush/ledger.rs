@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 
 use ahash::RandomState;
-use hashbrown::HashTable;
 
 use super::style::{Manner, Styles};
-use crate::context::{Birth, Context, Kind, spread};
+use crate::context::{Birth, Context, IdTable, Kind};
 
 /// A context as the flusher knows it. There are as many as contexts, so it is kept small: what few
 /// have stands in tables beside.
@@ -51,7 +50,7 @@ pub(super) struct Ledger {
     /// The last values of gauges that are continued.
     held: HashMap<u32, f64, RandomState>,
     /// By name, host and tags, not by kind: kinds that would post one series meet here.
-    series: HashTable<u32>,
+    series: IdTable,
     /// Lane, then id in the lane, to number.
     numbers: Vec<Vec<u32>>,
     /// Counters and held gauges to continue.
@@ -70,7 +69,7 @@ impl Ledger {
             state,
             known: Vec::new(),
             free: Vec::new(),
-            series: HashTable::new(),
+            series: IdTable::default(),
             numbers: vec![Vec::new(); lanes],
             continued: Vec::new(),
             by_kind: [0; Kind::ALL.len()],
@@ -202,9 +201,7 @@ impl Ledger {
             }
         };
         let all = &self.known;
-        self.series.insert_unique(spread(hash), number, |other| {
-            all[*other as usize].as_ref().map_or(0, |known| spread(known.hash))
-        });
+        self.series.insert(hash, number, |other| hash_of(all, other));
         for suffix in styles.suffixes() {
             self.shadow(number, suffix.as_bytes());
         }
@@ -249,9 +246,7 @@ impl Ledger {
                 && known.context.kind() == kind
                 && context.same_series_as(name, &known.context)
         };
-        self.series
-            .find(spread(hash), |number| self.known[*number as usize].as_ref().is_some_and(is_it))
-            .copied()
+        self.series.find(hash, |number| self.get(number).is_some_and(is_it))
     }
 
     /// Marks other kinds that would post the same series; true when there is one.
@@ -297,10 +292,8 @@ impl Ledger {
     fn forget(&mut self, number: u32) {
         if let Some(known) = self.known[number as usize].take() {
             self.by_kind[known.context.kind() as usize] -= 1;
-            if let Ok(found) = self.series.find_entry(spread(known.hash), |other| *other == number)
-            {
-                found.remove();
-            }
+            let all = &self.known;
+            self.series.remove(known.hash, number, |other| hash_of(all, other));
             self.manners.remove(&number);
             self.held.remove(&number);
             self.free.push(number);
@@ -382,6 +375,11 @@ impl Ledger {
     fn continued_known(&self) -> impl Iterator<Item = (u32, &Known)> {
         self.continued.iter().filter_map(|number| Some((*number, self.get(*number)?)))
     }
+}
+
+/// The half hash of a number; 0 for one that nobody has, which the table never asks for.
+fn hash_of(all: &[Option<Known>], number: u32) -> u32 {
+    all.get(number as usize).and_then(Option::as_ref).map_or(0, |known| known.hash)
 }
 
 /// The name, if its kind posts under it as it stands.

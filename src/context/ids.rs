@@ -1,0 +1,158 @@
+//! Numbers found by half a hash: who has this identity?
+//!
+//! hashbrown keeps a power of two of slots and a byte beside each; at a million contexts that was
+//! ten bytes a number. Here a number takes five: at most four of five slots are full, a segment grows
+//! by a quarter, and each segment grows alone, so none stalls its thread. The owner of the numbers
+//! knows their hashes.
+
+/// Segments of one table.
+const SEGMENTS: usize = 64;
+const SEGMENT_SHIFT: u32 = u32::BITS - SEGMENTS.trailing_zeros();
+/// No number.
+const EMPTY: u32 = u32::MAX;
+/// Slots of a segment at its birth.
+const SLOTS_MIN: usize = 8;
+
+/// A set of numbers below 2^32 - 1.
+#[derive(Debug)]
+pub(crate) struct IdTable {
+    segments: Box<[Segment]>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Segment {
+    slots: Vec<u32>,
+    used: usize,
+}
+
+impl Default for IdTable {
+    fn default() -> Self {
+        IdTable { segments: vec![Segment::default(); SEGMENTS].into() }
+    }
+}
+
+impl IdTable {
+    fn segment_of(hash: u32) -> usize {
+        (hash >> SEGMENT_SHIFT) as usize
+    }
+
+    /// The first number with this hash that `is_it`; which numbers are asked is a matter of chance.
+    #[inline]
+    pub fn find(&self, hash: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        let segment = &self.segments[Self::segment_of(hash)];
+        let mut at = segment.start(hash);
+        loop {
+            match segment.slots.get(at).copied() {
+                None | Some(EMPTY) => return None,
+                Some(id) if is_it(id) => return Some(id),
+                Some(_) => at = segment.after(at),
+            }
+        }
+    }
+
+    /// Adds a number that is not in the table. `hash_of` tells the hash of any number in it.
+    pub fn insert(&mut self, hash: u32, id: u32, hash_of: impl Fn(u32) -> u32) {
+        let segment = &mut self.segments[Self::segment_of(hash)];
+        if capacity_for(segment.used + 1) > segment.slots.len() {
+            let grown = vec![EMPTY; capacity_for((segment.used + 1) * 5 / 4)];
+            let old = std::mem::replace(&mut segment.slots, grown);
+            old.into_iter().filter(|id| *id != EMPTY).for_each(|id| segment.place(hash_of(id), id));
+        }
+        segment.place(hash, id);
+        segment.used += 1;
+    }
+
+    /// Takes a number out.
+    pub fn remove(&mut self, hash: u32, id: u32, hash_of: impl Fn(u32) -> u32) {
+        let segment = &mut self.segments[Self::segment_of(hash)];
+        let mut hole = segment.start(hash);
+        while segment.slots.get(hole).is_some_and(|other| *other != id && *other != EMPTY) {
+            hole = segment.after(hole);
+        }
+        if segment.slots.get(hole) != Some(&id) {
+            return;
+        }
+        segment.used -= 1;
+        // Whoever was pushed past the hole by those before it moves up, or could not be found again.
+        let mut at = hole;
+        loop {
+            segment.slots[hole] = EMPTY;
+            let next = loop {
+                at = segment.after(at);
+                match segment.slots[at] {
+                    EMPTY => return,
+                    id if segment.reaches(segment.start(hash_of(id)), hole, at) => break id,
+                    _ => {}
+                }
+            };
+            segment.slots[hole] = next;
+            hole = at;
+        }
+    }
+}
+
+impl Segment {
+    /// Where the search for a hash starts. The bits that chose the segment are the same for all of
+    /// them, so those below decide.
+    #[inline]
+    fn start(&self, hash: u32) -> usize {
+        let low = hash << SEGMENTS.trailing_zeros();
+        ((u64::from(low) * self.slots.len() as u64) >> 32) as usize
+    }
+
+    #[inline]
+    fn after(&self, at: usize) -> usize {
+        if at + 1 == self.slots.len() { 0 } else { at + 1 }
+    }
+
+    /// True when a search that starts at `start` and ends at `at` passes `hole`.
+    fn reaches(&self, start: usize, hole: usize, at: usize) -> bool {
+        if start <= at { start <= hole && hole < at } else { hole >= start || hole < at }
+    }
+
+    fn place(&mut self, hash: u32, id: u32) {
+        let mut at = self.start(hash);
+        while self.slots[at] != EMPTY {
+            at = self.after(at);
+        }
+        self.slots[at] = id;
+    }
+}
+
+/// Slots for so many numbers: at most four fifths full, so that every search ends.
+fn capacity_for(used: usize) -> usize {
+    (used + used / 4 + 1).max(SLOTS_MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    /// Hashes that collide a lot, in few segments.
+    fn hash(id: u32) -> u32 {
+        (id % 3) << SEGMENT_SHIFT | (id.wrapping_mul(0x9E37_79B9) >> 28) << 20
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_set_whatever_collides(ops in prop::collection::vec((any::<bool>(), 0..200_u32), 0..600)) {
+            let (mut table, mut twin) = (IdTable::default(), BTreeSet::new());
+            for (add, id) in ops {
+                if add && twin.insert(id) {
+                    table.insert(hash(id), id, hash);
+                } else if !add {
+                    twin.remove(&id);
+                    table.remove(hash(id), id, hash);
+                }
+            }
+            for id in 0..200 {
+                let found = table.find(hash(id), |other| other == id);
+                prop_assert_eq!(found.is_some(), twin.contains(&id), "{}", id);
+            }
+            let used: usize = table.segments.iter().map(|segment| segment.used).sum();
+            prop_assert_eq!(used, twin.len());
+        }
+    }
+}
