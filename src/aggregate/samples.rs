@@ -26,6 +26,7 @@ pub(super) enum Samples {
 #[derive(Debug, Default)]
 pub(super) struct SpareSamples {
     plain: Vec<Vec<f64>>,
+    #[expect(clippy::vec_box, reason = "they move into cells as they are")]
     weighted: Vec<Box<Vec<Sample>>>,
 }
 

@@ -194,7 +194,7 @@ impl Segment {
 
     fn insert(&mut self, slot: Slot) {
         if capacity_for(self.used + 1) > self.slots.len() {
-            let grown = empty_slots(capacity_for((self.used + 1) * 5 / 4));
+            let grown = empty_slots(capacity_for((self.used + 1) * 9 / 8));
             let old = std::mem::replace(&mut self.slots, grown);
             self.used = 0;
             old.into_iter().flatten().for_each(|slot| self.place(slot));

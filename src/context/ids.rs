@@ -1,9 +1,10 @@
 //! Numbers found by half a hash: who has this identity?
 //!
-//! hashbrown keeps a power of two of slots and a byte beside each; at a million contexts that was
-//! ten bytes a number. Here a number takes five: at most four of five slots are full, a segment grows
-//! by a quarter, and each segment grows alone, so none stalls its thread. The owner of the numbers
-//! knows their hashes.
+//! hashbrown keeps a power of two of slots; at a million contexts that was ten bytes a number. Here a
+//! number takes seven: at most four of five slots are full, a segment grows by a quarter, and each
+//! segment grows alone, so none stalls its thread. The owner of the numbers knows their hashes; a
+//! byte of them stands beside each number, so that a search asks the owner about strangers only once
+//! in 256.
 
 /// Segments of one table.
 const SEGMENTS: usize = 64;
@@ -22,6 +23,8 @@ pub(crate) struct IdTable {
 #[derive(Clone, Debug, Default)]
 struct Segment {
     slots: Vec<u32>,
+    /// The low byte of the hash of each number.
+    marks: Vec<u8>,
     used: usize,
 }
 
@@ -42,10 +45,10 @@ impl IdTable {
         let segment = &self.segments[Self::segment_of(hash)];
         let mut at = segment.start(hash);
         loop {
-            match segment.slots.get(at).copied() {
-                None | Some(EMPTY) => return None,
-                Some(id) if is_it(id) => return Some(id),
-                Some(_) => at = segment.after(at),
+            match (segment.slots.get(at).copied(), segment.marks.get(at)) {
+                (None | Some(EMPTY), _) => return None,
+                (Some(id), Some(mark)) if *mark == hash as u8 && is_it(id) => return Some(id),
+                _ => at = segment.after(at),
             }
         }
     }
@@ -54,8 +57,9 @@ impl IdTable {
     pub fn insert(&mut self, hash: u32, id: u32, hash_of: impl Fn(u32) -> u32) {
         let segment = &mut self.segments[Self::segment_of(hash)];
         if capacity_for(segment.used + 1) > segment.slots.len() {
-            let grown = vec![EMPTY; capacity_for((segment.used + 1) * 5 / 4)];
-            let old = std::mem::replace(&mut segment.slots, grown);
+            let grown = capacity_for((segment.used + 1) * 9 / 8);
+            let old = std::mem::replace(&mut segment.slots, vec![EMPTY; grown]);
+            segment.marks = vec![0; grown];
             old.into_iter().filter(|id| *id != EMPTY).for_each(|id| segment.place(hash_of(id), id));
         }
         segment.place(hash, id);
@@ -85,7 +89,7 @@ impl IdTable {
                     _ => {}
                 }
             };
-            segment.slots[hole] = next;
+            (segment.slots[hole], segment.marks[hole]) = (next, segment.marks[at]);
             hole = at;
         }
     }
@@ -115,7 +119,7 @@ impl Segment {
         while self.slots[at] != EMPTY {
             at = self.after(at);
         }
-        self.slots[at] = id;
+        (self.slots[at], self.marks[at]) = (id, hash as u8);
     }
 }
 
@@ -132,7 +136,7 @@ mod tests {
 
     /// Hashes that collide a lot, in few segments.
     fn hash(id: u32) -> u32 {
-        (id % 3) << SEGMENT_SHIFT | (id.wrapping_mul(0x9E37_79B9) >> 28) << 20
+        (id % 3) << SEGMENT_SHIFT | (id.wrapping_mul(0x9E37_79B9) >> 28) << 20 | id % 2
     }
 
     proptest! {
