@@ -10,7 +10,7 @@
 //! cost instructions.
 
 use super::shard::{Fate, Shard};
-use crate::context::{Kind, RawKey};
+use crate::context::{Alias, Kind, RawKey};
 use crate::protocol::{self, ParseError, PlainMetric};
 
 /// Remembered raw keys up to here (with their contexts and cells some 3 MB) are taken one by one.
@@ -70,7 +70,8 @@ impl Shard {
     /// Records plain metrics one after the other; returns what follows them.
     #[inline(never)]
     fn plain_lines<'a>(&mut self, mut rest: &'a [u8], sender: &[u8]) -> &'a [u8] {
-        while let Some((metric, next)) = protocol::plain_metric(rest, self.settings.options) {
+        let options = self.settings.options;
+        while let Some((metric, next)) = protocol::plain_metric(rest, options) {
             self.counts().received += 1;
             let raw = raw_key(&metric, sender);
             let hash = self.contexts.hash(&raw);
@@ -123,10 +124,15 @@ impl Shard {
     /// Records a plain metric.
     #[inline(always)]
     fn plain(&mut self, hash: u64, raw: &RawKey<'_>, metric: &PlainMetric<'_>, sender: &[u8]) {
-        let epoch = self.epoch;
-        let alias = self.contexts.alias(hash, raw).filter(|alias| alias.epoch == epoch);
-        let cell = alias.map(|alias| alias.cell);
-        if !cell.is_some_and(|cell| self.write(cell, metric)) {
+        // No closure here: the compiler keeps one out of line, and calling it costs every line.
+        let written = match self.contexts.alias(hash, raw) {
+            Some(Alias { epoch, cell, .. }) if *epoch == self.epoch => {
+                let cell = *cell;
+                self.write(cell, metric)
+            }
+            _ => false,
+        };
+        if !written {
             self.unusual(metric, sender);
         }
     }
@@ -146,9 +152,11 @@ impl Shard {
         let stamp = self.stamps.advance();
         let written =
             self.bucket.record(metric.kind, cell, metric.value, metric.rate, scale, stamp);
-        let counts = &mut self.bucket.counts;
-        counts.values += u64::from(written);
-        counts.metrics += u64::from(written);
+        if written {
+            let counts = &mut self.bucket.counts;
+            counts.values += 1;
+            counts.metrics += 1;
+        }
         written
     }
 

@@ -136,8 +136,7 @@ impl StoredKey {
             return false;
         };
         let tags = if raw.origin.is_empty() { rest } else { self.tags() };
-        tags.len() == raw.tags.len()
-            && tags == raw.tags
+        tags == raw.tags
             && same_short(name, raw.name)
             && (raw.origin.is_empty() || self.third() == raw.origin)
     }
