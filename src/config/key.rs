@@ -21,6 +21,9 @@ pub struct Key {
     pub weak: &'static [&'static str],
     /// An empty value turns it off instead of meaning the default.
     pub clearable: bool,
+    /// A value that cannot be used keeps nothing from running: the server goes on without it, in a
+    /// degraded state. For rules that make posted data differ, never for where it goes.
+    pub expendable: bool,
 }
 
 /// What whippet does with a key.
@@ -141,6 +144,10 @@ impl Key {
         Key { clearable: true, ..self }
     }
 
+    pub(super) const fn expendable(self) -> Self {
+        Key { expendable: true, ..self }
+    }
+
     pub(super) const fn weak(self, weak: &'static [&'static str]) -> Self {
         Key { weak, ..self }
     }
@@ -166,6 +173,7 @@ pub(super) const fn key(
         also: &[],
         weak: &[],
         clearable: false,
+        expendable: false,
     }
 }
 

@@ -33,13 +33,13 @@ pub(super) const KEYS: &[Key] = &[
         Aggregates,
         "max median avg count",
         "What is posted for a histogram or timer: any of `max`, `min`, `median`, `avg`, `sum`, `count`. Each is a series of its own.",
-    ),
+    ).expendable(),
     key(
         "histogram_percentiles",
         Percentiles,
         "0.95",
         "Percentiles that are posted for a histogram or timer, from 0 to 1; `0.999` is posted as `.99.9percentile`. An empty list in a file or flag (`[]`) posts none.",
-    ),
+    ).expendable(),
     key(
         "histogram_copy_to_distribution",
         Bool,
@@ -67,7 +67,7 @@ pub(super) const KEYS: &[Key] = &[
         Words,
         "",
         "Metric names to drop, after the namespace is added. An entry that ends in a suffix of a histogram (`.avg`) drops that series alone.",
-    ),
+    ).expendable(),
     key(
         "metric_filterlist_match_prefix",
         Bool,
@@ -79,7 +79,7 @@ pub(super) const KEYS: &[Key] = &[
         Words,
         "",
         "Older name of `metric_filterlist`, used when that is empty.",
-    ),
+    ).expendable(),
     key(
         "statsd_metric_blocklist_match_prefix",
         Bool,
@@ -91,7 +91,7 @@ pub(super) const KEYS: &[Key] = &[
         TagFilters,
         "",
         "Tags to remove, per metric: a list of `{metric_name, action, tags}`, where `action` is `exclude` (default: drop these tag keys) or `include` (keep only these). Metrics that become equal are merged. All kinds of metrics; the Agent only counters and distributions. JSON in the environment.",
-    ),
+    ).expendable(),
     key(
         "aggregator_stop_timeout",
         SECONDS,
@@ -152,7 +152,10 @@ pub(super) const KEYS: &[Key] = &[
         "1024",
         "Most open connections on the stream socket and on TCP. One more is closed and counted.",
     ),
-    ignored("dogstatsd_no_aggregation_pipeline_workers_count", "see lanes"),
+    ignored(
+        "dogstatsd_no_aggregation_pipeline_workers_count",
+        "points with a timestamp have no workers of their own; see lanes",
+    ),
     ignored("metric_tag_filterlist_adp_only", "the filter works without a gate"),
     ignored("aggregator_buffer_size", "tuning of the Agent's queue"),
     ignored("aggregator_use_tags_store", "memory tuning of the Agent"),

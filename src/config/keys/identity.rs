@@ -30,7 +30,7 @@ pub(super) const KEYS: &[Key] = &[
     key("secret_backend_command", Path, "", "A program that resolves `ENC[handle]` values: it gets `{\"version\": \"1.0\", \"secrets\": [\"handle\"]}` on standard input and answers `{\"handle\": {\"value\": \"…\", \"error\": null}}` on standard output."),
     key("secret_backend_arguments", Words, "", "Arguments of that program."),
     key("secret_backend_timeout", SECONDS_NOT_ZERO, "30", "How long that program may take."),
-    ignored("secret_refresh_interval", "secrets are resolved at start and at a reload (SIGHUP)"),
+    ignored("secret_refresh_interval", "secrets are resolved at start and at every reload: send SIGHUP as often as they change"),
     key("kubernetes_kubelet_host", Text, "", "Address of the kubelet whose `/pods` gives the tags of pods. Unset: no pod tags."),
     key("kubernetes_https_kubelet_port", int(1, 65_535), "10250", "HTTPS port of the kubelet."),
     key("kubelet_tls_verify", Bool, "true", "Verify the certificate of the kubelet. Turn it off only where kubelets sign their own and no CA can be had."),
