@@ -24,6 +24,19 @@ pub struct Key {
     /// A value that cannot be used keeps nothing from running: the server goes on without it, in a
     /// degraded state. For rules that make posted data differ, never for where it goes.
     pub expendable: bool,
+    /// What whoever comes from the Agent should know about it.
+    pub parity: Parity,
+}
+
+/// How a key of the Agent differs here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parity {
+    /// It does what it does in the Agent.
+    Same,
+    /// It does that and more, for the reason given: nobody has to change anything.
+    Better(&'static str),
+    /// It does something else, for the reason given: look before you migrate.
+    Different(&'static str),
 }
 
 /// What whippet does with a key.
@@ -148,6 +161,14 @@ impl Key {
         Key { expendable: true, ..self }
     }
 
+    pub(super) const fn better(self, how: &'static str) -> Self {
+        Key { parity: Parity::Better(how), ..self }
+    }
+
+    pub(super) const fn different(self, how: &'static str) -> Self {
+        Key { parity: Parity::Different(how), ..self }
+    }
+
     pub(super) const fn weak(self, weak: &'static [&'static str]) -> Self {
         Key { weak, ..self }
     }
@@ -174,6 +195,7 @@ pub(super) const fn key(
         weak: &[],
         clearable: false,
         expendable: false,
+        parity: Parity::Same,
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) const KEYS: &[Key] = &[
         Choice(Compressor::WORDS),
         "zstd",
         "Compression of protobuf payloads: `zstd`, `zlib`, `gzip`, `none`. With `zstd` JSON payloads are zlib, because the older routes are not known to take zstd.",
-    ),
+    ).different("an unknown word stops the start; the Agent goes on without compression"),
     key(
         "serializer_zstd_compressor_level",
         int(1, 22),
@@ -50,7 +50,7 @@ pub(super) const KEYS: &[Key] = &[
         PAYLOAD,
         "512000",
         "Largest compressed payload of series in bytes.",
-    ),
+    ).better("what is too large alone is dropped by itself and counted; what the intake answers with 413 is split and sent again"),
     key(
         "serializer_max_series_uncompressed_payload_size",
         PAYLOAD,
@@ -119,13 +119,13 @@ pub(super) const KEYS: &[Key] = &[
         SIZE,
         "0",
         "Disk space for payloads that wait, per endpoint, in bytes. 0: nothing is written to disk. Set it to survive long outages and restarts.",
-    ),
+    ).better("files are checksummed, hold no API key and survive a kill at any moment"),
     key(
         "forwarder_storage_path",
         Path,
         "",
         "Folder for them. Unset: `transactions_to_retry` in whippet's folder below `run_path`. Left to the Agent where a shared file says `use_dogstatsd: false`.",
-    ),
+    ).different("unset, it is a folder of whippet alone; the Agent's is below its `run_path`"),
     key(
         "forwarder_storage_max_disk_ratio",
         float(0.0, 1.0),
@@ -145,7 +145,7 @@ pub(super) const KEYS: &[Key] = &[
         SECONDS,
         "",
         "Time for the last deliveries at shutdown; see `aggregator_stop_timeout`.",
-    ),
+    ).different("as `aggregator_stop_timeout`"),
     ignored(
         "forwarder_connection_reset_interval",
         "a connection lives as long as it is used; a refused one is made anew",
@@ -155,8 +155,8 @@ pub(super) const KEYS: &[Key] = &[
         MINUTES,
         "60",
         "How often API keys are validated, in minutes. 0: only at start.",
-    ),
-    key("proxy.http", Proxy, "", "Proxy for http URLs, as `http://user:password@host:port`.")
+    ).better("a refused key keeps its payloads until it is accepted; in the Agent they are dropped"),
+    key("proxy.http", Proxy, "", "Proxy for http URLs, as `http://user:password@host:port`.").different("plain http goes through the proxy with CONNECT too, as https does")
         .weak(&["HTTP_PROXY", "http_proxy"]),
     key("proxy.https", Proxy, "", "Proxy for https URLs.").weak(&["HTTPS_PROXY", "https_proxy"]),
     key("proxy.no_proxy", Words, "", "Hosts that are reached without the proxy.")
@@ -178,7 +178,7 @@ pub(super) const KEYS: &[Key] = &[
         Choice(TlsVersion::WORDS),
         "tlsv1.2",
         "Oldest TLS version to speak. Versions below 1.2 are accepted and count as 1.2.",
-    ),
+    ).different("versions below 1.2 are not spoken; they count as 1.2"),
     ours(
         "ca_file",
         Path,
