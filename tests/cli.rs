@@ -765,5 +765,5 @@ fn what_the_files_in_dist_set_is_known() {
             known += 1;
         }
     }
-    assert_eq!(known, 3);
+    assert_eq!(known, 2);
 }

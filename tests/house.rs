@@ -128,6 +128,70 @@ fn the_lint_against_unsafe_code_is_lifted_in_few_places() {
     }
 }
 
+fn package() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The cells of a row, a `\|` inside one apart.
+fn cells(row: &str) -> Vec<String> {
+    let row = row.replace("\\|", "\u{0}");
+    let cells = row.trim().trim_matches('|').split('|');
+    cells.map(|cell| cell.trim().replace('\u{0}', "|")).collect()
+}
+
+/// What is between back quotes.
+fn quoted(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn every_proof_of_the_comparison_with_the_agent_exists() {
+    let page = fs::read_to_string(package().join("docs/compatibility.md")).expect("the page");
+    let rules = page.split("\n## Keys").next().expect("rules before keys");
+    let mut proofs = 0;
+    for row in rules.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Rule")) {
+        let cells = cells(row);
+        let [rule, verdict, why, proof] = &cells[..] else {
+            if row.starts_with("| ---") {
+                continue;
+            }
+            panic!("rule, verdict, why and proof: {row}");
+        };
+        if rule.starts_with("---") {
+            continue;
+        }
+        assert!(["same", "better", "different"].contains(&&**verdict), "{rule}: {verdict}");
+        assert!(verdict == "same" || !why.is_empty(), "{rule}: {verdict} without a reason");
+        // Only what is not there cannot be shown.
+        assert!(verdict == "different" || !proof.is_empty(), "{rule}: {verdict} without a proof");
+        let mut corpus = String::new();
+        for one in quoted(proof) {
+            proofs += 1;
+            if let Some((file, test)) = one.split_once("::") {
+                let text = fs::read_to_string(package().join(file)).expect(file);
+                assert!(text.contains(&format!("fn {test}(")), "{rule}: no test {one}");
+                continue;
+            }
+            let case = match one.split_once(' ') {
+                Some((file, case)) => {
+                    let file = package().join("proto-tests").join(file);
+                    corpus = fs::read_to_string(&file).expect("a file of the corpus");
+                    case
+                }
+                None => one,
+            };
+            let known = corpus.lines().any(|line| line.split(' ').next() == Some(case));
+            assert!(known, "{rule}: no case {case}");
+        }
+    }
+    assert!(proofs > 150, "only {proofs} proofs found");
+    for one in page.split("Proved by ").nth(1).map(quoted).expect("the migration").iter().take(2) {
+        let (file, test) = one.split_once("::").expect("a test");
+        let text = fs::read_to_string(package().join(file)).expect(file);
+        assert!(text.contains(&format!("fn {test}(")), "no test {one}");
+    }
+}
+
 #[test]
 fn uses_are_found_in_trees_paths_and_not_in_comments() {
     let source = "\

@@ -6,6 +6,7 @@ mod support;
 
 /// The binary, driven from outside.
 mod e2e {
+    mod beside;
     mod books;
     mod delivery;
     mod identity;

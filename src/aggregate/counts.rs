@@ -37,6 +37,8 @@ pub struct LineCounts {
     pub origins_unreadable: u64,
     /// Lines lost with the open bucket of a lane that failed.
     pub lost: u64,
+    /// Lines of the bucket that was open at the end and is not posted, because that is configured.
+    pub abandoned: u64,
 }
 
 impl LineCounts {
@@ -55,7 +57,7 @@ impl LineCounts {
     /// Lines dropped, for every reason.
     #[must_use]
     pub fn dropped_total(&self) -> u64 {
-        self.dropped.iter().sum::<u64>() + self.lost
+        self.dropped.iter().sum::<u64>() + self.lost + self.abandoned
     }
 
     /// Every reason with a number: refusals, then drops.
@@ -68,6 +70,7 @@ impl LineCounts {
             ("unterminated", self.unterminated),
             ("truncated", self.truncated),
             ("lane_failed", self.lost),
+            ("bucket_abandoned", self.abandoned),
         ];
         refused.chain(others).chain(dropped).filter(|(_, count)| *count > 0)
     }
@@ -89,5 +92,6 @@ impl LineCounts {
         self.lines_folded += other.lines_folded;
         self.origins_unreadable += other.origins_unreadable;
         self.lost += other.lost;
+        self.abandoned += other.abandoned;
     }
 }

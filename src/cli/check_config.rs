@@ -106,7 +106,14 @@ mod tests {
         has(&text, "interval 5s <- WHIPPET_INTERVAL");
         has(&text, "site datadoghq.com");
         has(&text, "outputs datadog");
-        has(&text, "whippet.yaml:2:12: telemetry.*: the counters of /metrics are always on");
+        has(
+            &text,
+            "whippet.yaml:2:12: telemetry.*: the counters of /metrics are always on; who sends what is in /senders",
+        );
+        has(
+            &text,
+            "note: whippet.yaml: keys that whippet does not know, without effect: logs_enabled",
+        );
         has(&text, "configuration is good");
         assert_eq!(code, 0, "{text}");
         assert!(!text.contains(key), "{text}");

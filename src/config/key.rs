@@ -21,6 +21,22 @@ pub struct Key {
     pub weak: &'static [&'static str],
     /// An empty value turns it off instead of meaning the default.
     pub clearable: bool,
+    /// A value that cannot be used keeps nothing from running: the server goes on without it, in a
+    /// degraded state. For rules that make posted data differ, never for where it goes.
+    pub expendable: bool,
+    /// What whoever comes from the Agent should know about it.
+    pub parity: Parity,
+}
+
+/// How a key of the Agent differs here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parity {
+    /// It does what it does in the Agent.
+    Same,
+    /// It does that and more, for the reason given: nobody has to change anything.
+    Better(&'static str),
+    /// It does something else, for the reason given: look before you migrate.
+    Different(&'static str),
 }
 
 /// What whippet does with a key.
@@ -141,6 +157,18 @@ impl Key {
         Key { clearable: true, ..self }
     }
 
+    pub(super) const fn expendable(self) -> Self {
+        Key { expendable: true, ..self }
+    }
+
+    pub(super) const fn better(self, how: &'static str) -> Self {
+        Key { parity: Parity::Better(how), ..self }
+    }
+
+    pub(super) const fn different(self, how: &'static str) -> Self {
+        Key { parity: Parity::Different(how), ..self }
+    }
+
     pub(super) const fn weak(self, weak: &'static [&'static str]) -> Self {
         Key { weak, ..self }
     }
@@ -166,6 +194,8 @@ pub(super) const fn key(
         also: &[],
         weak: &[],
         clearable: false,
+        expendable: false,
+        parity: Parity::Same,
     }
 }
 

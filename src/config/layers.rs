@@ -27,6 +27,8 @@ pub(super) struct Layers {
     pub(super) problems: Vec<Problem>,
     /// Accepted keys without effect, with the place.
     pub(super) ignored: Vec<(&'static Key, Origin)>,
+    /// Names in the file that are not of whippet, as they were written.
+    foreign: Vec<String>,
 }
 
 impl Layers {
@@ -50,6 +52,8 @@ impl Layers {
                 for entry in entries {
                     self.file_entry(path, "", entry);
                 }
+                // No place: it is about the file as a whole.
+                self.told_foreign(origin(path, At::default()));
             }
             Tree::Null => {}
             _ => {
@@ -120,10 +124,24 @@ impl Layers {
             let message = match meant {
                 Some(meant) => format!("unknown; did you mean {meant}?"),
                 None if ours => "unknown; see docs/configuration.md for the names".to_owned(),
+                // Client libraries read DD_ variables too.
                 None => continue,
             };
             self.problem(Class::Name, Origin::Env(name.clone()), "", message);
         }
+    }
+
+    /// Tells at once what has no effect here: the Agent's file holds dozens of such names.
+    fn told_foreign(&mut self, origin: Origin) {
+        if self.foreign.is_empty() {
+            return;
+        }
+        self.foreign.sort();
+        let names: Vec<String> =
+            self.foreign.iter().map(|name| name.escape_debug().to_string()).collect();
+        let message =
+            format!("keys that whippet does not know, without effect: {}", names.join(", "));
+        self.problem(Class::Note, origin, "", message);
     }
 
     /// `--set name=value`: nobody writes a flag for another program, so an unknown one is fatal.
@@ -144,11 +162,13 @@ impl Layers {
     }
 
     fn unknown(&mut self, origin: Origin, written: &str, name: &str) {
-        if keys::foreign::is_known(name) {
-            return;
-        }
-        if let Some(meant) = nearest(name, keys::all().map(|key| key.name)) {
-            self.problem(Class::Name, origin, written, format!("unknown; did you mean {meant}?"));
+        let suspect = !keys::foreign::is_known(name);
+        match nearest(name, keys::all().map(|key| key.name)).filter(|_| suspect) {
+            Some(meant) => {
+                let message = format!("unknown; did you mean {meant}?");
+                self.problem(Class::Name, origin, written, message);
+            }
+            None => self.foreign.push(written.to_owned()),
         }
     }
 

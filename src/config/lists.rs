@@ -32,7 +32,13 @@ pub(super) fn read(kind: Kind, node: &Node, faults: &mut Vec<Fault>) -> Option<R
         }),
         (Tree::Null, _) => reading.list(kind, &[]),
         _ => {
-            reading.faults.push(whole(node.at, format!("expected {}", expected(kind))));
+            // What an endpoint holds may be a key.
+            let shape = match (&node.tree, kind) {
+                (Tree::List(_), _) => "is a list".to_owned(),
+                (Tree::Map(_), _) => "is a map".to_owned(),
+                _ => shown(&node),
+            };
+            reading.faults.push(whole(node.at, format!("{shape}; expected {}", expected(kind))));
             Err(())
         }
     })
@@ -60,7 +66,12 @@ fn opened(kind: Kind, node: &Node) -> Result<Node, String> {
     let word = |word: &str| Node { tree: Tree::Text(word.to_owned()), at: node.at };
     match kind {
         Kind::Pairs | Kind::Endpoints | Kind::Profiles | Kind::TagFilters => {
-            Err(format!("expected {}, written as JSON", expected(kind)))
+            let shape = match kind {
+                // It may be a key.
+                Kind::Endpoints => "is a text".to_owned(),
+                _ => quoted(text),
+            };
+            Err(format!("{shape}; expected {}, in the environment written as JSON", expected(kind)))
         }
         Kind::Outputs => {
             let words = text.split([',', ' ']).filter(|part| !part.is_empty());

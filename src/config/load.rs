@@ -220,14 +220,20 @@ fn read_text(path: &Path) -> std::io::Result<String> {
 
 /// The values read so far.
 #[derive(Default)]
-struct Reading {
-    values: BTreeMap<&'static str, Value>,
-    origins: BTreeMap<&'static str, Origin>,
+pub(super) struct Reading {
+    pub(super) values: BTreeMap<&'static str, Value>,
+    pub(super) origins: BTreeMap<&'static str, Origin>,
     problems: Vec<Problem>,
 }
 
 impl Reading {
-    fn problem(&mut self, class: Class, origin: Origin, key: &str, message: impl Into<String>) {
+    pub(super) fn problem(
+        &mut self,
+        class: Class,
+        origin: Origin,
+        key: &str,
+        message: impl Into<String>,
+    ) {
         self.problems.push(Problem { class, origin, key: key.into(), message: message.into() });
     }
 
@@ -263,7 +269,11 @@ impl Reading {
                 Origin::File { path, .. } => Origin::File { path: path.clone(), at: fault.at },
                 origin => origin.clone(),
             };
-            let class = if shadowed { Class::Shadowed } else { fault.class };
+            let class = match fault.class {
+                _ if shadowed => Class::Shadowed,
+                Class::Value if key.expendable => Class::Entry,
+                class => class,
+            };
             self.problem(class, origin, &format!("{}{}", key.name, fault.path), fault.message);
         }
         let Some(value) = value else { return };
@@ -335,61 +345,11 @@ impl Reading {
         self.problem(Class::Value, origin, "api_key_file", message);
     }
 
-    /// What only several values together can get wrong.
-    fn relations(&mut self) {
-        self.old_queue_bound();
-        if self.is_default("statsd_forward_port") && !self.is_default("statsd_forward_host") {
-            let message = "has no effect without statsd_forward_port; set the port";
-            self.problem(
-                Class::Note,
-                self.origin("statsd_forward_host"),
-                "statsd_forward_host",
-                message,
-            );
-        }
-        let name = "observability_pipelines_worker.metrics.enabled";
-        if self.values.get(name) == Some(&Value::Bool(true))
-            && self.is_default("observability_pipelines_worker.metrics.url")
-        {
-            let message = "needs observability_pipelines_worker.metrics.url; set it";
-            self.problem(Class::Value, self.origin(name), name, message);
-        }
-        if self.values.get("use_dogstatsd") == Some(&Value::Bool(false)) {
-            let message = "does not turn whippet off: it is how an Agent beside it makes room";
-            self.problem(Class::Note, self.origin("use_dogstatsd"), "use_dogstatsd", message);
-        }
-        if let (Some(Value::Float(base)), Some(Value::Float(max))) =
-            (self.values.get("forwarder_backoff_base"), self.values.get("forwarder_backoff_max"))
-            && base > max
-        {
-            let name = "forwarder_backoff_base";
-            let message =
-                format!("{base} is above forwarder_backoff_max ({max}); use at most that");
-            self.problem(Class::Value, self.origin(name), name, message);
-        }
-    }
-
-    /// `forwarder_retry_queue_max_size` counts payloads of 2 MiB, and only where the bound in
-    /// bytes is not set.
-    fn old_queue_bound(&mut self) {
-        let (old, new) =
-            ("forwarder_retry_queue_max_size", "forwarder_retry_queue_payloads_max_size");
-        let Some(Value::Integer(payloads)) = self.values.get(old) else { return };
-        let bytes = u64::try_from(*payloads).unwrap_or_default() << 21;
-        let origin = self.origin(old);
-        if self.is_default(new) {
-            self.values.insert(new, Value::Bytes(bytes));
-            self.origins.insert(new, origin.clone());
-        }
-        let message = format!("is of older Agents; write {new}: {bytes}");
-        self.problem(Class::Note, origin, old, message);
-    }
-
-    fn origin(&self, name: &str) -> Origin {
+    pub(super) fn origin(&self, name: &str) -> Origin {
         self.origins.get(name).cloned().unwrap_or_default()
     }
 
-    fn is_default(&self, name: &str) -> bool {
+    pub(super) fn is_default(&self, name: &str) -> bool {
         self.origin(name) == Origin::Default
     }
 }

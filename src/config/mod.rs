@@ -19,6 +19,7 @@ mod node;
 mod outputs;
 mod problem;
 mod read;
+mod relations;
 mod rules;
 mod secret;
 mod settings;

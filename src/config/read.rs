@@ -411,11 +411,11 @@ mod tests {
         reads("output", "console,jsonl:/tmp/x none", "[console, jsonl:/tmp/x, none]");
         refuses("output", "consle", "\"consle\" is unknown; use console, jsonl");
         refuses("tags", "[1,", "is no JSON (it ends too early at column 3)");
-        refuses("tags", r#"{"a":1}"#, "expected a list of texts");
+        refuses("tags", r#"{"a":1}"#, "is a map; expected a list of texts");
         refuses(
             "dogstatsd_mapper_profiles",
             "abc",
-            "expected a list of mapper profiles, written as JSON",
+            "\"abc\"; expected a list of mapper profiles, in the environment written as JSON",
         );
         reads("kubernetes_pod_labels_as_tags", r#"{"app":"service"}"#, "[app: service]");
     }

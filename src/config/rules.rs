@@ -19,7 +19,7 @@ impl Reading<'_> {
                 self.below(".mappings", |reading| reading.each(items, Self::mapping))
             }
             _ => {
-                self.skip(item.at, "has no list of mappings; the profile is skipped");
+                self.skip(item.at, "has no list of mappings; add one, or remove the profile");
                 return None;
             }
         };
@@ -78,7 +78,14 @@ impl Reading<'_> {
                 reading.one_of(node, TagAction::of, TagAction::WORDS)
             })?,
         };
-        let tags = self.inner_list(&fields, "tags", Self::word).unwrap_or_default();
+        // Half a filter is none: `include` without keys would take every tag away.
+        let tags = match fields.get("tags") {
+            Some(_) => self.inner_list(&fields, "tags", Self::word)?,
+            None => {
+                self.skip(item.at, "has no tags; add a list of tag keys");
+                return None;
+            }
+        };
         Some(TagFilter { metric_name: metric_name?, action, tags })
     }
 
@@ -117,7 +124,7 @@ impl Reading<'_> {
         self.below(&format!(".{name}"), |reading| match &node.tree {
             Tree::List(items) => Some(reading.each(items, read)),
             _ => {
-                reading.skip(node.at, "expected a list");
+                reading.skip(node.at, format!("{}: expected a list, as [a, b]", shown(node)));
                 None
             }
         })
@@ -299,9 +306,14 @@ mod tests {
     fn tag_filters_exclude_unless_they_say_include() {
         keeps(
             "metric_tag_filterlist",
-            "- {metric_name: x, tags: [id, user]}\n- {metric_name: y, action: include, tags: [env]}\n- {tags: [a]}\n- {metric_name: z, action: drop}\n",
+            "- {metric_name: x, tags: [id, user]}\n- {metric_name: y, action: include, tags: [env]}\n- {tags: [a]}\n- {metric_name: z, action: drop}\n- {metric_name: a, action: include, tags: env}\n- {metric_name: b}\n",
             "[x exclude id+user, y include env]",
-            &["[2] has no metric_name", "[3].action \"drop\" is unknown; use include, exclude"],
+            &[
+                "[2] has no metric_name",
+                "[3].action \"drop\" is unknown; use include, exclude",
+                "[4].tags \"env\": expected a list",
+                "[5] has no tags",
+            ],
         );
     }
 }

@@ -100,7 +100,6 @@ settings! {
     statsd_metric_namespace: Option<String> = "statsd_metric_namespace",
     statsd_metric_namespace_blacklist: Vec<String> = "statsd_metric_namespace_blacklist",
     dogstatsd_mapper_profiles: Vec<MapperProfile> = "dogstatsd_mapper_profiles",
-    dogstatsd_mapper_cache_size: usize = "dogstatsd_mapper_cache_size",
     lanes: usize = "lanes",
     receive_pause: Duration = "receive_pause",
 

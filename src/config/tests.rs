@@ -125,7 +125,7 @@ fn empty_values_mean_the_default_unless_they_turn_something_off() {
 }
 
 #[test]
-fn mistyped_names_are_told_and_foreign_ones_are_not() {
+fn mistyped_names_are_told_each_and_foreign_ones_together() {
     let yaml = "\nlogs_enabled: true\n\ndogstatsd_prot: 1\nproxy:\n  htps: x\nfoo_bar_baz: 1\nstatsd_port: 1\n";
     Case {
         yaml: Some(yaml),
@@ -140,6 +140,7 @@ fn mistyped_names_are_told_and_foreign_ones_are_not() {
         flags: &[("dogstatsd_prot", "1"), ("nothing.like.it", "1")],
     }
     .tells(&[
+        "-- w.yaml: keys that whippet does not know, without effect: foo_bar_baz, logs_enabled, statsd_port",
         "-C w.yaml:4:1: dogstatsd_prot: unknown; did you mean dogstatsd_port?",
         "-C w.yaml:6:3: proxy.htps: unknown; did you mean proxy.https?",
         "-C DD_DOGSTATSD_TASG: unknown; did you mean DD_DOGSTATSD_TAGS?",
@@ -159,7 +160,7 @@ fn all_bad_values_are_told_at_once_with_their_place() {
     .tells(&[
         "RC w.yaml:1:17: dogstatsd_port: \"x\" is no port; use a port from 1 to 65535",
         "RC w.yaml:2:8: proxy: is a section; use http, https, no_proxy",
-        "RC w.yaml:3:7: tags: expected a list of texts",
+        "RC w.yaml:3:7: tags: is a map; expected a list of texts",
         "-C w.yaml:4:8: lanes: is a list; expected a whole number",
         "RC w.yaml:5:15: log_payloads: is a map; expected true or false",
         "RC DD_DD_URL: dd_url: \"nowhere\" has no scheme",
@@ -176,6 +177,60 @@ fn a_bad_entry_degrades_run_and_fails_the_check() {
     assert!(loaded.degraded());
     assert_eq!(loaded.config.histogram_percentiles, [0.5]);
     assert!(!Case::default().loads().degraded());
+}
+
+#[test]
+fn rules_that_cannot_be_used_at_all_degrade_run_and_fail_the_check() {
+    let rows = [
+        (
+            "dogstatsd_mapper_profiles: {a: b}",
+            "dogstatsd_mapper_profiles: is a map; expected a list of mapper profiles",
+        ),
+        (
+            "dogstatsd_mapper_profiles: airflow",
+            "dogstatsd_mapper_profiles: \"airflow\"; expected a list of mapper profiles",
+        ),
+        (
+            "metric_tag_filterlist: {x: [id]}",
+            "metric_tag_filterlist: is a map; expected a list of tag filters",
+        ),
+        ("metric_filterlist: {a: b}", "metric_filterlist: is a map; expected a list of texts"),
+        ("statsd_metric_blocklist: {a: b}", "statsd_metric_blocklist: is a map; expected"),
+        (
+            "statsd_metric_namespace_blacklist: {a: b}",
+            "statsd_metric_namespace_blacklist: is a map; expected",
+        ),
+        (
+            "dogstatsd_tag_cardinality: lots",
+            "dogstatsd_tag_cardinality: \"lots\" is unknown; use none, low, orchestrator, high (default low)",
+        ),
+        (
+            "dogstatsd_eol_required: {udp: true}",
+            "dogstatsd_eol_required: is a map; expected a list of udp, uds",
+        ),
+        (
+            "histogram_aggregates: {max: true}",
+            "histogram_aggregates: is a map; expected a list of max, min",
+        ),
+        (
+            "histogram_percentiles: {a: 1}",
+            "histogram_percentiles: is a map; expected a list of numbers from 0 to 1",
+        ),
+    ];
+    let default = Case::default().loads().config;
+    for (yaml, expect) in rows {
+        let case = Case { yaml: Some(yaml), ..Case::default() };
+        let column = yaml.find(": ").unwrap() + 3;
+        case.tells(&[&format!("-C w.yaml:1:{column}: {expect}")]);
+        let loaded = case.loads();
+        assert!(loaded.degraded(), "{yaml}");
+        assert_eq!(loaded.config, default, "{yaml}");
+    }
+    let env = &[("DD_DOGSTATSD_MAPPER_PROFILES", "[{"), ("DD_DOGSTATSD_TAG_CARDINALITY", "most")];
+    Case { env, ..Case::default() }.tells(&[
+        "-C DD_DOGSTATSD_TAG_CARDINALITY: dogstatsd_tag_cardinality: \"most\" is unknown",
+        "-C DD_DOGSTATSD_MAPPER_PROFILES: dogstatsd_mapper_profiles: is no JSON",
+    ]);
 }
 
 #[test]
@@ -210,8 +265,40 @@ fn relations_between_values_are_checked() {
         .tells(&["RC --set observability_pipelines_worker.metrics.enabled: "]);
     Case { flags: &[("forwarder_backoff_base", "100")], ..Case::default() }
         .tells(&["RC --set forwarder_backoff_base: forwarder_backoff_base: 100 is above"]);
-    Case { yaml: Some("use_dogstatsd: false"), ..Case::default() }
-        .tells(&["-- w.yaml:1:16: use_dogstatsd: does not turn whippet off"]);
+    // A maximum below the default base makes every backoff the maximum.
+    Case { flags: &[("forwarder_backoff_max", "1")], ..Case::default() }.tells(&[]);
+}
+
+#[test]
+fn a_file_that_makes_room_for_whippet_keeps_the_ports_and_files_of_its_agent() {
+    let yaml = "use_dogstatsd: false\nhealth_port: 5555\nrun_path: /opt/dd/run\nlog_file: /var/log/dd.log\nforwarder_storage_path: /opt/dd/spool\n";
+    let case = Case { yaml: Some(yaml), ..Case::default() };
+    case.tells(&[
+        "-- w.yaml:1:16: use_dogstatsd: does not turn whippet off",
+        "-- w.yaml:2:14: health_port: is left to the Agent, for which use_dogstatsd is false; whippet takes its default, 0 (off); --set health_port=… sets it",
+        "-- w.yaml:3:11: run_path: is left to the Agent",
+        "-- w.yaml:4:11: log_file: is left to the Agent",
+        "-- w.yaml:5:25: forwarder_storage_path: is left to the Agent",
+    ]);
+    let config = case.loads().config;
+    assert_eq!((config.health_port, &config.log_file), (Port::Off, &None));
+    let spool = std::path::Path::new("/var/lib/whippet/transactions_to_retry");
+    assert_eq!(config.storage_directory(), spool);
+    // Whoever sets them above the shared file means whippet.
+    let env = &[("DD_RUN_PATH", "/own"), ("DD_HEALTH_PORT", "5556")];
+    let flags = &[("log_file", "/own.log")];
+    let own = Case { yaml: Some(yaml), env, flags }.loads().config;
+    assert_eq!((own.health_port, own.run_path), (Port::Fixed(5556), "/own".into()));
+    assert_eq!(own.log_file, Some("/own.log".into()));
+    // A shared environment is as good as a shared file, a flag is not.
+    let env = &[("DD_USE_DOGSTATSD", "0"), env[0]];
+    let shared = Case { yaml: Some("health_port: 1"), env, flags }.loads().config;
+    assert_eq!((shared.health_port, shared.run_path), (Port::Off, "/var/lib".into()));
+    assert_eq!(shared.log_file, Some("/own.log".into()));
+    // Without that sign the file is whippet's.
+    let whole = Case { yaml: Some(&yaml[21..]), ..Case::default() };
+    whole.tells(&[]);
+    assert_eq!(whole.loads().config.health_port, Port::Fixed(5555));
 }
 
 #[test]
@@ -361,7 +448,9 @@ remote_configuration: {enabled: true}
 #[test]
 fn a_file_of_an_agent_in_use_loads_without_a_problem() {
     let case = Case { yaml: Some(DATADOG_YAML), ..Case::default() };
-    case.tells(&[]);
+    case.tells(&[
+        "-- w.yaml: keys that whippet does not know, without effect: GUI_port, apm_config, ",
+    ]);
     let loaded = case.loads();
     assert_eq!(loaded.config.site, "datadoghq.eu");
     assert_eq!(loaded.config.dogstatsd_mapper_profiles[0].mappings.len(), 1);
@@ -391,7 +480,7 @@ fn no_secret_is_ever_printed() {
     let loaded = examined.loaded.unwrap();
     text += &format!("{:?}", loaded.effective());
     examined.problems.iter().for_each(|problem| text += &problem.to_string());
-    assert_eq!(examined.problems.len(), 3, "{:#?}", examined.problems);
+    assert_eq!(examined.problems.len(), 4, "{:#?}", examined.problems);
     for secret in ["hunter", "0123456789ab", "fedcba98", "aaaabbbb"] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }

@@ -52,7 +52,8 @@ impl Admin {
             probe(&probing, &request.path)
                 .unwrap_or_else(|| Response::text(404, "see /live, /ready, /startup\n"))
         });
-        admin.add("health", "health_port", &format!("127.0.0.1:{port}"), handler);
+        let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        admin.add("health", "health_port", &probed(config, in_pod, port), handler);
         admin
     }
 
@@ -70,6 +71,14 @@ impl Admin {
             ),
         }
     }
+}
+
+/// Where the probes are answered. A kubelet asks at the address of the pod, from outside of it, and
+/// restarts what does not answer; anywhere else the loopback is enough. The answers name no metric,
+/// no tag and no sender.
+fn probed(config: &Config, in_pod: bool, port: u16) -> String {
+    let everywhere = in_pod || config.dogstatsd_non_local_traffic;
+    format!("{}:{port}", if everywhere { "0.0.0.0" } else { "127.0.0.1" })
 }
 
 fn answer(facts: &Facts, request: &Request) -> Response {
@@ -180,4 +189,22 @@ fn dump(known: &KnownContexts, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(b"\n")?;
     }
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Mode, Sources, load};
+
+    #[test]
+    fn probes_are_answered_where_the_prober_is() {
+        let address = |flags: &[(&str, &str)], in_pod| {
+            let flags = flags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+            let sources = Sources { file: None, env: [], flags, mode: Mode::Run };
+            probed(&load(sources).unwrap().config, in_pod, 5555)
+        };
+        assert_eq!(address(&[], false), "127.0.0.1:5555");
+        assert_eq!(address(&[], true), "0.0.0.0:5555");
+        assert_eq!(address(&[("dogstatsd_non_local_traffic", "true")], false), "0.0.0.0:5555");
+    }
 }

@@ -200,14 +200,14 @@ impl Flushing {
         self.gather_listeners();
         let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
         let mut counts = flush.counts;
-        counts.lost += counts.recorded();
+        counts.abandoned += counts.recorded();
         (counts.metrics, counts.events, counts.checks) = (0, 0, 0);
         totals.lines.add(&counts);
         drop(totals);
         tracing::warn!(
             target: "flush",
             "{} recorded lines of the open bucket are not posted: dogstatsd_flush_incomplete_buckets is false",
-            grouped(counts.lost)
+            grouped(counts.abandoned)
         );
     }
 

@@ -81,6 +81,19 @@ fn agent_messages(page: &mut Exposition, view: &View) {
         family.sample(&[("message_type", message_type), ("state", "ok"), ("origin", "")], ok);
         family.sample(&[("message_type", message_type), ("state", "error"), ("origin", "")], error);
     }
+    page.single(
+        "dogstatsd__listener_filtered_points",
+        Counter,
+        "Lines dropped by the metric filter list.",
+        counts.dropped[LineDrop::Filtered as usize],
+    );
+    let mut family = page.family(
+        "no_aggregation__processed",
+        Counter,
+        "Lines with a timestamp that are of no kind for it.",
+    );
+    let unsupported = counts.dropped[LineDrop::TimestampUnsupported as usize];
+    family.sample(&[("state", "unsupported_type")], unsupported);
     let contexts = view.totals.contexts;
     let mut family = page.family("aggregator__dogstatsd_contexts", Gauge, "Contexts alive.");
     family.sample(&[("shard", "")], contexts);
@@ -130,6 +143,7 @@ fn lines(page: &mut Exposition, view: &View) {
         family.sample(&[("reason", reason.word())], counts.dropped[reason as usize]);
     }
     family.sample(&[("reason", "lane_failed")], counts.lost);
+    family.sample(&[("reason", "bucket_abandoned")], counts.abandoned);
     for (name, help, count) in [
         (
             "whippet_values_recorded_total",

@@ -57,6 +57,7 @@ fn lines(counts: &LineCounts) -> Value {
         entry(&mut dropped, reason.word(), counts.dropped[reason as usize]);
     }
     entry(&mut dropped, "lane_failed", counts.lost);
+    entry(&mut dropped, "bucket_abandoned", counts.abandoned);
     let accounted = counts.recorded() + counts.refused_total() + counts.dropped_total();
     json!({
         "received": counts.received,

@@ -68,19 +68,21 @@ fn the_books_of_lines_balance_with_every_reason_named() {
 
 #[test]
 fn metrics_carry_the_names_of_the_agent_and_limits_beside_their_usage() {
-    let program = Program::start(&[("contexts_max", "500")]);
-    program.send("a:1|c\nb:2|g\nbad");
-    program.wait_lines(3);
+    let program = Program::start(&[("contexts_max", "500"), ("metric_filterlist", "gone")]);
+    program.send("a:1|c\nb:2|g\nbad\ngone:1|c\nh:1|h|T1");
+    program.wait_lines(5);
     let (status, page) = program.get("/metrics");
     assert_eq!(status, 200);
     for line in [
         "dogstatsd__udp_packets{state=\"ok\"} 1",
-        "dogstatsd__udp_packets_bytes 15",
+        "dogstatsd__udp_packets_bytes 33",
         "dogstatsd__processed{message_type=\"metrics\",state=\"ok\",origin=\"\"} 2",
         "dogstatsd__processed{message_type=\"metrics\",state=\"error\",origin=\"\"} 1",
+        "dogstatsd__listener_filtered_points 1",
+        "no_aggregation__processed{state=\"unsupported_type\"} 1",
         "aggregator__dogstatsd_contexts{shard=\"\"} 2",
         "aggregator__dogstatsd_contexts_by_mtype{shard=\"\",metric_type=\"gauge\"} 1",
-        "whippet_lines_received_total 3",
+        "whippet_lines_received_total 5",
         "whippet_lines_refused_total{reason=\"missing_type\"} 1",
         "whippet_limit_used{limit=\"contexts_max\"} 2",
         "whippet_limit_max{limit=\"contexts_max\"} 500",
@@ -94,7 +96,7 @@ fn metrics_carry_the_names_of_the_agent_and_limits_beside_their_usage() {
     let families: Vec<&str> = page.lines().filter(|line| line.starts_with("# TYPE")).collect();
     let unique: std::collections::HashSet<&&str> = families.iter().collect();
     assert_eq!(families.len(), unique.len(), "a family appears twice");
-    assert_eq!(program.json("/debug/vars")["dogstatsd"]["MetricPackets"], 2);
+    assert_eq!(program.json("/debug/vars")["dogstatsd"]["MetricPackets"], 4);
 }
 
 #[test]

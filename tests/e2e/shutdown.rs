@@ -132,6 +132,7 @@ fn an_open_bucket_that_is_not_wanted_is_counted_as_dropped() {
     ended.balances();
     let lines = ended.lines();
     assert_eq!((lines.recorded, lines.refused, lines.dropped), (0, 1, 2), "{}", ended.stderr);
+    assert!(ended.stderr.contains("bucket_abandoned 2"), "{}", ended.stderr);
     intake.read(|state| assert!(state.requests.is_empty()));
 }
 

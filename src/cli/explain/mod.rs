@@ -24,7 +24,7 @@ use self::page::Page;
 use super::{FAILED, Settings, run};
 use crate::aggregate::{self, Bucket, Fate, Shard};
 use crate::clock::Clock;
-use crate::config::{self, Config, Mode};
+use crate::config::{self, Class, Config, Mode};
 use crate::context::{Context, Rules};
 use crate::flush::{self, Closed, Flush, Flusher};
 use crate::output::{JsonLines, Output, clock_time, printable};
@@ -37,7 +37,9 @@ const LINE_BYTES_MAX: u64 = 1 << 16;
 /// Explains every line; fails when one of them is refused.
 pub(super) fn explain(settings: &Settings, lines: &[OsString]) -> anyhow::Result<ExitCode> {
     let loaded = config::load(settings.sources(Mode::Run))?;
-    loaded.warnings.iter().for_each(|warning| eprintln!("whippet: {warning}"));
+    // What is only worth knowing for a server is not worth a line here.
+    let mistakes = loaded.warnings.iter().filter(|warning| warning.class != Class::Note);
+    mistakes.for_each(|warning| eprintln!("whippet: {warning}"));
     let identity = run::identity(&loaded);
     let rooms = Rooms {
         rules: Arc::new(plan::rules(&loaded.config, identity.hostname.as_deref(), 1, None)),

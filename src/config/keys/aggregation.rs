@@ -15,7 +15,7 @@ pub(super) const KEYS: &[Key] = &[
         SECONDS,
         "300",
         "How long a counter that gets no more values is posted as 0. 0: not at all.",
-    ),
+    ).better("every live counter is posted as 0 in every bucket, without gaps"),
     key(
         "dogstatsd_context_expiry_seconds",
         SECONDS,
@@ -27,19 +27,19 @@ pub(super) const KEYS: &[Key] = &[
         Bool,
         "true",
         "Post the interval that is still open when whippet stops. (The Agent does not by default, and loses it.)",
-    ),
+    ).different("`true` by default: the last open bucket is posted, stamped with the second of the shutdown"),
     key(
         "histogram_aggregates",
         Aggregates,
         "max median avg count",
         "What is posted for a histogram or timer: any of `max`, `min`, `median`, `avg`, `sum`, `count`. Each is a series of its own.",
-    ),
+    ).expendable(),
     key(
         "histogram_percentiles",
         Percentiles,
         "0.95",
         "Percentiles that are posted for a histogram or timer, from 0 to 1; `0.999` is posted as `.99.9percentile`. An empty list in a file or flag (`[]`) posts none.",
-    ),
+    ).better("finer percentiles keep their decimals: `0.999` is `.99.9percentile`, not the hundredth").expendable(),
     key(
         "histogram_copy_to_distribution",
         Bool,
@@ -57,7 +57,7 @@ pub(super) const KEYS: &[Key] = &[
         Bool,
         "true",
         "Post metrics that carry a timestamp as they are. False: the timestamp is ignored and they are aggregated.",
-    ),
+    ).better("non-finite values are dropped and repeated tags are made unique here too"),
     ignored(
         "dogstatsd_no_aggregation_pipeline_batch_size",
         "points with a timestamp go out with the bucket that is open when they arrive",
@@ -67,7 +67,7 @@ pub(super) const KEYS: &[Key] = &[
         Words,
         "",
         "Metric names to drop, after the namespace is added. An entry that ends in a suffix of a histogram (`.avg`) drops that series alone.",
-    ),
+    ).expendable(),
     key(
         "metric_filterlist_match_prefix",
         Bool,
@@ -79,7 +79,7 @@ pub(super) const KEYS: &[Key] = &[
         Words,
         "",
         "Older name of `metric_filterlist`, used when that is empty.",
-    ),
+    ).expendable(),
     key(
         "statsd_metric_blocklist_match_prefix",
         Bool,
@@ -91,13 +91,13 @@ pub(super) const KEYS: &[Key] = &[
         TagFilters,
         "",
         "Tags to remove, per metric: a list of `{metric_name, action, tags}`, where `action` is `exclude` (default: drop these tag keys) or `include` (keep only these). Metrics that become equal are merged. All kinds of metrics; the Agent only counters and distributions. JSON in the environment.",
-    ),
+    ).better("filters every kind of metric, and without the data plane").expendable(),
     key(
         "aggregator_stop_timeout",
         SECONDS,
         "",
         "Time for the last flush at shutdown. Unset, together with `forwarder_stop_timeout`: 8 s for the whole shutdown. When one of both is set, the whole is the sum, and the other counts 2 s as in the Agent.",
-    ),
+    ).different("unless one of the two stop timeouts is set, the whole shutdown has 8 s; containers are killed at 10 s"),
     ours(
         "contexts_max",
         int(0, 1_000_000_000),
@@ -152,7 +152,10 @@ pub(super) const KEYS: &[Key] = &[
         "1024",
         "Most open connections on the stream socket and on TCP. One more is closed and counted.",
     ),
-    ignored("dogstatsd_no_aggregation_pipeline_workers_count", "see lanes"),
+    ignored(
+        "dogstatsd_no_aggregation_pipeline_workers_count",
+        "points with a timestamp have no workers of their own; see lanes",
+    ),
     ignored("metric_tag_filterlist_adp_only", "the filter works without a gate"),
     ignored("aggregator_buffer_size", "tuning of the Agent's queue"),
     ignored("aggregator_use_tags_store", "memory tuning of the Agent"),

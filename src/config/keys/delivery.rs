@@ -4,8 +4,8 @@ use crate::config::key::Kind::{Bool, Bytes, Choice, Outputs, Path, Proxy, Words}
 use crate::config::key::{Key, MINUTES, SECONDS, SECONDS_NOT_ZERO, float, ignored, int, key, ours};
 use crate::config::types::{Compressor, TlsVersion};
 
-/// Payload limits below this could not hold a single series with its longest name and tags.
-const PAYLOAD: crate::config::key::Kind = int(1024, 1 << 30);
+/// Any limit above zero: what does not fit it alone is dropped and counted.
+const PAYLOAD: crate::config::key::Kind = int(1, 1 << 30);
 const SIZE: crate::config::key::Kind = Bytes { max: 1 << 50 };
 
 pub(super) const KEYS: &[Key] = &[
@@ -25,8 +25,8 @@ pub(super) const KEYS: &[Key] = &[
         "serializer_compressor_kind",
         Choice(Compressor::WORDS),
         "zstd",
-        "Compression of protobuf payloads: `zstd`, `zlib`, `gzip`, `none`. JSON payloads are always zlib unless it is `none`.",
-    ),
+        "Compression of protobuf payloads: `zstd`, `zlib`, `gzip`, `none`. With `zstd` JSON payloads are zlib, because the older routes are not known to take zstd.",
+    ).different("an unknown word stops the start; the Agent goes on without compression"),
     key(
         "serializer_zstd_compressor_level",
         int(1, 22),
@@ -50,7 +50,7 @@ pub(super) const KEYS: &[Key] = &[
         PAYLOAD,
         "512000",
         "Largest compressed payload of series in bytes.",
-    ),
+    ).better("what is too large alone is dropped by itself and counted; what the intake answers with 413 is split and sent again"),
     key(
         "serializer_max_series_uncompressed_payload_size",
         PAYLOAD,
@@ -69,7 +69,7 @@ pub(super) const KEYS: &[Key] = &[
     key("enable_payloads.sketches", Bool, "true", "Post sketches, that is distributions."),
     ignored(
         "enable_payloads.json_to_v1_intake",
-        "only events use this intake; see enable_payloads.events",
+        "of host and process metadata, which whippet never posts; events have enable_payloads.events",
     ),
     key(
         "forwarder_timeout",
@@ -79,7 +79,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     ignored(
         "forwarder_num_workers",
-        "one request at a time per endpoint; payloads are large and connections are kept",
+        "one request at a time per endpoint; payloads are large and the connection is kept",
     ),
     ignored("forwarder_max_concurrent_requests", "one request at a time per endpoint"),
     key(
@@ -119,13 +119,13 @@ pub(super) const KEYS: &[Key] = &[
         SIZE,
         "0",
         "Disk space for payloads that wait, per endpoint, in bytes. 0: nothing is written to disk. Set it to survive long outages and restarts.",
-    ),
+    ).better("files are checksummed, hold no API key and survive a kill at any moment"),
     key(
         "forwarder_storage_path",
         Path,
         "",
-        "Folder for them. Unset: `transactions_to_retry` in whippet's folder below `run_path`.",
-    ),
+        "Folder for them. Unset: `transactions_to_retry` in whippet's folder below `run_path`. Left to the Agent where a shared file says `use_dogstatsd: false`.",
+    ).different("unset, it is a folder of whippet alone; the Agent's is below its `run_path`"),
     key(
         "forwarder_storage_max_disk_ratio",
         float(0.0, 1.0),
@@ -138,14 +138,14 @@ pub(super) const KEYS: &[Key] = &[
     ),
     ignored(
         "forwarder_outdated_file_in_days",
-        "a payload older than an hour is never sent, in memory or on disk",
+        "a stored payload is dropped and counted an hour after it was built, long before any number of days",
     ),
     key(
         "forwarder_stop_timeout",
         SECONDS,
         "",
         "Time for the last deliveries at shutdown; see `aggregator_stop_timeout`.",
-    ),
+    ).different("as `aggregator_stop_timeout`"),
     ignored(
         "forwarder_connection_reset_interval",
         "a connection lives as long as it is used; a refused one is made anew",
@@ -155,8 +155,8 @@ pub(super) const KEYS: &[Key] = &[
         MINUTES,
         "60",
         "How often API keys are validated, in minutes. 0: only at start.",
-    ),
-    key("proxy.http", Proxy, "", "Proxy for http URLs, as `http://user:password@host:port`.")
+    ).better("a refused key keeps its payloads until it is accepted; in the Agent they are dropped"),
+    key("proxy.http", Proxy, "", "Proxy for http URLs, as `http://user:password@host:port`.").different("plain http goes through the proxy with CONNECT too, as https does")
         .weak(&["HTTP_PROXY", "http_proxy"]),
     key("proxy.https", Proxy, "", "Proxy for https URLs.").weak(&["HTTPS_PROXY", "https_proxy"]),
     key("proxy.no_proxy", Words, "", "Hosts that are reached without the proxy.")
@@ -178,7 +178,7 @@ pub(super) const KEYS: &[Key] = &[
         Choice(TlsVersion::WORDS),
         "tlsv1.2",
         "Oldest TLS version to speak. Versions below 1.2 are accepted and count as 1.2.",
-    ),
+    ).different("versions below 1.2 are not spoken; they count as 1.2"),
     ours(
         "ca_file",
         Path,
@@ -189,10 +189,13 @@ pub(super) const KEYS: &[Key] = &[
         "tls_handshake_timeout",
         "connecting, the handshake included, may take 10 s and counts into forwarder_timeout",
     ),
-    ignored("use_v3_api.*", "series are posted as v2 or v1"),
+    ignored(
+        "use_v3_api.*",
+        "series are posted as v2 (or v1): v3 is in no public reference of the API, and every intake takes v2",
+    ),
     ignored("use_v2_api.events", "events have one route"),
     ignored("use_v2_api.service_checks", "service checks have one route"),
-    ignored("forwarder_http_protocol", "HTTP/1.1 is spoken always"),
+    ignored("forwarder_http_protocol", "HTTP/1.1 is spoken always, which every intake takes"),
     ignored("forwarder_high_prio_buffer_size", "tuning of the Agent's queue"),
     ignored("forwarder_low_prio_buffer_size", "tuning of the Agent's queue"),
     ignored("forwarder_requeue_buffer_size", "tuning of the Agent's queue"),

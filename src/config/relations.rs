@@ -1,0 +1,103 @@
+//! What only several values together can get wrong, and what one value means for others.
+
+use super::keys;
+use super::load::{Reading, default_of};
+use super::problem::{Class, Origin};
+use super::read::{self, Value};
+
+/// Keys of a shared file that name ports and files of the one process that reads it.
+const OF_THE_PROCESS: [&str; 4] = ["health_port", "run_path", "forwarder_storage_path", "log_file"];
+
+/// How strong a source is.
+fn rank(origin: &Origin) -> u8 {
+    match origin {
+        Origin::Default => 0,
+        Origin::File { .. } => 1,
+        Origin::Env(_) => 2,
+        Origin::Flag(_) => 3,
+    }
+}
+
+impl Reading {
+    /// What only several values together can get wrong.
+    pub(super) fn relations(&mut self) {
+        self.old_queue_bound();
+        if self.is_default("statsd_forward_port") && !self.is_default("statsd_forward_host") {
+            let message = "has no effect without statsd_forward_port; set the port";
+            self.problem(
+                Class::Note,
+                self.origin("statsd_forward_host"),
+                "statsd_forward_host",
+                message,
+            );
+        }
+        let name = "observability_pipelines_worker.metrics.enabled";
+        if self.values.get(name) == Some(&Value::Bool(true))
+            && self.is_default("observability_pipelines_worker.metrics.url")
+        {
+            let message = "needs observability_pipelines_worker.metrics.url; set it";
+            self.problem(Class::Value, self.origin(name), name, message);
+        }
+        self.beside_an_agent();
+        self.backoff();
+    }
+
+    /// `use_dogstatsd: false` is how an Agent makes room. What the same source, or a weaker one, says
+    /// of ports and files of the process is then meant for that Agent: taking it over would put two
+    /// programs on one port, or into one folder. A flag is written for whippet alone.
+    fn beside_an_agent(&mut self) {
+        let name = "use_dogstatsd";
+        if self.values.get(name) != Some(&Value::Bool(false)) {
+            return;
+        }
+        let said = self.origin(name);
+        let message = "does not turn whippet off: it is how an Agent beside it makes room";
+        self.problem(Class::Note, said.clone(), name, message);
+        for name in OF_THE_PROCESS {
+            let origin = self.origin(name);
+            if matches!(origin, Origin::Default | Origin::Flag(_)) || rank(&origin) > rank(&said) {
+                continue;
+            }
+            let Some(key) = keys::find(name) else { continue };
+            let value = default_of(key);
+            let message = format!(
+                "is left to the Agent, for which use_dogstatsd is false; whippet takes its default, \
+                 {}; --set {name}=… sets it for whippet alone",
+                read::show(&value)
+            );
+            self.values.insert(name, value);
+            self.origins.insert(name, Origin::Default);
+            self.problem(Class::Note, origin, name, message);
+        }
+    }
+
+    /// A base above the maximum makes every backoff the maximum. Told where somebody wrote the base.
+    fn backoff(&mut self) {
+        if let (Some(Value::Float(base)), Some(Value::Float(max))) =
+            (self.values.get("forwarder_backoff_base"), self.values.get("forwarder_backoff_max"))
+            && base > max
+            && !self.is_default("forwarder_backoff_base")
+        {
+            let name = "forwarder_backoff_base";
+            let message =
+                format!("{base} is above forwarder_backoff_max ({max}); use at most that");
+            self.problem(Class::Value, self.origin(name), name, message);
+        }
+    }
+
+    /// `forwarder_retry_queue_max_size` counts payloads of 2 MiB, and only where the bound in
+    /// bytes is not set.
+    fn old_queue_bound(&mut self) {
+        let (old, new) =
+            ("forwarder_retry_queue_max_size", "forwarder_retry_queue_payloads_max_size");
+        let Some(Value::Integer(payloads)) = self.values.get(old) else { return };
+        let bytes = u64::try_from(*payloads).unwrap_or_default() << 21;
+        let origin = self.origin(old);
+        if self.is_default(new) {
+            self.values.insert(new, Value::Bytes(bytes));
+            self.origins.insert(new, origin.clone());
+        }
+        let message = format!("is of older Agents; write {new}: {bytes}");
+        self.problem(Class::Note, origin, old, message);
+    }
+}
