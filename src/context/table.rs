@@ -18,7 +18,7 @@ use crate::protocol::MetricType;
 use crate::telemetry::heavy::HeavyHitters;
 
 /// Entries looked at in one step of a sweep.
-const SWEEP_ENTRIES: usize = 16_384;
+const SWEEP_ENTRIES: usize = 4_096;
 /// Decisions from here on are drops; below they are context ids.
 const DROP_BASE: u32 = u32::MAX - 255;
 
@@ -461,6 +461,12 @@ impl Contexts {
         if self.sweep.is_none() {
             self.sweep = Some(Sweep { oldest, segment: 0, entry: 0 });
         }
+    }
+
+    /// True while a sweep has more to do.
+    #[must_use]
+    pub fn is_sweeping(&self) -> bool {
+        self.sweep.is_some()
     }
 
     /// One bounded step of the sweep; true while there is more to do.

@@ -29,6 +29,8 @@ use crate::telemetry::{EventKind, Hub};
 
 /// Contexts announced by name as they are born, over the life of the process.
 const ANNOUNCED_MAX: usize = 20;
+/// Time between two steps of forgetting that no batch brings.
+const SWEEP_GAP: Duration = Duration::from_millis(10);
 
 /// What a lane tells the flusher.
 pub(super) enum FromLane {
@@ -82,6 +84,8 @@ pub(super) struct Worker {
     /// Arrivals and, of them, lines past a cap that a sender was charged with.
     arrivals: (u64, u64),
     births_seen: usize,
+    /// When the last step of forgetting was taken that no batch brought.
+    swept_at: Duration,
     restarts: u32,
     tell: Tell,
     spares: Channel<Bucket>,
@@ -116,6 +120,7 @@ impl Worker {
             senders: Senders::new(),
             arrivals: (0, 0),
             births_seen: 0,
+            swept_at: Duration::ZERO,
             tell,
             spares,
             new_rules,
@@ -172,9 +177,6 @@ impl Worker {
         let now = self.parts.clock.unix();
         self.parts.health.lane(self.lane);
         self.announce();
-        // One step of forgetting goes with each batch. Where so few came that the last round did
-        // not end, nobody waits, and what a flood left behind must go all the same.
-        while self.shard.sweep_some() {}
         let spare = self.spares.try_recv().unwrap_or_default();
         let bucket = self.shard.close(now, spare);
         self.births_seen = 0;
@@ -345,11 +347,24 @@ impl Receiver for Worker {
     }
 
     fn deadline(&self) -> Duration {
-        self.shard.bucket_end().saturating_sub(self.parts.clock.unix())
+        let end = self.shard.bucket_end().saturating_sub(self.parts.clock.unix());
+        if self.shard.is_sweeping() {
+            let since = self.parts.clock.monotonic().saturating_sub(self.swept_at);
+            end.min(SWEEP_GAP.saturating_sub(since))
+        } else {
+            end
+        }
     }
 
     fn tick(&mut self, counts: &[ListenerCounts]) {
-        self.close(counts);
+        if self.parts.clock.unix() >= self.shard.bucket_end() {
+            self.close(counts);
+        } else {
+            // One step of forgetting goes with each batch. Where few batches come, nobody waits,
+            // and what a flood left behind must go all the same, a little at a time.
+            self.shard.sweep_some();
+        }
+        self.swept_at = self.parts.clock.monotonic();
     }
 
     fn woken(&mut self) {
