@@ -8,6 +8,7 @@ mod support;
 mod e2e {
     mod books;
     mod delivery;
+    mod dry_run;
     mod identity;
     mod kinds;
     mod outputs;

@@ -67,8 +67,8 @@ struct Cli {
 enum Command {
     /// Listen, aggregate and post. This is what a bare `whippet` does.
     #[command(after_help = "\
-Outputs (WHIPPET_OUTPUT, a list): console, jsonl[:path], datadog, none. Without it: datadog with an
-API key, else console.
+Outputs (WHIPPET_OUTPUT, a list): console, jsonl[:path], datadog, dry-run[:bytes], none. Without it:
+datadog with an API key, else console.
 
 Signals: SIGTERM and SIGINT drain, flush and deliver within 8 s; a second one stops at once.
 SIGHUP reads the configuration again.
@@ -80,8 +80,9 @@ Examples:
   whippet run                                        print what arrives on 127.0.0.1:8125
   WHIPPET_OUTPUT=jsonl whippet run                   one JSON object per series, for scripts
   DD_API_KEY=… DD_SITE=datadoghq.eu whippet run      post to Datadog
+  whippet run --dry-run | jq .body                   print the requests instead of posting them
   whippet run --set interval=1 --set bind_host=0.0.0.0")]
-    Run,
+    Run(run::RunArgs),
     /// Send a metric, an event or a check from a shell.
     #[command(after_help = "\
 Each line is read as a server would read it before it is sent, and printed. Exit code 1: something
@@ -192,8 +193,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let settings = cli.settings;
-    let done = match cli.command.unwrap_or(Command::Run) {
-        Command::Run => run::run(&settings),
+    let done = match cli.command.unwrap_or_else(|| Command::Run(run::RunArgs::default())) {
+        Command::Run(args) => run::run(&args, settings),
         Command::CheckConfig => {
             check_config::check_config(settings.sources(Mode::Check), &mut std::io::stdout().lock())
                 .map(|code| ExitCode::from(u8::try_from(code).unwrap_or(FAILED)))

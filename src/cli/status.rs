@@ -168,7 +168,7 @@ fn forwarder(out: &mut String, payloads: &Value) {
         let built = &payloads["built"];
         let _ = writeln!(
             out,
-            "  {} payloads built ({} points), none delivered (output none)",
+            "  {} payloads built ({} points), none delivered (dry run or output none)",
             number(&built["payloads"]),
             number(&built["points"])
         );
