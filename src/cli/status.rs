@@ -300,14 +300,21 @@ fn senders(out: &mut String, senders: &Value) {
     }
 }
 
-/// `10.0.0.7` or `pid 12 uid 0 (python)`.
+/// Digits shown of a container id, as other tools do.
+const CONTAINER_DIGITS: usize = 12;
+
+/// `10.0.0.7` or `pid 12 uid 0 (python, container 3726184226f5)`.
 pub(super) fn sender_name(sender: &Value) -> String {
-    match sender["command"].as_str() {
-        Some(command) => {
-            format!("{} ({})", text(&sender["sender"]), printable(command.as_bytes(), 64))
-        }
-        None => text(&sender["sender"]),
+    let mut known = Vec::new();
+    if let Some(command) = sender["command"].as_str() {
+        known.push(printable(command.as_bytes(), 64));
     }
+    if let Some(container) = sender["container"].as_str() {
+        let digits: String = container.chars().take(CONTAINER_DIGITS).collect();
+        known.push(format!("container {}", printable(digits.as_bytes(), CONTAINER_DIGITS)));
+    }
+    let name = text(&sender["sender"]);
+    if known.is_empty() { name } else { format!("{name} ({})", known.join(", ")) }
 }
 
 /// What the sender's client library says of itself.

@@ -541,6 +541,7 @@ fn lane_parts(config: &Config, bound: &Bound, shared: Shared) -> Parts {
         hub,
         health,
         watch,
+        sender_accounts: config.sender_accounts,
     }
 }
 

@@ -105,7 +105,7 @@ fn dropped(routes: &[RouteBooks]) -> Value {
 
 /// `built = delivered + waiting + dropped(reason)`, in all and per endpoint.
 fn payloads(view: &View) -> Value {
-    if let Some(discarded) = view.discarded {
+    if let (Some(discarded), None) = (view.discarded, &view.books) {
         let built = Tally {
             payloads: discarded.payloads,
             points: discarded.points,
@@ -192,7 +192,11 @@ pub(super) fn drop_remedy(listener: &ListenerDescription, asked: usize) -> Strin
     } else if listener.receive_buffer_bytes < asked {
         format!("sysctl -w net.core.rmem_max={asked}, or use UDS")
     } else {
-        format!("raise dogstatsd_so_rcvbuf above {asked}, or use UDS")
+        let twice = asked.saturating_mul(2);
+        format!(
+            "raise dogstatsd_so_rcvbuf above {asked}, such as {twice} with sysctl -w \
+             net.core.rmem_max={twice}, or use UDS"
+        )
     }
 }
 

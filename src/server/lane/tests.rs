@@ -24,6 +24,7 @@ fn worker(hub: &Hub) -> Worker {
         hub: hub.clone(),
         health: Arc::new(Health::new(1, Duration::from_secs(10))),
         watch: Arc::default(),
+        sender_accounts: true,
     };
     let ((_, spares), (_, rules)) = (mpsc::channel(), mpsc::channel());
     Worker::new(0, parts, Box::new(|_| true), spares, rules)
