@@ -58,7 +58,7 @@ fn render(status: &Value) -> String {
     identity(&mut out, &status["identity"]);
     agent(&mut out, &status["agent"]);
     lines(&mut out, status);
-    forwarder(&mut out, &status["payloads"]);
+    forwarder(&mut out, status);
     sockets(&mut out, status);
     senders(&mut out, &status["senders"]);
     contexts(&mut out, status);
@@ -114,7 +114,19 @@ fn agent(out: &mut String, agent: &Value) {
     );
     title(out, "Aggregator");
     for (key, value) in agent["aggregator"].as_object().into_iter().flatten() {
-        let _ = writeln!(out, "  {}: {}", words(key), number(value));
+        let plural = if key == "NumberOfFlush" { "es" } else { "" };
+        let _ = writeln!(out, "  {}{plural}: {}", words(key), number(value));
+    }
+}
+
+/// The Agent's list of transactions, which are our payloads.
+fn transactions(out: &mut String, transactions: &Value) {
+    let Some(entries) = transactions.as_object() else { return };
+    out.push_str("  Transactions\n  ============\n");
+    for (name, value) in entries {
+        if value.is_u64() {
+            let _ = writeln!(out, "    {name}: {}", number(value));
+        }
     }
 }
 
@@ -162,8 +174,12 @@ fn lines(out: &mut String, status: &Value) {
     }
 }
 
-fn forwarder(out: &mut String, payloads: &Value) {
+fn forwarder(out: &mut String, status: &Value) {
+    let payloads = &status["payloads"];
     title(out, "Forwarder");
+    if !rows(&payloads["endpoints"]).is_empty() {
+        transactions(out, &status["agent"]["forwarder"]["Transactions"]);
+    }
     if payloads.get("discarded").is_some() {
         let built = &payloads["built"];
         let _ = writeln!(

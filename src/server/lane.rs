@@ -14,6 +14,7 @@ use super::health::Health;
 use super::observers;
 use super::origins::{Found, Origins};
 use super::refusals::Refusals;
+use super::rejections;
 use super::senders::Senders;
 use super::watch::{Findings, Watch, Watcher};
 use crate::aggregate::{self, Bucket, Shard};
@@ -29,6 +30,9 @@ use crate::telemetry::{EventKind, Hub};
 
 /// Contexts announced by name as they are born, over the life of the process.
 const ANNOUNCED_MAX: usize = 20;
+
+/// Kinds of facts that are asked for with every datagram, in one question.
+const TOLD_PER_DATAGRAM: u64 = EventKind::PacketReceived.bit() | EventKind::MetricRejected.bit();
 
 /// What a lane tells the flusher.
 pub(super) enum FromLane {
@@ -305,8 +309,10 @@ impl Receiver for Worker {
     }
 
     fn datagram(&mut self, bytes: &[u8], from: &Sender<'_>, arrival: Arrival) {
-        if self.parts.hub.wants(EventKind::PacketReceived) {
+        let mut by_line = false;
+        if self.parts.hub.wants_any(TOLD_PER_DATAGRAM) {
             observers::packet_received(&self.parts.hub, bytes, from, arrival.transport);
+            by_line = self.parts.hub.wants(EventKind::MetricRejected);
         }
         let listener = usize::from(arrival.listener.0);
         let eol_required = self.parts.eol_required.get(listener).copied().unwrap_or(false);
@@ -323,7 +329,7 @@ impl Receiver for Worker {
         };
         let received = self.shard.counts().received;
         let (refusals, parts, senders) = (&mut self.refusals, &self.parts, &mut self.senders);
-        self.shard.datagram(bytes, sender, eol_required, |number, line, error| {
+        let mut refused = |number: u64, line: &[u8], error| {
             #[cfg(test)]
             super::fault_tests::fail_on(line);
             let name = parts.listener_names.get(listener).map_or("", String::as_str);
@@ -332,7 +338,16 @@ impl Receiver for Worker {
             if let Some(senders) = senders {
                 senders.refused(from, arrival.listener.0, error, line);
             }
-        });
+        };
+        if by_line {
+            rejections::datagram(
+                (&mut self.shard, &parts.hub, parts.settings.options),
+                (bytes, sender, eol_required),
+                &mut refused,
+            );
+        } else {
+            self.shard.datagram(bytes, sender, eol_required, refused);
+        }
         if let Some(senders) = &mut self.senders {
             let lines = self.shard.counts().received - received;
             senders.see(from, arrival.listener.0, bytes.len(), lines);

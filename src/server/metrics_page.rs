@@ -90,6 +90,17 @@ fn agent_messages(page: &mut Exposition, view: &View) {
         let live = view.totals.contexts_by_kind[kind as usize];
         family.sample(&[("shard", ""), ("metric_type", kind.word())], live);
     }
+    page.single(
+        "dogstatsd__listener_filtered_points",
+        Counter,
+        "Lines dropped by the metric filter list.",
+        counts.dropped[LineDrop::Filtered as usize],
+    );
+    let mut family =
+        page.family("aggregator__flush", Counter, "Items handed over for posting, by type.");
+    for (data_type, count) in super::status::flushed(view) {
+        family.sample(&[("data_type", data_type), ("state", "ok")], count);
+    }
     let mut family =
         page.family("aggregator__processed", Counter, "Values, events and checks recorded.");
     for (data_type, count) in [

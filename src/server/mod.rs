@@ -27,6 +27,7 @@ mod pulse;
 mod ranking;
 mod reach;
 mod refusals;
+mod rejections;
 mod samples;
 mod self_metrics;
 mod senders;
@@ -200,7 +201,9 @@ impl Server {
         let listeners = bound.listeners.clone();
         let own = plan::self_telemetry(config, &outputs).then(|| {
             let forwarder = delivery.forwarder.clone();
-            SelfMetrics::new(lanes, plan::shard(config), state.clone(), clock.unix(), forwarder)
+            let shard = plan::shard(config);
+            let own = SelfMetrics::new(lanes, shard, state.clone(), clock.unix(), forwarder);
+            if config.self_service_check { own.with_check(&rules) } else { own }
         });
         let flushing = Flushing {
             contexts_max: rules.limits.contexts_max.saturating_mul(lanes),

@@ -593,7 +593,7 @@ mod tests {
         let mut senders = Senders::new();
         for _ in 0..2 {
             names.iter().for_each(|name| senders.see(&Sender::Internet(name), 0, 1, 1));
-            [0, 1].map(|listener| senders.see(&Sender::Unknown, listener, 1, 1));
+            [0, 1].iter().for_each(|at| senders.see(&Sender::Unknown, *at, 1, 1));
             senders.see(&process(7), 0, 1, 1);
         }
         let mut counted: Vec<(String, u64)> = rows(&mut senders, 1)

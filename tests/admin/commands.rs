@@ -25,6 +25,7 @@ fn status_reads_as_in_the_agent_and_shows_the_books() {
     ] {
         assert!(shown.contains(&format!("{line}\n")), "no {line:?} in\n{shown}");
     }
+    assert!(shown.contains("  Number Of Flushes: "), "{shown}");
     assert!(shown.contains("host test-host (from hostname)"), "{shown}");
     let json: Value = serde_json::from_str(&program.says(&["status", "--json"])).unwrap();
     assert_eq!(json["lines"]["received"], 4);

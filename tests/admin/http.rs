@@ -80,6 +80,8 @@ fn metrics_carry_the_names_of_the_agent_and_limits_beside_their_usage() {
         "dogstatsd__processed{message_type=\"metrics\",state=\"error\",origin=\"\"} 1",
         "aggregator__dogstatsd_contexts{shard=\"\"} 2",
         "aggregator__dogstatsd_contexts_by_mtype{shard=\"\",metric_type=\"gauge\"} 1",
+        "dogstatsd__listener_filtered_points 0",
+        "aggregator__flush{data_type=\"events\",state=\"ok\"} 0",
         "whippet_lines_received_total 3",
         "whippet_lines_refused_total{reason=\"missing_type\"} 1",
         "whippet_limit_used{limit=\"contexts_max\"} 2",
@@ -112,6 +114,12 @@ fn payload_books_tell_per_endpoint_what_waits_and_for_how_long_there_is_room() {
         status["payloads"]["endpoints"][0]["routes"]["series_v2"]["statuses"]["503"].as_u64()
             > Some(0)
     });
+    let agent = &status["agent"]["forwarder"];
+    assert_eq!(agent["Transactions"]["RetryQueueSize"], 1);
+    assert!(agent["Transactions"]["Errors"].as_u64() > Some(0), "{agent}");
+    assert!(agent["APIKeyStatus"]["API key ending with bcdef"].is_string(), "{agent}");
+    let shown = program.says(&["status"]);
+    assert!(shown.contains("  Transactions\n  ============\n    Dropped: 0\n"), "{shown}");
     let endpoint = &status["payloads"]["endpoints"][0];
     assert_eq!(endpoint["key"], "*****bcdef", "{endpoint:#}");
     assert!(endpoint["waiting"]["payloads"].as_u64() >= Some(1), "{endpoint:#}");

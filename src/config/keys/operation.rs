@@ -20,6 +20,7 @@ pub(super) const KEYS: &[Key] = &[
     key("health_port", Port, "0", "Port on loopback for `/live`, `/ready` and `/startup`. 0: only on `admin_address`."),
     ours("admin_address", Text, "127.0.0.1:8135", "Address, or path of a Unix socket, of the read-only admin server: `/metrics`, `/status`, `/live`, `/ready`, `/startup`. An empty value in a file or flag turns it off. In use by another process: whippet says so and goes on without.").clearable(),
     ours("self_telemetry", Choice(Switch::WORDS), "auto", "Post whippet's own counters as metrics, at most 15 series. `auto`: with the `datadog` output."),
+    ours("self_service_check", Bool, "false", "Post the service check `whippet.up` (OK) every interval, beside the gauge `whippet.running`; both need `self_telemetry`."),
     ours("sender_accounts", Bool, "true", "Count packets, lines, bytes and refused lines per sender, for `whippet status` and `whippet top`. Costs less than 3 % of the instructions of a packet."),
     key("run_path", Path, "/opt/datadog-agent/run", "Folder below which whippet makes one of its own, `whippet`, for what must survive a restart. It never touches the files of an Agent beside it."),
     ignored("log_to_syslog", "log on standard error and let the service manager collect it"),
