@@ -6,8 +6,10 @@
 mod ask;
 pub mod bench;
 pub mod check_config;
+mod contexts;
 mod diagnose;
 mod explain;
+mod health;
 mod logging;
 mod notify;
 mod reference;
@@ -153,6 +155,11 @@ Examples:
     Top(top::TopArgs),
     /// Show lines as they arrive.
     Tap(tap::TapArgs),
+    /// Write the contexts of the running server to a file, as the Agent dumps them.
+    #[command(alias = "dogstatsd-dump-contexts")]
+    DumpContexts(contexts::DumpArgs),
+    /// Say whether the running server is healthy; exit code 1 when it is not.
+    Health,
     /// Ask every intake of the configuration whether it takes the key.
     Diagnose,
     /// Print the version.
@@ -213,6 +220,8 @@ pub fn main() -> ExitCode {
         Command::Stats(args) => stats::run(&args, &settings).map(|()| ExitCode::SUCCESS),
         Command::Top(args) => top::run(&args, &settings).map(|()| ExitCode::SUCCESS),
         Command::Tap(args) => tap::run(&args, &settings).map(|()| ExitCode::SUCCESS),
+        Command::DumpContexts(args) => contexts::dump(&args, &settings).map(|()| ExitCode::SUCCESS),
+        Command::Health => health::run(&settings).map(|()| ExitCode::SUCCESS),
         Command::Diagnose => diagnose::run(&settings),
         Command::Version => {
             println!("whippet {}", env!("CARGO_PKG_VERSION"));
