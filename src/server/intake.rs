@@ -9,7 +9,7 @@ use super::{observers, plan};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::encode::{
-    CheckEncoder, EncodeCounts, EventEncoder, Payload, SeriesEncoder, SketchEncoder,
+    CheckEncoder, EncodeCounts, EventEncoder, Payload, Route, SeriesEncoder, SketchEncoder,
 };
 use crate::flush::{Flush, Flusher};
 use crate::forward::Forwarder;
@@ -31,6 +31,8 @@ pub(super) enum Delivery {
 pub(super) struct Discarded {
     pub payloads: u64,
     pub points: u64,
+    /// Of them, by route.
+    pub points_of: [u64; Route::ALL.len()],
     pub bytes: u64,
 }
 
@@ -160,6 +162,7 @@ fn count(discarded: &Mutex<Discarded>, payload: &Payload) {
     let mut discarded = discarded.lock().unwrap_or_else(PoisonError::into_inner);
     discarded.payloads += 1;
     discarded.points += payload.points as u64;
+    discarded.points_of[payload.route as usize] += payload.points as u64;
     discarded.bytes += payload.body.len() as u64;
 }
 

@@ -342,7 +342,10 @@ pub(super) fn agent(facts: &Facts, view: &View) -> Value {
 /// are those that were recorded.
 pub(super) fn flushed(view: &View) -> [(&'static str, u64); 4] {
     let first = view.books.as_ref().and_then(|books| books.endpoints.first());
-    let built = |route: Route| first.map_or(0, |endpoint| endpoint.route(route).built.points);
+    let discarded = |route: Route| view.discarded.map_or(0, |sums| sums.points_of[route as usize]);
+    let built = |route: Route| {
+        first.map_or_else(|| discarded(route), |endpoint| endpoint.route(route).built.points)
+    };
     [
         ("series", built(Route::SeriesV2) + built(Route::SeriesV1)),
         ("sketches", built(Route::Sketches)),

@@ -71,6 +71,7 @@ fn metrics_carry_the_names_of_the_agent_and_limits_beside_their_usage() {
     let program = Program::start(&[("contexts_max", "500")]);
     program.send("a:1|c\nb:2|g\nbad");
     program.wait_lines(3);
+    assert!(program.json("/debug/vars")["aggregator"]["SeriesFlushed"].as_u64() >= Some(2));
     let (status, page) = program.get("/metrics");
     assert_eq!(status, 200);
     for line in [
