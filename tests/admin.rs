@@ -11,6 +11,8 @@ mod commands;
 mod http;
 #[path = "admin/live.rs"]
 mod live;
+#[path = "admin/moments.rs"]
+mod moments;
 #[path = "admin/self_metrics.rs"]
 mod self_metrics;
 #[path = "admin/senders.rs"]

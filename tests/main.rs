@@ -9,6 +9,7 @@ mod e2e {
     mod beside;
     mod books;
     mod delivery;
+    mod dry_run;
     mod identity;
     mod kinds;
     mod outputs;

@@ -6,8 +6,10 @@
 mod ask;
 pub mod bench;
 pub mod check_config;
+mod contexts;
 mod diagnose;
 mod explain;
+mod health;
 mod logging;
 mod notify;
 mod reference;
@@ -67,8 +69,8 @@ struct Cli {
 enum Command {
     /// Listen, aggregate and post. This is what a bare `whippet` does.
     #[command(after_help = "\
-Outputs (WHIPPET_OUTPUT, a list): console, jsonl[:path], datadog, none. Without it: datadog with an
-API key, else console.
+Outputs (WHIPPET_OUTPUT, a list): console, jsonl[:path], datadog, dry-run[:bytes], none. Without it:
+datadog with an API key, else console.
 
 Signals: SIGTERM and SIGINT drain, flush and deliver within 8 s; a second one stops at once.
 SIGHUP reads the configuration again.
@@ -80,8 +82,9 @@ Examples:
   whippet run                                        print what arrives on 127.0.0.1:8125
   WHIPPET_OUTPUT=jsonl whippet run                   one JSON object per series, for scripts
   DD_API_KEY=… DD_SITE=datadoghq.eu whippet run      post to Datadog
+  whippet run --dry-run | jq .body                   print the requests instead of posting them
   whippet run --set interval=1 --set bind_host=0.0.0.0")]
-    Run,
+    Run(run::RunArgs),
     /// Send a metric, an event or a check from a shell.
     #[command(after_help = "\
 Each line is read as a server would read it before it is sent, and printed. Exit code 1: something
@@ -152,6 +155,11 @@ Examples:
     Top(top::TopArgs),
     /// Show lines as they arrive.
     Tap(tap::TapArgs),
+    /// Write the contexts of the running server to a file, as the Agent dumps them.
+    #[command(alias = "dogstatsd-dump-contexts")]
+    DumpContexts(contexts::DumpArgs),
+    /// Say whether the running server is healthy; exit code 1 when it is not.
+    Health,
     /// Ask every intake of the configuration whether it takes the key.
     Diagnose,
     /// Print the version.
@@ -192,8 +200,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let settings = cli.settings;
-    let done = match cli.command.unwrap_or(Command::Run) {
-        Command::Run => run::run(&settings),
+    let done = match cli.command.unwrap_or_else(|| Command::Run(run::RunArgs::default())) {
+        Command::Run(args) => run::run(&args, settings),
         Command::CheckConfig => {
             check_config::check_config(settings.sources(Mode::Check), &mut std::io::stdout().lock())
                 .map(|code| ExitCode::from(u8::try_from(code).unwrap_or(FAILED)))
@@ -212,6 +220,8 @@ pub fn main() -> ExitCode {
         Command::Stats(args) => stats::run(&args, &settings).map(|()| ExitCode::SUCCESS),
         Command::Top(args) => top::run(&args, &settings).map(|()| ExitCode::SUCCESS),
         Command::Tap(args) => tap::run(&args, &settings).map(|()| ExitCode::SUCCESS),
+        Command::DumpContexts(args) => contexts::dump(&args, &settings).map(|()| ExitCode::SUCCESS),
+        Command::Health => health::run(&settings).map(|()| ExitCode::SUCCESS),
         Command::Diagnose => diagnose::run(&settings),
         Command::Version => {
             println!("whippet {}", env!("CARGO_PKG_VERSION"));

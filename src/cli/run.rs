@@ -1,6 +1,9 @@
 //! `whippet run`: from the command line to a server, and from a signal to its end.
 
 use std::process::ExitCode;
+use std::str::FromStr;
+
+use clap::Args;
 
 use super::{Settings, logging, notify};
 use crate::clock::Clock;
@@ -9,7 +12,41 @@ use crate::config::{self, Loaded, Mode, Output, Outputs};
 use crate::server::{Plan, Server, Signal, Signals};
 use crate::telemetry::Hub;
 
-pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
+#[derive(Args, Default)]
+pub(super) struct RunArgs {
+    /// Print the requests the intake would get, one JSON object per line, and post nothing; with
+    /// `bytes` the exact bytes of each body, too. Works without an API key; takes the place of all
+    /// outputs.
+    #[arg(long, value_name = "bytes", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    dry_run: Option<DryRun>,
+}
+
+/// How much a dry run prints.
+#[derive(Clone, Copy)]
+enum DryRun {
+    Readable,
+    Bytes,
+}
+
+impl FromStr for DryRun {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "" => Ok(DryRun::Readable),
+            "bytes" => Ok(DryRun::Bytes),
+            _ => Err("use --dry-run or --dry-run=bytes"),
+        }
+    }
+}
+
+pub(super) fn run(args: &RunArgs, mut settings: Settings) -> anyhow::Result<ExitCode> {
+    let output = args.dry_run.map(|shown| match shown {
+        DryRun::Readable => "dry-run",
+        DryRun::Bytes => "dry-run:bytes",
+    });
+    settings.set.extend(output.map(|output| ("output".to_owned(), output.to_owned())));
+    let settings = &settings;
     // First of all, so that no signal finds us without a handler.
     let mut signals = Signals::new()?;
     let loaded = config::load(settings.sources(Mode::Run))?;

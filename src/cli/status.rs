@@ -58,7 +58,7 @@ fn render(status: &Value) -> String {
     identity(&mut out, &status["identity"]);
     agent(&mut out, &status["agent"]);
     lines(&mut out, status);
-    forwarder(&mut out, &status["payloads"]);
+    forwarder(&mut out, status);
     sockets(&mut out, status);
     senders(&mut out, &status["senders"]);
     contexts(&mut out, status);
@@ -114,7 +114,19 @@ fn agent(out: &mut String, agent: &Value) {
     );
     title(out, "Aggregator");
     for (key, value) in agent["aggregator"].as_object().into_iter().flatten() {
-        let _ = writeln!(out, "  {}: {}", words(key), number(value));
+        let plural = if key == "NumberOfFlush" { "es" } else { "" };
+        let _ = writeln!(out, "  {}{plural}: {}", words(key), number(value));
+    }
+}
+
+/// The Agent's list of transactions, which are our payloads.
+fn transactions(out: &mut String, transactions: &Value) {
+    let Some(entries) = transactions.as_object() else { return };
+    out.push_str("  Transactions\n  ============\n");
+    for (name, value) in entries {
+        if value.is_u64() {
+            let _ = writeln!(out, "    {name}: {}", number(value));
+        }
     }
 }
 
@@ -162,13 +174,17 @@ fn lines(out: &mut String, status: &Value) {
     }
 }
 
-fn forwarder(out: &mut String, payloads: &Value) {
+fn forwarder(out: &mut String, status: &Value) {
+    let payloads = &status["payloads"];
     title(out, "Forwarder");
+    if !rows(&payloads["endpoints"]).is_empty() {
+        transactions(out, &status["agent"]["forwarder"]["Transactions"]);
+    }
     if payloads.get("discarded").is_some() {
         let built = &payloads["built"];
         let _ = writeln!(
             out,
-            "  {} payloads built ({} points), none delivered (output none)",
+            "  {} payloads built ({} points), none delivered (dry run or output none)",
             number(&built["payloads"]),
             number(&built["points"])
         );
@@ -300,14 +316,21 @@ fn senders(out: &mut String, senders: &Value) {
     }
 }
 
-/// `10.0.0.7` or `pid 12 uid 0 (python)`.
+/// Digits shown of a container id, as other tools do.
+const CONTAINER_DIGITS: usize = 12;
+
+/// `10.0.0.7` or `pid 12 uid 0 (python, container 3726184226f5)`.
 pub(super) fn sender_name(sender: &Value) -> String {
-    match sender["command"].as_str() {
-        Some(command) => {
-            format!("{} ({})", text(&sender["sender"]), printable(command.as_bytes(), 64))
-        }
-        None => text(&sender["sender"]),
+    let mut known = Vec::new();
+    if let Some(command) = sender["command"].as_str() {
+        known.push(printable(command.as_bytes(), 64));
     }
+    if let Some(container) = sender["container"].as_str() {
+        let digits: String = container.chars().take(CONTAINER_DIGITS).collect();
+        known.push(format!("container {}", printable(digits.as_bytes(), CONTAINER_DIGITS)));
+    }
+    let name = text(&sender["sender"]);
+    if known.is_empty() { name } else { format!("{name} ({})", known.join(", ")) }
 }
 
 /// What the sender's client library says of itself.

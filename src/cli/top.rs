@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::Value;
 
 use super::Settings;
 use super::ask::{self, Server};
+use super::contexts as dumped;
 use super::status::sender_name;
 use crate::output::{clock_time, grouped, printable};
 
@@ -19,6 +21,9 @@ pub(super) struct TopArgs {
     /// Print JSON, one object per screen.
     #[arg(long)]
     json: bool,
+    /// Rank the contexts of a dump instead (`whippet dump-contexts`, or one of an Agent).
+    #[arg(short, long, value_name = "FILE")]
+    path: Option<PathBuf>,
     /// Seconds per screen; rates are of this time.
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
     every: f64,
@@ -34,6 +39,15 @@ pub(super) struct TopArgs {
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 pub(super) fn run(args: &TopArgs, settings: &Settings) -> anyhow::Result<()> {
+    if let Some(path) = &args.path {
+        let ranking = dumped::rank_file(path, args.metrics, args.tags)?;
+        let mut shown = format!("{ranking}\n");
+        if !args.json {
+            shown.clear();
+            contexts(&mut shown, &ranking);
+        }
+        return ask::print(shown.trim_start_matches('\n'));
+    }
     let server = Server::of(settings)?;
     // The server measures for so long before it answers, which sets the pace.
     let every = if args.every.is_finite() { args.every.clamp(0.1, 60.0) } else { 2.0 };

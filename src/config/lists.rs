@@ -167,13 +167,15 @@ impl Reading<'_> {
             ("console", "") => Some(Output::Console),
             ("datadog", "") => Some(Output::Datadog),
             ("none", "") => Some(Output::None),
+            ("dry-run", "") => Some(Output::DryRun { bytes: false }),
+            ("dry-run", "bytes") => Some(Output::DryRun { bytes: true }),
             ("jsonl", "") => Some(Output::JsonLines(None)),
             ("jsonl", path) => Some(Output::JsonLines(Some(PathBuf::from(path)))),
             _ => {
                 let message = format!(
                     "{} is unknown; use {}",
                     quoted(text),
-                    "console, jsonl, jsonl:PATH, datadog or none"
+                    "console, jsonl, jsonl:PATH, datadog, dry-run, dry-run:bytes or none"
                 );
                 self.fault(Class::Value, item.at, message);
                 None

@@ -173,6 +173,8 @@ settings! {
     health_port: Port = "health_port",
     admin_address: Option<String> = "admin_address",
     self_telemetry: Switch = "self_telemetry",
+    self_service_check: bool = "self_service_check",
+    sender_accounts: bool = "sender_accounts",
     run_path: PathBuf = "run_path",
 }
 

@@ -66,6 +66,11 @@ pub enum Output {
     Datadog,
     /// Nowhere: everything is aggregated and encoded, nothing is delivered.
     None,
+    /// Standard output: the requests that the intake would get, one JSON object each.
+    DryRun {
+        /// With the exact bytes of each body.
+        bytes: bool,
+    },
 }
 
 impl fmt::Display for Output {
@@ -76,6 +81,8 @@ impl fmt::Display for Output {
             Output::JsonLines(Some(path)) => write!(f, "jsonl:{}", path.display()),
             Output::Datadog => f.write_str("datadog"),
             Output::None => f.write_str("none"),
+            Output::DryRun { bytes: false } => f.write_str("dry-run"),
+            Output::DryRun { bytes: true } => f.write_str("dry-run:bytes"),
         }
     }
 }

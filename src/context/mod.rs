@@ -29,5 +29,5 @@ pub use namespace::{EXEMPT_PREFIXES, Namespace};
 pub use origin::{Claims, OriginRules};
 pub(crate) use prefetch::prefetch;
 pub use rules::{Enriched, Rewritten, Rules};
-pub use table::{Birth, Contexts, Decision, Entry, NO_CONTEXT};
+pub use table::{Birth, CLIENT_TELEMETRY, Contexts, Decision, Entry, NO_CONTEXT};
 pub use tags::Tags;

@@ -19,6 +19,8 @@ use crate::telemetry::heavy::HeavyHitters;
 
 /// Entries looked at in one step of a sweep.
 const SWEEP_ENTRIES: usize = 4_096;
+/// What client libraries call their own counters: how much they sent and dropped.
+pub const CLIENT_TELEMETRY: &[u8] = b"datadog.dogstatsd.client.";
 /// Decisions from here on are drops; below they are context ids.
 const DROP_BASE: u32 = u32::MAX - 255;
 
@@ -127,6 +129,7 @@ pub struct Contexts {
     sweep: Option<Sweep>,
     arrivals: u64,
     past_cap: u64,
+    client_reports: u64,
     folded: u64,
     heavy: HeavyHitters,
 }
@@ -159,6 +162,7 @@ impl Contexts {
             sweep: None,
             arrivals: 0,
             past_cap: 0,
+            client_reports: 0,
             folded: 0,
             heavy: HeavyHitters::default(),
         }
@@ -220,7 +224,14 @@ impl Contexts {
         if let Decision::Context(id) = decision {
             self.settle(id, rules.mapper.settings(raw.name));
         }
-        self.remember(hash, raw, decision);
+        if raw.name.starts_with(CLIENT_TELEMETRY) {
+            // Few, and whoever watches senders wants to see each: never remembered, so that all
+            // other lines need not be asked.
+            self.arrivals += 1;
+            self.client_reports += 1;
+        } else {
+            self.remember(hash, raw, decision);
+        }
         decision
     }
 
@@ -394,8 +405,8 @@ impl Contexts {
         self.len() == 0
     }
 
-    /// Contexts made and lines of new contexts past a cap, since the start: grows whenever a line
-    /// was not of a known context.
+    /// Contexts made, lines of new contexts past a cap, and reports of clients on themselves, since
+    /// the start: grows whenever a line was worth a second look.
     #[inline]
     #[must_use]
     pub fn arrivals(&self) -> u64 {
@@ -406,6 +417,12 @@ impl Contexts {
     #[must_use]
     pub fn past_cap_count(&self) -> u64 {
         self.past_cap
+    }
+
+    /// Of the [`Contexts::arrivals`], lines of [`CLIENT_TELEMETRY`].
+    #[must_use]
+    pub fn client_reports(&self) -> u64 {
+        self.client_reports
     }
 
     /// Lines folded into an overflow context since the last call.

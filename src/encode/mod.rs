@@ -11,6 +11,7 @@ mod events;
 mod limits;
 mod payload;
 mod protobuf;
+mod readable;
 mod series;
 mod series_v1;
 mod sketches;
@@ -23,6 +24,7 @@ pub use compress::Compression;
 pub use events::EventEncoder;
 pub use limits::Limits;
 pub use payload::{ContentEncoding, Payload, Route};
+pub use readable::readable;
 pub use series::{Origin, SeriesEncoder, SeriesFormat};
 pub use sketches::SketchEncoder;
 

@@ -34,6 +34,11 @@ pub(super) const fn zigzag(value: i32) -> u64 {
     ((value << 1) ^ (value >> 31)) as u32 as u64
 }
 
+/// Back from [`zigzag`].
+pub(super) const fn unzigzag(number: u64) -> i64 {
+    (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
+}
+
 /// The head of a length-delimited field; its `length` bytes follow.
 #[inline]
 pub(super) fn put_head(into: &mut Vec<u8>, key: u8, length: usize) {
@@ -75,6 +80,8 @@ pub(super) struct Field<'a> {
     pub(super) whole: &'a [u8],
     /// What a length-delimited field holds; empty for others.
     pub(super) content: &'a [u8],
+    /// What a varint or fixed field holds, as bits; 0 for others.
+    pub(super) scalar: u64,
 }
 
 /// The fields of a message; `None` in place of the first that is no field.
@@ -93,22 +100,26 @@ pub(super) fn fields(message: &[u8]) -> impl Iterator<Item = Option<Field<'_>>> 
 fn take_field(bytes: &[u8]) -> Option<Field<'_>> {
     let (key, head) = take_varint(bytes)?;
     let after = bytes.get(head..)?;
-    let (skipped, length) = match (key & 7) as u8 {
-        VARINT => (take_varint(after)?.1, 0),
-        FIXED64 => (8, 0),
+    let (skipped, length, scalar) = match (key & 7) as u8 {
+        VARINT => {
+            let (value, size) = take_varint(after)?;
+            (size, 0, value)
+        }
+        FIXED64 => (8, 0, u64::from_le_bytes(*after.first_chunk()?)),
         BYTES => {
             let (length, size) = take_varint(after)?;
-            (size, usize::try_from(length).ok()?)
+            (size, usize::try_from(length).ok()?, 0)
         }
         _ => return None,
     };
     let start = head.checked_add(skipped)?;
     let end = start.checked_add(length)?;
     let content = bytes.get(start..end)?;
-    Some(Field { number: key >> 3, whole: &bytes[..end], content })
+    Some(Field { number: key >> 3, whole: &bytes[..end], content, scalar })
 }
 
-fn take_varint(bytes: &[u8]) -> Option<(u64, usize)> {
+/// The varint at the front, and how many bytes it takes.
+pub(super) fn take_varint(bytes: &[u8]) -> Option<(u64, usize)> {
     let mut value = 0_u64;
     for (place, byte) in bytes.iter().take(10).enumerate() {
         value |= u64::from(byte & 0x7F) << (7 * place);
@@ -145,6 +156,7 @@ mod tests {
     #[test]
     fn zigzag_alternates() {
         assert_eq!([0, -1, 1, -2, 1338, -32767].map(zigzag), [0, 1, 2, 3, 2676, 65533]);
+        assert_eq!([0, 1, 2, 3, 2676, 65533].map(unzigzag), [0, -1, 1, -2, 1338, -32767]);
     }
 
     #[track_caller]

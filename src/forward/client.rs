@@ -21,6 +21,12 @@ use ureq::{Agent, Body, Proxy};
 /// `DD-Agent-Payload`.
 const PAYLOAD_SCHEMA_VERSION: &str = "5.0.154";
 
+/// The header that carries the API key.
+pub const KEY_HEADER: &str = "DD-API-KEY";
+
+/// The `User-Agent` of every request.
+pub const USER_AGENT: &str = concat!("whippet/", env!("CARGO_PKG_VERSION"));
+
 /// Bytes of an answer's body that are read; more would only be noise for the log.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
@@ -86,6 +92,23 @@ pub(super) struct Client {
     may_reuse: AtomicBool,
 }
 
+/// The headers that every post of `payload` carries, the key and what HTTP itself needs apart.
+pub fn headers(
+    payload: &Payload,
+    allow_arbitrary_tags: bool,
+) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let schema = payload.route.is_protobuf().then_some(PAYLOAD_SCHEMA_VERSION);
+    [
+        Some(("DD-Agent-Version", env!("CARGO_PKG_VERSION"))),
+        Some(("Content-Type", payload.route.content_type())),
+        payload.encoding.header().map(|encoding| ("Content-Encoding", encoding)),
+        schema.map(|version| ("DD-Agent-Payload", version)),
+        allow_arbitrary_tags.then_some(("Allow-Arbitrary-Tag-Value", "true")),
+    ]
+    .into_iter()
+    .flatten()
+}
+
 /// One request's result.
 pub(super) struct Posted {
     pub attempt: Attempt,
@@ -144,19 +167,10 @@ impl Client {
         timeout: Duration,
     ) -> Result<Response<Body>, Failure> {
         let agent = self.agent(self.endpoint.base(payload.route));
-        let mut request = agent
-            .post(self.endpoint.url(payload.route))
-            .header("DD-API-KEY", key.expose())
-            .header("DD-Agent-Version", env!("CARGO_PKG_VERSION"))
-            .header("Content-Type", payload.route.content_type());
-        if let Some(encoding) = payload.encoding.header() {
-            request = request.header("Content-Encoding", encoding);
-        }
-        if payload.route.is_protobuf() {
-            request = request.header("DD-Agent-Payload", PAYLOAD_SCHEMA_VERSION);
-        }
-        if self.settings.allow_arbitrary_tags {
-            request = request.header("Allow-Arbitrary-Tag-Value", "true");
+        let mut request =
+            agent.post(self.endpoint.url(payload.route)).header(KEY_HEADER, key.expose());
+        for (name, value) in headers(payload, self.settings.allow_arbitrary_tags) {
+            request = request.header(name, value);
         }
         // A request with settings of its own builds its TLS setup anew, so only the hurried ones
         // of a shutdown get them.
@@ -189,7 +203,7 @@ impl Client {
     pub fn validate(&self, key: &Secret, timeout: Duration) -> KeyStatus {
         let base = self.endpoint.validate_base();
         let url = format!("{base}/api/v1/validate?api_key={}", percent_encoded(key.expose()));
-        let request = self.agent(base).get(url).header("DD-API-KEY", key.expose());
+        let request = self.agent(base).get(url).header(KEY_HEADER, key.expose());
         match request.config().timeout_global(Some(timeout)).build().call() {
             Ok(response) => match response.status().as_u16() {
                 200..=299 => KeyStatus::Valid,
@@ -231,7 +245,7 @@ impl Client {
         Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
-            .user_agent(concat!("whippet/", env!("CARGO_PKG_VERSION")))
+            .user_agent(USER_AGENT)
             .accept_encoding("identity")
             .proxy(proxy)
             .tls_config(self.tls.clone())

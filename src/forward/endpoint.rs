@@ -37,6 +37,12 @@ impl Endpoint {
         format!("{}{}", self.bases[route as usize], route.path())
     }
 
+    /// [`Endpoint::url`] for people: without the user and password that it may hold.
+    #[must_use]
+    pub fn shown_url(&self, route: Route) -> String {
+        without_credentials(&self.url(route))
+    }
+
     /// The base URL of a route, without the path and without a slash at its end.
     #[must_use]
     pub fn base(&self, route: Route) -> &str {
@@ -198,13 +204,16 @@ fn absolute_url(key: &str, text: &str) -> Result<String, EndpointError> {
 
 /// An error that never quotes credentials out of a URL.
 fn error(key: &str, value: &str, expected: &'static str) -> EndpointError {
-    let value = match (value.find("://"), value.rfind('@')) {
+    EndpointError { key: key.to_owned(), value: without_credentials(value), expected }
+}
+
+fn without_credentials(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if at > scheme => {
-            format!("{}://*****{}", &value[..scheme], &value[at..])
+            format!("{}://*****{}", &url[..scheme], &url[at..])
         }
-        _ => value.to_owned(),
-    };
-    EndpointError { key: key.to_owned(), value, expected }
+        _ => url.to_owned(),
+    }
 }
 
 /// `host[:port]` of a checked URL, without credentials.

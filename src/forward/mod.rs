@@ -27,7 +27,7 @@ mod worker;
 
 pub use crate::config::Secret;
 pub use books::{EndpointBooks, ForwardBooks, RouteBooks, Tally};
-pub use client::{ClientError, ClientSettings};
+pub use client::{ClientError, ClientSettings, KEY_HEADER, USER_AGENT, headers};
 pub use endpoint::{DEFAULT_SITE, Endpoint, EndpointError, EndpointSettings, endpoints};
 pub use outcome::{Attempt, DropReason, ErrorKind, Outcome, retry_after};
 pub use proxy::ProxySettings;

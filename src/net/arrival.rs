@@ -104,10 +104,11 @@ pub struct Credentials {
 /// Who sent a datagram. Costs nothing until asked.
 #[derive(Clone, Copy, Debug)]
 pub enum Sender<'a> {
+    /// The peer of an internet socket; [`Sender::address`] decodes it. First, since the first is the
+    /// cheapest to tell from the others.
+    Internet(&'a SocketName),
     /// Nobody the kernel names.
     Unknown,
-    /// The peer of an internet socket; [`Sender::address`] decodes it.
-    Internet(&'a SocketName),
     /// The peer process of a Unix socket; only when credentials are asked for.
     Process(Credentials),
 }
@@ -142,7 +143,8 @@ pub(super) const SOCKET_NAME_BYTES: usize = 28;
 
 impl SocketName {
     /// Encodes a known address in the same form.
-    pub(super) fn of(address: SocketAddr) -> Self {
+    #[must_use]
+    pub fn of(address: SocketAddr) -> Self {
         let mut name = [0; SOCKET_NAME_BYTES];
         name[2..4].copy_from_slice(&address.port().to_be_bytes());
         match address {
@@ -166,14 +168,22 @@ impl SocketName {
         [family(libc::AF_INET), family(libc::AF_INET6)].contains(&[self.0[0], self.0[1]])
     }
 
-    /// Family, port and IPv4 address as they stand in memory, as one number; none for IPv6. Equal
-    /// for equal peers: the cheapest way to see that it is the same one again.
-    #[inline]
+    /// An IPv4 address as it stands in memory, as one number; none for IPv6. Equal for equal
+    /// addresses: the cheapest way to see that it is the same one again.
+    #[inline(always)]
     #[must_use]
-    pub fn ipv4_words(&self) -> Option<u64> {
+    pub fn ipv4_bits(&self) -> Option<u32> {
         let name = &self.0;
         let is_ipv4 = name[..2] == family(libc::AF_INET);
-        is_ipv4.then(|| u64::from_ne_bytes(std::array::from_fn(|i| name[i])))
+        is_ipv4.then(|| u32::from_ne_bytes([name[4], name[5], name[6], name[7]]))
+    }
+
+    /// An IPv6 address as it stands in memory, as two numbers; meaningless for IPv4.
+    #[inline(always)]
+    #[must_use]
+    pub fn ipv6_bits(&self) -> [u64; 2] {
+        let eight = |at: usize| u64::from_ne_bytes(std::array::from_fn(|i| self.0[at + i]));
+        [eight(8), eight(16)]
     }
 
     /// The IP address without its port, in two words of which the first holds the first eight
@@ -264,11 +274,13 @@ mod tests {
         assert_eq!(words("10.0.0.7:1"), [0, 0xffff_0a00_0007]);
         assert_eq!(words("10.0.0.7:2"), words("[::ffff:10.0.0.7]:3"));
         assert_eq!(words("[fe80::1%7]:1"), [0xfe80 << 48, 1]);
-        let exact = |address: &str| SocketName::of(address.parse().unwrap()).ipv4_words();
-        assert_eq!(exact("10.0.0.7:1"), exact("10.0.0.7:1"));
-        assert_ne!(exact("10.0.0.7:1"), exact("10.0.0.7:2"));
-        assert_ne!(exact("10.0.0.7:1"), exact("10.0.0.8:1"));
-        assert_eq!(exact("[::1]:1"), None);
+        let bits = |address: &str| SocketName::of(address.parse().unwrap()).ipv4_bits();
+        assert_eq!(bits("10.0.0.7:1"), bits("10.0.0.7:2"));
+        assert_ne!(bits("10.0.0.7:1"), bits("10.0.0.8:1"));
+        assert_eq!((bits("10.0.0.7:1").is_some(), bits("[::1]:1")), (true, None));
+        let bits = |address: &str| SocketName::of(address.parse().unwrap()).ipv6_bits();
+        assert_eq!(bits("[fe80::1%7]:1"), bits("[fe80::1%7]:2"));
+        assert_eq!(bits("[fe80::1]:1"), [(0xfe80_u64 << 48).to_be(), 1_u64.to_be()]);
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! The Datadog output: rows become payloads, payloads go to every endpoint.
 
+use std::io::Stdout;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::dry_run::DryRun;
 use super::{observers, plan};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::encode::{
-    CheckEncoder, EncodeCounts, EventEncoder, Payload, SeriesEncoder, SketchEncoder,
+    CheckEncoder, EncodeCounts, EventEncoder, Payload, Route, SeriesEncoder, SketchEncoder,
 };
 use crate::flush::{Flush, Flusher};
 use crate::forward::Forwarder;
@@ -20,6 +22,8 @@ pub(super) enum Delivery {
     Forward(Arc<Forwarder>),
     /// Nowhere (`WHIPPET_OUTPUT=none`): counted and forgotten.
     Discard(Arc<Mutex<Discarded>>),
+    /// To standard output (`WHIPPET_OUTPUT=dry-run`), and counted.
+    Show(DryRun<Stdout>, Arc<Mutex<Discarded>>),
 }
 
 /// What was built and not delivered on purpose.
@@ -27,6 +31,8 @@ pub(super) enum Delivery {
 pub(super) struct Discarded {
     pub payloads: u64,
     pub points: u64,
+    /// Of them, by route.
+    pub points_of: [u64; Route::ALL.len()],
     pub bytes: u64,
 }
 
@@ -140,17 +146,24 @@ fn log_readable(flusher: &Flusher, flush: &Flush) {
 }
 
 impl Delivery {
-    fn take(&self, payload: &Payload, wait_until: Instant) {
+    fn take(&mut self, payload: &Payload, wait_until: Instant) {
         match self {
             Delivery::Forward(forwarder) => forwarder.submit(payload, wait_until),
-            Delivery::Discard(discarded) => {
-                let mut discarded = discarded.lock().unwrap_or_else(PoisonError::into_inner);
-                discarded.payloads += 1;
-                discarded.points += payload.points as u64;
-                discarded.bytes += payload.body.len() as u64;
+            Delivery::Discard(discarded) => count(discarded, payload),
+            Delivery::Show(shown, discarded) => {
+                shown.show(payload);
+                count(discarded, payload);
             }
         }
     }
+}
+
+fn count(discarded: &Mutex<Discarded>, payload: &Payload) {
+    let mut discarded = discarded.lock().unwrap_or_else(PoisonError::into_inner);
+    discarded.payloads += 1;
+    discarded.points += payload.points as u64;
+    discarded.points_of[payload.route as usize] += payload.points as u64;
+    discarded.bytes += payload.body.len() as u64;
 }
 
 fn report(counts: EncodeCounts) {

@@ -14,11 +14,12 @@ use super::health::Health;
 use super::observers;
 use super::origins::{Found, Origins};
 use super::refusals::Refusals;
+use super::rejections;
 use super::senders::Senders;
 use super::watch::{Findings, Watch, Watcher};
 use crate::aggregate::{self, Bucket, Shard};
 use crate::clock::Clock;
-use crate::context::Rules;
+use crate::context::{CLIENT_TELEMETRY, Rules};
 use crate::flush::Closed;
 use crate::net::{
     Arrival, Incident, Lane, LaneEnd, ListenerCounts, ListenerId, Receiver, Sender, Transport,
@@ -31,6 +32,9 @@ use crate::telemetry::{EventKind, Hub};
 const ANNOUNCED_MAX: usize = 20;
 /// Time between two steps of forgetting that no batch brings.
 const SWEEP_GAP: Duration = Duration::from_millis(10);
+
+/// Kinds of facts that are asked for with every datagram, in one question.
+const TOLD_PER_DATAGRAM: u64 = EventKind::PacketReceived.bit() | EventKind::MetricRejected.bit();
 
 /// What a lane tells the flusher.
 pub(super) enum FromLane {
@@ -69,6 +73,8 @@ pub(super) struct Parts {
     pub hub: Hub,
     pub health: Arc<Health>,
     pub watch: Arc<Watch>,
+    /// Count what each sender sends (`sender_accounts`).
+    pub sender_accounts: bool,
 }
 
 pub(super) struct Worker {
@@ -80,9 +86,9 @@ pub(super) struct Worker {
     /// The generation of the tagger that known metrics were decided with.
     tags_generation: u64,
     watcher: Watcher,
-    senders: Senders,
-    /// Arrivals and, of them, lines past a cap that a sender was charged with.
-    arrivals: (u64, u64),
+    senders: Option<Senders>,
+    /// What of the shard a sender was charged with already.
+    charged: Charged,
     births_seen: usize,
     /// When the last step of forgetting was taken that no batch brought.
     swept_at: Duration,
@@ -90,6 +96,17 @@ pub(super) struct Worker {
     tell: Tell,
     spares: Channel<Bucket>,
     new_rules: Channel<Arc<Rules>>,
+}
+
+/// What made the shard look twice, since the start.
+#[derive(Clone, Copy, Default)]
+struct Charged {
+    /// All of it.
+    arrivals: u64,
+    /// Of it, lines past a cap.
+    past_cap: u64,
+    /// Of it, reports of clients on themselves.
+    client_reports: u64,
 }
 
 /// Tells the flusher; false when it is gone.
@@ -108,6 +125,7 @@ impl Worker {
         let origins = parts.proc_root.as_deref().map(Origins::new);
         let tags_generation = tags_generation(&parts.rules);
         let watcher = Watcher::new(Arc::clone(&parts.watch), parts.settings.options);
+        let senders = parts.sender_accounts.then(Senders::new);
         Worker {
             lane,
             parts,
@@ -117,8 +135,8 @@ impl Worker {
             tags_generation,
             restarts: 0,
             watcher,
-            senders: Senders::new(),
-            arrivals: (0, 0),
+            senders,
+            charged: Charged::default(),
             births_seen: 0,
             swept_at: Duration::ZERO,
             tell,
@@ -167,7 +185,7 @@ impl Worker {
         *self.shard.counts() = counts;
         self.births_seen = 0;
         self.restarts += 1;
-        self.arrivals = (0, 0);
+        self.charged = Charged::default();
         (self.tell)(FromLane::Restarted { lane: self.lane });
         observers::lane_failed(&self.parts.hub, error, self.restarts);
     }
@@ -192,19 +210,35 @@ impl Worker {
         (self.tell)(FromLane::Closed { closed, listeners, away });
     }
 
-    /// The sender of this datagram named new contexts.
+    /// The sender of this datagram named new contexts, or told of itself.
     #[cold]
-    fn charge(&mut self, from: &Sender<'_>, listener: u16) {
+    fn charge(&mut self, bytes: &[u8], from: &Sender<'_>, listener: u16) {
         let contexts = self.shard.contexts();
-        let now = (contexts.arrivals(), contexts.past_cap_count());
-        let before = std::mem::replace(&mut self.arrivals, now);
-        let past_cap = now.1 - before.1;
-        self.senders.named(from, listener, now.0 - before.0 - past_cap, past_cap);
+        let now = Charged {
+            arrivals: contexts.arrivals(),
+            past_cap: contexts.past_cap_count(),
+            client_reports: contexts.client_reports(),
+        };
+        let before = std::mem::replace(&mut self.charged, now);
+        let Some(senders) = &mut self.senders else { return };
+        let past_cap = now.past_cap - before.past_cap;
+        let reports = now.client_reports - before.client_reports;
+        let contexts_new = now.arrivals - before.arrivals - past_cap - reports;
+        senders.named(from, listener, contexts_new, past_cap);
+        if reports > 0 {
+            let options = self.parts.settings.options;
+            for line in lines(bytes).filter(|line| line.bytes.starts_with(CLIENT_TELEMETRY)) {
+                senders.told(from, listener, line.bytes, options);
+            }
+        }
     }
 
     /// Gives whoever asks what was found.
     fn hand_over(&mut self) {
-        let senders = self.senders.publish(self.parts.clock.unix().as_secs());
+        let now = self.parts.clock.unix().as_secs();
+        let container_of = |pid| self.origins.as_ref()?.known_container(pid);
+        let senders = self.senders.as_mut().map(|senders| senders.publish(now, container_of));
+        let senders = senders.unwrap_or_default();
         let heavy = self.shard.take_heavy_hitters();
         self.watcher.hand_over(Findings { lane: self.lane, senders, heavy });
     }
@@ -218,15 +252,6 @@ impl Worker {
         let generation = tags_generation(&self.parts.rules);
         if std::mem::replace(&mut self.tags_generation, generation) != generation {
             self.shard.decide_again();
-        }
-    }
-
-    /// A client tells of itself. Clients write these lines together, at the end of what they send.
-    #[cold]
-    fn hear(&mut self, bytes: &[u8], from: &Sender<'_>, listener: u16) {
-        let options = self.parts.settings.options;
-        for line in lines(bytes).filter(|line| Senders::is_telling(line.bytes)) {
-            self.senders.told(from, listener, line.bytes, options);
         }
     }
 
@@ -270,13 +295,6 @@ pub(super) fn sender_name(from: &Sender<'_>) -> String {
     }
 }
 
-/// The last line of a datagram, without its newline.
-#[inline]
-fn last_line(bytes: &[u8]) -> &[u8] {
-    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    memchr::memrchr(b'\n', bytes).map_or(bytes, |at| &bytes[at + 1..])
-}
-
 fn fresh_shard(parts: &Parts) -> Shard {
     let rules = Arc::clone(&parts.rules);
     Shard::new(parts.settings.clone(), rules, parts.state.clone(), parts.clock.unix())
@@ -293,8 +311,10 @@ impl Receiver for Worker {
     }
 
     fn datagram(&mut self, bytes: &[u8], from: &Sender<'_>, arrival: Arrival) {
-        if self.parts.hub.wants(EventKind::PacketReceived) {
+        let mut by_line = false;
+        if self.parts.hub.wants_any(TOLD_PER_DATAGRAM) {
             observers::packet_received(&self.parts.hub, bytes, from, arrival.transport);
+            by_line = self.parts.hub.wants(EventKind::MetricRejected);
         }
         let listener = usize::from(arrival.listener.0);
         let eol_required = self.parts.eol_required.get(listener).copied().unwrap_or(false);
@@ -311,21 +331,31 @@ impl Receiver for Worker {
         };
         let received = self.shard.counts().received;
         let (refusals, parts, senders) = (&mut self.refusals, &self.parts, &mut self.senders);
-        self.shard.datagram(bytes, sender, eol_required, |number, line, error| {
+        let mut refused = |number: u64, line: &[u8], error| {
             #[cfg(test)]
             super::fault_tests::fail_on(line);
             let name = parts.listener_names.get(listener).map_or("", String::as_str);
             refusals.refused(error, line, number, name, from);
             observers::parse_failed(&parts.hub, error, line, parts.transports.get(listener));
-            senders.refused(from, arrival.listener.0, error, line);
-        });
-        let lines = self.shard.counts().received - received;
-        self.senders.see(from, arrival.listener.0, bytes.len(), lines);
-        if Senders::is_telling(last_line(bytes)) {
-            self.hear(bytes, from, arrival.listener.0);
+            if let Some(senders) = senders {
+                senders.refused(from, arrival.listener.0, error, line);
+            }
+        };
+        if by_line {
+            rejections::datagram(
+                (&mut self.shard, &parts.hub, parts.settings.options),
+                (bytes, sender, eol_required),
+                &mut refused,
+            );
+        } else {
+            self.shard.datagram(bytes, sender, eol_required, refused);
         }
-        if self.shard.contexts().arrivals() != self.arrivals.0 {
-            self.charge(from, arrival.listener.0);
+        if let Some(senders) = &mut self.senders {
+            let lines = self.shard.counts().received - received;
+            senders.see(from, arrival.listener.0, bytes.len(), lines);
+            if self.shard.contexts().arrivals() != self.charged.arrivals {
+                self.charge(bytes, from, arrival.listener.0);
+            }
         }
         if self.parts.watch.is_on() {
             self.look_closer(bytes, listener, from);

@@ -104,6 +104,11 @@ fn agent_messages(page: &mut Exposition, view: &View) {
         family.sample(&[("shard", ""), ("metric_type", kind.word())], live);
     }
     let mut family =
+        page.family("aggregator__flush", Counter, "Items handed over for posting, by type.");
+    for (data_type, count) in super::status::flushed(view) {
+        family.sample(&[("data_type", data_type), ("state", "ok")], count);
+    }
+    let mut family =
         page.family("aggregator__processed", Counter, "Values, events and checks recorded.");
     for (data_type, count) in [
         ("dogstatsd_metrics", counts.values),

@@ -8,6 +8,7 @@
 
 mod admin;
 mod banner;
+mod dry_run;
 mod facts;
 #[cfg(test)]
 mod fault_tests;
@@ -26,6 +27,7 @@ mod pulse;
 mod ranking;
 mod reach;
 mod refusals;
+mod rejections;
 mod samples;
 mod self_metrics;
 mod senders;
@@ -199,7 +201,9 @@ impl Server {
         let listeners = bound.listeners.clone();
         let own = plan::self_telemetry(config, &outputs).then(|| {
             let forwarder = delivery.forwarder.clone();
-            SelfMetrics::new(lanes, plan::shard(config), state.clone(), clock.unix(), forwarder)
+            let shard = plan::shard(config);
+            let own = SelfMetrics::new(lanes, shard, state.clone(), clock.unix(), forwarder);
+            if config.self_service_check { own.with_check(&rules) } else { own }
         });
         let flushing = Flushing {
             contexts_max: rules.limits.contexts_max.saturating_mul(lanes),
@@ -354,10 +358,11 @@ impl Server {
             let built = *discarded.lock().unwrap_or_else(PoisonError::into_inner);
             tracing::info!(
                 target: "forward",
-                "payloads {} built ({} points, {} bytes), none delivered (output none)",
+                "payloads {} built ({} points, {} bytes), none delivered (output {})",
                 grouped(built.payloads),
                 grouped(built.points),
-                grouped(built.bytes)
+                grouped(built.bytes),
+                self.facts.output
             );
         } else {
             let why = if self.console { "console only" } else { "no intake" };
@@ -439,6 +444,13 @@ struct Started {
     discarded: Option<Arc<Mutex<Discarded>>>,
 }
 
+impl Started {
+    /// Where outputs that deliver nothing count what they were given.
+    fn discarded(&mut self) -> &Arc<Mutex<Discarded>> {
+        self.discarded.get_or_insert_default()
+    }
+}
+
 fn start_outputs(
     config: &Config,
     outputs: &config::Outputs,
@@ -468,9 +480,13 @@ fn start_outputs(
                 Box::new(intake(Delivery::Forward(forwarder))?)
             }
             OutputKind::None => {
-                let discarded = Arc::new(Mutex::new(Discarded::default()));
-                started.discarded = Some(Arc::clone(&discarded));
-                Box::new(intake(Delivery::Discard(discarded))?)
+                Box::new(intake(Delivery::Discard(Arc::clone(started.discarded())))?)
+            }
+            OutputKind::DryRun { bytes } => {
+                let endpoints = forward::endpoints(&plan::endpoints_without_key(config))
+                    .map_err(ServerError::Endpoints)?;
+                let shown = dry_run::on_stdout(endpoints, config.allow_arbitrary_tags, *bytes);
+                Box::new(intake(Delivery::Show(shown, Arc::clone(started.discarded())))?)
             }
         };
         started.outputs.push(output);
@@ -528,6 +544,7 @@ fn lane_parts(config: &Config, bound: &Bound, shared: Shared) -> Parts {
         hub,
         health,
         watch,
+        sender_accounts: config.sender_accounts,
     }
 }
 

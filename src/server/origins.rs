@@ -67,6 +67,11 @@ impl Origins {
         }
     }
 
+    /// The container of a process that sent something, without looking it up again.
+    pub fn known_container(&self, pid: i32) -> Option<&[u8]> {
+        self.processes.known_container(pid)
+    }
+
     /// The interval is over: says what failed.
     ///
     /// Differs: the Agent warns once per packet.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::dry_run::NO_KEY;
 use crate::aggregate;
 use crate::config::{self, Compressor, Config, Output, Outputs, Port, Switch, TlsVersion, Url};
 use crate::context::{Limits, Mapper, NameFilter, Namespace, OriginRules, Rules, TagFilters};
@@ -76,7 +77,10 @@ pub(super) fn self_telemetry(config: &Config, outputs: &Outputs) -> bool {
     match config.self_telemetry {
         Switch::On => true,
         Switch::Off => false,
-        Switch::Auto => outputs.list.contains(&Output::Datadog),
+        Switch::Auto => outputs
+            .list
+            .iter()
+            .any(|output| matches!(output, Output::Datadog | Output::DryRun { .. })),
     }
 }
 
@@ -239,6 +243,15 @@ pub(super) fn compression(config: &Config) -> (Compression, Compression) {
     let protobuf = Compression::named(kind.word(), level).unwrap_or(zlib);
     let json = if kind == Compressor::Zstd { zlib } else { protobuf };
     (protobuf, json)
+}
+
+/// As [`endpoints`]; a missing API key is replaced by words that say so, since nothing is posted.
+pub(super) fn endpoints_without_key(config: &Config) -> EndpointSettings {
+    let mut settings = endpoints(config);
+    if settings.api_key.is_empty() {
+        NO_KEY.clone_into(&mut settings.api_key);
+    }
+    settings
 }
 
 pub(super) fn endpoints(config: &Config) -> EndpointSettings {

@@ -10,11 +10,15 @@ use std::time::Duration;
 
 use ahash::RandomState;
 
-use crate::aggregate::{Bucket, LineCounts, Settings, Shard};
+use crate::aggregate::{Bucket, CheckRecord, LineCounts, Settings, Shard};
 use crate::context::Rules;
 use crate::flush::Closed;
 use crate::forward::{Forwarder, RouteBooks};
 use crate::net::{ListenerCounts, Transport};
+use crate::protocol::Status;
+
+/// The name of the service check that tells of a running server.
+const SERVICE_CHECK: &[u8] = b"whippet.up";
 
 /// Writes own metrics into every bucket.
 pub(super) struct SelfMetrics {
@@ -27,6 +31,8 @@ pub(super) struct SelfMetrics {
     counts: LineCounts,
     told: Told,
     forwarder: Option<Arc<Forwarder>>,
+    /// The service check of every interval, without its time (`self_service_check`).
+    check: Option<CheckRecord>,
     spare: Bucket,
     text: Vec<u8>,
 }
@@ -99,9 +105,23 @@ impl SelfMetrics {
             counts: LineCounts::default(),
             told: Told::default(),
             forwarder,
+            check: None,
             spare: Bucket::default(),
             text: Vec::new(),
         }
+    }
+
+    /// Posts [`SERVICE_CHECK`] every interval, with the host and tags that `rules` give to everything.
+    pub fn with_check(mut self, rules: &Rules) -> Self {
+        self.check = Some(CheckRecord {
+            name: SERVICE_CHECK.into(),
+            status: Status::Ok,
+            timestamp: 0,
+            host: rules.default_host.clone(),
+            message: Box::default(),
+            tags: rules.common_tags.clone(),
+        });
+        self
     }
 
     /// A lane closed a bucket. Gives our bucket when it was the last lane to pass it; then the
@@ -132,6 +152,10 @@ impl SelfMetrics {
         self.write(listeners, moment);
         let mut bucket =
             self.shard.close(Duration::from_secs(passed), std::mem::take(&mut self.spare));
+        if let Some(check) = &self.check {
+            let timestamp = i64::try_from(moment.now.as_secs()).unwrap_or(i64::MAX);
+            bucket.checks.push(CheckRecord { timestamp, ..check.clone() });
+        }
         // Nobody sent them.
         bucket.counts = LineCounts::default();
         Closed { lane: self.lane, bucket, passed }

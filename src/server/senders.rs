@@ -1,19 +1,21 @@
 //! Who sends what: packets, bytes, lines and faults per IP address or process.
 //!
-//! Clever: each lane has a small direct-mapped table in front of the real one, so that a datagram of
-//! a known IPv4 socket costs one multiplication, one comparison and three additions and no hash of
-//! a map. Its slots are found by address and port as they stand in memory, which needs no decoding;
-//! accounts are per address. What is displaced from it is added to the real table, which
+//! Clever: each lane has small direct-mapped tables in front of the real one, so that a datagram of
+//! a known sender costs one multiplication, one comparison and three additions and no hash of a
+//! map: some two dozen instructions (`benches/senders.py` counts them). Slots are found by an IPv4
+//! address as it stands in memory, which needs no decoding. What is displaced from it is added to the real table, which
 //! holds [`SENDERS_MAX`] entries of at most about a kilobyte; further senders are counted together.
 //! When touching this file: a slot holds only what the table does not know yet.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use ahash::RandomState;
 use serde_json::{Value, json};
 
-use crate::net::{ListenerDescription, Sender};
+use crate::context::CLIENT_TELEMETRY;
+use crate::net::{Credentials, ListenerDescription, Sender};
 use crate::output::printable;
 use crate::protocol::{self, Message, Options, ParseError};
 
@@ -27,8 +29,6 @@ const SLOTS: usize = 256;
 const BAD_LINES: usize = 3;
 /// Bytes kept of each.
 const BAD_LINE_BYTES: usize = 256;
-/// What client libraries call their own counters.
-const CLIENT_PREFIX: &[u8] = b"datadog.dogstatsd.client.";
 
 /// A sender in three words, so that comparing is cheap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,7 +53,6 @@ enum Kind {
 impl Id {
     const OTHERS: Id = Id { kind: Kind::Others, words: [0, 0] };
 
-    #[inline]
     fn of(from: &Sender<'_>, listener: u16) -> Self {
         match from {
             Sender::Internet(name) => Id { kind: Kind::Address, words: name.ip_words() },
@@ -65,39 +64,64 @@ impl Id {
         }
     }
 
-    /// What stands for a sender without [`SocketName::ipv4_words`](crate::net::SocketName): no
-    /// address family looks like it, so it never equals such words. Two senders may share it.
-    fn head(self) -> u64 {
-        let mixed = self.words[0].rotate_left(32) ^ self.words[1].rotate_left(16);
-        let mut bytes = mixed.wrapping_mul(GOLDEN).to_ne_bytes();
-        (bytes[0], bytes[1]) = (0xff, 0xff);
-        u64::from_ne_bytes(bytes)
+    /// The number of a process.
+    fn pid(self) -> Option<i32> {
+        i32::try_from(self.words[0]).ok().filter(|_| self.kind == Kind::Process)
     }
 }
 
-/// The multiplier of Fibonacci hashing: 2^64 divided by the golden ratio.
-const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-
-#[inline]
-fn slot_of(head: u64) -> usize {
-    (head.wrapping_mul(GOLDEN) >> (u64::BITS - SLOTS.trailing_zeros())) as usize
+/// The tables in front: one per kind of sender, so that a slot need not say whose it is. Two words
+/// that tell its sender from all others of its kind stand in each; where one is enough, only the
+/// first is looked at. They lie here and not behind a pointer, which would be one more load.
+struct Front {
+    /// By address; senders with many sockets are still one.
+    ipv4: [Slot; SLOTS],
+    ipv6: [Slot; SLOTS],
+    processes: [Slot; SLOTS],
+    /// Senders nobody names, by listener.
+    listeners: [Slot; SLOTS],
 }
 
+/// Eight words, so that finding one is a shift.
 #[derive(Clone, Copy)]
+#[repr(C)]
 struct Slot {
-    /// Zero in an empty slot.
-    head: u64,
-    id: Id,
+    words: [u64; 2],
+    /// Apart from the counters that grow with it, or the compiler makes one wide addition of two,
+    /// in twice as many instructions.
     packets: u64,
+    id: Id,
     bytes: u64,
     lines: u64,
 }
 
-const EMPTY: Slot = Slot { head: 0, id: Id::OTHERS, packets: 0, bytes: 0, lines: 0 };
+/// No sender has these words: no process has this number, no address is this one.
+const EMPTY: Slot = Slot { words: [u64::MAX; 2], packets: 0, id: Id::OTHERS, bytes: 0, lines: 0 };
+
+/// The multiplier of Fibonacci hashing: 2^32 divided by the golden ratio.
+const GOLDEN: u32 = 0x9E37_79B9;
+
+#[inline(always)]
+fn slot_of(bits: u32) -> usize {
+    (bits.wrapping_mul(GOLDEN) >> (u32::BITS - SLOTS.trailing_zeros())) as usize
+}
+
+#[inline(always)]
+fn slot_of_ipv6(words: [u64; 2]) -> usize {
+    // The end of an address differs first; where it stands in the word, the order of bytes decides.
+    let end = if cfg!(target_endian = "little") { words[1] >> 32 } else { words[1] };
+    slot_of(end as u32)
+}
+
+/// Number and user of a process.
+#[inline(always)]
+fn process_word(process: &Credentials) -> u64 {
+    u64::from(process.pid.cast_unsigned()) | u64::from(process.uid) << 32
+}
 
 /// One lane's table.
 pub(super) struct Senders {
-    slots: Box<[Slot; SLOTS]>,
+    front: Front,
     known: HashMap<Id, Account, RandomState>,
     others: Account,
     /// Unix seconds of the last publication.
@@ -119,6 +143,8 @@ struct Account {
     last_seen: u64,
     bad: Vec<BadLine>,
     client: Option<Box<Client>>,
+    /// Of a process, once it is known.
+    container: Option<Arc<str>>,
 }
 
 #[derive(Clone, Debug)]
@@ -163,6 +189,9 @@ impl Account {
         if let Some(theirs) = &other.client {
             self.client.get_or_insert_default().add(theirs);
         }
+        if self.container.is_none() {
+            self.container.clone_from(&other.container);
+        }
     }
 }
 
@@ -199,7 +228,12 @@ impl Slot {
 impl Senders {
     pub fn new() -> Self {
         Senders {
-            slots: Box::new([EMPTY; SLOTS]),
+            front: Front {
+                ipv4: [EMPTY; SLOTS],
+                ipv6: [EMPTY; SLOTS],
+                processes: [EMPTY; SLOTS],
+                listeners: [EMPTY; SLOTS],
+            },
             known: HashMap::default(),
             others: Account::default(),
             published: 0,
@@ -207,36 +241,69 @@ impl Senders {
     }
 
     /// One datagram or frame with its lines.
-    #[inline]
+    #[inline(always)]
     pub fn see(&mut self, from: &Sender<'_>, listener: u16, bytes: usize, lines: u64) {
-        if let Sender::Internet(name) = from
-            && let Some(head) = name.ipv4_words()
-            && let slot = &mut self.slots[slot_of(head)]
-            && slot.head == head
-        {
+        let front = &mut self.front;
+        let (slot, known) = match from {
+            Sender::Internet(name) => match name.ipv4_bits() {
+                Some(bits) => {
+                    let slot = &mut front.ipv4[slot_of(bits)];
+                    let known = slot.words[0] == u64::from(bits);
+                    (slot, known)
+                }
+                None => {
+                    let words = name.ipv6_bits();
+                    let slot = &mut front.ipv6[slot_of_ipv6(words)];
+                    let known = slot.words == words;
+                    (slot, known)
+                }
+            },
+            Sender::Process(process) => {
+                let slot = &mut front.processes[slot_of(process.pid.cast_unsigned())];
+                let known = slot.words[0] == process_word(process);
+                (slot, known)
+            }
+            Sender::Unknown => {
+                let slot = &mut front.listeners[usize::from(listener) % SLOTS];
+                let known = slot.words[0] == u64::from(listener);
+                (slot, known)
+            }
+        };
+        if known {
             slot.add(bytes, lines);
-            return;
+        } else {
+            self.see_other(from, listener, bytes, lines);
         }
-        self.see_other(from, listener, bytes, lines);
     }
 
-    /// Another sender than the one in the slot, or not over IPv4.
+    /// Another sender than the one in the slot.
+    #[cold]
     #[inline(never)]
     fn see_other(&mut self, from: &Sender<'_>, listener: u16, bytes: usize, lines: u64) {
-        let id = Id::of(from, listener);
-        let exact = match from {
-            Sender::Internet(name) => name.ipv4_words(),
-            Sender::Unknown | Sender::Process(_) => None,
+        let front = &mut self.front;
+        let (slot, words) = match from {
+            Sender::Internet(name) => match name.ipv4_bits() {
+                Some(bits) => (&mut front.ipv4[slot_of(bits)], [bits.into(), 0]),
+                None => {
+                    let words = name.ipv6_bits();
+                    (&mut front.ipv6[slot_of_ipv6(words)], words)
+                }
+            },
+            Sender::Process(process) => {
+                let slot = &mut front.processes[slot_of(process.pid.cast_unsigned())];
+                (slot, [process_word(process), 0])
+            }
+            Sender::Unknown => {
+                (&mut front.listeners[usize::from(listener) % SLOTS], [listener.into(), 0])
+            }
         };
-        let head = exact.unwrap_or_else(|| id.head());
-        let at = slot_of(head);
-        if self.slots[at].head != head || self.slots[at].id != id {
-            let displaced = std::mem::replace(&mut self.slots[at], Slot { head, id, ..EMPTY });
-            self.settle(displaced);
-        }
-        self.slots[at].add(bytes, lines);
+        let mut mine = Slot { words, id: Id::of(from, listener), ..EMPTY };
+        mine.add(bytes, lines);
+        let displaced = std::mem::replace(slot, mine);
+        self.settle(displaced);
     }
 
+    /// Adds what a slot held to its account.
     fn settle(&mut self, slot: Slot) {
         if slot.packets > 0 {
             let now = self.published;
@@ -258,11 +325,15 @@ impl Senders {
 
     /// Adds what the slots hold to the accounts.
     fn settle_all(&mut self) {
-        for at in 0..SLOTS {
-            let Slot { head, id, .. } = self.slots[at];
-            let slot = std::mem::replace(&mut self.slots[at], Slot { head, id, ..EMPTY });
-            self.settle(slot);
+        let Front { ipv4, ipv6, processes, listeners } = &mut self.front;
+        let mut held = Vec::new();
+        for slot in [ipv4, ipv6, processes, listeners].into_iter().flatten() {
+            if slot.packets > 0 {
+                let Slot { words, id, .. } = *slot;
+                held.push(std::mem::replace(slot, Slot { words, id, ..EMPTY }));
+            }
         }
+        held.into_iter().for_each(|slot| self.settle(slot));
     }
 
     /// A line of this sender was refused.
@@ -290,17 +361,11 @@ impl Senders {
         account.past_cap += past_cap;
     }
 
-    /// True for a line that may be a client's own counter.
-    #[inline]
-    pub fn is_telling(line: &[u8]) -> bool {
-        line.first_chunk::<8>() == Some(b"datadog.")
-    }
-
     /// A client tells what it sent and dropped.
     #[cold]
     pub fn told(&mut self, from: &Sender<'_>, listener: u16, line: &[u8], options: Options) {
         let Ok(Message::Metric(metric)) = protocol::read(line, options) else { return };
-        let Some(what) = metric.name.strip_prefix(CLIENT_PREFIX) else { return };
+        let Some(what) = metric.name.strip_prefix(CLIENT_TELEMETRY) else { return };
         let sum: f64 = metric.values.numbers().filter(|value| *value >= 0.0).sum();
         // Saturates: whatever a client claims is a number.
         let value = sum as u64;
@@ -327,10 +392,22 @@ impl Senders {
         *figure = figure.saturating_add(value);
     }
 
-    /// A copy for whoever asks, everything up to `now` (unix seconds) included.
-    pub fn publish(&mut self, now: u64) -> Published {
+    /// A copy for whoever asks, everything up to `now` (unix seconds) included. `container_of`
+    /// names the container of a process from memory.
+    pub fn publish<'a>(
+        &mut self,
+        now: u64,
+        container_of: impl Fn(i32) -> Option<&'a [u8]>,
+    ) -> Published {
         self.published = now;
         self.settle_all();
+        let nameless = |(id, account): &(&Id, &mut Account)| {
+            id.kind == Kind::Process && account.container.is_none()
+        };
+        for (id, account) in self.known.iter_mut().filter(nameless) {
+            let container = id.pid().and_then(&container_of);
+            account.container = container.map(|id| String::from_utf8_lossy(id).into());
+        }
         if self.known.len() >= SENDERS_MAX {
             let others = &mut self.others;
             self.known.retain(|_, account| {
@@ -370,7 +447,9 @@ impl Published {
     /// The sender with the most lines of new contexts past a cap, in words.
     pub fn most_past_cap(&self, listeners: &[ListenerDescription]) -> Option<String> {
         let most = self.0.iter().max_by_key(|(_, account)| account.past_cap)?;
-        (most.1.past_cap > 0).then(|| name(most.0, listeners))
+        let (id, account) = most;
+        let container = account.container.as_ref().map(|id| format!(" in container {id}"));
+        (account.past_cap > 0).then(|| name(*id, listeners) + &container.unwrap_or_default())
     }
 
     /// As [`Published::rows`], with what came since `earlier`; the busiest since then first.
@@ -433,7 +512,7 @@ fn name(id: Id, listeners: &[ListenerDescription]) -> String {
 
 /// The name of a process that still runs.
 fn command(id: Id) -> Option<String> {
-    let pid = (id.kind == Kind::Process).then_some(id.words[0])?;
+    let pid = id.pid()?;
     let name = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
     Some(printable(name.trim_ascii_end(), 64))
 }
@@ -461,6 +540,7 @@ fn row(id: Id, account: &Account, listeners: &[ListenerDescription]) -> Value {
     json!({
         "sender": name(id, listeners),
         "command": command(id),
+        "container": account.container.as_deref(),
         "packets": account.packets,
         "bytes": account.bytes,
         "lines": account.lines,
@@ -476,14 +556,14 @@ fn row(id: Id, account: &Account, listeners: &[ListenerDescription]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::Credentials;
+    use crate::net::SocketName;
 
     fn process(pid: i32) -> Sender<'static> {
         Sender::Process(Credentials { pid, uid: 7, gid: 7 })
     }
 
     fn rows(senders: &mut Senders, now: u64) -> Vec<Value> {
-        Published::merged([senders.publish(now)].iter()).rows(&[], usize::MAX)
+        Published::merged([senders.publish(now, |_| None)].iter()).rows(&[], usize::MAX)
     }
 
     #[test]
@@ -494,7 +574,7 @@ mod tests {
             for pid in 1..=1_000 {
                 senders.see(&process(pid), 0, 10, 2);
             }
-            assert_eq!(senders.publish(round).0.len(), 1_000);
+            assert_eq!(senders.publish(round, |_| None).0.len(), 1_000);
         }
         for row in rows(&mut senders, 3) {
             assert_eq!(
@@ -502,6 +582,30 @@ mod tests {
                 (&3.into(), &30.into(), &6.into())
             );
         }
+    }
+
+    #[test]
+    fn every_kind_of_sender_has_its_own_place() {
+        let names: Vec<SocketName> =
+            ["10.0.0.7:1", "10.0.0.7:2", "[::1]:1", "[::ffff:10.0.0.7]:1", "[fe80::1]:1"]
+                .map(|address| SocketName::of(address.parse().unwrap()))
+                .into();
+        let mut senders = Senders::new();
+        for _ in 0..2 {
+            names.iter().for_each(|name| senders.see(&Sender::Internet(name), 0, 1, 1));
+            [0, 1].iter().for_each(|at| senders.see(&Sender::Unknown, *at, 1, 1));
+            senders.see(&process(7), 0, 1, 1);
+        }
+        let mut counted: Vec<(String, u64)> = rows(&mut senders, 1)
+            .iter()
+            .map(|row| {
+                (row["sender"].as_str().unwrap().to_owned(), row["packets"].as_u64().unwrap())
+            })
+            .collect();
+        counted.sort();
+        let expect =
+            [("", 2), ("", 2), ("10.0.0.7", 6), ("::1", 2), ("fe80::1", 2), ("pid 7 uid 7", 2)];
+        assert_eq!(counted, expect.map(|(name, packets)| (name.to_owned(), packets)));
     }
 
     #[test]
@@ -540,13 +644,24 @@ mod tests {
     }
 
     #[test]
+    fn a_process_keeps_the_container_it_was_seen_in() {
+        let mut senders = Senders::new();
+        senders.see(&process(1), 0, 1, 1);
+        senders.see(&process(2), 0, 1, 1);
+        senders.publish(1, |pid| (pid == 1).then_some(b"abc"));
+        // Its entry may be gone from the memory of processes by now.
+        senders.see(&process(1), 0, 1, 1);
+        let shown = rows(&mut senders, 2);
+        assert_eq!((&shown[0]["container"], &shown[1]["container"]), (&"abc".into(), &Value::Null));
+    }
+
+    #[test]
     fn what_clients_say_is_held_against_what_arrived() {
         let mut senders = Senders::new();
         let mut report = |received: usize, sent: u64, dropped: u64| {
             (0..received).for_each(|_| senders.see(&process(1), 0, 5, 1));
             for (what, value) in [("packets_sent", sent), ("packets_dropped", dropped)] {
                 let line = format!("datadog.dogstatsd.client.{what}:{value}|c|#client:py");
-                assert!(Senders::is_telling(line.as_bytes()));
                 senders.told(&process(1), 0, line.as_bytes(), Options::default());
             }
         };

@@ -106,7 +106,7 @@ fn dropped(routes: &[RouteBooks]) -> Value {
 
 /// `built = delivered + waiting + dropped(reason)`, in all and per endpoint.
 fn payloads(view: &View) -> Value {
-    if let Some(discarded) = view.discarded {
+    if let (Some(discarded), None) = (view.discarded, &view.books) {
         let built = Tally {
             payloads: discarded.payloads,
             points: discarded.points,
@@ -193,7 +193,11 @@ pub(super) fn drop_remedy(listener: &ListenerDescription, asked: usize) -> Strin
     } else if listener.receive_buffer_bytes < asked {
         format!("sysctl -w net.core.rmem_max={asked}, or use UDS")
     } else {
-        format!("raise dogstatsd_so_rcvbuf above {asked}, or use UDS")
+        let twice = asked.saturating_mul(2);
+        format!(
+            "raise dogstatsd_so_rcvbuf above {asked}, such as {twice} with sysctl -w \
+             net.core.rmem_max={twice}, or use UDS"
+        )
     }
 }
 
@@ -304,10 +308,7 @@ pub(super) fn agent(facts: &Facts, view: &View) -> Value {
             Transport::Tcp => {}
         }
     }
-    let built = |route: Route| {
-        let first = view.books.as_ref().and_then(|books| books.endpoints.first());
-        first.map_or(0, |endpoint| endpoint.route(route).built.points)
-    };
+    let [(_, series), (_, sketches), (_, events), (_, checks)] = flushed(view);
     json!({
         "dogstatsd": {
             "MetricPackets": counts.metrics + counts.dropped_total(),
@@ -328,12 +329,70 @@ pub(super) fn agent(facts: &Facts, view: &View) -> Value {
         "aggregator": {
             "DogstatsdContexts": totals.contexts,
             "DogstatsdMetricSample": counts.values,
-            "SeriesFlushed": built(Route::SeriesV2) + built(Route::SeriesV1),
-            "SketchesFlushed": built(Route::Sketches),
-            "EventsFlushed": counts.events,
-            "ServiceCheckFlushed": counts.checks,
+            "SeriesFlushed": series,
+            "SketchesFlushed": sketches,
+            "EventsFlushed": events,
+            "ServiceCheckFlushed": checks,
             "NumberOfFlush": totals.flushes,
         },
+        "forwarder": agent_forwarder(view),
+    })
+}
+
+/// Items handed over for posting, by the Agent's data types. Without an intake, events and checks
+/// are those that were recorded.
+pub(super) fn flushed(view: &View) -> [(&'static str, u64); 4] {
+    let first = view.books.as_ref().and_then(|books| books.endpoints.first());
+    let discarded = |route: Route| view.discarded.map_or(0, |sums| sums.points_of[route as usize]);
+    let built = |route: Route| {
+        first.map_or_else(|| discarded(route), |endpoint| endpoint.route(route).built.points)
+    };
+    [
+        ("series", built(Route::SeriesV2) + built(Route::SeriesV1)),
+        ("sketches", built(Route::Sketches)),
+        ("events", view.totals.lines.events),
+        ("service_checks", view.totals.lines.checks),
+    ]
+}
+
+/// The Agent's map of transactions, which are our payloads, and of keys.
+fn agent_forwarder(view: &View) -> Value {
+    let endpoints = view.books.iter().flat_map(|books| &books.endpoints);
+    let (mut sums, mut by_route, mut keys) = ([0_u64; 5], Map::new(), Map::new());
+    for endpoint in endpoints {
+        for route in Route::ALL {
+            let books = endpoint.route(route);
+            let refused = books.statuses.iter().filter(|(status, _)| !(200..300).contains(*status));
+            let errors =
+                books.errors.iter().sum::<u64>() + refused.map(|(_, count)| count).sum::<u64>();
+            let figures = [
+                books.dropped_total().payloads,
+                errors,
+                books.retries,
+                books.waiting.payloads,
+                books.delivered.payloads,
+            ];
+            sums.iter_mut().zip(figures).for_each(|(sum, figure)| *sum += figure);
+            if books.delivered.payloads > 0 {
+                let count = by_route.entry(route.label()).or_insert_with(|| 0.into());
+                *count = (count.as_u64().unwrap_or_default() + books.delivered.payloads).into();
+            }
+        }
+        let key = format!("API key ending with {}", endpoint.key_shown.trim_start_matches('*'));
+        keys.insert(key, format!("API Key {}", endpoint.key_status).into());
+    }
+    let [dropped, errors, retried, waiting, delivered] = sums;
+    json!({
+        "Transactions": {
+            "Dropped": dropped,
+            "Errors": errors,
+            "Requeued": retried,
+            "Retried": retried,
+            "RetryQueueSize": waiting,
+            "Success": delivered,
+            "SuccessByEndpoint": by_route,
+        },
+        "APIKeyStatus": keys,
     })
 }
 

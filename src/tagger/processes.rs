@@ -60,6 +60,13 @@ impl Processes {
         }
     }
 
+    /// The container of `pid` as far as it was looked up before; never looks itself.
+    #[must_use]
+    pub fn known_container(&self, pid: i32) -> Option<&[u8]> {
+        let id = self.known.get(&pid)?.container.as_deref().ok()?;
+        (!id.is_empty()).then_some(id)
+    }
+
     #[cold]
     fn look(&mut self, pid: i32, now: Duration) {
         if self.known.len() >= PROCESSES_MAX {
@@ -103,6 +110,8 @@ mod tests {
         assert_eq!(processes.origin(7, at(0)), Origin::Container(ID.as_bytes()));
         assert_eq!(processes.origin(8, at(0)), Origin::Machine);
         assert_eq!(processes.origin(9, at(0)), Origin::Unreadable);
+        let known = |pid| processes.known_container(pid);
+        assert_eq!([7, 8, 9, 10].map(known), [Some(ID.as_bytes()), None, None, None]);
         write(root.path(), 7, "0::/init.scope\n");
         write(root.path(), 9, &format!("0::/docker/{ID}\n"));
         assert_eq!(processes.origin(7, at(59)), Origin::Container(ID.as_bytes()));

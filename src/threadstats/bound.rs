@@ -178,14 +178,14 @@ impl Binding {
             return;
         }
         if epoch == NO_EPOCH {
-            return inner.lose(Loss::NotStarted);
+            return inner.refuse(&self.bound.key.name, Loss::NotStarted);
         }
         let shards = &inner.shards;
         let mut shard = shards.lock(self.bound.key.hash);
         // Asked under the lock: a flush opens the next interval before it drains this shard, so no
         // addition falls into an interval that was already drained.
         let Some((epoch, start)) = inner.ticker.open() else {
-            return inner.lose(Loss::NotStarted);
+            return inner.refuse(&self.bound.key.name, Loss::NotStarted);
         };
         let lane = &self.bound.lanes[(epoch & 1) as usize];
         let fed = self.bound.cell(shards, &mut shard, start, Kind::Counter).and_then(|index| {
@@ -200,7 +200,7 @@ impl Binding {
         });
         drop(shard);
         if let Err(loss) = fed {
-            inner.lose(loss);
+            inner.refuse(&self.bound.key.name, loss);
         }
     }
 
@@ -211,7 +211,7 @@ impl Binding {
             return;
         }
         if !value.is_finite() {
-            return inner.lose(Loss::NonFinite);
+            return inner.refuse(&self.bound.key.name, Loss::NonFinite);
         }
         let mut shard = inner.shards.lock(self.bound.key.hash);
         let start = shard.start_of(inner.now());
@@ -221,7 +221,7 @@ impl Binding {
             .and_then(|index| inner.shards.feed(&mut shard, index, Member::Number(value)));
         drop(shard);
         if let Err(loss) = fed {
-            inner.lose(loss);
+            inner.refuse(&self.bound.key.name, loss);
         }
     }
 }

@@ -24,7 +24,7 @@ use super::shard::Shards;
 use super::ticker::Ticker;
 use super::timer::Timer;
 use crate::clock::Clock;
-use crate::telemetry::Hub;
+use crate::telemetry::{Event as Fact, EventKind, Hub};
 
 /// Aggregates metrics inside the process and reports them itself, without a daemon.
 ///
@@ -349,14 +349,26 @@ impl Inner {
         self.losses.add(reason, 1);
     }
 
+    /// Counts a metric that is not recorded, and tells whoever listens. Not to be called under a
+    /// lock that a listener could want.
+    #[cold]
+    pub(crate) fn refuse(&self, name: &str, reason: Loss) {
+        self.lose(reason);
+        self.hub.emit(EventKind::MetricRejected, || Fact::MetricRejected {
+            reason: reason.label(),
+            name: name.as_bytes(),
+        });
+    }
+
     /// Whether a metric of this name is recorded at all; otherwise the loss is counted.
     pub(crate) fn admits(&self, name: &str) -> bool {
-        match self.state.load(Ordering::Acquire) {
+        let reason = match self.state.load(Ordering::Acquire) {
             RUNNING if !name.is_empty() => return true,
-            RUNNING => self.lose(Loss::EmptyName),
-            DISABLED => self.lose(Loss::Disabled),
-            _ => self.lose(Loss::NotStarted),
-        }
+            RUNNING => Loss::EmptyName,
+            DISABLED => Loss::Disabled,
+            _ => Loss::NotStarted,
+        };
+        self.refuse(name, reason);
         false
     }
 
@@ -368,12 +380,12 @@ impl Inner {
         let finite =
             value.number().is_none_or(Number::is_finite) && timestamp.is_none_or(Number::is_finite);
         if !finite {
-            return self.lose(Loss::NonFinite);
+            return self.refuse(name, Loss::NonFinite);
         }
         let call = Call::new(&self.hasher, name, opts.host, opts.tags);
         let timestamp = || timestamp.unwrap_or_else(|| self.now());
         if let Err(loss) = self.shards.record(Wanted::Call(call), timestamp, kind, value) {
-            self.lose(loss);
+            self.refuse(name, loss);
         }
     }
 

@@ -25,6 +25,7 @@ fn status_reads_as_in_the_agent_and_shows_the_books() {
     ] {
         assert!(shown.contains(&format!("{line}\n")), "no {line:?} in\n{shown}");
     }
+    assert!(shown.contains("  Number Of Flushes: "), "{shown}");
     assert!(shown.contains("host test-host (from hostname)"), "{shown}");
     let json: Value = serde_json::from_str(&program.says(&["status", "--json"])).unwrap();
     assert_eq!(json["lines"]["received"], 4);
@@ -86,4 +87,43 @@ fn stats_count_for_a_while_where_they_are_not_kept() {
     let json: Value = serde_json::from_str(&counted).unwrap();
     assert!(json["during|"]["count"].as_u64() > Some(0), "{json}");
     assert!(json.get("before|").is_none(), "{json}");
+}
+
+#[test]
+fn a_dump_of_the_contexts_can_be_ranked() {
+    let program = Program::start(&[]);
+    program.send(
+        "request.count:1|c|#env:prod,service:web\nrequest.count:1|c|#env:dev,service:web\ng:1|g",
+    );
+    program.wait_lines(3);
+    let folder = tempfile::tempdir().unwrap();
+    let run_path = format!("run_path={}", folder.path().display());
+    let path = program.says(&["dump-contexts", "--set", &run_path]);
+    let path = path.trim_end();
+    assert_eq!(path, folder.path().join("whippet/dogstatsd_contexts.json.zstd").to_str().unwrap());
+    assert!(std::fs::read(path).unwrap().starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
+    assert_eq!(
+        program.says(&["top", "-p", path, "-m", "1"]),
+        "   Contexts\tMetric name\t(number of unique values for each tag)\n\
+         \u{20}         2\trequest.count\t(2 env, 1 service)\n\
+         \u{20}         1\t(other 1 metrics)\n"
+    );
+}
+
+#[test]
+fn health_is_an_exit_code() {
+    let program = Program::start(&[]);
+    assert!(program.says(&["health"]).starts_with("healthy: lane-0, "));
+    let intake = super::support::intake::Intake::start();
+    intake.validate_with(super::support::intake::Answer::status(403));
+    let program = Program::start(&[
+        ("output", "datadog"),
+        ("dd_url", &intake.url()),
+        ("api_key", "0123456789abcdef0123456789abcdef"),
+        ("forwarder_apikey_validation_interval", "60"),
+    ]);
+    program.wait_log(|line| line.contains("is refused (403)"));
+    let output = program.run(&["health"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "whippet: unhealthy: forwarder\n");
 }

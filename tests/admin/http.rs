@@ -71,6 +71,7 @@ fn metrics_carry_the_names_of_the_agent_and_limits_beside_their_usage() {
     let program = Program::start(&[("contexts_max", "500"), ("metric_filterlist", "gone")]);
     program.send("a:1|c\nb:2|g\nbad\ngone:1|c\nh:1|h|T1");
     program.wait_lines(5);
+    assert!(program.json("/debug/vars")["aggregator"]["SeriesFlushed"].as_u64() >= Some(2));
     let (status, page) = program.get("/metrics");
     assert_eq!(status, 200);
     for line in [
@@ -82,6 +83,7 @@ fn metrics_carry_the_names_of_the_agent_and_limits_beside_their_usage() {
         "no_aggregation__processed{state=\"unsupported_type\"} 1",
         "aggregator__dogstatsd_contexts{shard=\"\"} 2",
         "aggregator__dogstatsd_contexts_by_mtype{shard=\"\",metric_type=\"gauge\"} 1",
+        "aggregator__flush{data_type=\"events\",state=\"ok\"} 0",
         "whippet_lines_received_total 5",
         "whippet_lines_refused_total{reason=\"missing_type\"} 1",
         "whippet_limit_used{limit=\"contexts_max\"} 2",
@@ -114,6 +116,12 @@ fn payload_books_tell_per_endpoint_what_waits_and_for_how_long_there_is_room() {
         status["payloads"]["endpoints"][0]["routes"]["series_v2"]["statuses"]["503"].as_u64()
             > Some(0)
     });
+    let agent = &status["agent"]["forwarder"];
+    assert_eq!(agent["Transactions"]["RetryQueueSize"], 1);
+    assert!(agent["Transactions"]["Errors"].as_u64() > Some(0), "{agent}");
+    assert!(agent["APIKeyStatus"]["API key ending with bcdef"].is_string(), "{agent}");
+    let shown = program.says(&["status"]);
+    assert!(shown.contains("  Transactions\n  ============\n    Dropped: 0\n"), "{shown}");
     let endpoint = &status["payloads"]["endpoints"][0];
     assert_eq!(endpoint["key"], "*****bcdef", "{endpoint:#}");
     assert!(endpoint["waiting"]["payloads"].as_u64() >= Some(1), "{endpoint:#}");

@@ -59,3 +59,33 @@ fn without_an_intake_there_are_none_unless_asked_for() {
         assert_eq!(status["contexts"]["live"], expect, "{asked}");
     }
 }
+
+#[test]
+fn a_service_check_tells_of_a_running_server_when_asked_for() {
+    for (asked, expect) in [("true", true), ("false", false)] {
+        let intake = Intake::start();
+        let program = Program::start(&[
+            ("output", "datadog"),
+            ("dd_url", &intake.url()),
+            ("api_key", KEY),
+            ("tags", "team:x"),
+            ("self_service_check", asked),
+        ]);
+        program.send("a:1|c");
+        let status = program.wait_lines(1);
+        assert_eq!(status["lines"]["recorded"]["service_checks"], 0, "no client sent it");
+        program.stop();
+        intake.read(|state| {
+            let own: Vec<_> = state.checks.iter().filter(|c| c["check"] == "whippet.up").collect();
+            assert_eq!(!own.is_empty(), expect, "{:?}", state.checks);
+            for check in own {
+                assert_eq!(
+                    (&check["status"], &check["host_name"]),
+                    (&0.into(), &"test-host".into())
+                );
+                assert_eq!(check["tags"], serde_json::json!(["team:x"]));
+                assert!(check["timestamp"].as_u64() > Some(1_700_000_000));
+            }
+        });
+    }
+}

@@ -54,17 +54,30 @@ fn every_address_has_its_packets_bytes_lines_and_last_bad_lines() {
 fn processes_are_told_apart_on_a_unix_socket_with_credentials() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dsd.socket");
+    let pid = std::process::id();
+    // What a container's process finds of itself.
+    let container = "3726184226f5d3147c25fdeab5b60097e378e8a720503a5e19ecfdf29f869860";
+    let own = folder.path().join(pid.to_string());
+    std::fs::create_dir(&own).unwrap();
+    std::fs::write(own.join("cgroup"), format!("0::/system.slice/docker-{container}.scope\n"))
+        .unwrap();
     let program = Program::start(&[
         ("dogstatsd_socket", path.to_str().unwrap()),
         ("dogstatsd_origin_detection", "true"),
+        ("container_proc_root", folder.path().to_str().unwrap()),
     ]);
     UnixDatagram::unbound().unwrap().send_to(b"a:1|c", &path).unwrap();
     let senders = program.wait_json("/senders", |senders| !senders.as_array().unwrap().is_empty());
-    let pid = std::process::id();
     let ours = &senders[0];
     assert!(ours["sender"].as_str().unwrap().starts_with(&format!("pid {pid} uid ")), "{ours}");
     assert!(ours["command"].is_string(), "{ours}");
-    assert_eq!(ours["packets"], 1);
+    assert_eq!((&ours["packets"], &ours["container"]), (&1.into(), &container.into()));
+    assert_eq!(program.json("/status")["senders"][0]["container"], container);
+    let top = program.says(&["top", "--once", "--json", "--every", "0.1"]);
+    let top: Value = serde_json::from_str(&top).unwrap();
+    assert_eq!(top["senders"][0]["container"], container);
+    assert!(program.says(&["status"]).contains(", container 3726184226f5): 1 packets"));
+    assert!(program.says(&["top", "--once", "--every", "0.1"]).contains("container 3726184226f5)"));
 }
 
 #[test]
@@ -92,6 +105,47 @@ fn loss_shows_where_a_client_tells_what_it_sent() {
     assert!(program.says(&["status"]).contains(
         "its client says: 11 packets sent, 1 dropped before sending; 3 of them did not arrive"
     ));
+}
+
+#[test]
+fn clients_are_heard_wherever_their_report_stands() {
+    let program = Program::start(&[]);
+    let socket = UdpSocket::bind("127.0.0.8:0").unwrap();
+    let report = |sent: u64| {
+        format!(
+            "datadog.dogstatsd.client.metrics:{sent}|c|#client:go\n\
+             datadog.dogstatsd.client.packets_sent:{sent}|c|#client:go\n\
+             datadog.dogstatsd.client.packets_dropped:1|c|#client:go\n\
+             datadog.dogstatsd.client.packets_dropped_queue:1|c|#client:go"
+        )
+    };
+    // Alone, first, in the middle and last; the same lines again and again.
+    program.send_from(&socket, &report(1));
+    program.send_from(&socket, &format!("{}\na:1|c", report(2)));
+    program.send_from(&socket, &format!("a:1|c\n{}\nb:1|c\n", report(3)));
+    program.send_from(&socket, &format!("a:1|c\nb:1|c\n{}\n", report(4)));
+    let senders = program.wait_json("/senders", |senders| senders[0]["packets"] == 4);
+    let row = row(&senders, "127.0.0.8");
+    let client = &row["client"];
+    assert_eq!(
+        (&client["reports"], &client["packets_sent"], &client["metrics"]),
+        (&4.into(), &10.into(), &10.into())
+    );
+    assert_eq!((&client["packets_dropped"], &row["contexts_new"]), (&4.into(), &6.into()));
+    // They are metrics like any other, too.
+    assert_eq!(program.wait_lines(21)["contexts"]["live"], 6);
+}
+
+#[test]
+fn without_sender_accounts_nobody_is_listed() {
+    let program = Program::start(&[("sender_accounts", "false")]);
+    program.send("a:1|c\nbad\ndatadog.dogstatsd.client.packets_sent:1|c");
+    let status = program.wait_lines(3);
+    assert_eq!(
+        (&status["senders"], &status["lines"]["balances"]),
+        (&Value::Array(vec![]), &true.into())
+    );
+    assert!(!program.says(&["status"]).contains("Senders"));
 }
 
 #[test]

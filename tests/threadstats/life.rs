@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use whippet::ThreadStats;
 use whippet::telemetry::{Event as Fact, EventKind, Hub};
 use whippet::threadstats::{
-    Builder, Delivery, Event, EventOpts, FlushOutcome, Loss, MemoryReporter, Number, Opts,
+    Builder, Delivery, Event, EventOpts, FlushOutcome, Limits, Loss, MemoryReporter, Number, Opts,
     PointValue, ReportError, Reporter, Series, StartOptions,
 };
 
@@ -283,4 +283,30 @@ fn clients_can_be_shared_and_sent() {
     shared(&stats);
     shared(&stats.counter("c", &[]));
     shared(&stats.bound_histogram("h", &[]));
+}
+
+#[test]
+fn a_refused_metric_is_told_with_its_name_and_reason() {
+    let hub = Hub::default();
+    let (_refused, refused) = hub.bounded(EventKind::MetricRejected, None, 16, |fact| match fact {
+        Fact::MetricRejected { reason, name } => {
+            Some(format!("{reason} {}", String::from_utf8_lossy(name)))
+        }
+        _ => None,
+    });
+    let limits = Limits { series_max: 1, ..Limits::default() };
+    let stats = ThreadStats::builder().env(|_| None).limits(limits).hub(hub).build();
+    stats.increment("early", 1, Opts::default());
+    stats.start(&StartOptions::manual()).unwrap();
+    stats.increment("fits", 1, Opts::default());
+    stats.increment("", 1, Opts::default());
+    stats.gauge("g", f64::NAN, Opts::default());
+    stats.increment("too.many", 1, Opts::default());
+    let expect = ["not_started early", "empty_name ", "non_finite g", "full too.many"];
+    for wanted in expect {
+        assert_eq!(refused.pop().as_deref(), Some(wanted));
+    }
+    assert_eq!(refused.pop(), None);
+    let losses = stats.losses();
+    assert_eq!(losses.total(), expect.len() as u64);
 }

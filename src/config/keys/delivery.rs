@@ -13,7 +13,7 @@ pub(super) const KEYS: &[Key] = &[
         "output",
         Outputs,
         "",
-        "Where aggregated data goes: a list of `console` (a table on standard output), `jsonl` or `jsonl:PATH` (one JSON object per line), `datadog`, `none` (aggregate and encode, deliver nothing). Unset: `datadog` with an API key, `console` without one when nothing hints at a real deployment.",
+        "Where aggregated data goes: a list of `console` (a table on standard output), `jsonl` or `jsonl:PATH` (one JSON object per line), `datadog`, `dry-run` or `dry-run:bytes` (the requests that the intake would get, one JSON object per line, without any HTTP; with `bytes` the exact bytes of each body, too), `none` (aggregate and encode, deliver nothing). Unset: `datadog` with an API key, `console` without one when nothing hints at a real deployment.",
     ),
     key(
         "use_v2_api.series",

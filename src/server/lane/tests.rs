@@ -24,6 +24,7 @@ fn worker(hub: &Hub) -> Worker {
         hub: hub.clone(),
         health: Arc::new(Health::new(1, Duration::from_secs(10))),
         watch: Arc::default(),
+        sender_accounts: true,
     };
     let ((_, spares), (_, rules)) = (mpsc::channel(), mpsc::channel());
     Worker::new(0, parts, Box::new(|_| true), spares, rules)
@@ -57,6 +58,30 @@ fn a_datagram_its_bad_lines_and_its_lost_tail_are_told() {
     let reason = crate::protocol::ErrorKind::MissingValue.reason();
     let fact = Event::ParseFailed { transport, reason, line };
     assert_eq!((failed.pop(), failed.pop()), (Some(format!("{fact:?}")), None));
+}
+
+#[test]
+fn a_metric_that_is_dropped_is_told_with_its_name_and_the_books_are_the_same() {
+    let datagram = b"a:1|c\n\nb:nan|g\nbad\n_sc|up|0\nc:1|c|#t\r\nd:2|h|T1700000000\nlast:1|c";
+    let counts = |hub: &Hub, eol_required: bool| {
+        let mut worker = worker(hub);
+        worker.parts.eol_required = vec![eol_required];
+        worker.datagram(datagram, &Sender::Unknown, arrival(0));
+        *worker.shard.counts()
+    };
+    for eol_required in [false, true] {
+        let hub = Hub::default();
+        let unheard = counts(&hub, eol_required);
+        let (_rejected, rejected) = facts(&hub, EventKind::MetricRejected);
+        let (_failed, failed) = facts(&hub, EventKind::ParseFailed);
+        assert_eq!(counts(&hub, eol_required), unheard);
+        for (reason, name) in [("non_finite", "b"), ("timestamp_unsupported", "d")] {
+            let fact = Event::MetricRejected { reason, name: name.as_bytes() };
+            assert_eq!(rejected.pop(), Some(format!("{fact:?}")));
+        }
+        assert_eq!(rejected.pop(), None);
+        assert!(failed.pop().is_some() && failed.pop().is_none());
+    }
 }
 
 /// The receive path alone, with nobody listening; by name, so that a profiler can count only here.

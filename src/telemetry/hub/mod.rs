@@ -138,6 +138,14 @@ impl Hub {
         self.0.wanted.0.load(Ordering::Relaxed) & kind.bit() != 0
     }
 
+    /// True while somebody listens to facts of one of these kinds, given as their bits together: one
+    /// question where a hot loop has several.
+    #[inline]
+    #[must_use]
+    pub fn wants_any(&self, bits: u64) -> bool {
+        self.0.wanted.0.load(Ordering::Relaxed) & bits != 0
+    }
+
     /// Tells the listeners of `kind`; `fact` is only called if there are any, and must give a fact
     /// of that kind. All-listeners come first, the newest of them before the others; then the
     /// kind's own in the order they subscribed.
