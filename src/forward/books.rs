@@ -164,8 +164,8 @@ pub struct EndpointBooks {
     pub spool_bytes: u64,
     /// Payloads in the disk spool; some of them may be in memory too.
     pub spool_records: usize,
-    /// How long the retry queue could take everything at the rate of the last minutes; none while
-    /// nothing was built.
+    /// How long the retry queue, on disk too, could take everything at the rate of the last
+    /// minutes; none while nothing was built.
     pub queue_full_in: Option<Duration>,
 }
 

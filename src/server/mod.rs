@@ -8,6 +8,7 @@
 
 mod admin;
 mod banner;
+mod descriptors;
 mod facts;
 #[cfg(test)]
 mod fault_tests;
@@ -166,7 +167,9 @@ impl Server {
         let debug_log = observers::debug_log(&hub);
         let config = &loaded.config;
         let lanes = plan::lanes(config);
-        let bound = net::bind(plan::net(config, lanes))?;
+        let open_max = descriptors::raise();
+        let connections = descriptors::connections(config.stream_connections_max, open_max);
+        let bound = net::bind(plan::net(config, lanes, connections))?;
         banner::listening(&bound);
         let console = outputs.list.contains(&OutputKind::Console);
         if let Some(line) = banner::try_it(&bound).filter(|_| console) {
@@ -246,7 +249,7 @@ impl Server {
             interval: config.interval,
             listeners,
             receive_buffer_bytes: plan::net_buffer(config),
-            limits: Bounds::new(config, &rules, lanes),
+            limits: Bounds::new(config, &rules, lanes, connections),
             health,
             watch,
             stats_kept: counting.is_some(),
