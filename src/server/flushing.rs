@@ -1,15 +1,18 @@
 //! The flusher thread: gathers what lanes close, feeds every output, keeps the totals.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::by_listener::equation;
 use super::health::Health;
 use super::lane::FromLane;
 use super::observers;
 use super::overflow::Overflow;
 use super::self_metrics::{Moment, SelfMetrics};
+use super::unread::Unread;
 use super::watch::Watch;
 use crate::aggregate::{Bucket, LineCounts};
 use crate::clock::Clock;
@@ -26,6 +29,8 @@ pub(super) struct Totals {
     pub lines: LineCounts,
     /// Per listener, added up over lanes.
     pub listeners: Vec<ListenerCounts>,
+    /// Lines of all flushed buckets, per listener.
+    pub listener_lines: Vec<LineCounts>,
     /// Buckets closed by lanes, and the longest that one was away from its sockets for it.
     pub closes: u64,
     /// See [`Totals::closes`].
@@ -81,15 +86,15 @@ pub(super) struct Flushing {
     pub outputs: Vec<Box<dyn Output>>,
     pub spares: Vec<Sender<Bucket>>,
     pub descriptions: Vec<ListenerDescription>,
-    pub receive_buffer_bytes: usize,
+    pub unread: Unread,
     pub totals: Arc<Mutex<Totals>>,
     pub clock: Clock,
     /// Post the open bucket at shutdown (`dogstatsd_flush_incomplete_buckets`).
     pub flush_incomplete: bool,
     /// Latest counts of each lane.
     pub lanes: Vec<Vec<ListenerCounts>>,
-    /// Kernel drops already told, per listener.
-    pub drops_told: Vec<u64>,
+    /// Lines of buckets that are not flushed yet, per listener, by the start of the bucket.
+    pub lines: BTreeMap<u64, Vec<LineCounts>>,
     pub conflict_named: bool,
     /// Contexts that all lanes together may hold.
     pub contexts_max: usize,
@@ -106,9 +111,10 @@ impl Flushing {
             let message = messages.recv();
             self.health.flusher();
             match message {
-                Ok(Message::Lane(FromLane::Closed { closed, listeners, away })) => {
+                Ok(Message::Lane(FromLane::Closed { closed, listeners, lines, away })) => {
                     self.note_close(away);
                     self.lanes[closed.lane] = listeners;
+                    add_each(self.lines.entry(closed.bucket.start).or_default(), &lines);
                     self.watch.settle();
                     self.take(*closed);
                     while let Some(flush) = self.flusher.complete() {
@@ -200,9 +206,11 @@ impl Flushing {
         self.gather_listeners();
         let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
         let mut counts = flush.counts;
-        counts.lost += counts.recorded();
-        (counts.metrics, counts.events, counts.checks) = (0, 0, 0);
+        counts.lose_recorded();
         totals.lines.add(&counts);
+        let mut lines = take_lines(&mut self.lines, flush.start);
+        lines.iter_mut().for_each(LineCounts::lose_recorded);
+        add_each(&mut totals.listener_lines, &lines);
         drop(totals);
         tracing::warn!(
             target: "flush",
@@ -215,6 +223,8 @@ impl Flushing {
         let counts = &flush.counts;
         let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
         totals.lines.add(counts);
+        let lines = take_lines(&mut self.lines, flush.start);
+        add_each(&mut totals.listener_lines, &lines);
         totals.flushes += 1;
         totals.type_conflicts += flush.type_conflicts;
         totals.last = *counts;
@@ -237,6 +247,12 @@ impl Flushing {
             flush.contexts,
             flush.kernel_drops
         );
+        for (listener, lines) in self.descriptions.iter().zip(&lines) {
+            if lines.received > 0 {
+                let (transport, address) = (listener.transport, &listener.address);
+                tracing::debug!(target: "flush", "{transport} {address}: lines {}", equation(lines));
+            }
+        }
         if let Some(context) = flush.conflict_example.as_ref().filter(|_| !self.conflict_named) {
             self.conflict_named = true;
             tracing::warn!(
@@ -261,7 +277,8 @@ impl Flushing {
         tracing::warn!(target: "context", "{sentence}");
     }
 
-    /// Adds up the listeners over lanes; tells of new kernel drops and returns their number.
+    /// Adds up the listeners over lanes; tells of what the kernel dropped or cut since, and returns
+    /// the drops.
     fn gather_listeners(&mut self) -> u64 {
         let mut sums: Vec<ListenerCounts> = Vec::new();
         for lane in &self.lanes {
@@ -272,36 +289,24 @@ impl Flushing {
                 }
             }
         }
-        let mut dropped = 0;
-        for (at, sum) in sums.iter().enumerate() {
-            let told = std::mem::replace(&mut self.drops_told[at], sum.kernel_drops);
-            let new = sum.kernel_drops.saturating_sub(told);
-            dropped += new;
-            if new > 0 {
-                self.tell_of_drops(at, new, sum.datagrams + sum.kernel_drops);
-            }
-        }
+        let dropped = self.unread.tell(&sums);
         self.totals.lock().unwrap_or_else(PoisonError::into_inner).listeners = sums;
         dropped
     }
+}
 
-    fn tell_of_drops(&self, listener: usize, new: u64, all: u64) {
-        let Some(description) = self.descriptions.get(listener) else { return };
-        let granted = description.receive_buffer_bytes;
-        let asked = self.receive_buffer_bytes;
-        let fix = super::status::drop_remedy(description, asked);
-        tracing::warn!(
-            target: "net",
-            "kernel dropped {} datagrams on {} {} in {} s ({} arrived so far); buffer: asked {}, got {}; fix: {fix}",
-            grouped(new),
-            description.transport,
-            description.address,
-            self.flusher.interval(),
-            grouped(all),
-            super::banner::bytes(asked),
-            super::banner::bytes(granted),
-        );
-    }
+/// The lines of every bucket up to this one.
+fn take_lines(waiting: &mut BTreeMap<u64, Vec<LineCounts>>, start: u64) -> Vec<LineCounts> {
+    let later = waiting.split_off(&start.saturating_add(1));
+    let mut sums = Vec::new();
+    std::mem::replace(waiting, later).values().for_each(|lines| add_each(&mut sums, lines));
+    sums
+}
+
+/// Adds books of listeners to books of the same listeners.
+fn add_each(sums: &mut Vec<LineCounts>, more: &[LineCounts]) {
+    sums.resize(sums.len().max(more.len()), LineCounts::default());
+    sums.iter_mut().zip(more).for_each(|(sum, more)| sum.add(more));
 }
 
 /// What was taken in another way than it was written, once per flush.

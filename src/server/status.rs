@@ -236,6 +236,8 @@ fn listeners(facts: &Facts, totals: &Totals) -> Value {
             ] {
                 row.insert(name.to_owned(), count.into());
             }
+            let of_listener = totals.listener_lines.get(at).copied().unwrap_or_default();
+            row.insert("lines".to_owned(), lines(&of_listener));
         }
         row
     };
