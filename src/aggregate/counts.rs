@@ -25,7 +25,8 @@ pub struct LineCounts {
     pub dropped: [u64; DropReason::ALL.len()],
     /// Values recorded; a packed line holds several.
     pub values: u64,
-    /// Values dropped because they, or their product with 1/rate, are not finite.
+    /// Values dropped because they, their product with 1/rate, or the sum with them, are not finite;
+    /// and sums of two lanes that could not be added.
     pub values_non_finite: u64,
     /// Lines whose sample rate was out of range and taken as 1.
     pub rates_invalid: u64,

@@ -30,6 +30,8 @@ impl Sample {
 #[derive(Clone, Debug)]
 pub struct HistogramCell {
     samples: Samples,
+    /// Σ value / rate in the order of arrival, as the Agent adds; always finite.
+    sum: f64,
     /// Whose it is.
     pub context: u32,
     /// When it was last written (see [`super::Stamp`]).
@@ -47,7 +49,7 @@ enum Samples {
 pub struct Summary {
     /// Σ weight.
     pub count: u64,
-    /// Σ value / rate, not truncated.
+    /// Σ value / rate, not truncated. The cell knows it; its parts leave it at 0.
     pub sum: f64,
     /// Smallest value.
     pub min: f64,
@@ -61,17 +63,12 @@ impl Summary {
 
     pub(super) fn add(&mut self, sample: Sample) {
         self.count = self.count.saturating_add(sample.weight());
-        let sum = self.sum + sample.value * sample.scale;
-        // A sum past the finite numbers stays at the last one that could be posted.
-        self.sum = if sum.is_finite() { sum } else { self.sum };
         self.min = self.min.min(sample.value);
         self.max = self.max.max(sample.value);
     }
 
     pub(super) fn merge(&mut self, other: &Summary) {
         self.count = self.count.saturating_add(other.count);
-        let sum = self.sum + other.sum;
-        self.sum = if sum.is_finite() { sum } else { self.sum };
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
     }
@@ -87,12 +84,22 @@ impl HistogramCell {
     /// An empty histogram; `spare` is an emptied list whose memory it may use.
     #[must_use]
     pub fn new(context: u32, spare: Vec<Sample>) -> Self {
-        HistogramCell { samples: Samples::Exact(spare), context, stamp: 0 }
+        HistogramCell { samples: Samples::Exact(spare), sum: 0.0, context, stamp: 0 }
     }
 
-    /// Adds one sample.
+    /// Adds one sample; false when the sum would leave the finite numbers, which changes nothing.
     #[inline]
-    pub fn add(&mut self, sample: Sample) {
+    pub fn add(&mut self, sample: Sample) -> bool {
+        let sum = self.sum + sample.value * sample.scale;
+        if sum.is_finite() {
+            self.sum = sum;
+            self.keep(sample);
+        }
+        sum.is_finite()
+    }
+
+    #[inline]
+    fn keep(&mut self, sample: Sample) {
         match &mut self.samples {
             Samples::Exact(samples) if samples.len() < EXACT_SAMPLES_MAX => samples.push(sample),
             Samples::Exact(_) => self.fold().add(sample),
@@ -100,15 +107,14 @@ impl HistogramCell {
         }
     }
 
-    /// Adds one sample at `stamp`; false when its product with its scale is not finite.
+    /// Adds one sample at `stamp`; false as in [`HistogramCell::add`].
     #[inline(always)]
     pub(super) fn record(&mut self, sample: Sample, stamp: Stamp) -> bool {
-        let finite = (sample.value * sample.scale).is_finite();
-        if finite {
+        let added = self.add(sample);
+        if added {
             self.stamp = stamp;
-            self.add(sample);
         }
-        finite
+        added
     }
 
     /// Begins to load the place of the next sample.
@@ -121,13 +127,23 @@ impl HistogramCell {
         }
     }
 
-    /// The merge law: samples join, past the cap histograms add.
-    pub fn merge(&mut self, other: HistogramCell) {
+    /// The merge law: samples join, past the cap histograms add. A sum beyond the range of floats
+    /// stays at its end; then it returns false.
+    pub fn merge(&mut self, other: HistogramCell) -> bool {
         self.stamp = self.stamp.max(other.stamp);
+        let sum = self.sum + other.sum;
+        self.sum = sum.clamp(f64::MIN, f64::MAX);
         match other.samples {
-            Samples::Exact(samples) => samples.into_iter().for_each(|sample| self.add(sample)),
+            Samples::Exact(samples) => samples.into_iter().for_each(|sample| self.keep(sample)),
             Samples::Folded(folded) => self.fold().merge(&folded),
         }
+        sum.is_finite()
+    }
+
+    /// True when percentiles come from a histogram of bounded precision, not from the samples.
+    #[must_use]
+    pub fn is_folded(&self) -> bool {
+        matches!(self.samples, Samples::Folded(_))
     }
 
     #[cold]
@@ -151,7 +167,7 @@ impl HistogramCell {
     /// Count, sum, minimum and maximum.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        match &self.samples {
+        let mut summary = match &self.samples {
             Samples::Exact(samples) => {
                 samples.iter().fold(Summary::EMPTY, |mut summary, sample| {
                     summary.add(*sample);
@@ -159,7 +175,9 @@ impl HistogramCell {
                 })
             }
             Samples::Folded(folded) => folded.summary(),
-        }
+        };
+        summary.sum = self.sum;
+        summary
     }
 
     /// The first value, in order, at which the cumulative weight exceeds `rank`. The samples must
@@ -229,6 +247,33 @@ mod tests {
         assert_eq!(cell.summary(), expect);
         let median = cell.value_past(2_499);
         assert!((median / 2_500.0 - 1.0).abs() <= super::super::FOLDED_RELATIVE_ERROR, "{median}");
+    }
+
+    #[test]
+    fn a_sum_past_the_finite_numbers_is_refused_and_changes_nothing() {
+        for samples in [1, 2_000] {
+            let mut cell = HistogramCell::new(0, Vec::new());
+            (1..samples).for_each(|_| assert!(cell.add(Sample { value: 1.0, scale: 1.0 })));
+            assert!(cell.add(Sample { value: 1e308, scale: 1.0 }));
+            let before = cell.summary();
+            assert!(!cell.add(Sample { value: 1e308, scale: 1.0 }));
+            assert!(!cell.record(Sample { value: -1.0, scale: f64::INFINITY }, 9));
+            assert_eq!((cell.summary(), cell.stamp), (before, 0));
+            assert!(cell.add(Sample { value: -1e308, scale: 1.0 }), "there is room below");
+        }
+    }
+
+    #[test]
+    fn two_lanes_whose_sums_overflow_together_say_so() {
+        let large = || {
+            let mut cell = HistogramCell::new(0, Vec::new());
+            assert!(cell.add(Sample { value: 1e308, scale: 1.0 }));
+            cell
+        };
+        let mut merged = large();
+        assert!(!merged.merge(large()));
+        let summary = merged.summary();
+        assert_eq!((summary.count, summary.sum), (2, f64::MAX));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::overflow::Overflow;
 use super::self_metrics::{Moment, SelfMetrics};
 use super::unread::Unread;
 use super::watch::Watch;
-use crate::aggregate::{Bucket, LineCounts};
+use crate::aggregate::{Bucket, EXACT_SAMPLES_MAX, LineCounts};
 use crate::clock::Clock;
 use crate::context::{Context, Kind, Rules};
 use crate::flush::{Closed, Flush, Flusher, HistogramSettings};
@@ -39,6 +39,10 @@ pub(super) struct Totals {
     pub flushes: u64,
     /// Values not posted because another kind of the same series was written later.
     pub type_conflicts: u64,
+    /// Sets that were estimates, over all flushes (`set_members_max`).
+    pub sets_estimated: u64,
+    /// Histograms whose percentiles were not exact, over all flushes.
+    pub histograms_folded: u64,
     /// Lines and values of the last bucket alone.
     pub last: LineCounts,
     /// Contexts known at the last flush, counters that are only continued included.
@@ -227,11 +231,23 @@ impl Flushing {
         add_each(&mut totals.listener_lines, &lines);
         totals.flushes += 1;
         totals.type_conflicts += flush.type_conflicts;
+        let exact_so_far = totals.sets_estimated + totals.histograms_folded == 0;
+        totals.sets_estimated += flush.sets_estimated;
+        totals.histograms_folded += flush.histograms_folded;
         totals.last = *counts;
         totals.contexts = self.flusher.contexts();
         totals.contexts_by_kind = self.flusher.contexts_by_kind();
         drop(totals);
         tell_of_oddities(counts);
+        if exact_so_far && flush.sets_estimated + flush.histograms_folded > 0 {
+            tracing::info!(
+                target: "aggregate",
+                "{} sets of more than set_members_max members are estimates, and the percentiles of {} histograms of more than {} samples are within 1 % (said once)",
+                grouped(flush.sets_estimated),
+                grouped(flush.histograms_folded),
+                grouped(EXACT_SAMPLES_MAX as u64)
+            );
+        }
         let reasons: Vec<String> =
             counts.reasons().map(|(reason, count)| format!("{reason} {count}")).collect();
         tracing::debug!(

@@ -32,6 +32,8 @@ pub(super) fn status(facts: &Facts, view: &View) -> Value {
         },
         "lines": lines(&totals.lines),
         "type_conflicts": totals.type_conflicts,
+        "sets_estimated": totals.sets_estimated,
+        "histograms_folded": totals.histograms_folded,
         "payloads": payloads(view),
         "kernel": kernel(facts, totals),
         "listeners": listeners(facts, totals),

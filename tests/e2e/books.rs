@@ -238,3 +238,41 @@ fn the_books_add_up_for_each_listener_and_each_endpoint() {
         assert_eq!(line.contains("(bad_request "), dropped, "{line}");
     }
 }
+
+#[test]
+fn a_value_that_no_sum_can_hold_is_counted_whatever_the_kind() {
+    let intake = Intake::start();
+    let program = Setup::posting_to(&intake).set("histogram_aggregates", "sum count").start();
+    program.udp("d:1e308|d\nd:1e308|d");
+    for kind in ["c", "h", "ms"] {
+        program.udp(format!("{kind}:1e308|{kind}\n{kind}:1e308|{kind}\n{kind}:-1e308|{kind}"));
+    }
+    program.udp("packed:1e308:1e308:1|h");
+    let ended = program.terminate();
+    ended.balances();
+    assert_eq!(ended.lines(), books(12, 8, 0, 4), "{}", ended.stderr);
+    assert!(ended.stderr.contains("(non_finite 4)"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("5 NaN or infinite values"), "{}", ended.stderr);
+    intake.read(|state| {
+        assert_eq!(state.last_value("h.sum", &[]), Some(0.0));
+        assert_eq!(state.sum_of_counter("h.count", &[]), 2.0);
+        assert_eq!(state.sum_of_counter("packed.count", &[]), 2.0);
+        assert_eq!(state.count_of_sketches("d", &[]), 1);
+    });
+}
+
+#[test]
+fn estimates_instead_of_exact_values_are_counted() {
+    let intake = Intake::start();
+    let program = Setup::posting_to(&intake).set("set_members_max", 10).start();
+    let members: String = (0..50).map(|n| format!("s:{n}|s\n")).collect();
+    let samples = format!("h{}|h", ":1".repeat(1_001));
+    program.udp(members);
+    program.udp("few:1|s\nfew:2|s\nother:1|h");
+    program.udp(samples);
+    let ended = program.terminate();
+    ended.balances();
+    let told = "1 sets of more than set_members_max members are estimates, and the percentiles of 1 \
+                histograms of more than 1,000 samples are within 1 % (said once)";
+    assert!(ended.stderr.contains(told), "{}", ended.stderr);
+}
