@@ -90,8 +90,7 @@ impl State {
             }
             self.enqueue(item, false);
         }
-        let key_works = self.key_works();
-        if key_works {
+        if self.key_works() {
             self.queue.release(now, false);
         }
         let (breakers, refusals) = (self.breakers, self.refusals);
@@ -100,7 +99,9 @@ impl State {
         if let Some(item) = self.queue.pop_newest(may_try) {
             return Some(item);
         }
-        self.read_back(|route| key_works && refusals[route as usize].until <= now && may_try(route))
+        // With a refused key too, after a pause: where memory holds nothing, all that is new comes
+        // this way while the breaker is not closed.
+        self.read_back(|route| refusals[route as usize].until <= now && may_try(route))
     }
 
     /// The newest record of the spool among the routes that may be tried.
@@ -140,8 +141,7 @@ impl State {
             let ready = self.queue.has_ready(*route).then_some(now);
             let held = self.queue.held_until(*route).filter(|_| key_works);
             let on_disk = self.spool.as_ref().is_some_and(|spool| spool.has_waiting(*route));
-            let on_disk =
-                (on_disk && key_works).then(|| self.refusals[*route as usize].until.max(now));
+            let on_disk = on_disk.then(|| self.refusals[*route as usize].until.max(now));
             let first = [ready, held, on_disk].into_iter().flatten().min()?;
             match self.breaker(*route).state(now) {
                 BreakerState::Blocked(until) => Some(until.max(first)),
