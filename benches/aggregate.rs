@@ -25,7 +25,9 @@ fn values() -> Vec<f64> {
 }
 
 fn fill(cell: &mut HistogramCell, values: &[f64]) {
-    values.iter().for_each(|value| cell.add(Sample { value: *value, scale: 1.0 }));
+    for value in values {
+        assert!(cell.add(Sample { value: *value, scale: 1.0 }), "finite");
+    }
 }
 
 #[track_caller]

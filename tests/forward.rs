@@ -318,6 +318,41 @@ fn a_403_is_sent_with_the_new_key_when_it_changes() {
     assert_eq!(keys, [KEY, NEW]);
 }
 
+/// Events are rare: nothing new on their own route may come before they are too old.
+#[test]
+fn a_403_on_one_route_is_tried_again_when_another_route_delivers() {
+    let intake = Intake::start();
+    intake.script([Answer::status(403)]);
+    let forwarder = start(&[intake.url()], quick());
+    let event = packed(Route::Events, ContentEncoding::Identity, b"{\"events\":{}}", 1);
+    submit(&forwarder, &event);
+    wait_books(&forwarder, |books| {
+        waiting(books) == 1 && books.endpoints[0].route(Route::Events).requests == 1
+    });
+    submit(&forwarder, &counter("first"));
+    let books = wait_books(&forwarder, |books| delivered(books) == 2);
+    assert_eq!(books.endpoints[0].route(Route::Events).requests, 2);
+}
+
+/// The pause after a second refusal is longer than the test: only the clock ends it.
+#[test]
+fn a_payload_refused_twice_waits_for_its_pause_and_not_for_another_payload() {
+    let intake = Intake::start();
+    intake.script([Answer::status(403), Answer::status(202), Answer::status(403)]);
+    let clock = Clock::manual(Duration::from_secs(unix_now()));
+    let forwarder = start_with(&[intake.url()], slow_to_forgive(), clock.clone());
+    submit(&forwarder, &counter("refused"));
+    wait_books(&forwarder, |books| series_books(books).requests == 1);
+    submit(&forwarder, &counter("accepted"));
+    wait_books(&forwarder, |books| series_books(books).requests == 3);
+    submit(&forwarder, &counter("accepted too"));
+    let books = wait_books(&forwarder, |books| delivered(books) == 2);
+    assert_eq!((waiting(&books), series_books(&books).requests), (1, 4));
+    clock.advance(Duration::from_secs(601));
+    forwarder.look_again();
+    wait_books(&forwarder, |books| delivered(books) == 3);
+}
+
 #[test]
 fn a_413_is_split_until_it_fits_and_nothing_is_lost() {
     let intake = Intake::start();
@@ -732,6 +767,44 @@ fn what_the_intake_missed_is_delivered_by_the_next_run() {
     let sum: f64 =
         intake.read(|state| (0..10).map(|n| state.sum_of_counter(&format!("m{n}"), &[])).sum());
     assert_eq!(sum, 100.0);
+}
+
+/// Memory holds nothing, so what is refused goes to disk at once, and could come back at once.
+#[test]
+fn what_is_on_disk_is_not_offered_to_an_intake_that_refuses_the_key() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let intake = Intake::start();
+    intake.respond(Answer::status(403));
+    let forwarder = start(&[intake.url()], spooling(directory.path()));
+    for n in 1..=5 {
+        submit(&forwarder, &counter(&format!("m{n}")));
+        wait_books(&forwarder, |books| {
+            books.endpoints[0].spool_records == n && waiting(books) == n as u64
+        });
+    }
+    assert_eq!(intake.read(|state| state.requests.len()), 5);
+    intake.respond(Answer::status(202));
+    submit(&forwarder, &counter("m6"));
+    let books = wait_books(&forwarder, |books| delivered(books) == 6);
+    assert_eq!((series_books(&books).requests, books.endpoints[0].spool_records), (11, 0));
+}
+
+#[test]
+fn a_shutdown_tries_what_is_on_disk_until_its_route_fails() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let intake = Intake::start();
+    intake.respond(Answer::status(503));
+    let forwarder = start(&[intake.url()], spooling(directory.path()));
+    for n in 0..5 {
+        submit(&forwarder, &counter(&format!("m{n}")));
+    }
+    wait_books(&forwarder, |books| books.endpoints[0].spool_records == 5);
+    intake.script([Answer::status(202), Answer::status(202), Answer::status(500)]);
+    let report = forwarder.shutdown(Instant::now() + Duration::from_secs(5));
+    let endpoint = &report.endpoints[0];
+    assert_eq!((endpoint.delivered.payloads, endpoint.spooled.payloads), (2, 3), "{report}");
+    assert_eq!(intake.read(|state| state.requests.len()), 1 + 3);
+    assert!(report.is_clean() && report.books.balances(), "{report}");
 }
 
 #[test]

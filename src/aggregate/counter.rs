@@ -38,9 +38,10 @@ impl CounterCell {
         added
     }
 
-    /// The merge law: sums add.
-    pub fn merge(&mut self, other: &CounterCell) {
-        self.add(other.sum);
+    /// The merge law: sums add. False when the other sum was left out, because the whole would leave
+    /// the finite numbers.
+    pub fn merge(&mut self, other: &CounterCell) -> bool {
         self.stamp = self.stamp.max(other.stamp);
+        self.add(other.sum)
     }
 }

@@ -25,7 +25,8 @@ pub struct LineCounts {
     pub dropped: [u64; DropReason::ALL.len()],
     /// Values recorded; a packed line holds several.
     pub values: u64,
-    /// Values dropped because they, or their product with 1/rate, are not finite.
+    /// Values dropped because they, their product with 1/rate, or the sum with them, are not finite;
+    /// and sums of two lanes that could not be added.
     pub values_non_finite: u64,
     /// Lines whose sample rate was out of range and taken as 1.
     pub rates_invalid: u64,
@@ -73,6 +74,42 @@ impl LineCounts {
             ("bucket_abandoned", self.abandoned),
         ];
         refused.chain(others).chain(dropped).filter(|(_, count)| *count > 0)
+    }
+
+    /// Whatever was recorded is lost after all.
+    pub fn lose_recorded(&mut self) {
+        self.lost += self.received.saturating_sub(self.refused_total() + self.dropped_total());
+        (self.metrics, self.events, self.checks) = (0, 0, 0);
+    }
+
+    /// Whatever was recorded is not posted, because that is configured.
+    pub fn abandon_recorded(&mut self) {
+        self.abandoned += self.recorded();
+        (self.metrics, self.events, self.checks) = (0, 0, 0);
+    }
+
+    /// What was counted since these same books stood at `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &LineCounts) -> LineCounts {
+        let less = |now: u64, then: u64| now.saturating_sub(then);
+        LineCounts {
+            received: less(self.received, earlier.received),
+            metrics: less(self.metrics, earlier.metrics),
+            events: less(self.events, earlier.events),
+            checks: less(self.checks, earlier.checks),
+            refused: std::array::from_fn(|at| less(self.refused[at], earlier.refused[at])),
+            unterminated: less(self.unterminated, earlier.unterminated),
+            truncated: less(self.truncated, earlier.truncated),
+            dropped: std::array::from_fn(|at| less(self.dropped[at], earlier.dropped[at])),
+            values: less(self.values, earlier.values),
+            values_non_finite: less(self.values_non_finite, earlier.values_non_finite),
+            rates_invalid: less(self.rates_invalid, earlier.rates_invalid),
+            fields_ignored: less(self.fields_ignored, earlier.fields_ignored),
+            lines_folded: less(self.lines_folded, earlier.lines_folded),
+            origins_unreadable: less(self.origins_unreadable, earlier.origins_unreadable),
+            lost: less(self.lost, earlier.lost),
+            abandoned: less(self.abandoned, earlier.abandoned),
+        }
     }
 
     /// Adds the books of another bucket or lane.

@@ -16,8 +16,8 @@ impl DistributionCell {
         DistributionCell { sketch: spare, context }
     }
 
-    /// The merge law: bins add.
-    pub fn merge(&mut self, other: &DistributionCell) {
-        self.sketch.merge(&other.sketch);
+    /// The merge law: bins add. False when the sum had to be cut.
+    pub fn merge(&mut self, other: &DistributionCell) -> bool {
+        self.sketch.merge(&other.sketch)
     }
 }

@@ -33,21 +33,26 @@ pub(super) struct FoldedHistogram {
 }
 
 impl FoldedHistogram {
-    /// Folds samples in; there is at least one.
-    pub fn from_samples(samples: &[Sample]) -> Self {
+    /// Folds samples in; there is at least one. False when not all of them could be taken.
+    pub fn from_samples(samples: &[Sample]) -> (Self, bool) {
         let mut folded = FoldedHistogram {
             summary: Summary::EMPTY,
             scale: scale_for(samples),
             positive: empty(),
             negative: None,
         };
-        samples.iter().for_each(|sample| folded.add(*sample));
-        folded
+        let mut whole = true;
+        samples.iter().for_each(|sample| whole &= folded.add(*sample));
+        (folded, whole)
     }
 
-    pub fn add(&mut self, sample: Sample) {
-        self.summary.add(sample);
-        self.count(sample.value, sample.weight());
+    /// False, and nothing changes, when the sum would leave the finite numbers.
+    pub fn add(&mut self, sample: Sample) -> bool {
+        let taken = self.summary.add(sample);
+        if taken {
+            self.count(sample.value, sample.weight());
+        }
+        taken
     }
 
     fn count(&mut self, value: f64, weight: u64) {
@@ -61,8 +66,9 @@ impl FoldedHistogram {
         histogram.saturating_record_n(scaled.min(HIGHEST), weight);
     }
 
-    pub fn merge(&mut self, other: &FoldedHistogram) {
-        self.summary.merge(&other.summary);
+    /// A sum beyond the range of floats stays at its end; then it returns false.
+    pub fn merge(&mut self, other: &FoldedHistogram) -> bool {
+        let whole = self.summary.merge(&other.summary);
         for step in other.positive.iter_recorded() {
             let value = midpoint(&other.positive, step.value_iterated_to()) / other.scale;
             self.count(value, u64::from(step.count_at_value()));
@@ -71,6 +77,7 @@ impl FoldedHistogram {
             let value = midpoint(&other.positive, step.value_iterated_to()) / other.scale;
             self.count(-value, u64::from(step.count_at_value()));
         }
+        whole
     }
 
     pub fn summary(&self) -> Summary {
@@ -149,7 +156,7 @@ mod tests {
     fn folded(values: &[f64]) -> FoldedHistogram {
         let samples: Vec<Sample> =
             values.iter().map(|value| Sample { value: *value, scale: 1.0 }).collect();
-        FoldedHistogram::from_samples(&samples)
+        FoldedHistogram::from_samples(&samples).0
     }
 
     #[track_caller]
@@ -196,7 +203,7 @@ mod tests {
             let mut all = [a.clone(), b.clone()].concat();
             let rank = (at * all.len() as f64) as usize;
             let mut merged = folded(&a);
-            merged.merge(&folded(&b));
+            prop_assert!(merged.merge(&folded(&b)));
             let exact = exact_past(&mut all, rank);
             let got = merged.value_past(rank as u64);
             prop_assert!((got - exact).abs() <= exact.abs() * FOLDED_RELATIVE_ERROR, "{got} {exact}");

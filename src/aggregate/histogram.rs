@@ -52,21 +52,26 @@ impl Summary {
     pub(super) const EMPTY: Summary =
         Summary { count: 0, sum: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY };
 
-    pub(super) fn add(&mut self, sample: Sample) {
-        self.count = self.count.saturating_add(sample.weight());
+    /// False, and nothing changes, when the sum would leave the finite numbers.
+    pub(super) fn add(&mut self, sample: Sample) -> bool {
         let sum = self.sum + sample.value * sample.scale;
-        // A sum past the finite numbers stays at the last one that could be posted.
-        self.sum = if sum.is_finite() { sum } else { self.sum };
-        self.min = self.min.min(sample.value);
-        self.max = self.max.max(sample.value);
+        if sum.is_finite() {
+            self.sum = sum;
+            self.count = self.count.saturating_add(sample.weight());
+            self.min = self.min.min(sample.value);
+            self.max = self.max.max(sample.value);
+        }
+        sum.is_finite()
     }
 
-    pub(super) fn merge(&mut self, other: &Summary) {
-        self.count = self.count.saturating_add(other.count);
+    /// A sum beyond the range of floats stays at its end; then it returns false.
+    pub(super) fn merge(&mut self, other: &Summary) -> bool {
         let sum = self.sum + other.sum;
-        self.sum = if sum.is_finite() { sum } else { self.sum };
+        self.sum = sum.clamp(f64::MIN, f64::MAX);
+        self.count = self.count.saturating_add(other.count);
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
+        sum.is_finite()
     }
 
     /// sum / count, 0 when there is nothing.
@@ -83,13 +88,13 @@ impl HistogramCell {
         HistogramCell { samples: Samples::None, context, stamp: 0 }
     }
 
-    /// Adds one sample.
+    /// Adds one sample; false when the sum would leave the finite numbers, which changes nothing.
     #[inline]
-    pub fn add(&mut self, sample: Sample) {
-        self.samples.add(sample, &mut SpareSamples::default());
+    pub fn add(&mut self, sample: Sample) -> bool {
+        self.samples.add(sample, &mut SpareSamples::default())
     }
 
-    /// Adds one sample at `stamp`; false when its product with its scale is not finite.
+    /// Adds one sample at `stamp`; false as in [`HistogramCell::add`].
     #[inline(always)]
     pub(super) fn record(
         &mut self,
@@ -97,12 +102,11 @@ impl HistogramCell {
         stamp: Stamp,
         spares: &mut SpareSamples,
     ) -> bool {
-        let finite = (sample.value * sample.scale).is_finite();
-        if finite {
+        let added = self.samples.add(sample, spares);
+        if added {
             self.stamp = stamp;
-            self.samples.add(sample, spares);
         }
-        finite
+        added
     }
 
     /// Begins to load the place of the next sample.
@@ -111,13 +115,28 @@ impl HistogramCell {
         self.samples.prefetch();
     }
 
-    /// The merge law: samples join, past the cap histograms add.
-    pub fn merge(&mut self, other: HistogramCell) {
+    /// The merge law: samples join, past the cap histograms add. A sum beyond the range of floats
+    /// stays at its end; then it returns false.
+    pub fn merge(&mut self, other: HistogramCell) -> bool {
         self.stamp = self.stamp.max(other.stamp);
         match other.samples {
+            other if matches!(self.samples, Samples::None) => {
+                self.samples = other;
+                true
+            }
             Samples::Folded(folded) => self.samples.fold().merge(&folded),
-            samples => samples.visit(|sample| self.add(sample)),
+            samples => {
+                let mut whole = true;
+                samples.visit(|sample| whole &= self.add(sample));
+                whole
+            }
         }
+    }
+
+    /// True when percentiles come from a histogram of bounded precision, not from the samples.
+    #[must_use]
+    pub fn is_folded(&self) -> bool {
+        matches!(self.samples, Samples::Folded(_))
     }
 
     /// Brings the samples in order, once, before quantiles are asked for.
@@ -132,7 +151,7 @@ impl HistogramCell {
     }
 
     /// The first value, in order, at which the cumulative weight exceeds `rank`. The samples must
-    /// be [sorted](HistogramCell::sort). Exact up to 1,000 samples, else within
+    /// be [sorted](HistogramCell::sort). Exact up to 1,000 samples of ordinary size, else within
     /// [`super::FOLDED_RELATIVE_ERROR`].
     #[must_use]
     pub fn value_past(&self, rank: u64) -> f64 {
@@ -182,6 +201,35 @@ mod tests {
         assert_eq!(cell.summary(), expect);
         let median = cell.value_past(2_499);
         assert!((median / 2_500.0 - 1.0).abs() <= super::super::FOLDED_RELATIVE_ERROR, "{median}");
+    }
+
+    #[test]
+    fn a_sum_past_the_finite_numbers_is_refused_and_changes_nothing() {
+        for samples in [1, 2_000] {
+            let mut cell = HistogramCell::new(0);
+            (1..samples).for_each(|_| assert!(cell.add(Sample { value: 1.0, scale: 1.0 })));
+            assert!(cell.add(Sample { value: 1e308, scale: 1.0 }));
+            let before = cell.summary();
+            assert!(!cell.add(Sample { value: 1e308, scale: 1.0 }));
+            let (endless, mut spares) =
+                (Sample { value: -1.0, scale: f64::INFINITY }, SpareSamples::default());
+            assert!(!cell.record(endless, 9, &mut spares));
+            assert_eq!((cell.summary(), cell.stamp), (before, 0));
+            assert!(cell.add(Sample { value: -1e308, scale: 1.0 }), "there is room below");
+        }
+    }
+
+    #[test]
+    fn two_lanes_whose_sums_overflow_together_say_so() {
+        let large = || {
+            let mut cell = HistogramCell::new(0);
+            assert!(cell.add(Sample { value: 1e308, scale: 1.0 }));
+            cell
+        };
+        let mut merged = large();
+        assert!(!merged.merge(large()));
+        let summary = merged.summary();
+        assert_eq!((summary.count, summary.sum), (2, f64::MAX));
     }
 
     #[test]

@@ -8,6 +8,10 @@ use super::folded::FoldedHistogram;
 use super::histogram::{EXACT_SAMPLES_MAX, Sample, Summary};
 use crate::context::prefetch;
 
+/// The largest magnitude that is kept as it came: 1,000 of its like stay below the end of the floats,
+/// so that the sum of kept samples need not be watched. A larger one makes the cell count.
+const KEPT_MAX: f64 = f64::MAX / 2_048.0;
+
 /// Samples of one context in one bucket.
 #[derive(Clone, Debug)]
 pub(super) enum Samples {
@@ -54,22 +58,31 @@ impl SpareSamples {
 }
 
 impl Samples {
-    /// Adds one. `spares` lend their memory when there is more than the cell can hold.
+    /// Adds one; false when the sum would leave the finite numbers, which changes nothing. `spares`
+    /// lend their memory when there is more than the cell can hold.
     #[inline(always)]
-    pub fn add(&mut self, sample: Sample, spares: &mut SpareSamples) {
+    pub fn add(&mut self, sample: Sample, spares: &mut SpareSamples) -> bool {
+        let ordinary = (sample.value * sample.scale).abs() <= KEPT_MAX;
         match self {
-            Samples::Plain(values) if sample.scale == 1.0 && values.len() < EXACT_SAMPLES_MAX => {
+            Samples::Plain(values)
+                if ordinary && sample.scale == 1.0 && values.len() < EXACT_SAMPLES_MAX =>
+            {
                 values.push(sample.value);
+                true
             }
-            Samples::Weighted(samples) if samples.len() < EXACT_SAMPLES_MAX => samples.push(sample),
+            Samples::Weighted(samples) if ordinary && samples.len() < EXACT_SAMPLES_MAX => {
+                samples.push(sample);
+                true
+            }
             Samples::Folded(folded) => folded.add(sample),
-            _ => self.outgrow(sample, spares),
+            _ if ordinary => self.outgrow(sample, spares),
+            _ => self.add_huge(sample),
         }
     }
 
     /// Adds one in another form than the last.
     #[inline(never)]
-    fn outgrow(&mut self, sample: Sample, spares: &mut SpareSamples) {
+    fn outgrow(&mut self, sample: Sample, spares: &mut SpareSamples) -> bool {
         let plain = sample.scale == 1.0;
         match self {
             Samples::None if plain => *self = Samples::One(sample.value),
@@ -85,8 +98,23 @@ impl Samples {
                 samples.push(sample);
                 spares.keep(std::mem::replace(self, Samples::Weighted(samples)));
             }
-            _ => self.fold().add(sample),
+            _ => return self.fold().add(sample),
         }
+        true
+    }
+
+    /// Adds one with which the sum has to be watched.
+    #[cold]
+    fn add_huge(&mut self, sample: Sample) -> bool {
+        if !(sample.value * sample.scale).is_finite() {
+            return false;
+        }
+        let mut samples = Vec::with_capacity(self.len() + 1);
+        self.visit(|sample| samples.push(sample));
+        samples.push(sample);
+        let (folded, whole) = FoldedHistogram::from_samples(&samples);
+        *self = Samples::Folded(Box::new(folded));
+        whole
     }
 
     /// The same samples, counted instead of kept.
@@ -95,7 +123,8 @@ impl Samples {
         if !matches!(self, Samples::Folded(_)) {
             let mut samples = Vec::with_capacity(self.len());
             self.visit(|sample| samples.push(sample));
-            *self = Samples::Folded(Box::new(FoldedHistogram::from_samples(&samples)));
+            // What was kept always has a finite sum.
+            *self = Samples::Folded(Box::new(FoldedHistogram::from_samples(&samples).0));
         }
         match self {
             Samples::Folded(folded) => folded,
@@ -147,7 +176,10 @@ impl Samples {
             return folded.summary();
         }
         let mut summary = Summary::EMPTY;
-        self.visit(|sample| summary.add(sample));
+        self.visit(|sample| {
+            let taken = summary.add(sample);
+            debug_assert!(taken, "kept samples have a finite sum");
+        });
         summary
     }
 
@@ -199,7 +231,7 @@ mod tests {
             samples.iter().map(|(value, scale)| Sample { value: *value, scale: *scale }).collect();
         samples.sort_by(|a, b| a.value.total_cmp(&b.value));
         let mut summary = Summary::EMPTY;
-        samples.iter().for_each(|sample| summary.add(*sample));
+        assert!(samples.iter().all(|sample| summary.add(*sample)));
         let unrolled: Vec<f64> = samples
             .iter()
             .flat_map(|sample| std::iter::repeat_n(sample.value, sample.weight() as usize))
@@ -220,7 +252,8 @@ mod tests {
             spares.keep(Samples::Plain(vec![1.0; 3]));
             spares.keep(Samples::Weighted(Box::new(vec![Sample { value: 1.0, scale: 9.0 }])));
             for (value, scale) in &samples {
-                ours.add(Sample { value: *value, scale: *scale }, &mut spares);
+                let taken = ours.add(Sample { value: *value, scale: *scale }, &mut spares);
+                prop_assert!(taken);
             }
             ours.sort();
             prop_assert_eq!((ours.summary(), ours.value_past(rank)), exact(&samples, rank));
@@ -232,7 +265,7 @@ mod tests {
         assert_eq!(size_of::<Samples>(), 24);
         let mut samples = Samples::None;
         for value in [1.0, 2.0] {
-            samples.add(Sample { value, scale: 1.0 }, &mut SpareSamples::default());
+            assert!(samples.add(Sample { value, scale: 1.0 }, &mut SpareSamples::default()));
         }
         assert!(matches!(samples, Samples::Two(1.0, 2.0)));
     }

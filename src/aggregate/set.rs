@@ -55,6 +55,12 @@ impl SetCell {
         }
     }
 
+    /// True when the count is an estimate.
+    #[must_use]
+    pub fn is_estimated(&self) -> bool {
+        matches!(self.members, Members::Estimate(_))
+    }
+
     /// The merge law: union.
     pub fn merge(&mut self, other: SetCell, exact_max: usize) {
         self.stamp = self.stamp.max(other.stamp);

@@ -349,10 +349,16 @@ impl Shard {
     /// A second sample of type distribution, same values, rate, tags and host.
     #[cold]
     fn copy_to_distribution(&mut self, metric: &Metric<'_>, rate: f64, histogram: u32) {
+        // A copy is no line of the client: where filters do not want it, nothing is lost.
         let Ok(context) = self.copy_of(histogram) else { return };
+        let finite = |value: &f64| (value / rate).is_finite();
+        if !metric.values.numbers().any(|value| finite(&value)) {
+            return;
+        }
         let cell = self.cell_of(context, Kind::Distribution);
-        for value in metric.values.numbers().filter(|value| value.is_finite()) {
-            self.bucket.distributions[cell as usize].sketch.insert(value, rate);
+        for value in metric.values.numbers().filter(finite) {
+            let taken = self.bucket.distributions[cell as usize].sketch.insert(value, rate);
+            self.bucket.counts.values_non_finite += u64::from(!taken);
         }
     }
 

@@ -136,7 +136,7 @@ mod tests {
 
     /// Hashes that collide a lot, in few segments.
     fn hash(id: u32) -> u32 {
-        (id % 3) << SEGMENT_SHIFT | (id.wrapping_mul(0x9E37_79B9) >> 28) << 20 | id % 2
+        (id % 3) << SEGMENT_SHIFT | (id.wrapping_mul(0x9E37_79B9) >> 28) << 20 | (id % 2)
     }
 
     proptest! {

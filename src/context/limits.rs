@@ -79,8 +79,18 @@ pub struct Limits {
 pub const OVERFLOW_CONTEXTS_MAX: usize = 1_000;
 /// The tag of a context that new ones fold into.
 pub const OVERFLOW_TAG: &[u8] = b"whippet.overflow:true";
-/// The name they fold into when even the names are too many.
-pub const OVERFLOW_NAME: &[u8] = b"whippet.overflow";
+/// The name they fold into when even the names are too many: one per kind, because of two kinds of
+/// one name only the kind written last would be posted.
+#[must_use]
+pub fn overflow_name(kind: Kind) -> &'static [u8] {
+    match kind {
+        Kind::Counter => b"whippet.overflow",
+        Kind::Gauge => b"whippet.overflow.gauges",
+        Kind::Set => b"whippet.overflow.sets",
+        Kind::Histogram => b"whippet.overflow.histograms",
+        Kind::Distribution => b"whippet.overflow.distributions",
+    }
+}
 
 impl Default for Limits {
     fn default() -> Self {

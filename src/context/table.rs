@@ -10,7 +10,7 @@ use super::alias::{Alias, AliasTable};
 use super::identity::{Context, ContextParts, Kind};
 use super::ids::IdTable;
 use super::key::{RawKey, StoredKey};
-use super::limits::{DropReason, OVERFLOW_CONTEXTS_MAX, OVERFLOW_NAME, OVERFLOW_TAG, PastCap};
+use super::limits::{DropReason, OVERFLOW_CONTEXTS_MAX, OVERFLOW_TAG, PastCap, overflow_name};
 use super::mapper::ProfileSettings;
 use super::origin::Claims;
 use super::rules::{Rewritten, Rules};
@@ -326,7 +326,8 @@ impl Contexts {
         if PastCap::of(context.kind()) == PastCap::Drop {
             return Decision::Drop(DropReason::ContextLimit);
         }
-        for name in [context.name(), OVERFLOW_NAME] {
+        let of_all = overflow_name(context.kind());
+        for name in [context.name(), of_all] {
             let parts =
                 ContextParts { kind, name, tags: &[OVERFLOW_TAG], host: None, overflow: true };
             let Some(folded) = Context::new(&parts) else { continue };
@@ -335,7 +336,7 @@ impl Contexts {
                 self.folded += 1;
                 return Decision::Context(id);
             }
-            if self.overflow < OVERFLOW_CONTEXTS_MAX || name == OVERFLOW_NAME {
+            if self.overflow < OVERFLOW_CONTEXTS_MAX || name == of_all {
                 self.folded += 1;
                 return Decision::Context(self.create(hash, folded, epoch));
             }
@@ -595,10 +596,18 @@ mod tests {
         for number in 0..OVERFLOW_CONTEXTS_MAX + 50 {
             resolve(&mut table, MetricType::Counter, &format!("bomb.{number}"), "");
         }
-        let last = resolve(&mut table, MetricType::Counter, "bomb.last", "");
-        let Decision::Context(id) = last else { panic!("{last:?}") };
-        assert_eq!(table.context(id).unwrap().name(), OVERFLOW_NAME);
-        assert!(table.len() <= OVERFLOW_CONTEXTS_MAX + 2);
+        // Each kind in its own: of two kinds of one name only one would be posted.
+        for (kind, name) in [
+            (MetricType::Counter, "whippet.overflow"),
+            (MetricType::Set, "whippet.overflow.sets"),
+            (MetricType::Timing, "whippet.overflow.histograms"),
+            (MetricType::Distribution, "whippet.overflow.distributions"),
+        ] {
+            let last = resolve(&mut table, kind, "bomb.last", "");
+            let Decision::Context(id) = last else { panic!("{last:?}") };
+            assert_eq!(table.context(id).unwrap().name(), name.as_bytes());
+        }
+        assert!(table.len() <= OVERFLOW_CONTEXTS_MAX + 5);
     }
 
     #[test]

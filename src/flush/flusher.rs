@@ -11,7 +11,9 @@ use super::merge;
 use super::rollup::{HistogramSettings, Posting};
 use super::series::{Point, Series, SeriesKind, SketchSeries};
 use super::style::Styles;
-use crate::aggregate::{Bucket, CheckRecord, EventRecord, LineCounts, Stamp};
+use crate::aggregate::{
+    Bucket, CheckRecord, EventRecord, HistogramCell, LineCounts, SetCell, Stamp,
+};
 use crate::context::{Context, Kind, Rules, Tags};
 use crate::sketch::Sketch;
 
@@ -68,6 +70,10 @@ pub struct Flush {
     pub idle: Vec<u32>,
     /// Values not posted because another kind of the same series was written later.
     pub type_conflicts: u64,
+    /// Sets of more members than are counted exactly.
+    pub sets_estimated: u64,
+    /// Histograms of more samples than are kept as they are.
+    pub histograms_folded: u64,
     /// The name and host of one such series, to be shown once.
     pub conflict_example: Option<Context>,
     /// Contexts the flusher knows, continued counters included.
@@ -203,7 +209,7 @@ impl Flusher {
             merge::merge(&mut merged, &mut bucket, end, self.settings.set_members_max);
             emptied.push((lane, bucket));
         }
-        merged.histograms.iter_mut().for_each(crate::aggregate::HistogramCell::sort);
+        merged.histograms.iter_mut().for_each(HistogramCell::sort);
         merged.distributions.iter_mut().for_each(|cell| cell.sketch.finish());
         let late_sketches = gather_late(&mut merged, self.settings.interval);
         let mut flush = Flush {
@@ -215,6 +221,8 @@ impl Flusher {
             held: Vec::new(),
             outdone: HashSet::new(),
             type_conflicts: 0,
+            sets_estimated: count(merged.sets.iter().map(SetCell::is_estimated)),
+            histograms_folded: count(merged.histograms.iter().map(HistogramCell::is_folded)),
             conflict_example: None,
             contexts: self.ledger.len(),
             merged,
@@ -402,14 +410,22 @@ impl Flusher {
     }
 }
 
+fn count(which: impl Iterator<Item = bool>) -> u64 {
+    which.filter(|is| *is).count() as u64
+}
+
 /// Sketches of samples that carry their own time, each in the bucket of that time.
 fn gather_late(bucket: &mut Bucket, interval: u64) -> Vec<(u32, i64, Sketch)> {
     let mut sketches: BTreeMap<(u32, i64), Sketch> = BTreeMap::new();
     let interval = i64::try_from(interval).unwrap_or(i64::MAX).max(1);
     for sample in bucket.timestamped_samples.drain(..) {
         let start = sample.timestamp - sample.timestamp.rem_euclid(interval);
-        sketches.entry((sample.context, start)).or_default().insert(sample.value, sample.rate);
+        let sketch = sketches.entry((sample.context, start)).or_default();
+        let taken = sketch.insert(sample.value, sample.rate);
+        bucket.counts.values_non_finite += u64::from(!taken);
     }
+    // One whose only value was too large holds nothing to post.
+    sketches.retain(|_, sketch| !sketch.is_empty());
     sketches.into_iter().map(|((context, start), sketch)| (context, start, sketch)).collect()
 }
 

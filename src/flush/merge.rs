@@ -9,15 +9,16 @@ const NONE: u32 = u32::MAX;
 /// A cell that names its context and merges with another of its context.
 trait Cell: Sized {
     fn context(&mut self) -> &mut u32;
-    fn merge(&mut self, other: Self, set_members_max: usize);
+    /// False when something of `other` could not be taken in.
+    fn merge(&mut self, other: Self, set_members_max: usize) -> bool;
 }
 
 impl Cell for CounterCell {
     fn context(&mut self) -> &mut u32 {
         &mut self.context
     }
-    fn merge(&mut self, other: Self, _: usize) {
-        CounterCell::merge(self, &other);
+    fn merge(&mut self, other: Self, _: usize) -> bool {
+        CounterCell::merge(self, &other)
     }
 }
 
@@ -25,8 +26,9 @@ impl Cell for GaugeCell {
     fn context(&mut self) -> &mut u32 {
         &mut self.context
     }
-    fn merge(&mut self, other: Self, _: usize) {
+    fn merge(&mut self, other: Self, _: usize) -> bool {
         GaugeCell::merge(self, &other);
+        true
     }
 }
 
@@ -34,8 +36,9 @@ impl Cell for SetCell {
     fn context(&mut self) -> &mut u32 {
         &mut self.context
     }
-    fn merge(&mut self, other: Self, set_members_max: usize) {
+    fn merge(&mut self, other: Self, set_members_max: usize) -> bool {
         SetCell::merge(self, other, set_members_max);
+        true
     }
 }
 
@@ -43,8 +46,8 @@ impl Cell for HistogramCell {
     fn context(&mut self) -> &mut u32 {
         &mut self.context
     }
-    fn merge(&mut self, other: Self, _: usize) {
-        HistogramCell::merge(self, other);
+    fn merge(&mut self, other: Self, _: usize) -> bool {
+        HistogramCell::merge(self, other)
     }
 }
 
@@ -52,8 +55,8 @@ impl Cell for DistributionCell {
     fn context(&mut self) -> &mut u32 {
         &mut self.context
     }
-    fn merge(&mut self, other: Self, _: usize) {
-        DistributionCell::merge(self, &other);
+    fn merge(&mut self, other: Self, _: usize) -> bool {
+        DistributionCell::merge(self, &other)
     }
 }
 
@@ -87,22 +90,26 @@ pub(super) fn merge(
     set_members_max: usize,
 ) {
     let mut positions = vec![NONE; numbers_end];
-    let mut cells = Merging { positions: &mut positions, set_members_max };
+    let mut cells = Merging { positions: &mut positions, set_members_max, sums_cut: 0 };
     cells.merge(&mut into.counters, &mut from.counters);
     cells.merge(&mut into.gauges, &mut from.gauges);
     cells.merge(&mut into.sets, &mut from.sets);
     cells.merge(&mut into.histograms, &mut from.histograms);
     cells.merge(&mut into.distributions, &mut from.distributions);
+    let sums_cut = cells.sums_cut;
     into.timestamped.append(&mut from.timestamped);
     into.timestamped_samples.append(&mut from.timestamped_samples);
     into.events.append(&mut from.events);
     into.checks.append(&mut from.checks);
     into.counts.add(&from.counts);
+    into.counts.values_non_finite += sums_cut;
 }
 
 struct Merging<'a> {
     positions: &'a mut [u32],
     set_members_max: usize,
+    /// Sums of two lanes that are not finite together.
+    sums_cut: u64,
 }
 
 impl Merging<'_> {
@@ -119,10 +126,32 @@ impl Merging<'_> {
             let number = *cell.context() as usize;
             let at = self.positions.get(number).copied().unwrap_or(NONE);
             match into.get_mut(at as usize) {
-                Some(ours) => ours.merge(cell, self.set_members_max),
+                Some(ours) => {
+                    let whole = ours.merge(cell, self.set_members_max);
+                    self.sums_cut += u64::from(!whole);
+                }
                 None => into.push(cell),
             }
         }
         self.positions.fill(NONE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_two_lanes_that_overflow_together_are_counted() {
+        let lane = |sum| {
+            let mut bucket = Bucket::default();
+            bucket.counters.push(CounterCell { sum, context: 0, stamp: 0 });
+            bucket
+        };
+        for (first, second, whole, cut) in [(1e308, 1e308, 1e308, 1), (1e308, -1e308, 0.0, 0)] {
+            let mut merged = lane(first);
+            merge(&mut merged, &mut lane(second), 1, 10);
+            assert_eq!((merged.counters[0].sum, merged.counts.values_non_finite), (whole, cut));
+        }
     }
 }

@@ -164,8 +164,8 @@ pub struct EndpointBooks {
     pub spool_bytes: u64,
     /// Payloads in the disk spool; some of them may be in memory too.
     pub spool_records: usize,
-    /// How long the retry queue could take everything at the rate of the last minutes; none while
-    /// nothing was built.
+    /// How long the retry queue, on disk too, could take everything at the rate of the last
+    /// minutes; none while nothing was built.
     pub queue_full_in: Option<Duration>,
 }
 
@@ -218,29 +218,43 @@ impl fmt::Display for ForwardBooks {
     /// `payloads 12 built = 10 delivered + 0 waiting + 2 dropped (too_old 2)`, and the same for
     /// points.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_equation(f, "payloads", self, |tally| tally.payloads)?;
-        f.write_str("; ")?;
-        write_equation(f, "points", self, |tally| tally.points)
+        write_equations(f, &|figure| self.total(figure))
     }
+}
+
+impl fmt::Display for EndpointBooks {
+    /// As [`ForwardBooks`], for this endpoint.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_equations(f, &|figure| self.total(figure))
+    }
+}
+
+/// Sums one figure over some routes.
+type Sum<'a> = &'a dyn Fn(&dyn Fn(&RouteBooks) -> Tally) -> Tally;
+
+fn write_equations(f: &mut fmt::Formatter<'_>, sum: Sum<'_>) -> fmt::Result {
+    write_equation(f, "payloads", sum, |tally| tally.payloads)?;
+    f.write_str("; ")?;
+    write_equation(f, "points", sum, |tally| tally.points)
 }
 
 fn write_equation(
     f: &mut fmt::Formatter<'_>,
     noun: &str,
-    books: &ForwardBooks,
+    sum: Sum<'_>,
     figure: impl Fn(Tally) -> u64,
 ) -> fmt::Result {
-    let built = figure(books.total(|route| route.built));
-    let delivered = figure(books.total(|route| route.delivered));
-    let waiting = figure(books.total(|route| route.waiting));
-    let dropped = figure(books.total(RouteBooks::dropped_total));
+    let built = figure(sum(&|route| route.built));
+    let delivered = figure(sum(&|route| route.delivered));
+    let waiting = figure(sum(&|route| route.waiting));
+    let dropped = figure(sum(&RouteBooks::dropped_total));
     write!(
         f,
         "{noun} {built} built = {delivered} delivered + {waiting} waiting + {dropped} dropped"
     )?;
     let mut reasons = DropReason::ALL
         .iter()
-        .map(|reason| (reason, figure(books.total(|route| route.dropped_for(*reason)))))
+        .map(|reason| (reason, figure(sum(&|route| route.dropped_for(*reason)))))
         .filter(|(_, count)| *count > 0);
     if let Some((reason, count)) = reasons.next() {
         write!(f, " ({} {count}", reason.label())?;

@@ -134,6 +134,7 @@ impl Mailbox {
             queue: RetryQueue::new(config.queue_bytes_max),
             last_round: Vec::new(),
             breakers: Default::default(),
+            refusals: Default::default(),
             books: Default::default(),
             rate: BuildRate::new(clock.monotonic()),
             losses: Losses::default(),
@@ -144,6 +145,7 @@ impl Mailbox {
             in_flight: None,
             sequence: 0,
             stop_at: None,
+            given_up: Default::default(),
             stopped: false,
         };
         state.take_over_spool();
@@ -233,12 +235,21 @@ impl Mailbox {
         }
     }
 
-    /// The last round: newest first, each once, with half of the time left while others wait.
+    /// The last round: newest first, each once, with half of the time left while others wait. Then
+    /// what is on disk, as long as its route delivers.
     fn last_step(&self, mut state: MutexGuard<'_, State>, deadline: Instant) -> Step {
         let left = deadline.saturating_duration_since(Instant::now());
-        match state.last_round.pop() {
+        let next = match state.last_round.pop() {
+            None if !left.is_zero() => {
+                let given_up = state.given_up;
+                state.read_back(|route| !given_up[route as usize])
+            }
+            next => next,
+        };
+        match next {
             Some(item) if !left.is_zero() => {
-                let share = if state.last_round.is_empty() { left } else { left / 2 };
+                let alone = state.last_round.is_empty() && !state.tries_disk();
+                let share = if alone { left } else { left / 2 };
                 let timeout = share.min(self.config.client.timeout);
                 Step::Send(Box::new(state.start(item, timeout, true)))
             }
@@ -275,9 +286,7 @@ impl Mailbox {
             Outcome::Delivered => {
                 state.books[route as usize].delivered(&payload);
                 state.remove_record(&item);
-                if state.queue.has_held() || state.key_status == KeyStatus::Invalid {
-                    state.key_accepted(route, now);
-                }
+                state.key_accepted(route);
                 if was_failing { Settled::Recovered } else { Settled::Delivered }
             }
             Outcome::Drop(reason) => state.lose(&item, reason),
@@ -293,6 +302,7 @@ impl Mailbox {
                 let cut_off = matches!(attempt,
                     Attempt::Failed { kind, .. } if kind.may_have_arrived());
                 if is_last_attempt || cut_off {
+                    state.given_up[route as usize] = true;
                     state.spill(&item, DropReason::Shutdown, cut_off)
                 } else {
                     state.last_round.push(item);
@@ -302,7 +312,7 @@ impl Mailbox {
             Outcome::KeepForKey => {
                 let same_key = key_generation == state.key_generation;
                 if same_key {
-                    state.key_status = KeyStatus::Invalid;
+                    state.key_refused(route, now, &self.config);
                 }
                 item.refusals += 1;
                 let pause = self.config.retry.delay(item.refusals - 1, (self.config.jitter)());
@@ -338,10 +348,7 @@ impl Mailbox {
         if state.key == key {
             return false;
         }
-        state.key = key;
-        state.key_generation += 1;
-        state.key_status = KeyStatus::not_asked();
-        state.queue.release(None, now, true);
+        state.exchange_key(key, now);
         drop(state);
         self.wake.notify_all();
         true
@@ -349,13 +356,9 @@ impl Mailbox {
 
     /// A check of the key ended; an accepted key releases what was refused.
     pub fn key_checked(&self, generation: u64, status: KeyStatus) {
-        let now = self.clock.monotonic();
         let mut state = self.lock();
         if state.key_generation != generation {
             return;
-        }
-        if status == KeyStatus::Valid {
-            state.queue.release(None, now, false);
         }
         state.key_status = status;
         drop(state);

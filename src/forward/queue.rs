@@ -118,20 +118,22 @@ impl RetryQueue {
         !self.ready[route as usize].is_empty()
     }
 
-    /// True when items wait for the key.
-    pub fn has_held(&self) -> bool {
-        self.held.iter().any(|tree| !tree.is_empty())
+    /// When the first item of that route that waits for the key may be tried again.
+    pub fn held_until(&self, route: Route) -> Option<Duration> {
+        self.held[route as usize].values().map(|item| item.not_before).min()
     }
 
-    /// Makes held items ready: those of `route` (all routes if none) whose time has come, or every
-    /// one of them when the key is a new one.
-    pub fn release(&mut self, route: Option<Route>, now: Duration, key_changed: bool) {
-        for at in Route::ALL.iter().filter(|at| route.is_none_or(|route| route == **at)) {
-            let held = std::mem::take(&mut self.held[*at as usize]);
-            for (key, item) in held {
-                let free = key_changed || item.not_before <= now;
-                let trees = if free { &mut self.ready } else { &mut self.held };
-                trees[*at as usize].insert(key, item);
+    /// Makes held items ready: those whose time has come, or every one of them when the key is a
+    /// new one.
+    pub fn release(&mut self, now: Duration, key_changed: bool) {
+        let is_free = |item: &Item| key_changed || item.not_before <= now;
+        for (held, ready) in self.held.iter_mut().zip(&mut self.ready) {
+            if held.values().any(is_free) {
+                let (free, still) =
+                    std::mem::take(held).into_iter().partition(|(_, item)| is_free(item));
+                let mut free: BTreeMap<AgeKey, Item> = free;
+                ready.append(&mut free);
+                *held = still;
             }
         }
     }
@@ -257,13 +259,16 @@ mod tests {
         queue.push_drop_oldest(item(2, Route::Events, 2, BODY), true);
         queue.push_drop_oldest(item(3, Route::Sketches, 3, BODY), true);
         assert!(queue.pop_newest(|_| true).is_none());
-        queue.release(Some(Route::Events), now, false);
+        assert_eq!(queue.held_until(Route::Events), Some(Duration::ZERO));
+        queue.release(now, false);
+        assert_eq!(queue.pop_newest(|_| true).map(|i| i.sequence), Some(3));
         assert_eq!(queue.pop_newest(|_| true).map(|i| i.sequence), Some(2));
         assert!(queue.pop_newest(|_| true).is_none());
-        queue.release(None, now, true);
-        assert_eq!(queue.pop_newest(|_| true).map(|i| i.sequence), Some(3));
+        assert_eq!(queue.held_until(Route::Events), Some(Duration::from_secs(20)));
+        queue.release(now, true);
         assert_eq!(queue.pop_newest(|_| true).map(|i| i.sequence), Some(1));
-        assert!(queue.drain().is_empty() && !queue.has_held());
+        assert_eq!(queue.held_until(Route::Events), None);
+        assert!(queue.drain().is_empty());
     }
 
     #[test]

@@ -54,9 +54,14 @@ fn endpoint_report(before: &EndpointBooks, after: &EndpointBooks) -> EndpointRep
 }
 
 impl fmt::Display for ShutdownReport {
-    /// The books as one line, then a line per endpoint that lost something.
+    /// The books as one line, the same per endpoint where there are several, then a line per
+    /// endpoint that lost something.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.books)?;
+        let endpoints = &self.books.endpoints;
+        for endpoint in endpoints.iter().filter(|_| endpoints.len() > 1) {
+            write!(f, "\n  of {} with key {}: {endpoint}", endpoint.name, endpoint.key_shown)?;
+        }
         for endpoint in &self.endpoints {
             let EndpointReport { name, lost, spooled, in_doubt, .. } = endpoint;
             if lost.payloads > 0 {

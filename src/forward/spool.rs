@@ -160,6 +160,12 @@ impl Spool {
         self.bytes
     }
 
+    /// Bytes it could still take without losing a record.
+    pub fn room(&self) -> u64 {
+        // A disk that cannot be asked cannot be counted on.
+        self.limit().map_or(0, |limit| limit.saturating_sub(self.bytes))
+    }
+
     /// Writes a payload. The oldest records go if the bound asks for it, and are returned, also
     /// when the write fails after all.
     pub fn write_drop_oldest(
@@ -418,6 +424,7 @@ mod tests {
         let directory = TempDir::new().expect("a directory");
         let full = SpoolSettings { disk_ratio_max: 0.0, ..settings(&directory, 10) };
         let mut spool = Spool::open(&full, "intake:8080-0").expect("a directory");
+        assert_eq!(spool.room(), 0);
         assert!(spool.write_drop_oldest(&payload(1), false).0.is_err());
         assert_eq!(file_names(&directory), [] as [String; 0]);
     }
@@ -437,8 +444,10 @@ mod tests {
     #[test]
     fn what_is_too_old_goes() {
         let directory = TempDir::new().expect("a directory");
-        let mut spool = filled(&directory, 10, 100..104);
+        let mut spool = filled(&directory, 4, 100..104);
+        assert_eq!(spool.room(), 0);
         assert_eq!(spool.expire(102).len(), 2);
+        assert_eq!(spool.room(), spool.bytes());
         assert_eq!(drained(&mut spool), [103, 102]);
     }
 

@@ -33,6 +33,7 @@ pub(super) struct State {
     /// At shutdown: everything that waits, newest last.
     pub last_round: Vec<Item>,
     pub breakers: [Breaker; Route::ALL.len()],
+    pub refusals: [Refusals; Route::ALL.len()],
     pub books: [RouteBooks; Route::ALL.len()],
     pub rate: BuildRate,
     pub spool: Option<Spool>,
@@ -46,7 +47,17 @@ pub(super) struct State {
     pub in_flight: Option<InFlight>,
     pub sequence: u64,
     pub stop_at: Option<Instant>,
+    /// Routes that failed in the last round: what they have on disk is safe there.
+    pub given_up: [bool; Route::ALL.len()],
     pub stopped: bool,
+}
+
+/// Answers with 403 on one route since something was delivered there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Refusals {
+    count: u32,
+    /// Nothing is read back from disk before.
+    until: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -79,14 +90,24 @@ impl State {
             }
             self.enqueue(item, false);
         }
-        let breakers = self.breakers;
+        if self.key_works() {
+            self.queue.release(now, false);
+        }
+        let (breakers, refusals) = (self.breakers, self.refusals);
         let may_try =
             |route| !matches!(breakers[route as usize].state(now), BreakerState::Blocked(_));
         if let Some(item) = self.queue.pop_newest(may_try) {
             return Some(item);
         }
+        // With a refused key too, after a pause: where memory holds nothing, all that is new comes
+        // this way while the breaker is not closed.
+        self.read_back(|route| refusals[route as usize].until <= now && may_try(route))
+    }
+
+    /// The newest record of the spool among the routes that may be tried.
+    pub fn read_back(&mut self, may_try: impl Fn(Route) -> bool) -> Option<Item> {
         loop {
-            match self.spool.as_mut()?.read_newest(may_try)? {
+            match self.spool.as_mut()?.read_newest(&may_try)? {
                 Ok((id, payload)) => {
                     let mut item = Item::new(self.sequence, payload);
                     self.sequence += 1;
@@ -98,19 +119,36 @@ impl State {
         }
     }
 
-    /// How long until the first blocked route with something to send may be tried.
+    /// In the last round: something is on disk and its route has not failed.
+    pub fn tries_disk(&self) -> bool {
+        let waits = |route: &Route| {
+            let on_disk = self.spool.as_ref().is_some_and(|spool| spool.has_waiting(*route));
+            on_disk && !self.given_up[*route as usize]
+        };
+        Route::ALL.iter().any(waits)
+    }
+
+    /// Unless it was refused and nothing was accepted since. What nobody could tell counts as
+    /// working, so that an intake without a key check gets its payloads too.
+    fn key_works(&self) -> bool {
+        self.key_status != KeyStatus::Invalid
+    }
+
+    /// How long until something that waits may be tried.
     pub fn next_try(&self, now: Duration) -> Option<Duration> {
-        Route::ALL
-            .iter()
-            .filter(|route| {
-                let on_disk = self.spool.as_ref().is_some_and(|spool| spool.has_waiting(**route));
-                on_disk || self.queue.has_ready(**route)
-            })
-            .filter_map(|route| match self.breaker(*route).state(now) {
-                BreakerState::Blocked(until) => Some(until - now),
-                _ => None,
-            })
-            .min()
+        let key_works = self.key_works();
+        let times = Route::ALL.iter().filter_map(|route| {
+            let ready = self.queue.has_ready(*route).then_some(now);
+            let held = self.queue.held_until(*route).filter(|_| key_works);
+            let on_disk = self.spool.as_ref().is_some_and(|spool| spool.has_waiting(*route));
+            let on_disk = on_disk.then(|| self.refusals[*route as usize].until.max(now));
+            let first = [ready, held, on_disk].into_iter().flatten().min()?;
+            match self.breaker(*route).state(now) {
+                BreakerState::Blocked(until) => Some(until.max(first)),
+                _ => Some(first),
+            }
+        });
+        times.min().map(|at| at.saturating_sub(now))
     }
 
     pub fn start(&mut self, item: Item, timeout: Duration, is_last_attempt: bool) -> Job {
@@ -150,9 +188,30 @@ impl State {
         was_failing
     }
 
-    pub fn key_accepted(&mut self, route: Route, now: Duration) {
-        self.key_status = KeyStatus::Valid;
-        self.queue.release(Some(route), now, false);
+    /// Something was delivered: the key works, for every route.
+    pub fn key_accepted(&mut self, route: Route) {
+        self.refusals[route as usize] = Refusals::default();
+        if !self.key_works() {
+            self.key_status = KeyStatus::Valid;
+        }
+    }
+
+    /// The key in use was refused. New payloads are tried all the same; what is on disk waits
+    /// longer each time, or it would be read back and refused without a pause.
+    pub fn key_refused(&mut self, route: Route, now: Duration, config: &ForwarderConfig) {
+        self.key_status = KeyStatus::Invalid;
+        let refusals = &mut self.refusals[route as usize];
+        refusals.count = refusals.count.saturating_add(1);
+        refusals.until = now + config.retry.delay(refusals.count, (config.jitter)());
+    }
+
+    /// Another key: whatever was refused is tried again.
+    pub fn exchange_key(&mut self, key: Secret, now: Duration) {
+        self.key = key;
+        self.key_generation += 1;
+        self.key_status = KeyStatus::not_asked();
+        self.refusals = Default::default();
+        self.queue.release(now, true);
     }
 
     /// Into the retry queue; what no longer fits there goes to disk, or is lost.
@@ -252,8 +311,11 @@ impl State {
         self.remove_record(whole);
     }
 
+    /// How long memory and disk take what is built at the present rate.
     pub fn queue_full_in(&self, now: Duration) -> Option<Duration> {
-        self.rate.lasts(now, self.queue.room())
+        let on_disk = self.spool.as_ref().map_or(0, Spool::room);
+        let on_disk = usize::try_from(on_disk).unwrap_or(usize::MAX);
+        self.rate.lasts(now, self.queue.room().saturating_add(on_disk))
     }
 
     /// Books an earlier run's records.

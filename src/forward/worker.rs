@@ -105,7 +105,7 @@ impl Worker {
         }
         let (reason, detail, answer) = describe(attempt);
         let Some(unsaid) = self.may_say(reason, detail) else { return };
-        let next = next_step(settled, payload);
+        let next = next_step(settled, payload, self.config.age_max);
         let remedy = remedy(attempt, settled);
         match settled {
             Settled::Dropped(_) | Settled::KeptForKey => {
@@ -185,7 +185,7 @@ fn describe(attempt: &Attempt) -> (&'static str, u16, String) {
     }
 }
 
-fn next_step(settled: Settled, payload: &Payload) -> String {
+fn next_step(settled: Settled, payload: &Payload, age_max: Duration) -> String {
     let (items, points) = (payload.items, payload.points);
     match settled {
         Settled::Delivered | Settled::Recovered => "delivered".to_owned(),
@@ -195,6 +195,10 @@ fn next_step(settled: Settled, payload: &Payload) -> String {
             "kept until the key is changed or accepted, new payloads are still tried".to_owned()
         }
         Settled::Waits { delay, full_in: None } => format!("next try in {}", spoken(delay)),
+        // Then it is their age that ends the wait.
+        Settled::Waits { delay, full_in: Some(full_in) } if full_in > age_max => {
+            format!("next try in {}, kept for at most {}", spoken(delay), spoken(age_max))
+        }
         Settled::Waits { delay, full_in: Some(full_in) } => {
             format!("next try in {}, retry queue full in {}", spoken(delay), spoken(full_in))
         }
@@ -245,6 +249,29 @@ mod tests {
             (3 * 3_600_000, "3 h"),
         ] {
             assert_eq!(spoken(Duration::from_millis(millis)), text);
+        }
+    }
+
+    #[test]
+    fn the_wait_says_what_ends_first_the_room_or_the_age() {
+        let payload = Payload {
+            route: crate::encode::Route::Events,
+            body: bytes::Bytes::new(),
+            encoding: crate::encode::ContentEncoding::Identity,
+            items: 1,
+            points: 1,
+            uncompressed_bytes: 0,
+            built_at: 0,
+        };
+        let (delay, hour) = (Duration::from_secs(3), Duration::from_secs(3600));
+        for (full_in, text) in [
+            (None, "next try in 3 s"),
+            (Some(840), "next try in 3 s, retry queue full in 14 min"),
+            (Some(3600), "next try in 3 s, retry queue full in 60 min"),
+            (Some(150_000), "next try in 3 s, kept for at most 60 min"),
+        ] {
+            let full_in = full_in.map(Duration::from_secs);
+            assert_eq!(next_step(Settled::Waits { delay, full_in }, &payload, hour), text);
         }
     }
 }

@@ -27,10 +27,10 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    pub fn new(config: &Config, rules: &Rules, lanes: usize) -> Self {
+    pub fn new(config: &Config, rules: &Rules, lanes: usize, connections: usize) -> Self {
         Bounds {
             contexts: rules.limits.contexts_max * lanes,
-            connections: config.stream_connections_max * lanes,
+            connections,
             events: config.events_per_interval_max * lanes,
             spool_bytes: config.forwarder_storage_max_size_in_bytes,
             memory_bytes: cgroup::limits(std::path::Path::new("/")).memory_bytes,

@@ -1,17 +1,20 @@
 //! The flusher thread: gathers what lanes close, feeds every output, keeps the totals.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::by_listener::equation;
 use super::health::Health;
 use super::lane::FromLane;
 use super::observers;
 use super::overflow::Overflow;
 use super::self_metrics::{Moment, SelfMetrics};
+use super::unread::Unread;
 use super::watch::Watch;
-use crate::aggregate::{Bucket, LineCounts};
+use crate::aggregate::{Bucket, EXACT_SAMPLES_MAX, LineCounts};
 use crate::clock::Clock;
 use crate::context::{Context, Kind, Rules};
 use crate::flush::{Closed, Flush, Flusher, HistogramSettings};
@@ -26,6 +29,8 @@ pub(super) struct Totals {
     pub lines: LineCounts,
     /// Per listener, added up over lanes.
     pub listeners: Vec<ListenerCounts>,
+    /// Lines of all flushed buckets, per listener.
+    pub listener_lines: Vec<LineCounts>,
     /// Buckets closed by lanes, and the longest that one was away from its sockets for it.
     pub closes: u64,
     /// See [`Totals::closes`].
@@ -34,6 +39,10 @@ pub(super) struct Totals {
     pub flushes: u64,
     /// Values not posted because another kind of the same series was written later.
     pub type_conflicts: u64,
+    /// Sets that were estimates, over all flushes (`set_members_max`).
+    pub sets_estimated: u64,
+    /// Histograms whose percentiles were not exact, over all flushes.
+    pub histograms_folded: u64,
     /// Lines and values of the last bucket alone.
     pub last: LineCounts,
     /// Contexts known at the last flush, counters that are only continued included.
@@ -81,15 +90,15 @@ pub(super) struct Flushing {
     pub outputs: Vec<Box<dyn Output>>,
     pub spares: Vec<Sender<Bucket>>,
     pub descriptions: Vec<ListenerDescription>,
-    pub receive_buffer_bytes: usize,
+    pub unread: Unread,
     pub totals: Arc<Mutex<Totals>>,
     pub clock: Clock,
     /// Post the open bucket at shutdown (`dogstatsd_flush_incomplete_buckets`).
     pub flush_incomplete: bool,
     /// Latest counts of each lane.
     pub lanes: Vec<Vec<ListenerCounts>>,
-    /// Kernel drops already told, per listener.
-    pub drops_told: Vec<u64>,
+    /// Lines of buckets that are not flushed yet, per listener, by the start of the bucket.
+    pub lines: BTreeMap<u64, Vec<LineCounts>>,
     pub conflict_named: bool,
     /// Contexts that all lanes together may hold.
     pub contexts_max: usize,
@@ -106,9 +115,10 @@ impl Flushing {
             let message = messages.recv();
             self.health.flusher();
             match message {
-                Ok(Message::Lane(FromLane::Closed { closed, listeners, away })) => {
+                Ok(Message::Lane(FromLane::Closed { closed, listeners, lines, away })) => {
                     self.note_close(away);
                     self.lanes[closed.lane] = listeners;
+                    add_each(self.lines.entry(closed.bucket.start).or_default(), &lines);
                     self.watch.settle();
                     self.take(*closed);
                     while let Some(flush) = self.flusher.complete() {
@@ -200,9 +210,11 @@ impl Flushing {
         self.gather_listeners();
         let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
         let mut counts = flush.counts;
-        counts.abandoned += counts.recorded();
-        (counts.metrics, counts.events, counts.checks) = (0, 0, 0);
+        counts.abandon_recorded();
         totals.lines.add(&counts);
+        let mut lines = take_lines(&mut self.lines, flush.start);
+        lines.iter_mut().for_each(LineCounts::abandon_recorded);
+        add_each(&mut totals.listener_lines, &lines);
         drop(totals);
         tracing::warn!(
             target: "flush",
@@ -215,13 +227,27 @@ impl Flushing {
         let counts = &flush.counts;
         let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
         totals.lines.add(counts);
+        let lines = take_lines(&mut self.lines, flush.start);
+        add_each(&mut totals.listener_lines, &lines);
         totals.flushes += 1;
         totals.type_conflicts += flush.type_conflicts;
+        let exact_so_far = totals.sets_estimated + totals.histograms_folded == 0;
+        totals.sets_estimated += flush.sets_estimated;
+        totals.histograms_folded += flush.histograms_folded;
         totals.last = *counts;
         totals.contexts = self.flusher.contexts();
         totals.contexts_by_kind = self.flusher.contexts_by_kind();
         drop(totals);
         tell_of_oddities(counts);
+        if exact_so_far && flush.sets_estimated + flush.histograms_folded > 0 {
+            tracing::info!(
+                target: "aggregate",
+                "{} sets of more than set_members_max members are estimates, and the percentiles of {} histograms of more than {} samples are within 1 % (said once)",
+                grouped(flush.sets_estimated),
+                grouped(flush.histograms_folded),
+                grouped(EXACT_SAMPLES_MAX as u64)
+            );
+        }
         let reasons: Vec<String> =
             counts.reasons().map(|(reason, count)| format!("{reason} {count}")).collect();
         tracing::debug!(
@@ -237,6 +263,12 @@ impl Flushing {
             flush.contexts,
             flush.kernel_drops
         );
+        for (listener, lines) in self.descriptions.iter().zip(&lines) {
+            if lines.received > 0 {
+                let (transport, address) = (listener.transport, &listener.address);
+                tracing::debug!(target: "flush", "{transport} {address}: lines {}", equation(lines));
+            }
+        }
         if let Some(context) = flush.conflict_example.as_ref().filter(|_| !self.conflict_named) {
             self.conflict_named = true;
             tracing::warn!(
@@ -261,7 +293,8 @@ impl Flushing {
         tracing::warn!(target: "context", "{sentence}");
     }
 
-    /// Adds up the listeners over lanes; tells of new kernel drops and returns their number.
+    /// Adds up the listeners over lanes; tells of what the kernel dropped or cut since, and returns
+    /// the drops.
     fn gather_listeners(&mut self) -> u64 {
         let mut sums: Vec<ListenerCounts> = Vec::new();
         for lane in &self.lanes {
@@ -272,36 +305,24 @@ impl Flushing {
                 }
             }
         }
-        let mut dropped = 0;
-        for (at, sum) in sums.iter().enumerate() {
-            let told = std::mem::replace(&mut self.drops_told[at], sum.kernel_drops);
-            let new = sum.kernel_drops.saturating_sub(told);
-            dropped += new;
-            if new > 0 {
-                self.tell_of_drops(at, new, sum.datagrams + sum.kernel_drops);
-            }
-        }
+        let dropped = self.unread.tell(&sums);
         self.totals.lock().unwrap_or_else(PoisonError::into_inner).listeners = sums;
         dropped
     }
+}
 
-    fn tell_of_drops(&self, listener: usize, new: u64, all: u64) {
-        let Some(description) = self.descriptions.get(listener) else { return };
-        let granted = description.receive_buffer_bytes;
-        let asked = self.receive_buffer_bytes;
-        let fix = super::status::drop_remedy(description, asked);
-        tracing::warn!(
-            target: "net",
-            "kernel dropped {} datagrams on {} {} in {} s ({} arrived so far); buffer: asked {}, got {}; fix: {fix}",
-            grouped(new),
-            description.transport,
-            description.address,
-            self.flusher.interval(),
-            grouped(all),
-            super::banner::bytes(asked),
-            super::banner::bytes(granted),
-        );
-    }
+/// The lines of every bucket up to this one.
+fn take_lines(waiting: &mut BTreeMap<u64, Vec<LineCounts>>, start: u64) -> Vec<LineCounts> {
+    let later = waiting.split_off(&start.saturating_add(1));
+    let mut sums = Vec::new();
+    std::mem::replace(waiting, later).values().for_each(|lines| add_each(&mut sums, lines));
+    sums
+}
+
+/// Adds books of listeners to books of the same listeners.
+fn add_each(sums: &mut Vec<LineCounts>, more: &[LineCounts]) {
+    sums.resize(sums.len().max(more.len()), LineCounts::default());
+    sums.iter_mut().zip(more).for_each(|(sum, more)| sum.add(more));
 }
 
 /// What was taken in another way than it was written, once per flush.

@@ -132,6 +132,7 @@ impl Output for Intake {
         }
         counts += checks.finish(&mut deliver);
         report(counts);
+        log_books(&self.delivery);
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner) += counts;
     }
 }
@@ -142,6 +143,19 @@ fn log_readable(flusher: &Flusher, flush: &Flush) {
     JsonLines::new(&mut text).flush(flusher, flush);
     for line in String::from_utf8_lossy(&text).lines() {
         tracing::debug!(target: "encode", "{line}");
+    }
+}
+
+/// The books of every endpoint as they stand, at debug level.
+fn log_books(delivery: &Delivery) {
+    if !tracing::enabled!(target: "forward", tracing::Level::DEBUG) {
+        return;
+    }
+    if let Delivery::Forward(forwarder) = delivery {
+        for endpoint in forwarder.books().endpoints {
+            let (name, key) = (&endpoint.name, &endpoint.key_shown);
+            tracing::debug!(target: "forward", "{name} with key {key}: {endpoint}");
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ahash::RandomState;
 
+use super::by_listener::ByListener;
 use super::forward_raw::RawForwarder;
 use super::health::Health;
 use super::observers;
@@ -17,7 +18,7 @@ use super::refusals::Refusals;
 use super::rejections;
 use super::senders::Senders;
 use super::watch::{Findings, Watch, Watcher};
-use crate::aggregate::{self, Bucket, Shard};
+use crate::aggregate::{self, Bucket, LineCounts, Shard};
 use crate::clock::Clock;
 use crate::context::{CLIENT_TELEMETRY, Rules};
 use crate::flush::Closed;
@@ -39,7 +40,13 @@ const TOLD_PER_DATAGRAM: u64 = EventKind::PacketReceived.bit() | EventKind::Metr
 /// What a lane tells the flusher.
 pub(super) enum FromLane {
     /// A bucket was passed; `away` is how long the lane did not look at its sockets for it.
-    Closed { closed: Box<Closed>, listeners: Vec<ListenerCounts>, away: Duration },
+    Closed {
+        closed: Box<Closed>,
+        listeners: Vec<ListenerCounts>,
+        /// The bucket's lines, by listener.
+        lines: Vec<LineCounts>,
+        away: Duration,
+    },
     /// The lane panicked and begins anew; the books of what was open come with the next bucket.
     Restarted { lane: usize },
     /// The lane has stopped; its last bucket came before.
@@ -81,6 +88,7 @@ pub(super) struct Worker {
     lane: usize,
     parts: Parts,
     shard: Shard,
+    by_listener: ByListener,
     refusals: Refusals,
     origins: Option<Origins>,
     /// The generation of the tagger that known metrics were decided with.
@@ -122,6 +130,7 @@ impl Worker {
     ) -> Self {
         let shard = fresh_shard(&parts);
         let refusals = Refusals::new(parts.verbose);
+        let by_listener = ByListener::new(parts.listener_names.len());
         let origins = parts.proc_root.as_deref().map(Origins::new);
         let tags_generation = tags_generation(&parts.rules);
         let watcher = Watcher::new(Arc::clone(&parts.watch), parts.settings.options);
@@ -130,6 +139,7 @@ impl Worker {
             lane,
             parts,
             shard,
+            by_listener,
             refusals,
             origins,
             tags_generation,
@@ -173,9 +183,7 @@ impl Worker {
     fn begin_anew(&mut self, error: &str) {
         let mut counts = *self.shard.counts();
         let recorded = counts.recorded();
-        (counts.metrics, counts.events, counts.checks) = (0, 0, 0);
-        counts.lost +=
-            counts.received.saturating_sub(counts.refused_total() + counts.dropped_total());
+        self.by_listener.lose_recorded(&mut counts);
         tracing::error!(
             target: "server",
             "lane {} failed and starts again; {recorded} recorded lines of its open bucket are lost",
@@ -196,6 +204,7 @@ impl Worker {
         self.parts.health.lane(self.lane);
         self.announce();
         let spare = self.spares.try_recv().unwrap_or_default();
+        let lines = self.by_listener.close(self.shard.counts());
         let bucket = self.shard.close(now, spare);
         self.births_seen = 0;
         self.refusals.close(self.parts.settings.interval);
@@ -207,7 +216,7 @@ impl Worker {
         let closed = Box::new(Closed { lane: self.lane, bucket, passed });
         let listeners = listeners.to_vec();
         let away = self.parts.clock.monotonic().saturating_sub(started);
-        (self.tell)(FromLane::Closed { closed, listeners, away });
+        (self.tell)(FromLane::Closed { closed, listeners, lines, away });
     }
 
     /// The sender of this datagram named new contexts, or told of itself.
@@ -317,6 +326,7 @@ impl Receiver for Worker {
             by_line = self.parts.hub.wants(EventKind::MetricRejected);
         }
         let listener = usize::from(arrival.listener.0);
+        self.by_listener.turn(listener, self.shard.counts());
         let eol_required = self.parts.eol_required.get(listener).copied().unwrap_or(false);
         if let Some(forwarder) = &self.parts.raw_forwarder {
             forwarder.copy(bytes);

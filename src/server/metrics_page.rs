@@ -175,6 +175,16 @@ fn lines(page: &mut Exposition, view: &View) {
             "Values not posted because another kind of the same series was written later.",
             totals.type_conflicts,
         ),
+        (
+            "whippet_sets_estimated_total",
+            "Sets posted as an estimate (set_members_max).",
+            totals.sets_estimated,
+        ),
+        (
+            "whippet_histograms_folded_total",
+            "Histograms of more than 1,000 samples, whose percentiles are within 1 %.",
+            totals.histograms_folded,
+        ),
         ("whippet_flushes_total", "Intervals flushed.", totals.flushes),
     ] {
         page.single(name, Counter, help, count);

@@ -8,6 +8,8 @@
 
 mod admin;
 mod banner;
+mod by_listener;
+mod descriptors;
 mod dry_run;
 mod facts;
 #[cfg(test)]
@@ -33,8 +35,10 @@ mod self_metrics;
 mod senders;
 mod signals;
 mod status;
+mod unread;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter};
 use std::path::Path;
@@ -48,6 +52,7 @@ use ahash::RandomState;
 use thiserror::Error;
 
 use self::admin::Admin;
+use self::by_listener::equation;
 use self::facts::{Bounds, ConfigFacts, Facts};
 use self::flushing::{Flushing, Message, Reload, Totals};
 use self::forward_raw::RawForwarder;
@@ -58,6 +63,7 @@ pub use self::pulse::Pulse;
 pub use self::reach::{Reached, reach};
 use self::self_metrics::SelfMetrics;
 pub use self::signals::{Signal, Signals};
+use self::unread::Unread;
 use self::watch::{Counting, Watch};
 use crate::aggregate::Bucket;
 use crate::clock::Clock;
@@ -168,7 +174,9 @@ impl Server {
         let debug_log = observers::debug_log(&hub);
         let config = &loaded.config;
         let lanes = plan::lanes(config);
-        let bound = net::bind(plan::net(config, lanes))?;
+        let open_max = descriptors::raise();
+        let connections = descriptors::connections(config.stream_connections_max, open_max);
+        let bound = net::bind(plan::net(config, lanes, connections))?;
         banner::listening(&bound);
         let console = outputs.list.contains(&OutputKind::Console);
         if let Some(line) = banner::try_it(&bound).filter(|_| console) {
@@ -216,8 +224,12 @@ impl Server {
             own,
             outputs: delivery.outputs,
             spares,
-            receive_buffer_bytes: plan::net_buffer(config),
-            drops_told: vec![0; bound.listeners.len()],
+            unread: Unread::new(
+                listeners.clone(),
+                (plan::net_buffer(config), config.dogstatsd_buffer_size),
+                config.interval.as_secs(),
+            ),
+            lines: BTreeMap::new(),
             descriptions: listeners.clone(),
             totals: Arc::clone(&totals),
             clock,
@@ -250,7 +262,7 @@ impl Server {
             interval: config.interval,
             listeners,
             receive_buffer_bytes: plan::net_buffer(config),
-            limits: Bounds::new(config, &rules, lanes),
+            limits: Bounds::new(config, &rules, lanes, connections),
             health,
             watch,
             stats_kept: counting.is_some(),
@@ -341,7 +353,7 @@ impl Server {
             observers::component_failed(&self.hub, "flusher", "it panicked", 0);
         }
         let totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        say_lines(&totals);
+        say_lines(&totals, &self.listeners);
         if let Some(forwarder) = &self.raw_forwarder {
             let (sent, failed) = forwarder.counts();
             let (sent, failed) = (grouped(sent), grouped(failed));
@@ -373,20 +385,15 @@ impl Server {
     }
 }
 
-fn say_lines(totals: &Totals) {
+fn say_lines(totals: &Totals, listeners: &[String]) {
     let lines = &totals.lines;
-    let reasons: Vec<String> =
-        lines.reasons().map(|(reason, count)| format!("{reason} {}", grouped(count))).collect();
-    let reasons =
-        if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
-    tracing::info!(
-        target: "flush",
-        "lines    {} received = {} recorded + {} refused + {} dropped{reasons}",
-        lines.received,
-        lines.recorded(),
-        lines.refused_total(),
-        lines.dropped_total()
-    );
+    tracing::info!(target: "flush", "lines    {}", equation(lines));
+    let heard = listeners.iter().zip(&totals.listener_lines).filter(|(_, of)| of.received > 0);
+    if heard.clone().count() > 1 {
+        for (listener, of) in heard {
+            tracing::info!(target: "flush", "  of {listener}: {}", equation(of));
+        }
+    }
     if lines.values != lines.metrics {
         tracing::info!(target: "flush", "values   {} in {} metric lines", lines.values, lines.metrics);
     }

@@ -31,7 +31,7 @@ pub(super) fn lanes(config: &Config) -> usize {
     config.lanes.clamp(1, quota.min(machine).max(1))
 }
 
-pub(super) fn net(config: &Config, lanes: usize) -> NetSettings {
+pub(super) fn net(config: &Config, lanes: usize, connections_max: usize) -> NetSettings {
     NetSettings {
         udp: internet(config, config.dogstatsd_port),
         unix_datagram: config.dogstatsd_socket.clone(),
@@ -43,7 +43,7 @@ pub(super) fn net(config: &Config, lanes: usize) -> NetSettings {
         datagram_bytes_max: config.dogstatsd_buffer_size,
         lanes,
         reuse_port: true,
-        connections_max: config.stream_connections_max,
+        connections_max,
         credentials: config.dogstatsd_origin_detection,
         inherited: crate::net::inherited_sockets(),
         pause: config.receive_pause,

@@ -32,6 +32,8 @@ pub(super) fn status(facts: &Facts, view: &View) -> Value {
         },
         "lines": lines(&totals.lines),
         "type_conflicts": totals.type_conflicts,
+        "sets_estimated": totals.sets_estimated,
+        "histograms_folded": totals.histograms_folded,
         "payloads": payloads(view),
         "kernel": kernel(facts, totals),
         "listeners": listeners(facts, totals),
@@ -241,6 +243,8 @@ fn listeners(facts: &Facts, totals: &Totals) -> Value {
             ] {
                 row.insert(name.to_owned(), count.into());
             }
+            let of_listener = totals.listener_lines.get(at).copied().unwrap_or_default();
+            row.insert("lines".to_owned(), lines(&of_listener));
         }
         row
     };

@@ -89,20 +89,22 @@ impl Sketch {
     }
 
     /// Adds all values of `other`. The order and grouping of merges changes nothing but the last digits
-    /// of sum and average. A sum beyond the range of floats stays at its end.
-    pub fn merge(&mut self, other: &Sketch) {
+    /// of sum and average. A sum beyond the range of floats stays at its end; then it returns false.
+    pub fn merge(&mut self, other: &Sketch) -> bool {
         if other.count == 0 {
-            return;
+            return true;
         }
         self.widen(other.min, other.max);
         self.count = self.count.saturating_add(other.count);
-        self.sum = (self.sum + other.sum).clamp(f64::MIN, f64::MAX);
+        let sum = self.sum + other.sum;
+        self.sum = sum.clamp(f64::MIN, f64::MAX);
         let share = other.count as f64 / self.count as f64;
         self.avg = (self.avg * (1.0 - share) + other.avg * share).clamp(self.min, self.max);
         store::add_sorted(&mut self.bins, other.bins.iter().copied());
         for key in &other.waiting {
             self.wait(*key);
         }
+        sum.is_finite()
     }
 
     /// Forgets all values and keeps the allocations for the next interval.

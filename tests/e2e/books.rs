@@ -1,6 +1,6 @@
 //! Every line that was sent is in the books, whatever it was.
 
-use crate::support::intake::Intake;
+use crate::support::intake::{Answer, Intake};
 use crate::support::program::{LineBooks, Setup};
 use std::io::Write;
 use std::net::UdpSocket;
@@ -198,4 +198,81 @@ fn refused_lines_are_shown_with_their_sender_once_unless_not_wanted() {
         assert_eq!(with_sender, shown, "{}", ended.stderr);
         assert_eq!(ended.stderr.contains("refused 4 more lines"), !quiet, "{}", ended.stderr);
     }
+}
+
+#[test]
+fn the_books_add_up_for_each_listener_and_each_endpoint() {
+    let (first, second) = (Intake::start(), Intake::start());
+    second.respond_on("/api/v2/series", Answer::status(400));
+    let endpoints = format!("{{\"{}\":[\"another00\"]}}", second.url());
+    let program = Setup::posting_to(&first)
+        .set("interval", 1)
+        .set("dogstatsd_buffer_size", 512)
+        .env("DD_ADDITIONAL_ENDPOINTS", endpoints)
+        .start();
+    let udp = program.udp_address();
+    program.udp("a:1|c\njunk\na:1|c");
+    program.unix_datagram("a:1|c\na:nan|c");
+    program.unix_stream("a:1|c\n_sc|x|0");
+    program.udp("junk");
+    program.unix_datagram("a:1|c\n".repeat(100));
+    first.wait_until(|state| state.sum_of_counter("a", &[]) == 4.0 + 85.0);
+    let ended = program.terminate();
+    ended.balances();
+    for equation in [
+        format!("  of udp {udp}: 4 received = 2 recorded + 2 refused + 0 dropped (missing_type 2)"),
+        "/d.sock: 88 received = 86 recorded + 1 refused + 1 dropped (truncated 1, non_finite 1)"
+            .to_owned(),
+        "/s.sock: 2 received = 2 recorded + 0 refused + 0 dropped".to_owned(),
+        "were longer than 512 bytes; ".to_owned(),
+    ] {
+        assert!(ended.stderr.contains(&equation), "{equation}:\n{}", ended.stderr);
+    }
+    let payloads = ended.payloads();
+    for (intake, dropped) in [(&first, false), (&second, true)] {
+        let beginning = format!("  of {} with key *****", intake.address());
+        let line = ended.stderr.lines().find(|line| line.starts_with(&beginning));
+        let line = line.unwrap_or_else(|| panic!("{beginning}:\n{}", ended.stderr));
+        let built = format!("payloads {} built = ", payloads.built / 2);
+        assert!(line.contains(&built), "{line}");
+        assert_eq!(line.contains("(bad_request "), dropped, "{line}");
+    }
+}
+
+#[test]
+fn a_value_that_no_sum_can_hold_is_counted_whatever_the_kind() {
+    let intake = Intake::start();
+    let program = Setup::posting_to(&intake).set("histogram_aggregates", "sum count").start();
+    program.udp("d:1e308|d\nd:1e308|d");
+    for kind in ["c", "h", "ms"] {
+        program.udp(format!("{kind}:1e308|{kind}\n{kind}:1e308|{kind}\n{kind}:-1e308|{kind}"));
+    }
+    program.udp("packed:1e308:1e308:1|h");
+    let ended = program.terminate();
+    ended.balances();
+    assert_eq!(ended.lines(), books(12, 8, 0, 4), "{}", ended.stderr);
+    assert!(ended.stderr.contains("(non_finite 4)"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("5 NaN or infinite values"), "{}", ended.stderr);
+    intake.read(|state| {
+        assert_eq!(state.last_value("h.sum", &[]), Some(0.0));
+        assert_eq!(state.sum_of_counter("h.count", &[]), 2.0);
+        assert_eq!(state.sum_of_counter("packed.count", &[]), 2.0);
+        assert_eq!(state.count_of_sketches("d", &[]), 1);
+    });
+}
+
+#[test]
+fn estimates_instead_of_exact_values_are_counted() {
+    let intake = Intake::start();
+    let program = Setup::posting_to(&intake).set("set_members_max", 10).start();
+    let members: String = (0..50).map(|n| format!("s:{n}|s\n")).collect();
+    let samples = format!("h{}|h", ":1".repeat(1_001));
+    program.udp(members);
+    program.udp("few:1|s\nfew:2|s\nother:1|h");
+    program.udp(samples);
+    let ended = program.terminate();
+    ended.balances();
+    let told = "1 sets of more than set_members_max members are estimates, and the percentiles of 1 \
+                histograms of more than 1,000 samples are within 1 % (said once)";
+    assert!(ended.stderr.contains(told), "{}", ended.stderr);
 }

@@ -154,3 +154,18 @@ fn more_connections_than_allowed_are_closed_and_told() {
     });
     process.terminate().balances();
 }
+
+/// Clients that take every descriptor they can get leave the ones that delivery needs.
+#[test]
+fn stream_clients_cannot_take_the_descriptors_of_delivery() {
+    let intake = Intake::start();
+    let setup = Setup::to(&intake).open_files(64);
+    let mut process = setup.start();
+    process.logs_until(|log| log.contains("stream_connections_max is 32 instead of 1024"));
+    let greedy: Vec<_> = (0..100).map(|_| process.stream()).collect();
+    process.logs_until(|log| log.contains("more than 32 connections"));
+    process.send("c:3|c");
+    eventually(Duration::from_secs(20), "the line", || sum(&intake) == 3.0);
+    drop(greedy);
+    process.terminate().balances();
+}

@@ -28,6 +28,7 @@ pub struct Setup {
     folder: TempDir,
     settings: BTreeMap<String, String>,
     environment: Vec<(String, String)>,
+    open_files: Option<u64>,
     starts: AtomicUsize,
 }
 
@@ -53,7 +54,13 @@ impl Setup {
         ];
         fs::write(folder.path().join("key"), KEY).expect("a writable folder");
         let settings = settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        Setup { folder, settings, environment: Vec::new(), starts: AtomicUsize::new(0) }
+        Setup {
+            folder,
+            settings,
+            environment: Vec::new(),
+            open_files: None,
+            starts: AtomicUsize::new(0),
+        }
     }
 
     /// Posts to that intake.
@@ -85,6 +92,12 @@ impl Setup {
         self
     }
 
+    /// Lets it open so many files at most, and not raise that.
+    pub fn open_files(mut self, count: u64) -> Self {
+        self.open_files = Some(count);
+        self
+    }
+
     /// A path in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -108,7 +121,12 @@ impl Setup {
         let log = self.path(&format!("log-{number}"));
         let file = File::create(&log).expect("a writable folder");
         let output = file.try_clone().expect("a descriptor");
-        let child = Command::new(binary)
+        // The shell sets the limit and becomes the program.
+        let limit = self.open_files.map(|count| format!("ulimit -n {count} && "));
+        let run = format!("{}exec \"$0\" \"$@\"", limit.unwrap_or_default());
+        let child = Command::new("/bin/sh")
+            .args(["-c", &run])
+            .arg(binary)
             .arg("run")
             .arg("--config")
             .arg(self.path("whippet.yaml"))

@@ -102,7 +102,7 @@ pub(super) const KEYS: &[Key] = &[
         "contexts_max",
         int(0, 1_000_000_000),
         "0",
-        "Most contexts (name, kind, tags, host) in memory. 0: from the memory limit of the control group, else one million. Past it known ones go on; new counters, sets, histograms and distributions fold into one overflow context per name; new gauges are dropped. All of it is counted.",
+        "Most contexts (name, kind, tags, host) in memory. 0: from the memory limit of the control group, else one million. Past it known ones go on; new counters, sets, histograms and distributions fold into one overflow context per name (tag `whippet.overflow:true`; past 1,000 names into `whippet.overflow`, `whippet.overflow.sets`, `.histograms`, `.distributions`); new gauges are dropped. All of it is counted.",
     ),
     ours(
         "contexts_per_name_max",

@@ -1,0 +1,117 @@
+//! The books of lines apart by listener: what a lane's bucket counted while each had its turn.
+
+use crate::aggregate::LineCounts;
+use crate::output::grouped;
+
+/// The open bucket of one lane.
+pub(super) struct ByListener {
+    of: Vec<LineCounts>,
+    /// Whose lines come now, and the bucket's books when they began.
+    current: usize,
+    began: LineCounts,
+}
+
+impl ByListener {
+    pub fn new(listeners: usize) -> Self {
+        let of = vec![LineCounts::default(); listeners];
+        ByListener { of, current: 0, began: LineCounts::default() }
+    }
+
+    /// The lines that follow came through this listener.
+    #[inline]
+    pub fn turn(&mut self, listener: usize, counts: &LineCounts) {
+        if listener != self.current {
+            self.settle(counts);
+            self.current = listener;
+        }
+    }
+
+    /// Listeners take turns once per batch at most, so copying all counters is cheap enough.
+    #[cold]
+    fn settle(&mut self, counts: &LineCounts) {
+        let new = counts.since(&self.began);
+        if let Some(of) = self.of.get_mut(self.current) {
+            of.add(&new);
+        }
+        self.began = *counts;
+    }
+
+    /// The bucket's recorded lines are lost: in its books, and so here.
+    pub fn lose_recorded(&mut self, counts: &mut LineCounts) {
+        self.settle(counts);
+        counts.lose_recorded();
+        self.of.iter_mut().for_each(LineCounts::lose_recorded);
+        self.began = *counts;
+    }
+
+    /// The bucket is about to close with these books; the next one begins with none.
+    pub fn close(&mut self, counts: &LineCounts) -> Vec<LineCounts> {
+        self.settle(counts);
+        self.began = LineCounts::default();
+        let listeners = self.of.len();
+        std::mem::replace(&mut self.of, vec![LineCounts::default(); listeners])
+    }
+}
+
+/// `12 received = 10 recorded + 1 refused + 1 dropped (unknown_type 1, context_limit 1)`.
+pub(super) fn equation(counts: &LineCounts) -> String {
+    let reasons: Vec<String> =
+        counts.reasons().map(|(reason, count)| format!("{reason} {}", grouped(count))).collect();
+    let reasons =
+        if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+    format!(
+        "{} received = {} recorded + {} refused + {} dropped{reasons}",
+        counts.received,
+        counts.recorded(),
+        counts.refused_total(),
+        counts.dropped_total()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(received: u64, metrics: u64) -> LineCounts {
+        let mut counts = LineCounts { received, metrics, ..LineCounts::default() };
+        counts.truncated = received - metrics;
+        counts
+    }
+
+    fn figures(of: &[LineCounts]) -> Vec<(u64, u64, u64, u64)> {
+        of.iter()
+            .map(|of| (of.received, of.recorded(), of.refused_total(), of.dropped_total()))
+            .collect()
+    }
+
+    #[test]
+    fn each_listener_gets_what_was_counted_in_its_turns() {
+        let mut books = ByListener::new(3);
+        books.turn(0, &counts(0, 0));
+        books.turn(2, &counts(5, 4));
+        books.turn(2, &counts(6, 5));
+        books.turn(0, &counts(8, 6));
+        assert_eq!(
+            figures(&books.close(&counts(9, 7))),
+            [(6, 5, 1, 0), (0, 0, 0, 0), (3, 2, 1, 0)]
+        );
+        books.turn(1, &counts(2, 2));
+        assert_eq!(
+            figures(&books.close(&counts(2, 2))),
+            [(2, 2, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0)]
+        );
+    }
+
+    #[test]
+    fn what_a_lane_loses_is_lost_for_each_listener() {
+        let mut books = ByListener::new(2);
+        books.turn(1, &counts(3, 2));
+        let mut whole = counts(10, 7);
+        books.lose_recorded(&mut whole);
+        assert_eq!((whole.recorded(), whole.dropped_total()), (0, 7));
+        whole.received += 1;
+        whole.metrics += 1;
+        let parts = books.close(&whole);
+        assert_eq!(figures(&parts), [(3, 0, 1, 2), (8, 1, 2, 5)]);
+    }
+}
