@@ -46,6 +46,17 @@ pub(super) struct Scratch {
     pub(super) item: Vec<u8>,
     pub(super) tags: Vec<u8>,
     resources: Vec<u8>,
+    host: HostField,
+}
+
+/// The host of the last series, as it is posted.
+#[derive(Default)]
+struct HostField {
+    name: Vec<u8>,
+    /// Never empty once a series was written.
+    field: Vec<u8>,
+    /// Runs of invalid UTF-8 in the name.
+    replaced: u64,
 }
 
 impl SeriesEncoder {
@@ -126,6 +137,9 @@ pub(super) fn add_message(
     assembly.add(Glue { first: head, next: head }, &scratch.item, points, sink);
 }
 
+const METRIC: u8 = key(2, BYTES);
+const TAG: u8 = key(3, BYTES);
+
 /// The fields of MetricSeries, in the order of their numbers.
 fn write(
     scratch: &mut Scratch,
@@ -134,15 +148,45 @@ fn write(
     origin: Option<Origin>,
     replaced: &mut u64,
 ) {
-    const METRIC: u8 = key(2, BYTES);
-    const TAG: u8 = key(3, BYTES);
-    const POINT: u8 = key(4, BYTES);
-    const TYPE: u8 = key(5, VARINT);
-    const UNIT: u8 = key(6, BYTES);
-    const SOURCE: u8 = key(7, BYTES);
-    const INTERVAL: u8 = key(8, VARINT);
     const METADATA: u8 = key(9, BYTES);
-    let Scratch { item, tags, resources } = scratch;
+    put_identity(scratch, series, replaced);
+    let item = &mut scratch.item;
+    put_end(item, series, points);
+    if let Some(origin) = origin {
+        put_metadata(item, METADATA, origin);
+    }
+}
+
+/// Resources, name and tags.
+fn put_identity(scratch: &mut Scratch, series: &Series<'_>, replaced: &mut u64) {
+    let Scratch { item, host, .. } = scratch;
+    // Nearly every series has the host of the one before.
+    if host.name != series.host || host.field.is_empty() {
+        host.name.clear();
+        host.name.extend_from_slice(series.host);
+        host.field.clear();
+        host.replaced = 0;
+        put_resource(&mut host.field, b"host", series.host, &mut host.replaced);
+    }
+    *replaced += host.replaced;
+    let before = *replaced;
+    item.extend_from_slice(&host.field);
+    put_name(item, series, replaced);
+    for tag in series.tags.iter() {
+        let TagUse::Plain = TagUse::of(tag) else {
+            // Some tags are no tags, and stand before the name.
+            item.clear();
+            *replaced = before;
+            return put_identity_with_resources(scratch, series, replaced);
+        };
+        put_field(item, TAG, tag, replaced);
+    }
+}
+
+/// As [`put_identity`], where devices and resources hide among the tags.
+#[cold]
+fn put_identity_with_resources(scratch: &mut Scratch, series: &Series<'_>, replaced: &mut u64) {
+    let Scratch { item, tags, resources, host } = scratch;
     tags.clear();
     resources.clear();
     let mut device = None;
@@ -154,16 +198,30 @@ fn write(
             TagUse::Nothing => {}
         }
     }
-    put_resource(item, b"host", series.host, replaced);
+    item.extend_from_slice(&host.field);
     if let Some(name) = device {
         put_resource(item, b"device", name, replaced);
     }
     item.extend_from_slice(resources);
+    put_name(item, series, replaced);
+    item.extend_from_slice(tags);
+}
+
+fn put_name(item: &mut Vec<u8>, series: &Series<'_>, replaced: &mut u64) {
     let name = utf8_bytes(series.name, replaced);
     put_head(item, METRIC, name.len() + series.suffix.len());
     item.extend_from_slice(&name);
     item.extend_from_slice(series.suffix.as_bytes());
-    item.extend_from_slice(tags);
+}
+
+const POINT: u8 = key(4, BYTES);
+const TYPE: u8 = key(5, VARINT);
+const UNIT: u8 = key(6, BYTES);
+const SOURCE: u8 = key(7, BYTES);
+const INTERVAL: u8 = key(8, VARINT);
+
+/// Points and what says how they read.
+fn put_end(item: &mut Vec<u8>, series: &Series<'_>, points: &[Point]) {
     for point in points.iter().filter(|point| point.value.is_finite()) {
         put_point(item, POINT, *point);
     }
@@ -175,9 +233,6 @@ fn write(
         put_bytes(item, SOURCE, source.as_bytes());
     }
     put_integer(item, INTERVAL, series.interval);
-    if let Some(origin) = origin {
-        put_metadata(item, METADATA, origin);
-    }
 }
 
 /// What becomes of a tag on the series routes.

@@ -277,6 +277,9 @@ impl Flusher {
         let gauges = bucket.gauges.iter().map(|cell| (cell.context, cell.stamp));
         let sets = bucket.sets.iter().map(|cell| (cell.context, cell.stamp));
         let mut values: HashMap<u64, Stamp> = HashMap::new();
+        if !self.ledger.has_contested() {
+            return values;
+        }
         for (number, stamp) in counters.chain(gauges).chain(sets) {
             if self.ledger.get(number).is_some_and(|known| known.contested) {
                 let latest = values.entry(self.ledger.series_key(number)).or_insert(0);

@@ -56,6 +56,8 @@ pub(super) struct Ledger {
     /// Counters and held gauges to continue.
     continued: Vec<u32>,
     by_kind: [usize; Kind::ALL.len()],
+    /// Some context was ever contested: most servers never have one.
+    any_contested: bool,
 }
 
 /// The kinds that post a series of the bare name.
@@ -73,6 +75,7 @@ impl Ledger {
             numbers: vec![Vec::new(); lanes],
             continued: Vec::new(),
             by_kind: [0; Kind::ALL.len()],
+            any_contested: false,
         }
     }
 
@@ -186,6 +189,7 @@ impl Ledger {
             return number;
         }
         let contested = self.contest(hash, context);
+        self.any_contested |= contested;
         self.by_kind[context.kind() as usize] += 1;
         let context = context.clone();
         let known =
@@ -230,7 +234,7 @@ impl Ledger {
                 known.shadowed = true;
             }
             if let Some(known) = self.known[bare as usize].as_mut() {
-                known.contested = true;
+                (known.contested, self.any_contested) = (true, true);
             }
         }
     }
@@ -265,6 +269,11 @@ impl Ledger {
             }
         }
         !rivals.is_empty()
+    }
+
+    /// True when some context is or was contested.
+    pub fn has_contested(&self) -> bool {
+        self.any_contested
     }
 
     /// What all rivals for one series share; that two contested series share it takes a collision
