@@ -27,14 +27,14 @@ bench: ## criterion benches of every room
 	cargo bench
 
 count: ## instructions per known metric, whippet's and the floor's (needs valgrind)
-	cargo build --release && cargo build --release --example report
 	cargo bench --bench ingest --no-run
+	cargo build --release && cargo build --release --example report
 	target/release/examples/report --only S1 --rounds 1
 
 ROUNDS ?= 9
 bench-report: ## one sitting: every row of docs/performance.md on this machine (ROUNDS=9, about 25 minutes)
-	cargo build --release && cargo build --release --example floor --example report
 	cargo bench --bench ingest --no-run
+	cargo build --release && cargo build --release --example floor --example report
 	target/release/examples/report --rounds $(ROUNDS) --record benches/record --page docs/performance.md
 
 config-docs: ## write docs/configuration.md and dist/whippet.yaml from the table of keys

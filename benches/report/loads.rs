@@ -127,7 +127,7 @@ fn over(
     args.extend(["--rounds", &rounds, "--warmup", "1"]);
     args.extend(rate.iter().flat_map(|rate| ["--rate", rate]));
     let (server, floor) =
-        (tools.server(""), tools.floor(if rate.is_some() { "--wake blocking" } else { "" }));
+        (tools.server(transport), tools.floor(if rate.is_some() { "--wake blocking" } else { "" }));
     let report = tools.bench(&[&args[..], &["--server", &server, "--vs", &floor]].concat())?;
     let (ours, floors) = pairs(&report);
     if ours.is_empty() || ours.len() != floors.len() {

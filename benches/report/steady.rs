@@ -24,7 +24,7 @@ fn memory(tools: &Tools) -> Result<Vec<Row>, Problem> {
         ("c=1,g=1", 1_000_000, "≤ 210 MiB", 210.0),
     ]
     .map(|(kinds, contexts, goal, limit)| {
-        let (count, server) = (contexts.to_string(), tools.server(""));
+        let (count, server) = (contexts.to_string(), tools.server("udp"));
         let args = ["--target", "udp://127.0.0.1:28125", "--profile", "cardinality"];
         let load = ["--kinds", kinds, "--contexts", &count, "--block-lines", &count];
         let time = ["--rate", RATE, "--duration", "60", "--warmup", "2"];

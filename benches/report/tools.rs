@@ -32,13 +32,17 @@ impl Tools {
         }
     }
 
-    /// The command line of the server, for the bench tool to fill in.
-    pub fn server(&self, more: &str) -> String {
+    /// The command line of the server, for the bench tool to fill in: on UDP, or on a Unix socket.
+    pub fn server(&self, transport: &str) -> String {
         let environment: Vec<String> =
             SERVER_ENVIRONMENT.iter().map(|(name, value)| format!("{name}={value}")).collect();
         format!(
-            "env {} DD_DOGSTATSD_PORT={{port}} DD_DOGSTATSD_SOCKET={{path}} {more}{} run",
+            "env {} {} {} run",
             environment.join(" "),
+            match transport {
+                "udp" => "DD_DOGSTATSD_PORT={port} DD_DOGSTATSD_SOCKET=",
+                _ => "DD_DOGSTATSD_PORT=0 DD_DOGSTATSD_SOCKET={path}",
+            },
             self.whippet.display()
         )
     }

@@ -34,6 +34,10 @@ pub(super) struct SpareSamples {
     weighted: Vec<Box<Vec<Sample>>>,
 }
 
+/// More emptied lists of a kind than this are let go: at many contexts their memory would rest for an
+/// interval, while the next bucket may get the same from the allocator.
+const SPARES_MAX: usize = 4_096;
+
 impl SpareSamples {
     /// Forgets what is left.
     pub fn clear(&mut self) {
@@ -44,15 +48,15 @@ impl SpareSamples {
     /// Keeps the memory of samples that are not needed any more.
     pub fn keep(&mut self, samples: Samples) {
         match samples {
-            Samples::Plain(mut values) => {
+            Samples::Plain(mut values) if self.plain.len() < SPARES_MAX => {
                 values.clear();
                 self.plain.push(values);
             }
-            Samples::Weighted(mut samples) => {
+            Samples::Weighted(mut samples) if self.weighted.len() < SPARES_MAX => {
                 samples.clear();
                 self.weighted.push(samples);
             }
-            Samples::None | Samples::One(_) | Samples::Two(..) | Samples::Folded(_) => {}
+            _ => {}
         }
     }
 }
