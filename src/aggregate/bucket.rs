@@ -105,7 +105,7 @@ impl Bucket {
     /// Empties the containers and keeps their memory for the next interval.
     ///
     /// Long lists are let go: their memory would rest for an interval, and the next bucket asks for
-    /// as much of it as it fills ([`Bucket::expect`]).
+    /// as much of it as it fills.
     pub fn recycle(&mut self) {
         empty(&mut self.counters);
         empty(&mut self.gauges);
