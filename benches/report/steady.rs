@@ -69,23 +69,6 @@ impl Server {
         Ok(Server { child, log })
     }
 
-    /// Nanoseconds of CPU that its threads of this name have used.
-    fn cpu_nanos(&self, thread: &str) -> Result<f64, Problem> {
-        let mut sum = 0.0;
-        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))?.flatten() {
-            let name = std::fs::read_to_string(task.path().join("comm"))?;
-            if name.trim() == thread {
-                let spent = std::fs::read_to_string(task.path().join("schedstat"))?;
-                sum += spent
-                    .split(' ')
-                    .next()
-                    .and_then(|nanos| nanos.parse::<f64>().ok())
-                    .unwrap_or(0.0);
-            }
-        }
-        Ok(sum)
-    }
-
     /// Ends it as an operator would; what it said.
     fn stop(mut self) -> Result<String, Problem> {
         Command::new("kill").arg(self.child.id().to_string()).status()?;
@@ -94,6 +77,20 @@ impl Server {
         File::open(&self.log)?.read_to_string(&mut text)?;
         Ok(text)
     }
+}
+
+/// Nanoseconds of CPU that the threads of this name have used, or all of them.
+fn cpu_nanos(process: &Child, thread: Option<&str>) -> Result<f64, Problem> {
+    let mut sum = 0.0;
+    for task in std::fs::read_dir(format!("/proc/{}/task", process.id()))?.flatten() {
+        let name = std::fs::read_to_string(task.path().join("comm"))?;
+        if thread.is_none_or(|thread| thread == name.trim()) {
+            let spent = std::fs::read_to_string(task.path().join("schedstat"))?;
+            let nanos = spent.split(' ').next().and_then(|nanos| nanos.parse::<f64>().ok());
+            sum += nanos.ok_or("schedstat without a number")?;
+        }
+    }
+    Ok(sum)
 }
 
 impl Drop for Server {
@@ -127,9 +124,10 @@ fn flushes(tools: &Tools) -> Result<Vec<Row>, Problem> {
         let mut generator = load(tools, 28_126, kinds, 35 + 10 * FLUSHES)?;
         // Contexts are all known after 7 s; the bucket in which they were and its flush end within 23.
         sleep(Duration::from_secs(25));
-        let before = server.cpu_nanos("flusher")?;
+        let before = cpu_nanos(&server.child, Some("flusher"))?;
         sleep(Duration::from_secs(10 * FLUSHES));
-        let spent = (server.cpu_nanos("flusher")? - before) / FLUSHES as f64 / CONTEXTS / 1e3;
+        let spent =
+            (cpu_nanos(&server.child, Some("flusher"))? - before) / FLUSHES as f64 / CONTEXTS / 1e3;
         generator.wait()?;
         let text = server.stop()?;
         // The last words name drops only where there were some.
@@ -204,18 +202,9 @@ fn idle(tools: &Tools) -> Result<Vec<Row>, Problem> {
         .stderr(Stdio::null())
         .spawn()?;
     sleep(Duration::from_secs(1));
-    let spent = |child: &Child| -> Result<f64, Problem> {
-        let mut sum = 0.0;
-        for task in std::fs::read_dir(format!("/proc/{}/task", child.id()))?.flatten() {
-            let text = std::fs::read_to_string(task.path().join("schedstat"))?;
-            sum +=
-                text.split(' ').next().and_then(|nanos| nanos.parse::<f64>().ok()).unwrap_or(0.0);
-        }
-        Ok(sum)
-    };
-    let before = spent(&child)?;
+    let before = cpu_nanos(&child, None)?;
     sleep(Duration::from_secs(SECONDS));
-    let percent = (spent(&child)? - before) / (SECONDS as f64 * 1e9) * 100.0;
+    let percent = (cpu_nanos(&child, None)? - before) / (SECONDS as f64 * 1e9) * 100.0;
     child.kill()?;
     child.wait()?;
     let starts: Vec<f64> =
