@@ -38,4 +38,7 @@ pub use threadstats::ThreadStats;
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]
+pub mod bench;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod cli;

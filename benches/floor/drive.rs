@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
-use whippet::cli::bench::report::{Limit, Report, Run};
-use whippet::cli::bench::target::Target;
-use whippet::cli::bench::{self, BenchArgs};
+use whippet::bench::report::{Limit, Report, Run};
+use whippet::bench::target::Target;
+use whippet::bench::{self, BenchArgs};
 
 /// Flags of the floor for the child process.
 const FLAGS: &str = "WHIPPET_FLOOR_FLAGS";

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use whippet::cli::bench::judge;
-use whippet::cli::bench::report::Run;
+use whippet::bench::judge;
+use whippet::bench::report::Run;
 
 use crate::drive::drive;
 

@@ -26,8 +26,8 @@ mod tests;
 use std::io::Write as _;
 
 use clap::Parser;
-use whippet::cli::bench::LoadArgs;
-use whippet::cli::bench::target::Target;
+use whippet::bench::LoadArgs;
+use whippet::bench::target::Target;
 
 #[derive(Parser)]
 #[command(name = "floor", about = "The least a statsd server can spend on this machine")]

@@ -4,7 +4,6 @@
 //! wrong; 128 + n stopped at once by a second signal n.
 
 mod ask;
-pub mod bench;
 pub mod check_config;
 mod contexts;
 mod diagnose;
@@ -30,6 +29,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::bench;
 use crate::config::{Mode, Sources};
 
 /// It could not start, or what was asked for failed.
