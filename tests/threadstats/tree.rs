@@ -5,7 +5,16 @@ use std::process::Command;
 #[test]
 fn without_default_features_there_are_no_sockets_no_command_line_and_no_logging_backend() {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--offline", "--no-default-features", "-e", "normal", "--prefix", "none"])
+        .args([
+            "tree",
+            "--offline",
+            "--locked",
+            "--no-default-features",
+            "-e",
+            "normal",
+            "--prefix",
+            "none",
+        ])
         .args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")])
         .output()
         .unwrap();
