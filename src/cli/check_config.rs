@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::config::{Examined, Loaded, Mode, Origin, Outputs, Problem, Sources, examine};
+use crate::config::{Examined, Loaded, Mode, Outputs, Problem, Sources, ValueOrigin, examine};
 
 /// Prints the effective configuration with origins, then every problem.
 ///
@@ -36,7 +36,7 @@ fn values(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
     let width = rows.iter().map(|(name, ..)| name.len()).max().unwrap_or_default();
     for (name, value, origin) in rows {
         match origin {
-            Origin::Default => writeln!(out, "{name:width$}  {value}")?,
+            ValueOrigin::Default => writeln!(out, "{name:width$}  {value}")?,
             origin => writeln!(out, "{name:width$}  {value}  <- {origin}")?,
         }
     }

@@ -11,8 +11,8 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Settings;
-use super::ask::{self, Server};
+use super::ConfigArgs;
+use super::admin_client::{self, AdminClient};
 use crate::config::{self, Mode};
 
 #[derive(Args)]
@@ -23,7 +23,7 @@ pub(super) struct DumpArgs {
 }
 
 /// Writes the running server's contexts and prints where.
-pub(super) fn dump(args: &DumpArgs, settings: &Settings) -> anyhow::Result<()> {
+pub(super) fn dump(args: &DumpArgs, settings: &ConfigArgs) -> anyhow::Result<()> {
     let path = match &args.output {
         Some(path) => path.clone(),
         None => {
@@ -32,7 +32,7 @@ pub(super) fn dump(args: &DumpArgs, settings: &Settings) -> anyhow::Result<()> {
             run_path.join("whippet").join("dogstatsd_contexts.json.zstd")
         }
     };
-    let mut dump = Server::of(settings)?.open("/contexts.zstd")?;
+    let mut dump = AdminClient::of(settings)?.open("/contexts.zstd")?;
     if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
@@ -42,7 +42,7 @@ pub(super) fn dump(args: &DumpArgs, settings: &Settings) -> anyhow::Result<()> {
     io::copy(&mut dump, &mut file)
         .and_then(|_| file.flush())
         .with_context(|| path.display().to_string())?;
-    ask::print(&format!("{}\n", path.display()))
+    admin_client::print(&format!("{}\n", path.display()))
 }
 
 /// As much of a dumped context as a ranking needs.

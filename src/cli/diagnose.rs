@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use super::{FAILED, Settings, ask};
+use super::{ConfigArgs, FAILED, admin_client};
 use crate::config::{self, Mode};
 use crate::forward::KeyStatus;
 use crate::server;
 
 /// Prints one line per endpoint and key. Good when each of them is accepted.
-pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
+pub(super) fn run(settings: &ConfigArgs) -> anyhow::Result<ExitCode> {
     let loaded = config::load(settings.sources(Mode::Run))?;
     if loaded.config.api_key.is_none() {
         anyhow::bail!("api_key is not set (DD_API_KEY): there is no intake to reach");
@@ -25,7 +25,7 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
             }
         };
         failed += usize::from(reached.status != KeyStatus::Valid);
-        ask::print(&format!(
+        admin_client::print(&format!(
             "{word:9}  {}  API key ending with {}: {}{remedy}\n",
             reached.endpoint,
             reached.key.trim_start_matches('*'),

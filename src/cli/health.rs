@@ -2,17 +2,17 @@
 
 use serde_json::Value;
 
-use super::Settings;
-use super::ask::{self, Server};
+use super::ConfigArgs;
+use super::admin_client::{self, AdminClient};
 
 /// Prints the parts that are well. Parts that are not, or no answer, are an error.
-pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
-    let verdict: Value = Server::of(settings)?.json("/ready").map_err(|error| {
+pub(super) fn run(settings: &ConfigArgs) -> anyhow::Result<()> {
+    let verdict: Value = AdminClient::of(settings)?.json("/ready").map_err(|error| {
         // The answer of an unhealthy server names the parts.
         let told = serde_json::from_str::<Value>(&error.to_string());
         told.map_or(error, |told| anyhow::anyhow!("unhealthy: {}", list(&told["Unhealthy"])))
     })?;
-    ask::print(&format!("healthy: {}\n", list(&verdict["Healthy"])))
+    admin_client::print(&format!("healthy: {}\n", list(&verdict["Healthy"])))
 }
 
 fn list(parts: &Value) -> String {

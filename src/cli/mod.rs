@@ -3,7 +3,7 @@
 //! Exit codes: 0 done; 1 it could not start, or what was asked for failed; 2 the command line is
 //! wrong; 128 + n stopped at once by a second signal n.
 
-mod ask;
+mod admin_client;
 pub mod check_config;
 mod contexts;
 mod diagnose;
@@ -62,7 +62,7 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    settings: Settings,
+    settings: ConfigArgs,
 }
 
 #[derive(Subcommand)]
@@ -167,7 +167,7 @@ Examples:
 }
 
 #[derive(Args, Default)]
-struct Settings {
+struct ConfigArgs {
     /// Configuration file, or a folder that holds whippet.yaml, dogstatsd.yaml or datadog.yaml.
     #[arg(short, long, alias = "cfgpath", value_name = "FILE", global = true)]
     config: Option<PathBuf>,
@@ -176,7 +176,7 @@ struct Settings {
     set: Vec<(String, String)>,
 }
 
-impl Settings {
+impl ConfigArgs {
     fn sources(&self, mode: Mode) -> Sources<Vec<(String, String)>> {
         // A variable that is no text can be none of ours.
         let text = |(name, value): (OsString, OsString)| {

@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use super::{Settings, logging, notify};
+use super::{ConfigArgs, logging, notify};
 use crate::clock::Clock;
 use crate::config::identity::{Identity, Machine};
-use crate::config::{self, Loaded, Mode, Output, Outputs};
+use crate::config::{self, Loaded, Mode, OutputKind, Outputs};
 use crate::server::{Plan, Server, Signal, Signals};
 use crate::telemetry::Hub;
 
@@ -40,7 +40,7 @@ impl FromStr for DryRun {
     }
 }
 
-pub(super) fn run(args: &RunArgs, mut settings: Settings) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &RunArgs, mut settings: ConfigArgs) -> anyhow::Result<ExitCode> {
     let output = args.dry_run.map(|shown| match shown {
         DryRun::Readable => "dry-run",
         DryRun::Bytes => "dry-run:bytes",
@@ -116,7 +116,7 @@ fn headline(loaded: &Loaded, outputs: &Outputs, identity: &Identity) {
             target: "server",
             "whippet {version}: no API key, printing here, sending nothing (set DD_API_KEY to send)"
         );
-    } else if outputs.list.contains(&Output::Datadog) {
+    } else if outputs.list.contains(&OutputKind::Datadog) {
         let place = config.dd_url.as_ref().map_or(config.site.clone(), ToString::to_string);
         let key = config.api_key.as_ref().map(ToString::to_string).unwrap_or_default();
         tracing::info!(target: "server", "whippet {version}: output {list}, to {place} with API key {key}");
@@ -136,7 +136,7 @@ fn headline(loaded: &Loaded, outputs: &Outputs, identity: &Identity) {
 }
 
 /// All or nothing: a configuration with errors leaves the running one as it is.
-fn reload(settings: &Settings, server: &Server) {
+fn reload(settings: &ConfigArgs, server: &Server) {
     match config::load(settings.sources(Mode::Run)) {
         Ok(loaded) => {
             loaded

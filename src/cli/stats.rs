@@ -7,8 +7,8 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::Value;
 
-use super::Settings;
-use super::ask::{self, Server};
+use super::ConfigArgs;
+use super::admin_client::{self, AdminClient};
 use crate::output::printable;
 
 #[derive(Args)]
@@ -28,12 +28,12 @@ pub(super) struct StatsArgs {
     seconds: Option<f64>,
 }
 
-pub(super) fn run(args: &StatsArgs, settings: &Settings) -> anyhow::Result<()> {
+pub(super) fn run(args: &StatsArgs, settings: &ConfigArgs) -> anyhow::Result<()> {
     let target = match args.seconds {
         Some(seconds) => format!("/stats?seconds={seconds}"),
         None => "/stats".to_owned(),
     };
-    let stats = Server::of(settings)?.json(&target)?;
+    let stats = AdminClient::of(settings)?.json(&target)?;
     let shown = if args.pretty_json {
         format!("{stats:#}\n")
     } else if args.json {
@@ -43,7 +43,7 @@ pub(super) fn run(args: &StatsArgs, settings: &Settings) -> anyhow::Result<()> {
     };
     match &args.output {
         Some(path) => std::fs::write(path, shown).with_context(|| path.display().to_string()),
-        None => ask::print(&shown),
+        None => admin_client::print(&shown),
     }
 }
 

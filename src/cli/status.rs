@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde_json::Value;
 
-use super::Settings;
-use super::ask::{self, Server};
+use super::ConfigArgs;
+use super::admin_client::{self, AdminClient};
 use crate::output::{grouped, printable};
 
 #[derive(Args)]
@@ -16,12 +16,12 @@ pub(super) struct StatusArgs {
     json: bool,
 }
 
-pub(super) fn run(args: &StatusArgs, settings: &Settings) -> anyhow::Result<()> {
-    let server = Server::of(settings)?;
+pub(super) fn run(args: &StatusArgs, settings: &ConfigArgs) -> anyhow::Result<()> {
+    let server = AdminClient::of(settings)?;
     if args.json {
-        return ask::print(&server.get("/status")?);
+        return admin_client::print(&server.get("/status")?);
     }
-    ask::print(&render(&server.json("/status")?))
+    admin_client::print(&render(&server.json("/status")?))
 }
 
 fn title(out: &mut String, text: &str) {

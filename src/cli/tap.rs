@@ -6,8 +6,8 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::Value;
 
-use super::Settings;
-use super::ask::{self, Server};
+use super::ConfigArgs;
+use super::admin_client::{self, AdminClient};
 use crate::output::{grouped, printable};
 use crate::telemetry::http::encoded;
 
@@ -27,10 +27,10 @@ pub(super) struct TapArgs {
     json: bool,
 }
 
-pub(super) fn run(args: &TapArgs, settings: &Settings) -> anyhow::Result<()> {
+pub(super) fn run(args: &TapArgs, settings: &ConfigArgs) -> anyhow::Result<()> {
     let limit = args.limit.unwrap_or(u64::MAX);
     let target = format!("/tap?limit={limit}&match={}", encoded(&args.pattern));
-    let mut reader = Server::of(settings)?.open(&target)?;
+    let mut reader = AdminClient::of(settings)?.open(&target)?;
     let mut text = String::new();
     loop {
         text.clear();
@@ -44,11 +44,16 @@ pub(super) fn run(args: &TapArgs, settings: &Settings) -> anyhow::Result<()> {
         if let Some(missed) = tapped["missed"].as_u64() {
             eprintln!("({} lines were too fast to be shown)", grouped(missed));
         } else if args.json {
-            ask::print(&text)?;
+            admin_client::print(&text)?;
         } else {
             let part =
                 |name: &str| printable(tapped[name].as_str().unwrap_or_default().as_bytes(), WIDTH);
-            ask::print(&format!("{} {}  {}\n", part("listener"), part("sender"), part("line")))?;
+            admin_client::print(&format!(
+                "{} {}  {}\n",
+                part("listener"),
+                part("sender"),
+                part("line")
+            ))?;
         }
     }
 }

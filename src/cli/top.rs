@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::Value;
 
-use super::Settings;
-use super::ask::{self, Server};
+use super::ConfigArgs;
+use super::admin_client::{self, AdminClient};
 use super::contexts as dumped;
 use super::status::sender_name;
 use crate::output::{clock_time, grouped, printable};
@@ -38,7 +38,7 @@ pub(super) struct TopArgs {
 /// Clears the screen and goes to its upper left corner.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
-pub(super) fn run(args: &TopArgs, settings: &Settings) -> anyhow::Result<()> {
+pub(super) fn run(args: &TopArgs, settings: &ConfigArgs) -> anyhow::Result<()> {
     if let Some(path) = &args.path {
         let ranking = dumped::rank_file(path, args.metrics, args.tags)?;
         let mut shown = format!("{ranking}\n");
@@ -46,9 +46,9 @@ pub(super) fn run(args: &TopArgs, settings: &Settings) -> anyhow::Result<()> {
             shown.clear();
             contexts(&mut shown, &ranking);
         }
-        return ask::print(shown.trim_start_matches('\n'));
+        return admin_client::print(shown.trim_start_matches('\n'));
     }
-    let server = Server::of(settings)?;
+    let server = AdminClient::of(settings)?;
     // The server measures for so long before it answers, which sets the pace.
     let every = if args.every.is_finite() { args.every.clamp(0.1, 60.0) } else { 2.0 };
     let target = format!("/top?seconds={every}&names={}&keys={}", args.metrics, args.tags);
@@ -64,7 +64,7 @@ pub(super) fn run(args: &TopArgs, settings: &Settings) -> anyhow::Result<()> {
             let clear = if redraw { CLEAR } else { "" };
             format!("{clear}{}", render(&server.json(&target)?, every, args.once))
         };
-        ask::print(&shown)?;
+        admin_client::print(&shown)?;
         if args.once {
             return Ok(());
         }

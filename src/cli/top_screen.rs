@@ -11,7 +11,7 @@ use ratatui::widgets::{Block, Borders, Paragraph, Row, Table, Wrap};
 use ratatui::{DefaultTerminal, Frame};
 use serde_json::Value;
 
-use super::ask::Server;
+use super::admin_client::AdminClient;
 use super::status::sender_name;
 use super::top::{headline, overflow, rows, tag_keys, text, whole};
 
@@ -19,7 +19,7 @@ use super::top::{headline, overflow, rows, tag_keys, text, whole};
 const KEY_WAIT: Duration = Duration::from_millis(50);
 
 /// Draws until `q`, escape or ^C, or until the server goes away.
-pub(super) fn run(server: Server, target: String, every: f64) -> anyhow::Result<()> {
+pub(super) fn run(server: AdminClient, target: String, every: f64) -> anyhow::Result<()> {
     // The first answer before the screen: an error is then a plain sentence.
     let first = server.json(&target)?;
     let (found, answers) = mpsc::channel();

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 /// Values from here on mean "no limit" in version 1, whose maximum is a page count.
 const V1_UNLIMITED: u64 = 1 << 62;
 
-/// Limits of the control group.
+/// CgroupLimits of the control group.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Limits {
+pub struct CgroupLimits {
     /// Bytes of memory.
     pub memory_bytes: Option<u64>,
     /// Processors, as 1.5.
@@ -20,19 +20,19 @@ pub struct Limits {
 /// Reads the limits below `root` (`/` outside of tests): the tightest from the group of this
 /// process up to the mount.
 #[must_use]
-pub fn limits(root: &Path) -> Limits {
+pub fn limits(root: &Path) -> CgroupLimits {
     let groups = std::fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let base = root.join("sys/fs/cgroup");
     if base.join("cgroup.controllers").exists() {
         let folders = upwards(&base, &group(&groups, ""));
-        return Limits {
+        return CgroupLimits {
             memory_bytes: tightest(&folders, |folder| number(&folder.join("memory.max"))),
             cpus: tightest(&folders, |folder| cpu_v2(&read(&folder.join("cpu.max"))?)),
         };
     }
     let memory = upwards(&base.join("memory"), &group(&groups, "memory"));
     let cpu = upwards(&base.join("cpu"), &group(&groups, "cpu"));
-    Limits {
+    CgroupLimits {
         memory_bytes: tightest(&memory, |folder| {
             number(&folder.join("memory.limit_in_bytes")).filter(|bytes| *bytes < V1_UNLIMITED)
         }),
@@ -101,7 +101,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        assert_eq!(limits(root.path()), Limits { memory_bytes, cpus });
+        assert_eq!(limits(root.path()), CgroupLimits { memory_bytes, cpus });
     }
 
     #[test]

@@ -161,7 +161,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Mode, Origin, Sources, examine};
+    use crate::config::{Mode, Sources, ValueOrigin, examine};
 
     /// Compares a committed file with what the table gives, or writes it with `REGENERATE=1`.
     #[track_caller]
@@ -290,7 +290,7 @@ mod tests {
         let sample = sample.loaded.unwrap();
         assert_eq!(sample.config, default.loaded.unwrap().config);
         let unset: Vec<_> =
-            sample.origins.iter().filter(|(_, origin)| **origin == Origin::Default).collect();
+            sample.origins.iter().filter(|(_, origin)| **origin == ValueOrigin::Default).collect();
         assert_eq!(unset, [], "every key is in the sample");
     }
 

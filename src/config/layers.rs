@@ -9,14 +9,14 @@ use super::key::{Key, Kind, Status};
 use super::keys;
 use super::nearest::nearest;
 use super::node::{At, Entry, Node, Tree};
-use super::problem::{Class, Origin, Problem};
+use super::problem::{Class, Problem, ValueOrigin};
 
 /// One setting of one key.
 #[derive(Debug)]
 pub(super) struct Raw {
     pub(super) key: &'static Key,
     pub(super) node: Node,
-    pub(super) origin: Origin,
+    pub(super) origin: ValueOrigin,
 }
 
 /// What the sources hold.
@@ -26,7 +26,7 @@ pub(super) struct Layers {
     pub(super) raws: Vec<Raw>,
     pub(super) problems: Vec<Problem>,
     /// Accepted keys without effect, with the place.
-    pub(super) ignored: Vec<(&'static Key, Origin)>,
+    pub(super) ignored: Vec<(&'static Key, ValueOrigin)>,
     /// Names in the file that are not of whippet, as they were written.
     foreign: Vec<String>,
 }
@@ -42,7 +42,7 @@ impl Layers {
                 Kind::Words => text.replace(',', " "),
                 _ => text.to_owned(),
             };
-            self.push(key, Node::text(text), Origin::Env((*name).to_owned()));
+            self.push(key, Node::text(text), ValueOrigin::Env((*name).to_owned()));
         }
     }
 
@@ -94,7 +94,7 @@ impl Layers {
             let names = key.env();
             let found = names.iter().find_map(|name| set(env, name).map(|text| (name, text)));
             if let Some((name, text)) = found {
-                self.push(key, Node::text(text), Origin::Env(name.clone()));
+                self.push(key, Node::text(text), ValueOrigin::Env(name.clone()));
             }
         }
         self.unknown_env(env);
@@ -127,12 +127,12 @@ impl Layers {
                 // Client libraries read DD_ variables too.
                 None => continue,
             };
-            self.problem(Class::Name, Origin::Env(name.clone()), "", message);
+            self.problem(Class::Name, ValueOrigin::Env(name.clone()), "", message);
         }
     }
 
     /// Tells at once what has no effect here: the Agent's file holds dozens of such names.
-    fn told_foreign(&mut self, origin: Origin) {
+    fn told_foreign(&mut self, origin: ValueOrigin) {
         if self.foreign.is_empty() {
             return;
         }
@@ -147,7 +147,7 @@ impl Layers {
     /// `--set name=value`: nobody writes a flag for another program, so an unknown one is fatal.
     pub(super) fn flags(&mut self, flags: &[(String, String)]) {
         for (name, value) in flags {
-            let origin = Origin::Flag(name.clone());
+            let origin = ValueOrigin::Flag(name.clone());
             match keys::find(&name.to_lowercase()) {
                 Some(key) => self.push(key, Node::text(value.clone()), origin),
                 None => {
@@ -161,7 +161,7 @@ impl Layers {
         }
     }
 
-    fn unknown(&mut self, origin: Origin, written: &str, name: &str) {
+    fn unknown(&mut self, origin: ValueOrigin, written: &str, name: &str) {
         let suspect = !keys::foreign::is_known(name);
         match nearest(name, keys::all().map(|key| key.name)).filter(|_| suspect) {
             Some(meant) => {
@@ -172,14 +172,14 @@ impl Layers {
         }
     }
 
-    fn push(&mut self, key: &'static Key, node: Node, origin: Origin) {
+    fn push(&mut self, key: &'static Key, node: Node, origin: ValueOrigin) {
         match key.status {
             Status::Honoured => self.raws.push(Raw { key, node, origin }),
             Status::Ignored(_) => self.ignored.push((key, origin)),
         }
     }
 
-    fn problem(&mut self, class: Class, origin: Origin, key: &str, message: String) {
+    fn problem(&mut self, class: Class, origin: ValueOrigin, key: &str, message: String) {
         self.problems.push(Problem { class, origin, key: key.to_owned(), message });
     }
 }
@@ -191,8 +191,8 @@ fn set<'e>(env: &'e [(String, String)], name: &str) -> Option<&'e str> {
     (!found.1.trim().is_empty()).then_some(found.1.as_str())
 }
 
-fn origin(path: &Path, at: At) -> Origin {
-    Origin::File { path: path.to_path_buf(), at }
+fn origin(path: &Path, at: At) -> ValueOrigin {
+    ValueOrigin::File { path: path.to_path_buf(), at }
 }
 
 fn join(above: &str, name: &str) -> String {

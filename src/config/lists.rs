@@ -7,7 +7,7 @@ use super::node::{At, Entry, Node, Tree};
 use super::problem::Class;
 use super::read::{Fault, Value, expected, quoted};
 use super::secret::Secret;
-use super::types::{Aggregate, Endpoint, Output, Transport};
+use super::types::{AdditionalEndpoint, Aggregate, OutputKind, Transport};
 use super::url;
 
 /// Reads a list or map. `None` when `kind` is a scalar; an error is already among the faults.
@@ -23,14 +23,14 @@ pub(super) fn read(kind: Kind, node: &Node, faults: &mut Vec<Fault>) -> Option<R
             return Some(Err(()));
         }
     };
-    let mut reading = Reading { path: String::new(), faults };
+    let mut reader = EntryReader { path: String::new(), faults };
     Some(match (&node.tree, map) {
-        (Tree::List(items), false) => reading.list(kind, items),
+        (Tree::List(items), false) => reader.list(kind, items),
         (Tree::Map(entries), true) => Ok(match kind {
-            Kind::Pairs => Value::Pairs(reading.pairs(entries)),
-            _ => Value::Endpoints(reading.endpoints(entries)),
+            Kind::Pairs => Value::Pairs(reader.pairs(entries)),
+            _ => Value::Endpoints(reader.endpoints(entries)),
         }),
-        (Tree::Null, _) => reading.list(kind, &[]),
+        (Tree::Null, _) => reader.list(kind, &[]),
         _ => {
             // What an endpoint holds may be a key.
             let shape = match (&node.tree, kind) {
@@ -38,7 +38,7 @@ pub(super) fn read(kind: Kind, node: &Node, faults: &mut Vec<Fault>) -> Option<R
                 (Tree::Map(_), _) => "is a map".to_owned(),
                 _ => shown(&node),
             };
-            reading.faults.push(whole(node.at, format!("{shape}; expected {}", expected(kind))));
+            reader.faults.push(whole(node.at, format!("{shape}; expected {}", expected(kind))));
             Err(())
         }
     })
@@ -85,12 +85,12 @@ fn opened(kind: Kind, node: &Node) -> Result<Node, String> {
 }
 
 /// Where the reader stands and what it found wrong.
-pub(super) struct Reading<'a> {
+pub(super) struct EntryReader<'a> {
     path: String,
     faults: &'a mut Vec<Fault>,
 }
 
-impl Reading<'_> {
+impl EntryReader<'_> {
     pub(super) fn fault(&mut self, class: Class, at: At, message: impl Into<String>) {
         let fault = Fault { class, at, path: self.path.clone(), message: message.into() };
         self.faults.push(fault);
@@ -116,7 +116,7 @@ impl Reading<'_> {
     ) -> Vec<T> {
         let mut kept = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
-            kept.extend(self.below(&format!("[{index}]"), |reading| read(reading, item)));
+            kept.extend(self.below(&format!("[{index}]"), |reader| read(reader, item)));
         }
         kept
     }
@@ -161,16 +161,16 @@ impl Reading<'_> {
         }
     }
 
-    fn output(&mut self, item: &Node) -> Option<Output> {
+    fn output(&mut self, item: &Node) -> Option<OutputKind> {
         let text = item.as_text().unwrap_or_default().trim();
         match text.split_once(':').unwrap_or((text, "")) {
-            ("console", "") => Some(Output::Console),
-            ("datadog", "") => Some(Output::Datadog),
-            ("none", "") => Some(Output::None),
-            ("dry-run", "") => Some(Output::DryRun { bytes: false }),
-            ("dry-run", "bytes") => Some(Output::DryRun { bytes: true }),
-            ("jsonl", "") => Some(Output::JsonLines(None)),
-            ("jsonl", path) => Some(Output::JsonLines(Some(PathBuf::from(path)))),
+            ("console", "") => Some(OutputKind::Console),
+            ("datadog", "") => Some(OutputKind::Datadog),
+            ("none", "") => Some(OutputKind::None),
+            ("dry-run", "") => Some(OutputKind::DryRun { bytes: false }),
+            ("dry-run", "bytes") => Some(OutputKind::DryRun { bytes: true }),
+            ("jsonl", "") => Some(OutputKind::JsonLines(None)),
+            ("jsonl", path) => Some(OutputKind::JsonLines(Some(PathBuf::from(path)))),
             _ => {
                 let message = format!(
                     "{} is unknown; use {}",
@@ -222,8 +222,8 @@ impl Reading<'_> {
         for entry in entries {
             match entry.value.as_text() {
                 Some(text) => pairs.push((entry.key.clone(), text.to_owned())),
-                None => self.below(&format!(".{}", entry.key), |reading| {
-                    reading.skip(entry.value.at, "is no text; put it in quotes");
+                None => self.below(&format!(".{}", entry.key), |reader| {
+                    reader.skip(entry.value.at, "is no text; put it in quotes");
                 }),
             }
         }
@@ -231,19 +231,19 @@ impl Reading<'_> {
     }
 
     /// Blank and repeated keys are dropped without a word, as in the Agent.
-    fn endpoints(&mut self, entries: &[Entry]) -> Vec<Endpoint> {
+    fn endpoints(&mut self, entries: &[Entry]) -> Vec<AdditionalEndpoint> {
         let mut endpoints = Vec::with_capacity(entries.len());
         for entry in entries {
             let endpoint = self
-                .below(&format!("[{}]", url::without_password(&entry.key)), |reading| {
-                    reading.endpoint(entry)
+                .below(&format!("[{}]", url::without_password(&entry.key)), |reader| {
+                    reader.endpoint(entry)
                 });
             endpoints.extend(endpoint);
         }
         endpoints
     }
 
-    fn endpoint(&mut self, entry: &Entry) -> Option<Endpoint> {
+    fn endpoint(&mut self, entry: &Entry) -> Option<AdditionalEndpoint> {
         let url = match url::parse(entry.key.trim(), &["http", "https"], false) {
             Ok(url) => url,
             Err(message) => {
@@ -268,7 +268,7 @@ impl Reading<'_> {
             self.skip(entry.value.at, "has no API key; give a list of keys");
             return None;
         }
-        Some(Endpoint { url, api_keys })
+        Some(AdditionalEndpoint { url, api_keys })
     }
 }
 

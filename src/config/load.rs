@@ -9,7 +9,7 @@ use super::key::{Key, Status};
 use super::keys;
 use super::layers::{Layers, Raw};
 use super::node::{Node, Tree};
-use super::problem::{Class, Mode, Origin, Problem, Problems};
+use super::problem::{Class, Mode, Problem, Problems, ValueOrigin};
 use super::read::{self, Value};
 use super::secret::Secret;
 use super::settings::{self, Config};
@@ -36,20 +36,20 @@ pub struct Loaded {
     /// The values.
     pub config: Config,
     /// Where each honoured key's value comes from.
-    pub origins: BTreeMap<&'static str, Origin>,
+    pub origins: BTreeMap<&'static str, ValueOrigin>,
     /// Problems that are not fatal in the mode that was asked for.
     pub warnings: Vec<Problem>,
     /// Signs that this is meant to be a real deployment, in words.
     pub hints: Vec<String>,
     /// Accepted keys without effect, with the reason.
-    pub ignored: Vec<(&'static str, Origin, &'static str)>,
+    pub ignored: Vec<(&'static str, ValueOrigin, &'static str)>,
     values: BTreeMap<&'static str, Value>,
 }
 
 impl Loaded {
     /// Every honoured key in the order of the table: name, value as text without secrets, origin.
     #[must_use]
-    pub fn effective(&self) -> Vec<(&'static str, String, Origin)> {
+    pub fn effective(&self) -> Vec<(&'static str, String, ValueOrigin)> {
         self.values_in_order()
             .map(|(key, value)| (key.name, read::show(value), self.origin(key.name)))
             .collect()
@@ -63,7 +63,7 @@ impl Loaded {
 
     /// Where a key's value comes from.
     #[must_use]
-    pub fn origin(&self, key: &str) -> Origin {
+    pub fn origin(&self, key: &str) -> ValueOrigin {
         self.origins.get(key).cloned().unwrap_or_default()
     }
 
@@ -121,7 +121,7 @@ pub fn examine(sources: Sources<impl IntoIterator<Item = (String, String)>>) -> 
     reading.api_key_file();
     reading.relations();
     for name in ["site", "dd_url"] {
-        if let origin @ Origin::Flag(_) = reading.origin(name) {
+        if let origin @ ValueOrigin::Flag(_) = reading.origin(name) {
             hints.push(origin.to_string());
         }
     }
@@ -136,21 +136,23 @@ pub fn examine(sources: Sources<impl IntoIterator<Item = (String, String)>>) -> 
         }),
         // A test builds the defaults and every kind: this would be a bug, and is told as one.
         Err(name) => {
-            reading.problem(Class::Value, Origin::Default, name, "table and type disagree");
+            reading.problem(Class::Value, ValueOrigin::Default, name, "table and type disagree");
             None
         }
     };
     let mut problems = reading.problems;
     problems.sort_by_key(|problem| match &problem.origin {
-        Origin::File { at, .. } => (0, at.line, at.column),
-        Origin::Env(_) => (1, 0, 0),
-        Origin::Flag(_) => (2, 0, 0),
-        Origin::Default => (3, 0, 0),
+        ValueOrigin::File { at, .. } => (0, at.line, at.column),
+        ValueOrigin::Env(_) => (1, 0, 0),
+        ValueOrigin::Flag(_) => (2, 0, 0),
+        ValueOrigin::Default => (3, 0, 0),
     });
     Examined { loaded, problems }
 }
 
-fn ignored(keys: Vec<(&'static Key, Origin)>) -> Vec<(&'static str, Origin, &'static str)> {
+fn ignored(
+    keys: Vec<(&'static Key, ValueOrigin)>,
+) -> Vec<(&'static str, ValueOrigin, &'static str)> {
     keys.into_iter()
         .filter_map(|(key, origin)| match key.status {
             Status::Ignored(reason) => Some((key.name, origin, reason)),
@@ -170,20 +172,20 @@ fn env_hints(env: &[(String, String)]) -> Vec<String> {
         .collect()
 }
 
-fn chosen_file(flag: Option<PathBuf>, env: &[(String, String)]) -> Option<(PathBuf, Origin)> {
+fn chosen_file(flag: Option<PathBuf>, env: &[(String, String)]) -> Option<(PathBuf, ValueOrigin)> {
     let from_env = || {
         let (name, path) =
             env.iter().find(|(name, path)| name == super::CONFIG_ENV && !path.is_empty())?;
-        Some((PathBuf::from(path), Origin::Env(name.clone())))
+        Some((PathBuf::from(path), ValueOrigin::Env(name.clone())))
     };
-    flag.map(|path| (path, Origin::Default)).or_else(from_env)
+    flag.map(|path| (path, ValueOrigin::Default)).or_else(from_env)
 }
 
 /// Files looked for in a folder, in this order.
 const FILE_NAMES: [&str; 3] = ["whippet.yaml", "dogstatsd.yaml", "datadog.yaml"];
 
-fn read_file(path: &Path, named_by: Origin) -> Result<(PathBuf, Node), Problem> {
-    let wrong = |origin: Origin, message: String| Problem {
+fn read_file(path: &Path, named_by: ValueOrigin) -> Result<(PathBuf, Node), Problem> {
+    let wrong = |origin: ValueOrigin, message: String| Problem {
         class: Class::Value,
         origin,
         key: String::new(),
@@ -205,7 +207,7 @@ fn read_file(path: &Path, named_by: Origin) -> Result<(PathBuf, Node), Problem> 
         Ok(root) => Ok((path, root)),
         Err(broken) => {
             let message = format!("is no YAML: {}", broken.message);
-            Err(wrong(Origin::File { path, at: broken.at }, message))
+            Err(wrong(ValueOrigin::File { path, at: broken.at }, message))
         }
     }
 }
@@ -222,7 +224,7 @@ fn read_text(path: &Path) -> std::io::Result<String> {
 #[derive(Default)]
 pub(super) struct Reading {
     pub(super) values: BTreeMap<&'static str, Value>,
-    pub(super) origins: BTreeMap<&'static str, Origin>,
+    pub(super) origins: BTreeMap<&'static str, ValueOrigin>,
     problems: Vec<Problem>,
 }
 
@@ -230,7 +232,7 @@ impl Reading {
     pub(super) fn problem(
         &mut self,
         class: Class,
-        origin: Origin,
+        origin: ValueOrigin,
         key: &str,
         message: impl Into<String>,
     ) {
@@ -241,7 +243,7 @@ impl Reading {
         for key in keys::all().filter(|key| key.status == Status::Honoured) {
             let value = default_of(key);
             self.values.insert(key.name, value);
-            self.origins.insert(key.name, Origin::Default);
+            self.origins.insert(key.name, ValueOrigin::Default);
         }
         // The program that resolves secrets is configured by keys that hold none.
         let (backend, others): (Vec<_>, Vec<_>) =
@@ -266,7 +268,9 @@ impl Reading {
         let value = read::read(key, &raw.node, &mut faults);
         for fault in faults {
             let origin = match &raw.origin {
-                Origin::File { path, .. } => Origin::File { path: path.clone(), at: fault.at },
+                ValueOrigin::File { path, .. } => {
+                    ValueOrigin::File { path: path.clone(), at: fault.at }
+                }
                 origin => origin.clone(),
             };
             let class = match fault.class {
@@ -345,12 +349,12 @@ impl Reading {
         self.problem(Class::Value, origin, "api_key_file", message);
     }
 
-    pub(super) fn origin(&self, name: &str) -> Origin {
+    pub(super) fn origin(&self, name: &str) -> ValueOrigin {
         self.origins.get(name).cloned().unwrap_or_default()
     }
 
     pub(super) fn is_default(&self, name: &str) -> bool {
-        self.origin(name) == Origin::Default
+        self.origin(name) == ValueOrigin::Default
     }
 }
 

@@ -31,12 +31,12 @@ mod yaml;
 pub use load::{Examined, Loaded, Sources, examine, load};
 pub use node::At;
 pub use outputs::Outputs;
-pub use problem::{Class, Mode, Origin, Problem, Problems};
+pub use problem::{Class, Mode, Problem, Problems, ValueOrigin};
 pub use secret::Secret;
 pub use settings::Config;
 pub use types::{
-    Aggregate, Cardinality, Compressor, Endpoint, LogLevel, MapperProfile, Mapping, MatchType,
-    Output, Port, Switch, TagAction, TagFilter, TlsVersion, Transport, Url,
+    AdditionalEndpoint, Aggregate, Cardinality, Compressor, LogLevel, MapperProfile, Mapping,
+    MatchType, OutputKind, Port, Switch, TagAction, TagFilter, TlsVersion, Transport, Url,
 };
 
 /// Names the file when no flag does.

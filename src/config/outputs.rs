@@ -2,13 +2,13 @@
 
 use super::load::Loaded;
 use super::problem::{Class, Problem};
-use super::types::Output;
+use super::types::OutputKind;
 
 /// The outputs to start, never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outputs {
     /// Each once, in the order they were written.
-    pub list: Vec<Output>,
+    pub list: Vec<OutputKind>,
     /// True when nobody asked for the console: there is no key, and nothing hints at a deployment.
     pub implied: bool,
 }
@@ -22,7 +22,7 @@ impl Outputs {
     /// be found out too late.
     pub fn choose(loaded: &Loaded) -> Result<Outputs, Problem> {
         let has_key = loaded.config.api_key.is_some();
-        let mut list: Vec<Output> = Vec::new();
+        let mut list: Vec<OutputKind> = Vec::new();
         for output in &loaded.config.output {
             if !list.contains(output) {
                 list.push(output.clone());
@@ -37,17 +37,17 @@ impl Outputs {
                  WHIPPET_OUTPUT=console to print here"
             ),
         };
-        if list.contains(&Output::Datadog) && !has_key {
+        if list.contains(&OutputKind::Datadog) && !has_key {
             return Err(missing("the datadog output needs one"));
         }
         if !list.is_empty() {
             return Ok(Outputs { list, implied: false });
         }
         if has_key {
-            return Ok(Outputs { list: vec![Output::Datadog], implied: false });
+            return Ok(Outputs { list: vec![OutputKind::Datadog], implied: false });
         }
         match loaded.hints.as_slice() {
-            [] => Ok(Outputs { list: vec![Output::Console], implied: true }),
+            [] => Ok(Outputs { list: vec![OutputKind::Console], implied: true }),
             hints => Err(missing(&format!(
                 "{} says that this is a real deployment",
                 hints.join(" and ")

@@ -7,7 +7,7 @@ use super::node::At;
 
 /// Where a value comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Origin {
+pub enum ValueOrigin {
     /// Nobody set it.
     #[default]
     Default,
@@ -24,16 +24,16 @@ pub enum Origin {
     Flag(String),
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ValueOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Origin::Default => f.write_str("default"),
-            Origin::File { path, at: At { line: 0, .. } } => write!(f, "{}", path.display()),
-            Origin::File { path, at } => {
+            ValueOrigin::Default => f.write_str("default"),
+            ValueOrigin::File { path, at: At { line: 0, .. } } => write!(f, "{}", path.display()),
+            ValueOrigin::File { path, at } => {
                 write!(f, "{}:{}:{}", path.display(), at.line, at.column)
             }
-            Origin::Env(name) => f.write_str(name),
-            Origin::Flag(name) => write!(f, "--set {name}"),
+            ValueOrigin::Env(name) => f.write_str(name),
+            ValueOrigin::Flag(name) => write!(f, "--set {name}"),
         }
     }
 }
@@ -69,7 +69,7 @@ pub struct Problem {
     /// What kind of mistake.
     pub class: Class,
     /// Where.
-    pub origin: Origin,
+    pub origin: ValueOrigin,
     /// The key as it was written; empty for a whole file.
     pub key: String,
     /// The value (never a secret one), what was expected, and the way out.
@@ -90,7 +90,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.origin != Origin::Default {
+        if self.origin != ValueOrigin::Default {
             write!(f, "{}: ", self.origin)?;
         }
         if !self.key.is_empty() {

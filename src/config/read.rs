@@ -11,7 +11,9 @@ use super::lists;
 use super::node::{At, Node, Tree};
 use super::problem::Class;
 use super::secret::Secret;
-use super::types::{Aggregate, Endpoint, MapperProfile, Output, Port, TagFilter, Transport, Url};
+use super::types::{
+    AdditionalEndpoint, Aggregate, MapperProfile, OutputKind, Port, TagFilter, Transport, Url,
+};
 use super::units::{bytes, duration, show_duration};
 use super::url::{self, without_password};
 
@@ -32,12 +34,12 @@ pub(super) enum Value {
     Mode(u32),
     Port(Port),
     Words(Vec<String>),
-    Outputs(Vec<Output>),
+    Outputs(Vec<OutputKind>),
     Percentiles(Vec<f64>),
     Aggregates(Vec<Aggregate>),
     Transports(Vec<Transport>),
     Pairs(Vec<(String, String)>),
-    Endpoints(Vec<Endpoint>),
+    Endpoints(Vec<AdditionalEndpoint>),
     Profiles(Vec<MapperProfile>),
     TagFilters(Vec<TagFilter>),
 }

@@ -2,19 +2,19 @@
 
 use super::keys;
 use super::load::{Reading, default_of};
-use super::problem::{Class, Origin};
+use super::problem::{Class, ValueOrigin};
 use super::read::{self, Value};
 
 /// Keys of a shared file that name ports and files of the one process that reads it.
 const OF_THE_PROCESS: [&str; 4] = ["health_port", "run_path", "forwarder_storage_path", "log_file"];
 
 /// How strong a source is.
-fn rank(origin: &Origin) -> u8 {
+fn rank(origin: &ValueOrigin) -> u8 {
     match origin {
-        Origin::Default => 0,
-        Origin::File { .. } => 1,
-        Origin::Env(_) => 2,
-        Origin::Flag(_) => 3,
+        ValueOrigin::Default => 0,
+        ValueOrigin::File { .. } => 1,
+        ValueOrigin::Env(_) => 2,
+        ValueOrigin::Flag(_) => 3,
     }
 }
 
@@ -55,7 +55,9 @@ impl Reading {
         self.problem(Class::Note, said.clone(), name, message);
         for name in OF_THE_PROCESS {
             let origin = self.origin(name);
-            if matches!(origin, Origin::Default | Origin::Flag(_)) || rank(&origin) > rank(&said) {
+            if matches!(origin, ValueOrigin::Default | ValueOrigin::Flag(_))
+                || rank(&origin) > rank(&said)
+            {
                 continue;
             }
             let Some(key) = keys::find(name) else { continue };
@@ -66,7 +68,7 @@ impl Reading {
                 read::show(&value)
             );
             self.values.insert(name, value);
-            self.origins.insert(name, Origin::Default);
+            self.origins.insert(name, ValueOrigin::Default);
             self.problem(Class::Note, origin, name, message);
         }
     }

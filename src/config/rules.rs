@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-use super::lists::{Reading, shown};
+use super::lists::{EntryReader, shown};
 use super::node::{Entry, Node, Tree};
 use super::problem::Class;
 use super::read::{boolean, quoted};
 use super::types::{MapperProfile, Mapping, MatchType, TagAction, TagFilter};
 use super::units::duration;
 
-impl Reading<'_> {
+impl EntryReader<'_> {
     pub(super) fn profile(&mut self, item: &Node) -> Option<MapperProfile> {
         let fields = self.fields(item, PROFILE)?;
         let name = self.required(&fields, item, "name");
         let prefix = self.required(&fields, item, "prefix");
         let mappings = match fields.get("mappings").map(|node| &node.tree) {
             Some(Tree::List(items)) => {
-                self.below(".mappings", |reading| reading.each(items, Self::mapping))
+                self.below(".mappings", |reader| reader.each(items, Self::mapping))
             }
             _ => {
                 self.skip(item.at, "has no list of mappings; add one, or remove the profile");
@@ -46,12 +46,12 @@ impl Reading<'_> {
         let name = self.required(&fields, item, "name");
         let match_type = match fields.get("match_type") {
             None => MatchType::Wildcard,
-            Some(node) => self.below(".match_type", |reading| {
-                reading.one_of(node, MatchType::of, MatchType::WORDS)
+            Some(node) => self.below(".match_type", |reader| {
+                reader.one_of(node, MatchType::of, MatchType::WORDS)
             })?,
         };
         let tags = match fields.get("tags").map(|node| &node.tree) {
-            Some(Tree::Map(entries)) => self.below(".tags", |reading| reading.pairs(entries)),
+            Some(Tree::Map(entries)) => self.below(".tags", |reader| reader.pairs(entries)),
             None | Some(Tree::Null) => Vec::new(),
             Some(_) => {
                 self.skip(item.at, "tags: expected a map from tag key to text");
@@ -61,8 +61,8 @@ impl Reading<'_> {
         let (pattern, name) = (pattern?, name?);
         if let Err(reason) = check_pattern(match_type, &pattern) {
             let at = fields.get("match").map_or(item.at, |node| node.at);
-            self.below(".match", |reading| {
-                reading.skip(at, format!("{} {reason}", quoted(&pattern)));
+            self.below(".match", |reader| {
+                reader.skip(at, format!("{} {reason}", quoted(&pattern)));
             });
             return None;
         }
@@ -74,9 +74,8 @@ impl Reading<'_> {
         let metric_name = self.required(&fields, item, "metric_name");
         let action = match fields.get("action") {
             None => TagAction::Exclude,
-            Some(node) => self.below(".action", |reading| {
-                reading.one_of(node, TagAction::of, TagAction::WORDS)
-            })?,
+            Some(node) => self
+                .below(".action", |reader| reader.one_of(node, TagAction::of, TagAction::WORDS))?,
         };
         // Half a filter is none: `include` without keys would take every tag away.
         let tags = match fields.get("tags") {
@@ -97,8 +96,8 @@ impl Reading<'_> {
         };
         for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
             let message = format!("unknown; the fields are {}", known.join(", "));
-            self.below(&format!(".{}", entry.key), |reading| {
-                reading.fault(Class::Name, entry.key_at, message);
+            self.below(&format!(".{}", entry.key), |reader| {
+                reader.fault(Class::Name, entry.key_at, message);
             });
         }
         Some(Fields(entries))
@@ -121,10 +120,10 @@ impl Reading<'_> {
         read: impl FnMut(&mut Self, &Node) -> Option<T>,
     ) -> Option<Vec<T>> {
         let node = fields.get(name)?;
-        self.below(&format!(".{name}"), |reading| match &node.tree {
-            Tree::List(items) => Some(reading.each(items, read)),
+        self.below(&format!(".{name}"), |reader| match &node.tree {
+            Tree::List(items) => Some(reader.each(items, read)),
             _ => {
-                reading.skip(node.at, format!("{}: expected a list, as [a, b]", shown(node)));
+                reader.skip(node.at, format!("{}: expected a list, as [a, b]", shown(node)));
                 None
             }
         })
@@ -140,8 +139,8 @@ impl Reading<'_> {
         let node = fields.get(name)?;
         let value = node.as_text().and_then(|text| read(text.trim()));
         if value.is_none() {
-            self.below(&format!(".{name}"), |reading| {
-                reading.skip(node.at, format!("{}: expected {expected}", shown(node)));
+            self.below(&format!(".{name}"), |reader| {
+                reader.skip(node.at, format!("{}: expected {expected}", shown(node)));
             });
         }
         value

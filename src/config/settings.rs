@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::read::Value;
 use super::secret::Secret;
 use super::types::{
-    Aggregate, Cardinality, Compressor, Endpoint, LogLevel, MapperProfile, Output, Port, Switch,
-    TagFilter, TlsVersion, Transport, Url,
+    AdditionalEndpoint, Aggregate, Cardinality, Compressor, LogLevel, MapperProfile, OutputKind,
+    Port, Switch, TagFilter, TlsVersion, Transport, Url,
 };
 
 /// A type that a field of [`Config`] can have. `None` means that table and struct disagree.
@@ -49,7 +49,7 @@ settings! {
     sketches_url: Option<Url> = "sketches_url",
     events_url: Option<Url> = "events_url",
     checks_url: Option<Url> = "checks_url",
-    additional_endpoints: Vec<Endpoint> = "additional_endpoints",
+    additional_endpoints: Vec<AdditionalEndpoint> = "additional_endpoints",
     observability_pipelines_worker_metrics_enabled: bool = "observability_pipelines_worker.metrics.enabled",
     observability_pipelines_worker_metrics_url: Option<Url> = "observability_pipelines_worker.metrics.url",
     hostname: Option<String> = "hostname",
@@ -128,7 +128,7 @@ settings! {
     events_per_interval_max: usize = "events_per_interval_max",
     stream_connections_max: usize = "stream_connections_max",
 
-    output: Vec<Output> = "output",
+    output: Vec<OutputKind> = "output",
     use_v2_api_series: bool = "use_v2_api.series",
     serializer_compressor_kind: Compressor = "serializer_compressor_kind",
     serializer_zstd_compressor_level: i32 = "serializer_zstd_compressor_level",
@@ -261,12 +261,12 @@ fields! {
     Duration => Duration,
     Port => Port,
     Words => Vec<String>,
-    Outputs => Vec<Output>,
+    Outputs => Vec<OutputKind>,
     Percentiles => Vec<f64>,
     Aggregates => Vec<Aggregate>,
     Transports => Vec<Transport>,
     Pairs => Vec<(String, String)>,
-    Endpoints => Vec<Endpoint>,
+    Endpoints => Vec<AdditionalEndpoint>,
     Profiles => Vec<MapperProfile>,
     TagFilters => Vec<TagFilter>,
     Secret => Secret,

@@ -74,8 +74,8 @@ fn flags_beat_environment_beats_file_beats_default() {
     case.flags = &[("dogstatsd_port", "3"), ("dogstatsd_port", "4")];
     let loaded = case.loads();
     assert_eq!(loaded.config.dogstatsd_port, Port::Fixed(4));
-    assert_eq!(loaded.origin("dogstatsd_port"), Origin::Flag("dogstatsd_port".into()));
-    assert_eq!(loaded.origin("site"), Origin::Default);
+    assert_eq!(loaded.origin("dogstatsd_port"), ValueOrigin::Flag("dogstatsd_port".into()));
+    assert_eq!(loaded.origin("site"), ValueOrigin::Default);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn names_have_other_spellings() {
     let env = [("DD_URL", "http://a:1"), ("WHIPPET_OUTPUT", "none"), ("DD_USE_V2_API_SERIES", "f")];
     let loaded = Case { env: &env, ..Case::default() }.loads();
     assert_eq!(loaded.config.dd_url.unwrap().expose(), "http://a:1");
-    assert_eq!(loaded.config.output, [Output::None]);
+    assert_eq!(loaded.config.output, [OutputKind::None]);
     assert!(!loaded.config.use_v2_api_series);
     let both = Case { env: &[env[0], ("DD_DD_URL", "http://b:1")], ..Case::default() }.loads();
     assert_eq!(both.config.dd_url.unwrap().expose(), "http://b:1");
@@ -327,7 +327,7 @@ fn an_api_key_comes_from_its_file_when_unset() {
     std::fs::write(&path, format!("{KEY}\n")).unwrap();
     let loaded = case.loads();
     assert_eq!(loaded.config.api_key, Some(Secret::new(KEY)));
-    assert_eq!(loaded.origin("api_key"), Origin::Env("WHIPPET_API_KEY_FILE".into()));
+    assert_eq!(loaded.origin("api_key"), ValueOrigin::Env("WHIPPET_API_KEY_FILE".into()));
     let env = [env[0], ("DD_API_KEY", "other")];
     let both = Case { env: &env, ..Case::default() }.loads();
     assert_eq!(both.config.api_key, Some(Secret::new("other")));
@@ -349,7 +349,7 @@ fn handles_of_secrets_are_resolved_or_refused() {
 }
 
 #[track_caller]
-fn chooses(case: Case<'_>, expect: Result<(&[Output], bool), &str>) {
+fn chooses(case: Case<'_>, expect: Result<(&[OutputKind], bool), &str>) {
     let outputs = Outputs::choose(&case.loads());
     match (outputs, expect) {
         (Ok(outputs), Ok((list, implied))) => {
@@ -366,8 +366,8 @@ fn chooses(case: Case<'_>, expect: Result<(&[Output], bool), &str>) {
 #[test]
 fn without_a_key_the_console_is_implied_only_when_nothing_hints_at_a_deployment() {
     let env = |env| Case { env, ..Case::default() };
-    chooses(Case::default(), Ok((&[Output::Console], true)));
-    chooses(env(&[("DD_API_KEY", KEY)]), Ok((&[Output::Datadog], false)));
+    chooses(Case::default(), Ok((&[OutputKind::Console], true)));
+    chooses(env(&[("DD_API_KEY", KEY)]), Ok((&[OutputKind::Datadog], false)));
     chooses(env(&[("DD_API_KEY", "  ")]), Err("an empty DD_API_KEY says"));
     chooses(env(&[("DD_SITE", "datadoghq.eu")]), Err("DD_SITE"));
     chooses(env(&[("DD_URL", "http://x")]), Err("DD_URL"));
@@ -377,7 +377,7 @@ fn without_a_key_the_console_is_implied_only_when_nothing_hints_at_a_deployment(
     chooses(env(&[("WHIPPET_OUTPUT", "datadog")]), Err("the datadog output needs one"));
     chooses(
         Case { yaml: Some("output: [console, none, console]"), ..Case::default() },
-        Ok((&[Output::Console, Output::None], false)),
+        Ok((&[OutputKind::Console, OutputKind::None], false)),
     );
 }
 

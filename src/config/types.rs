@@ -48,7 +48,7 @@ impl fmt::Debug for Url {
 
 /// An intake besides the main one, with the keys to post under.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct AdditionalEndpoint {
     /// Base URL, without a slash at its end.
     pub url: Url,
     /// At least one key, no duplicates.
@@ -57,7 +57,7 @@ pub struct Endpoint {
 
 /// Where aggregated data goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
+pub enum OutputKind {
     /// A table on standard output.
     Console,
     /// JSON lines in a file, or on standard output without a path.
@@ -73,16 +73,16 @@ pub enum Output {
     },
 }
 
-impl fmt::Display for Output {
+impl fmt::Display for OutputKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Output::Console => f.write_str("console"),
-            Output::JsonLines(None) => f.write_str("jsonl"),
-            Output::JsonLines(Some(path)) => write!(f, "jsonl:{}", path.display()),
-            Output::Datadog => f.write_str("datadog"),
-            Output::None => f.write_str("none"),
-            Output::DryRun { bytes: false } => f.write_str("dry-run"),
-            Output::DryRun { bytes: true } => f.write_str("dry-run:bytes"),
+            OutputKind::Console => f.write_str("console"),
+            OutputKind::JsonLines(None) => f.write_str("jsonl"),
+            OutputKind::JsonLines(Some(path)) => write!(f, "jsonl:{}", path.display()),
+            OutputKind::Datadog => f.write_str("datadog"),
+            OutputKind::None => f.write_str("none"),
+            OutputKind::DryRun { bytes: false } => f.write_str("dry-run"),
+            OutputKind::DryRun { bytes: true } => f.write_str("dry-run:bytes"),
         }
     }
 }

@@ -67,7 +67,7 @@ use self::unread::Unread;
 use self::watch::{Counting, Watch};
 use crate::aggregate::Bucket;
 use crate::clock::Clock;
-use crate::config::{self, Config, Loaded, Output as OutputKind};
+use crate::config::{self, Config, Loaded, OutputKind};
 use crate::context::Rules;
 use crate::encode::EncodeCounts;
 use crate::flush::Flusher;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::dry_run::NO_KEY;
 use crate::aggregate;
-use crate::config::{self, Compressor, Config, Output, Outputs, Port, Switch, TlsVersion, Url};
+use crate::config::{self, Compressor, Config, OutputKind, Outputs, Port, Switch, TlsVersion, Url};
 use crate::context::{Limits, Mapper, NameFilter, Namespace, OriginRules, Rules, TagFilters};
 use crate::encode::{Compression, Limits as EncodeLimits, SeriesFormat, split};
 use crate::flush::{self, Aggregate, HistogramSettings, Percentile};
@@ -80,7 +80,7 @@ pub(super) fn self_telemetry(config: &Config, outputs: &Outputs) -> bool {
         Switch::Auto => outputs
             .list
             .iter()
-            .any(|output| matches!(output, Output::Datadog | Output::DryRun { .. })),
+            .any(|output| matches!(output, OutputKind::Datadog | OutputKind::DryRun { .. })),
     }
 }
 

@@ -21,7 +21,7 @@ use ahash::RandomState;
 use anyhow::bail;
 
 use self::page::Page;
-use super::{FAILED, Settings, run};
+use super::{ConfigArgs, FAILED, run};
 use crate::aggregate::{self, Bucket, Fate, Shard};
 use crate::clock::Clock;
 use crate::config::{self, Class, Config, Mode};
@@ -35,7 +35,7 @@ use crate::server::plan;
 const LINE_BYTES_MAX: u64 = 1 << 16;
 
 /// Explains every line; fails when one of them is refused.
-pub(super) fn explain(settings: &Settings, lines: &[OsString]) -> anyhow::Result<ExitCode> {
+pub(super) fn explain(settings: &ConfigArgs, lines: &[OsString]) -> anyhow::Result<ExitCode> {
     let loaded = config::load(settings.sources(Mode::Run))?;
     // What is only worth knowing for a server is not worth a line here.
     let mistakes = loaded.warnings.iter().filter(|warning| warning.class != Class::Note);

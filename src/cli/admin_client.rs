@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::Settings;
+use super::ConfigArgs;
 use crate::config::{self, Mode};
 use crate::telemetry::http::{Address, Connection};
 
@@ -14,14 +14,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const SILENCE_MAX: Duration = Duration::from_secs(70);
 
 /// Where the server of this configuration answers.
-pub(super) struct Server(String);
+pub(super) struct AdminClient(String);
 
-impl Server {
+impl AdminClient {
     /// Reads the address from the same configuration the server reads.
-    pub fn of(settings: &Settings) -> anyhow::Result<Self> {
+    pub fn of(settings: &ConfigArgs) -> anyhow::Result<Self> {
         let loaded = config::load(settings.sources(Mode::Run))?;
         match loaded.config.admin_address {
-            Some(address) => Ok(Server(address)),
+            Some(address) => Ok(AdminClient(address)),
             None => bail!("admin_address is off in this configuration; set it to ask the server"),
         }
     }
@@ -34,7 +34,7 @@ impl Server {
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
-    /// As [`Server::get`], read as JSON.
+    /// As [`AdminClient::get`], read as JSON.
     pub fn json(&self, target: &str) -> anyhow::Result<serde_json::Value> {
         serde_json::from_str(&self.get(target)?).context("reading the answer")
     }
