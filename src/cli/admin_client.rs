@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::ConfigArgs;
+use super::config_args::ConfigArgs;
 use crate::config::{self, Mode};
 use crate::telemetry::http::{Address, Connection};
 

@@ -11,8 +11,8 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::ConfigArgs;
 use super::admin_client::{self, AdminClient};
+use super::config_args::ConfigArgs;
 use crate::config::{self, Mode};
 
 #[derive(Args)]

@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use super::{ConfigArgs, FAILED, admin_client};
+use super::admin_client;
+use super::config_args::ConfigArgs;
+use super::exit::FAILED;
 use crate::config::{self, Mode};
 use crate::forward::KeyStatus;
 use crate::server;

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::ConfigArgs;
 use super::admin_client::{self, AdminClient};
+use super::config_args::ConfigArgs;
 
 /// Prints the parts that are well. Parts that are not, or no answer, are an error.
 pub(super) fn run(settings: &ConfigArgs) -> anyhow::Result<()> {

@@ -5,8 +5,10 @@
 
 mod admin_client;
 pub mod check_config;
+mod config_args;
 mod contexts;
 mod diagnose;
+mod exit;
 mod explain;
 mod health;
 mod logging;
@@ -18,22 +20,18 @@ mod stats;
 mod status;
 mod tap;
 mod top;
-#[cfg(feature = "tui")]
-mod top_screen;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use self::config_args::ConfigArgs;
+use self::exit::FAILED;
 use crate::bench;
-use crate::config::{Mode, Sources};
-
-/// It could not start, or what was asked for failed.
-pub(crate) const FAILED: u8 = 1;
+use crate::config::Mode;
 
 #[derive(Parser)]
 #[command(
@@ -164,36 +162,6 @@ Examples:
     Diagnose,
     /// Print the version.
     Version,
-}
-
-#[derive(Args, Default)]
-struct ConfigArgs {
-    /// Configuration file, or a folder that holds whippet.yaml, dogstatsd.yaml or datadog.yaml.
-    #[arg(short, long, alias = "cfgpath", value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
-    /// Set one key, stronger than file and environment.
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair, global = true)]
-    set: Vec<(String, String)>,
-}
-
-impl ConfigArgs {
-    fn sources(&self, mode: Mode) -> Sources<Vec<(String, String)>> {
-        // A variable that is no text can be none of ours.
-        let text = |(name, value): (OsString, OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
-        Sources {
-            file: self.config.clone(),
-            env: std::env::vars_os().filter_map(text).collect(),
-            flags: self.set.clone(),
-            mode,
-        }
-    }
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not KEY=VALUE"))?;
-    Ok((key.trim().to_owned(), value.to_owned()))
 }
 
 /// The whole program.

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use super::{ConfigArgs, logging, notify};
+use super::config_args::ConfigArgs;
+use super::{logging, notify};
 use crate::clock::Clock;
 use crate::config::identity::{Identity, Machine};
 use crate::config::{self, Loaded, Mode, OutputKind, Outputs};

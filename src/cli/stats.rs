@@ -7,8 +7,8 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::Value;
 
-use super::ConfigArgs;
 use super::admin_client::{self, AdminClient};
+use super::config_args::ConfigArgs;
 use crate::output::printable;
 
 #[derive(Args)]

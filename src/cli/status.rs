@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde_json::Value;
 
-use super::ConfigArgs;
 use super::admin_client::{self, AdminClient};
+use super::config_args::ConfigArgs;
 use crate::output::{grouped, printable};
 
 #[derive(Args)]

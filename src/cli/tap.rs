@@ -6,8 +6,8 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::Value;
 
-use super::ConfigArgs;
 use super::admin_client::{self, AdminClient};
+use super::config_args::ConfigArgs;
 use crate::output::{grouped, printable};
 use crate::telemetry::http::encoded;
 

@@ -36,7 +36,7 @@ pub(super) fn resolve(
         .map_err(|_| format!("{} gave no JSON map of answers", command.display()))?;
     let value = |handle: &String| match answers.remove(handle) {
         Some(Answer { error: Some(error), .. }) if !error.is_empty() => {
-            Err(format!("the backend says {}", super::read::quoted(&error)))
+            Err(format!("the backend says {}", super::value::quoted(&error)))
         }
         Some(Answer { value: Some(value), .. }) if !value.trim().is_empty() => Ok(value),
         Some(_) => Err("the backend gave an empty value".to_owned()),

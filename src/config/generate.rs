@@ -3,9 +3,10 @@
 
 use std::fmt::Write;
 
+use super::expected::expected;
 use super::key::{Key, Kind, Parity, Status};
 use super::keys::{SECTIONS, Section};
-use super::read::{Value, expected, show};
+use super::value::{Value, show};
 
 /// Writing to a `String` cannot fail.
 const TO_TEXT: &str = "a String takes all text";
@@ -43,7 +44,7 @@ pub fn sample() -> String {
             for line in wrapped(key.doc, 96) {
                 writeln!(file, "# {line}").expect(TO_TEXT);
             }
-            let value = super::load::default_of(key);
+            let value = super::effective::default_of(key);
             writeln!(file, "#{}: {}", key.name, in_yaml(key.kind, key.default, &value))
                 .expect(TO_TEXT);
         }
@@ -111,7 +112,7 @@ fn honoured(section: &Section) -> impl Iterator<Item = &'static Key> {
 }
 
 fn plain_default(key: &Key) -> String {
-    show(&super::load::default_of(key))
+    show(&super::effective::default_of(key))
 }
 
 fn default(key: &Key) -> String {

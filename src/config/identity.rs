@@ -7,6 +7,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::hostname::check_name;
 use super::settings::Config;
 
 /// Who this process posts as.
@@ -37,8 +38,6 @@ const NODE_NAMES: [&str; 4] =
 /// Inode of the first UTS namespace (`PROC_UTS_INIT_INO` in Linux's `include/linux/proc_ns.h`): in
 /// it the system's name is that of the machine, also inside a container.
 const FIRST_UTS_NAMESPACE: &str = "uts:[4026531838]";
-
-const NAME_BYTES_MAX: usize = 255;
 
 impl Identity {
     /// Resolves: `hostname`, `hostname_file`, the node's name, the system's name.
@@ -161,32 +160,6 @@ fn read_start(path: &Path) -> Option<String> {
     let mut bytes = Vec::new();
     std::fs::File::open(path).ok()?.take(256 << 10).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Checks a host name as the Agent does: RFC 1123 labels, not a name of the loopback.
-///
-/// # Errors
-/// What is wrong, to stand after the name.
-pub fn check_name(name: &str) -> Result<(), &'static str> {
-    const LOCAL: [&str; 4] =
-        ["localhost", "localhost.localdomain", "localhost6.localdomain6", "ip6-localhost"];
-    let good_label = |label: &str| {
-        !label.is_empty()
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    if name.is_empty() {
-        Err("is empty")
-    } else if name.len() > NAME_BYTES_MAX {
-        Err("is longer than 255 characters")
-    } else if LOCAL.iter().any(|local| local.eq_ignore_ascii_case(name)) {
-        Err("is a name of the loopback")
-    } else if !name.split('.').all(good_label) {
-        Err("is no host name")
-    } else {
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -319,18 +292,5 @@ mod tests {
         let missing =
             Case { set: &[("hostname_file", "/none")], system: "web-1", ..Case::default() };
         assert_eq!(missing.resolve().remark.unwrap(), "hostname_file /none cannot be read");
-    }
-
-    #[test]
-    fn names_are_checked_as_labels() {
-        let long = "a.".repeat(127) + "ab";
-        for good in ["a", "A-1", "1", "a.b.c", &long[1..], &"x".repeat(255)] {
-            assert_eq!(check_name(good.trim_start_matches('.')), Ok(()), "{good}");
-        }
-        for bad in ["", "-a", "a-", "a..b", "a.", "a b", "a_b", "ä", "LOCALHOST", "ip6-localhost"]
-        {
-            assert!(check_name(bad).is_err(), "{bad}");
-        }
-        assert_eq!(check_name(&"x".repeat(256)), Err("is longer than 255 characters"));
     }
 }

@@ -11,6 +11,9 @@ use super::nearest::nearest;
 use super::node::{At, Entry, Node, Tree};
 use super::problem::{Class, Problem, ValueOrigin};
 
+/// Names the file when no flag does.
+pub const CONFIG_ENV: &str = "WHIPPET_CONFIG";
+
 /// One setting of one key.
 #[derive(Debug)]
 pub(super) struct Raw {
@@ -113,11 +116,7 @@ impl Layers {
                 known.strip_suffix("*").is_some_and(|section| name.starts_with(section))
             };
             let foreign = bare.as_deref().is_some_and(keys::foreign::is_known);
-            if foreign
-                || name == super::CONFIG_ENV
-                || known.contains(name)
-                || known.iter().any(section)
-            {
+            if foreign || name == CONFIG_ENV || known.contains(name) || known.iter().any(section) {
                 continue;
             }
             let meant = nearest(name, known.iter().map(String::as_str));

@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
+use super::entries::{EntryReader, shown};
+use super::expected::expected;
 use super::key::Kind;
 use super::node::{At, Entry, Node, Tree};
 use super::problem::Class;
-use super::read::{Fault, Value, expected, quoted};
 use super::secret::Secret;
-use super::types::{AdditionalEndpoint, Aggregate, OutputKind, Transport};
+use super::types::{AdditionalEndpoint, OutputKind, Transport};
 use super::url;
+use super::value::{Fault, Value, quoted};
 
 /// Reads a list or map. `None` when `kind` is a scalar; an error is already among the faults.
 pub(super) fn read(kind: Kind, node: &Node, faults: &mut Vec<Fault>) -> Option<Result<Value, ()>> {
@@ -84,43 +86,7 @@ fn opened(kind: Kind, node: &Node) -> Result<Node, String> {
     }
 }
 
-/// Where the reader stands and what it found wrong.
-pub(super) struct EntryReader<'a> {
-    path: String,
-    faults: &'a mut Vec<Fault>,
-}
-
 impl EntryReader<'_> {
-    pub(super) fn fault(&mut self, class: Class, at: At, message: impl Into<String>) {
-        let fault = Fault { class, at, path: self.path.clone(), message: message.into() };
-        self.faults.push(fault);
-    }
-
-    pub(super) fn skip(&mut self, at: At, message: impl Into<String>) {
-        self.fault(Class::Entry, at, message);
-    }
-
-    /// Runs `read` one step further down the path.
-    pub(super) fn below<T>(&mut self, step: &str, read: impl FnOnce(&mut Self) -> T) -> T {
-        let length = self.path.len();
-        self.path.push_str(step);
-        let result = read(self);
-        self.path.truncate(length);
-        result
-    }
-
-    pub(super) fn each<T>(
-        &mut self,
-        items: &[Node],
-        mut read: impl FnMut(&mut Self, &Node) -> Option<T>,
-    ) -> Vec<T> {
-        let mut kept = Vec::with_capacity(items.len());
-        for (index, item) in items.iter().enumerate() {
-            kept.extend(self.below(&format!("[{index}]"), |reader| read(reader, item)));
-        }
-        kept
-    }
-
     fn list(&mut self, kind: Kind, items: &[Node]) -> Result<Value, ()> {
         let before = self.faults.len();
         let value = match kind {
@@ -139,26 +105,6 @@ impl EntryReader<'_> {
             return Err(());
         }
         Ok(value)
-    }
-
-    pub(super) fn word(&mut self, item: &Node) -> Option<String> {
-        match &item.tree {
-            Tree::Text(text) if text.trim().is_empty() => {
-                self.skip(item.at, "is empty; remove it");
-                None
-            }
-            Tree::Text(text) => Some(text.trim().to_owned()),
-            // `- env: prod` is a map; the writer meant a tag.
-            Tree::Map(entries) if entries.len() == 1 && entries[0].value.as_text().is_some() => {
-                let meant = format!("{}:{}", entries[0].key, entries[0].value);
-                self.skip(item.at, format!("is a map; did you mean the text {}?", quoted(&meant)));
-                None
-            }
-            _ => {
-                self.skip(item.at, "is no text; remove it or put it in quotes");
-                None
-            }
-        }
     }
 
     fn output(&mut self, item: &Node) -> Option<OutputKind> {
@@ -183,51 +129,8 @@ impl EntryReader<'_> {
         }
     }
 
-    pub(super) fn percentile(&mut self, item: &Node) -> Option<f64> {
-        match item.as_text().and_then(|text| text.trim().parse::<f64>().ok()) {
-            Some(number) if (0.0..=1.0).contains(&number) => Some(number),
-            _ => {
-                self.skip(
-                    item.at,
-                    format!("{} is no percentile; use a number from 0 to 1 (0.95)", shown(item)),
-                );
-                None
-            }
-        }
-    }
-
-    pub(super) fn aggregate(&mut self, item: &Node) -> Option<Aggregate> {
-        self.one_of(item, Aggregate::of, Aggregate::WORDS)
-    }
-
     fn transport(&mut self, item: &Node) -> Option<Transport> {
         self.one_of(item, Transport::of, Transport::WORDS)
-    }
-
-    pub(super) fn one_of<T>(
-        &mut self,
-        item: &Node,
-        of: impl Fn(&str) -> Option<T>,
-        words: &[&str],
-    ) -> Option<T> {
-        let found = of(item.as_text().unwrap_or_default().trim());
-        if found.is_none() {
-            self.skip(item.at, format!("{} is unknown; use {}", shown(item), words.join(", ")));
-        }
-        found
-    }
-
-    pub(super) fn pairs(&mut self, entries: &[Entry]) -> Vec<(String, String)> {
-        let mut pairs = Vec::with_capacity(entries.len());
-        for entry in entries {
-            match entry.value.as_text() {
-                Some(text) => pairs.push((entry.key.clone(), text.to_owned())),
-                None => self.below(&format!(".{}", entry.key), |reader| {
-                    reader.skip(entry.value.at, "is no text; put it in quotes");
-                }),
-            }
-        }
-        pairs
     }
 
     /// Blank and repeated keys are dropped without a word, as in the Agent.
@@ -272,21 +175,15 @@ impl EntryReader<'_> {
     }
 }
 
-pub(super) fn shown(node: &Node) -> String {
-    match node.as_text() {
-        Some(text) => quoted(text),
-        None => quoted(&node.to_string()),
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::keys;
     use crate::config::read;
+    use crate::config::value::show;
 
     /// Reads a YAML value for `key`: what is kept, and each fault as `path: message`.
-    fn look(key: &str, yaml: &str) -> (Option<Value>, Vec<String>) {
+    pub(in crate::config) fn look(key: &str, yaml: &str) -> (Option<Value>, Vec<String>) {
         let mut faults = Vec::new();
         let node = crate::config::yaml::parse(yaml).unwrap();
         let value = read::read(keys::find(key).unwrap(), &node, &mut faults);
@@ -298,9 +195,9 @@ mod tests {
     }
 
     #[track_caller]
-    fn keeps(key: &str, yaml: &str, expect: &str, faults: &[&str]) {
+    pub(in crate::config) fn keeps(key: &str, yaml: &str, expect: &str, faults: &[&str]) {
         let (value, told) = look(key, yaml);
-        assert_eq!(value.map(|value| read::show(&value)).as_deref(), Some(expect));
+        assert_eq!(value.map(|value| show(&value)).as_deref(), Some(expect));
         assert_eq!(told.len(), faults.len(), "{told:#?}");
         for (told, expect) in told.iter().zip(faults) {
             assert!(told.contains(expect), "{told} does not say {expect}");

@@ -1,18 +1,17 @@
 //! From sources to a [`Config`]: gather, resolve secrets, read, check relations, build.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::backend;
+use super::effective::EffectiveValues;
+use super::files::read_text;
 use super::key::{Key, Status};
 use super::keys;
-use super::layers::{Layers, Raw};
-use super::node::{Node, Tree};
+use super::layers::{CONFIG_ENV, Layers};
+use super::node::Node;
 use super::problem::{Class, Mode, Problem, Problems, ValueOrigin};
-use super::read::{self, Value};
-use super::secret::Secret;
 use super::settings::{self, Config};
+use super::value::{Value, show};
 use super::yaml;
 
 /// Where values come from, and who asks.
@@ -51,7 +50,7 @@ impl Loaded {
     #[must_use]
     pub fn effective(&self) -> Vec<(&'static str, String, ValueOrigin)> {
         self.values_in_order()
-            .map(|(key, value)| (key.name, read::show(value), self.origin(key.name)))
+            .map(|(key, value)| (key.name, show(value), self.origin(key.name)))
             .collect()
     }
 
@@ -116,31 +115,31 @@ pub fn examine(sources: Sources<impl IntoIterator<Item = (String, String)>>) -> 
     }
     layers.env(&env);
     layers.flags(&sources.flags);
-    let mut reading = Reading { problems: layers.problems, ..Reading::default() };
-    reading.values(layers.raws);
-    reading.api_key_file();
-    reading.relations();
+    let mut effective = EffectiveValues { problems: layers.problems, ..EffectiveValues::default() };
+    effective.values(layers.raws);
+    effective.api_key_file();
+    effective.relations();
     for name in ["site", "dd_url"] {
-        if let origin @ ValueOrigin::Flag(_) = reading.origin(name) {
+        if let origin @ ValueOrigin::Flag(_) = effective.origin(name) {
             hints.push(origin.to_string());
         }
     }
-    let loaded = match settings::build(|name| reading.values.get(name)) {
+    let loaded = match settings::build(|name| effective.values.get(name)) {
         Ok(config) => Some(Loaded {
             config,
             hints,
             ignored: ignored(layers.ignored),
             warnings: Vec::new(),
-            origins: reading.origins,
-            values: reading.values,
+            origins: effective.origins,
+            values: effective.values,
         }),
         // A test builds the defaults and every kind: this would be a bug, and is told as one.
         Err(name) => {
-            reading.problem(Class::Value, ValueOrigin::Default, name, "table and type disagree");
+            effective.problem(Class::Value, ValueOrigin::Default, name, "table and type disagree");
             None
         }
     };
-    let mut problems = reading.problems;
+    let mut problems = effective.problems;
     problems.sort_by_key(|problem| match &problem.origin {
         ValueOrigin::File { at, .. } => (0, at.line, at.column),
         ValueOrigin::Env(_) => (1, 0, 0),
@@ -175,7 +174,7 @@ fn env_hints(env: &[(String, String)]) -> Vec<String> {
 fn chosen_file(flag: Option<PathBuf>, env: &[(String, String)]) -> Option<(PathBuf, ValueOrigin)> {
     let from_env = || {
         let (name, path) =
-            env.iter().find(|(name, path)| name == super::CONFIG_ENV && !path.is_empty())?;
+            env.iter().find(|(name, path)| name == CONFIG_ENV && !path.is_empty())?;
         Some((PathBuf::from(path), ValueOrigin::Env(name.clone())))
     };
     flag.map(|path| (path, ValueOrigin::Default)).or_else(from_env)
@@ -209,187 +208,5 @@ fn read_file(path: &Path, named_by: ValueOrigin) -> Result<(PathBuf, Node), Prob
             let message = format!("is no YAML: {}", broken.message);
             Err(wrong(ValueOrigin::File { path, at: broken.at }, message))
         }
-    }
-}
-
-/// A file that may be large or no text at all.
-fn read_text(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    let limit = yaml::FILE_BYTES_MAX as u64 + 1;
-    std::fs::File::open(path)?.take(limit).read_to_string(&mut text)?;
-    Ok(text)
-}
-
-/// The values read so far.
-#[derive(Default)]
-pub(super) struct Reading {
-    pub(super) values: BTreeMap<&'static str, Value>,
-    pub(super) origins: BTreeMap<&'static str, ValueOrigin>,
-    problems: Vec<Problem>,
-}
-
-impl Reading {
-    pub(super) fn problem(
-        &mut self,
-        class: Class,
-        origin: ValueOrigin,
-        key: &str,
-        message: impl Into<String>,
-    ) {
-        self.problems.push(Problem { class, origin, key: key.into(), message: message.into() });
-    }
-
-    fn values(&mut self, mut raws: Vec<Raw>) {
-        for key in keys::all().filter(|key| key.status == Status::Honoured) {
-            let value = default_of(key);
-            self.values.insert(key.name, value);
-            self.origins.insert(key.name, ValueOrigin::Default);
-        }
-        // The program that resolves secrets is configured by keys that hold none.
-        let (backend, others): (Vec<_>, Vec<_>) =
-            raws.drain(..).partition(|raw| raw.key.name.starts_with("secret_backend"));
-        self.layer(backend);
-        let mut others = others;
-        self.resolve_secrets(&mut others);
-        self.layer(others);
-    }
-
-    /// Reads settings, weakest first: a good one replaces what stands there.
-    fn layer(&mut self, raws: Vec<Raw>) {
-        for (index, raw) in raws.iter().enumerate() {
-            let shadowed = raws[index + 1..].iter().any(|other| other.key.name == raw.key.name);
-            self.one(raw, shadowed);
-        }
-    }
-
-    fn one(&mut self, raw: &Raw, shadowed: bool) {
-        let key = raw.key;
-        let mut faults = Vec::new();
-        let value = read::read(key, &raw.node, &mut faults);
-        for fault in faults {
-            let origin = match &raw.origin {
-                ValueOrigin::File { path, .. } => {
-                    ValueOrigin::File { path: path.clone(), at: fault.at }
-                }
-                origin => origin.clone(),
-            };
-            let class = match fault.class {
-                _ if shadowed => Class::Shadowed,
-                Class::Value if key.expendable => Class::Entry,
-                class => class,
-            };
-            self.problem(class, origin, &format!("{}{}", key.name, fault.path), fault.message);
-        }
-        let Some(value) = value else { return };
-        let empty = value == Value::Unset || value == Value::Text(String::new());
-        let value = if empty && !key.clearable { default_of(key) } else { value };
-        self.values.insert(key.name, value);
-        self.origins.insert(key.name, raw.origin.clone());
-    }
-
-    fn resolve_secrets(&mut self, raws: &mut Vec<Raw>) {
-        let mut handles = BTreeSet::new();
-        raws.iter().for_each(|raw| gather_handles(&raw.node, &mut handles));
-        if handles.is_empty() {
-            return;
-        }
-        let handles: Vec<String> = handles.into_iter().collect();
-        let answers = match self.values.get("secret_backend_command") {
-            Some(Value::Path(command)) => {
-                let (arguments, timeout) = (self.arguments(), self.timeout());
-                backend::resolve(command, &arguments, timeout, &handles)
-            }
-            _ => Err("needs secret_backend_command to be resolved; set it".to_owned()),
-        };
-        // What cannot be resolved is no value: the handle must not be posted as a key.
-        raws.retain_mut(|raw| match put_secrets(&mut raw.node, &answers) {
-            Ok(()) => true,
-            Err(reason) => {
-                let message = format!("ENC[…] {reason}");
-                self.problem(Class::Value, raw.origin.clone(), raw.key.name, message);
-                false
-            }
-        });
-    }
-
-    fn arguments(&self) -> Vec<String> {
-        match self.values.get("secret_backend_arguments") {
-            Some(Value::Words(words)) => words.clone(),
-            _ => Vec::new(),
-        }
-    }
-
-    fn timeout(&self) -> std::time::Duration {
-        match self.values.get("secret_backend_timeout") {
-            Some(Value::Duration(time)) => *time,
-            _ => std::time::Duration::from_secs(30),
-        }
-    }
-
-    /// `api_key_file` stands in for an unset `api_key`.
-    fn api_key_file(&mut self) {
-        let Some(Value::Path(path)) = self.values.get("api_key_file") else { return };
-        if self.values.get("api_key") != Some(&Value::Unset) {
-            return;
-        }
-        let (path, origin) = (path.clone(), self.origin("api_key_file"));
-        let wrong = match read_text(&path) {
-            Ok(text) if text.trim().is_empty() => "is empty".to_owned(),
-            Ok(text) if text.trim().contains(|c: char| c.is_whitespace() || c.is_control()) => {
-                "has white space inside the key".to_owned()
-            }
-            Ok(text) => {
-                self.values.insert("api_key", Value::Secret(Secret::new(&text)));
-                self.origins.insert("api_key", origin);
-                return;
-            }
-            Err(error) => format!("cannot be read ({error})"),
-        };
-        let message = format!("{} {wrong}; put the key into it, or set api_key", path.display());
-        self.problem(Class::Value, origin, "api_key_file", message);
-    }
-
-    pub(super) fn origin(&self, name: &str) -> ValueOrigin {
-        self.origins.get(name).cloned().unwrap_or_default()
-    }
-
-    pub(super) fn is_default(&self, name: &str) -> bool {
-        self.origin(name) == ValueOrigin::Default
-    }
-}
-
-/// The default as a value. A test reads every default without a fault.
-pub(super) fn default_of(key: &Key) -> Value {
-    read::read(key, &Node::text(key.default), &mut Vec::new()).unwrap_or(Value::Unset)
-}
-
-fn gather_handles(node: &Node, handles: &mut BTreeSet<String>) {
-    match &node.tree {
-        Tree::Text(text) => handles.extend(backend::handle(text).map(str::to_owned)),
-        Tree::List(items) => items.iter().for_each(|item| gather_handles(item, handles)),
-        Tree::Map(entries) => {
-            entries.iter().for_each(|entry| gather_handles(&entry.value, handles));
-        }
-        Tree::Null => {}
-    }
-}
-
-type Answers = Result<BTreeMap<String, Result<String, String>>, String>;
-
-fn put_secrets(node: &mut Node, answers: &Answers) -> Result<(), String> {
-    match &mut node.tree {
-        Tree::Text(text) => {
-            if let Some(handle) = backend::handle(text) {
-                let answers = answers.as_ref().map_err(Clone::clone)?;
-                let answer = answers.get(handle).cloned();
-                *text = answer.unwrap_or_else(|| Err("was not asked for".to_owned()))?;
-            }
-            Ok(())
-        }
-        Tree::List(items) => items.iter_mut().try_for_each(|item| put_secrets(item, answers)),
-        Tree::Map(entries) => {
-            entries.iter_mut().try_for_each(|entry| put_secrets(&mut entry.value, answers))
-        }
-        Tree::Null => Ok(()),
     }
 }

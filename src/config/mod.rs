@@ -7,7 +7,12 @@
 
 mod backend;
 pub mod cgroup;
+mod effective;
+mod entries;
+mod expected;
+mod files;
 pub mod generate;
+mod hostname;
 pub mod identity;
 pub mod key;
 pub mod keys;
@@ -26,8 +31,10 @@ mod settings;
 mod types;
 mod units;
 mod url;
+mod value;
 mod yaml;
 
+pub use layers::CONFIG_ENV;
 pub use load::{Examined, Loaded, Sources, examine, load};
 pub use node::At;
 pub use outputs::Outputs;
@@ -36,11 +43,9 @@ pub use secret::Secret;
 pub use settings::Config;
 pub use types::{
     AdditionalEndpoint, Aggregate, Cardinality, Compressor, LogLevel, MapperProfile, Mapping,
-    MatchType, OutputKind, Port, Switch, TagAction, TagFilter, TlsVersion, Transport, Url,
+    MatchType, OutputKind, Port, Switch, TagAction, TagFilter, TlsVersion, Transport,
 };
-
-/// Names the file when no flag does.
-pub const CONFIG_ENV: &str = "WHIPPET_CONFIG";
+pub use url::Url;
 
 #[cfg(test)]
 mod tests;

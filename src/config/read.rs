@@ -4,55 +4,18 @@
 //! entry by entry (in `lists`), and a bad entry is a fault of that entry alone.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
+use super::expected::expected;
+use super::hostname::check_name;
 use super::key::{Key, Kind};
 use super::lists;
-use super::node::{At, Node, Tree};
+use super::node::{Node, Tree};
 use super::problem::Class;
 use super::secret::Secret;
-use super::types::{
-    AdditionalEndpoint, Aggregate, MapperProfile, OutputKind, Port, TagFilter, Transport, Url,
-};
-use super::units::{bytes, duration, show_duration};
-use super::url::{self, without_password};
-
-/// A value of one of the types of [`Kind`].
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
-    Unset,
-    Bool(bool),
-    Integer(i64),
-    Float(f64),
-    Text(String),
-    Url(Url),
-    Secret(Secret),
-    Path(PathBuf),
-    Word(&'static str),
-    Duration(Duration),
-    Bytes(u64),
-    Mode(u32),
-    Port(Port),
-    Words(Vec<String>),
-    Outputs(Vec<OutputKind>),
-    Percentiles(Vec<f64>),
-    Aggregates(Vec<Aggregate>),
-    Transports(Vec<Transport>),
-    Pairs(Vec<(String, String)>),
-    Endpoints(Vec<AdditionalEndpoint>),
-    Profiles(Vec<MapperProfile>),
-    TagFilters(Vec<TagFilter>),
-}
-
-/// A mistake inside one value.
-#[derive(Debug, PartialEq)]
-pub(super) struct Fault {
-    pub(super) class: Class,
-    pub(super) at: At,
-    /// Path below the key, as `[1].mappings[0].match`.
-    pub(super) path: String,
-    pub(super) message: String,
-}
+use super::types::Port;
+use super::units::{boolean, bytes, duration};
+use super::url;
+use super::value::{Fault, Value, quoted};
 
 /// Reads a node as the type of `key`. `None` when it cannot be used at all; then a fault says why.
 pub(super) fn read(key: &Key, node: &Node, faults: &mut Vec<Fault>) -> Option<Value> {
@@ -80,15 +43,6 @@ pub(super) fn read(key: &Key, node: &Node, faults: &mut Vec<Fault>) -> Option<Va
             faults.push(Fault { class: Class::Value, at: node.at, path: String::new(), message });
         })
         .ok()
-}
-
-/// A text in a message: in quotes, escaped, at most 60 characters, without a password.
-pub(super) fn quoted(text: &str) -> String {
-    let text = without_password(text);
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("\"{}…\"", text[..end].escape_debug()),
-        None => format!("\"{}\"", text.escape_debug()),
-    }
 }
 
 /// A scalar of every kind that is one. An empty text is "unset" for all but plain texts.
@@ -123,11 +77,11 @@ fn scalar(kind: Kind, written: &str) -> Result<Value, String> {
             url::parse(text, &["http", "https", "socks5", "socks5h"], true).map(Value::Url)
         }
         Kind::Path => Ok(Value::Path(PathBuf::from(text))),
-        Kind::Hostname => match super::identity::check_name(text) {
+        Kind::Hostname => match check_name(text) {
             Ok(()) => Ok(Value::Text(text.to_owned())),
             Err(reason) => refuse(reason),
         },
-        Kind::Site => match super::identity::check_name(text.trim_end_matches('.')) {
+        Kind::Site => match check_name(text.trim_end_matches('.')) {
             Ok(()) => Ok(Value::Text(text.trim_end_matches('.').to_owned())),
             Err(_) => refuse("is no site"),
         },
@@ -161,66 +115,6 @@ fn scalar(kind: Kind, written: &str) -> Result<Value, String> {
     }
 }
 
-/// What a value of this kind looks like, for messages and the reference.
-pub(super) fn expected(kind: Kind) -> String {
-    match kind {
-        Kind::Bool => "true or false".into(),
-        Kind::Integer { min, max: i64::MAX } => format!("a whole number, {min} or more"),
-        Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
-        Kind::Float { min, max } if max == f64::MAX => format!("a number, {min} or more"),
-        Kind::Float { min, max } => format!("a number from {min} to {max}"),
-        Kind::Text => "text".into(),
-        Kind::Secret => "a key without white space".into(),
-        Kind::Url => "an absolute URL such as https://host:port".into(),
-        Kind::Proxy => "a URL such as http://user:password@host:port".into(),
-        Kind::Path => "a path".into(),
-        Kind::Hostname => {
-            "letters, digits, hyphens and dots, at most 255 characters, not localhost".into()
-        }
-        Kind::Site => "a domain without scheme, such as datadoghq.eu".into(),
-        Kind::Choice(words) => words.join(", "),
-        Kind::Duration { unit, min, max, whole_seconds } => {
-            let whole = if whole_seconds { "whole " } else { "" };
-            let bare = match unit.as_millis() {
-                1 => "milliseconds",
-                1_000 => "seconds",
-                60_000 => "minutes",
-                _ => "days",
-            };
-            let least = match min.is_zero() {
-                true => String::new(),
-                false => format!(", {} or more", show_duration(min)),
-            };
-            let most = match max < Duration::from_secs(365 * 86_400) {
-                true => format!(", at most {}", show_duration(max)),
-                false => String::new(),
-            };
-            format!("{whole}{bare}, or a duration such as 1m30s{least}{most}")
-        }
-        Kind::Bytes { .. } => "a number of bytes, or a size such as 10Mb".into(),
-        Kind::Mode => "octal permissions such as 0722".into(),
-        Kind::Port => "a port from 1 to 65535, 0 for off, or __random__ for any free one".into(),
-        Kind::Words => "a list of texts".into(),
-        Kind::Outputs => "a list of console, jsonl[:path], datadog, dry-run[:bytes], none".into(),
-        Kind::Percentiles => "a list of numbers from 0 to 1".into(),
-        Kind::Aggregates => format!("a list of {}", Aggregate::WORDS.join(", ")),
-        Kind::Transports => format!("a list of {}", Transport::WORDS.join(", ")),
-        Kind::Pairs => "a map from text to text".into(),
-        Kind::Endpoints => "a map from URL to a list of API keys".into(),
-        Kind::Profiles => "a list of mapper profiles".into(),
-        Kind::TagFilters => "a list of tag filters".into(),
-    }
-}
-
-/// The words of Go's `ParseBool`, and those that YAML 1.1 files use.
-pub(super) fn boolean(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "1" | "t" | "true" | "yes" | "on" => Some(true),
-        "0" | "f" | "false" | "no" | "off" => Some(false),
-        _ => None,
-    }
-}
-
 /// A word of the list; words for true and false meet as such.
 fn choice(words: &'static [&'static str], text: &str) -> Option<Value> {
     // The Agent's other word for that log level.
@@ -232,57 +126,14 @@ fn choice(words: &'static [&'static str], text: &str) -> Option<Value> {
     Some(Value::Word(word))
 }
 
-/// A value as text, as short as it can be read, without secrets.
-pub(super) fn show(value: &Value) -> String {
-    fn join(items: impl Iterator<Item = String>) -> String {
-        format!("[{}]", items.collect::<Vec<_>>().join(", "))
-    }
-    match value {
-        Value::Unset => "(unset)".into(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Integer(number) => number.to_string(),
-        Value::Float(number) => number.to_string(),
-        Value::Text(text) if text.is_empty() => "(unset)".into(),
-        Value::Text(text) => text.escape_debug().to_string(),
-        Value::Url(url) => url.to_string(),
-        Value::Secret(secret) => secret.to_string(),
-        Value::Path(path) => path.display().to_string(),
-        Value::Word(word) => (*word).into(),
-        Value::Duration(time) => show_duration(*time),
-        Value::Bytes(size) => size.to_string(),
-        Value::Mode(mode) => format!("0{mode:o}"),
-        Value::Port(Port::Off) => "0 (off)".into(),
-        Value::Port(Port::Fixed(port)) => port.to_string(),
-        Value::Port(Port::Random) => "__random__".into(),
-        Value::Words(words) => join(words.iter().map(|word| word.escape_debug().to_string())),
-        Value::Outputs(outputs) if outputs.is_empty() => "(unset)".into(),
-        Value::Outputs(outputs) => join(outputs.iter().map(ToString::to_string)),
-        Value::Percentiles(numbers) => join(numbers.iter().map(ToString::to_string)),
-        Value::Aggregates(words) => join(words.iter().map(|word| word.word().into())),
-        Value::Transports(words) => join(words.iter().map(|word| word.word().into())),
-        Value::Pairs(pairs) => join(pairs.iter().map(|(from, to)| format!("{from}: {to}"))),
-        Value::Endpoints(endpoints) => join(endpoints.iter().map(|endpoint| {
-            let keys = join(endpoint.api_keys.iter().map(ToString::to_string));
-            format!("{}: {keys}", endpoint.url)
-        })),
-        Value::Profiles(profiles) => join(profiles.iter().map(|profile| {
-            format!(
-                "{} (prefix {}, {} mappings)",
-                profile.name,
-                profile.prefix,
-                profile.mappings.len()
-            )
-        })),
-        Value::TagFilters(filters) => join(filters.iter().map(|filter| {
-            format!("{} {} {}", filter.metric_name, filter.action.word(), filter.tags.join("+"))
-        })),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
     use crate::config::keys;
+    use crate::config::units::show_duration;
+    use crate::config::value::show;
 
     fn value(key: &str, text: &str) -> Result<String, String> {
         let mut faults = Vec::new();

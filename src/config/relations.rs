@@ -1,9 +1,9 @@
 //! What only several values together can get wrong, and what one value means for others.
 
+use super::effective::{EffectiveValues, default_of};
 use super::keys;
-use super::load::{Reading, default_of};
 use super::problem::{Class, ValueOrigin};
-use super::read::{self, Value};
+use super::value::{Value, show};
 
 /// Keys of a shared file that name ports and files of the one process that reads it.
 const OF_THE_PROCESS: [&str; 4] = ["health_port", "run_path", "forwarder_storage_path", "log_file"];
@@ -18,7 +18,7 @@ fn rank(origin: &ValueOrigin) -> u8 {
     }
 }
 
-impl Reading {
+impl EffectiveValues {
     /// What only several values together can get wrong.
     pub(super) fn relations(&mut self) {
         self.old_queue_bound();
@@ -65,7 +65,7 @@ impl Reading {
             let message = format!(
                 "is left to the Agent, for which use_dogstatsd is false; whippet takes its default, \
                  {}; --set {name}=… sets it for whippet alone",
-                read::show(&value)
+                show(&value)
             );
             self.values.insert(name, value);
             self.origins.insert(name, ValueOrigin::Default);

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::lists::{EntryReader, shown};
+use super::entries::{EntryReader, shown};
 use super::node::{Entry, Node, Tree};
 use super::problem::Class;
-use super::read::{boolean, quoted};
 use super::types::{MapperProfile, Mapping, MatchType, TagAction, TagFilter};
-use super::units::duration;
+use super::units::{boolean, duration};
+use super::value::quoted;
 
 impl EntryReader<'_> {
     pub(super) fn profile(&mut self, item: &Node) -> Option<MapperProfile> {
@@ -201,32 +201,9 @@ fn check_pattern(match_type: MatchType, pattern: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::keys;
-    use crate::config::read;
-    use crate::config::read::Value;
+    use crate::config::lists::tests::{keeps, look};
     use crate::config::types::Aggregate;
-
-    /// Reads a YAML value for `key`: what is kept, and each fault as `path: message`.
-    fn look(key: &str, yaml: &str) -> (Option<Value>, Vec<String>) {
-        let mut faults = Vec::new();
-        let node = crate::config::yaml::parse(yaml).unwrap();
-        let value = read::read(keys::find(key).unwrap(), &node, &mut faults);
-        let told = |fault: read::Fault| {
-            assert!(fault.at.line > 0, "every fault in a file has a line: {fault:?}");
-            format!("{:?} {} {}", fault.class, fault.path, fault.message)
-        };
-        (value, faults.into_iter().map(told).collect())
-    }
-
-    #[track_caller]
-    fn keeps(key: &str, yaml: &str, expect: &str, faults: &[&str]) {
-        let (value, told) = look(key, yaml);
-        assert_eq!(value.map(|value| read::show(&value)).as_deref(), Some(expect));
-        assert_eq!(told.len(), faults.len(), "{told:#?}");
-        for (told, expect) in told.iter().zip(faults) {
-            assert!(told.contains(expect), "{told} does not say {expect}");
-        }
-    }
+    use crate::config::value::Value;
 
     #[test]
     fn profiles_are_read_whole() {

@@ -6,12 +6,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::read::Value;
 use super::secret::Secret;
 use super::types::{
     AdditionalEndpoint, Aggregate, Cardinality, Compressor, LogLevel, MapperProfile, OutputKind,
-    Port, Switch, TagFilter, TlsVersion, Transport, Url,
+    Port, Switch, TagFilter, TlsVersion, Transport,
 };
+use super::url::Url;
+use super::value::Value;
 
 /// A type that a field of [`Config`] can have. `None` means that table and struct disagree.
 pub(super) trait Field: Sized {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::secret::Secret;
+use super::url::Url;
 
 /// A UDP or TCP port to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,35 +16,6 @@ pub enum Port {
     Fixed(u16),
     /// Any free port; the listener says which it got.
     Random,
-}
-
-/// A URL that may carry a password: it prints without.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Url(String);
-
-impl Url {
-    /// Wraps a URL whose shape was checked.
-    pub(super) fn new(text: &str) -> Self {
-        Url(text.to_owned())
-    }
-
-    /// The whole URL, with the password: to connect, not to print.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Url {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&super::url::without_password(&self.0))
-    }
-}
-
-impl fmt::Debug for Url {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Url({self})")
-    }
 }
 
 /// An intake besides the main one, with the keys to post under.

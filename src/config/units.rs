@@ -1,4 +1,4 @@
-//! Durations and sizes: text to number and back.
+//! Durations, sizes and booleans: text to value and back.
 
 use std::time::Duration;
 
@@ -56,4 +56,13 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.checked_mul(1 << shift)
+}
+
+/// The words of Go's `ParseBool`, and those that YAML 1.1 files use.
+pub(super) fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "t" | "true" | "yes" | "on" => Some(true),
+        "0" | "f" | "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
 }

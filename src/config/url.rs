@@ -1,7 +1,31 @@
 //! URLs: their shape, and printing them without a password. What a resolver or a server says about
 //! one comes later.
 
-use super::types::Url;
+use std::fmt;
+
+/// A URL that may carry a password: it prints without.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Url(String);
+
+impl Url {
+    /// The whole URL, with the password: to connect, not to print.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&without_password(&self.0))
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Url({self})")
+    }
+}
 
 /// Checks the shape of a URL; what a resolver or a server says about it comes later.
 pub(super) fn parse(text: &str, schemes: &[&str], scheme_optional: bool) -> Result<Url, String> {
@@ -36,7 +60,7 @@ pub(super) fn parse(text: &str, schemes: &[&str], scheme_optional: bool) -> Resu
     if port.is_some_and(|port| port.parse::<u16>().is_err()) {
         return wrong("has a bad port");
     }
-    Ok(Url::new(text.trim_end_matches('/')))
+    Ok(Url(text.trim_end_matches('/').to_owned()))
 }
 
 /// A URL without the password of its user part. It errs on the side of hiding too much: the text

@@ -21,7 +21,9 @@ use ahash::RandomState;
 use anyhow::bail;
 
 use self::page::Page;
-use super::{ConfigArgs, FAILED, run};
+use super::config_args::ConfigArgs;
+use super::exit::FAILED;
+use super::run;
 use crate::aggregate::{self, Bucket, Fate, Shard};
 use crate::clock::Clock;
 use crate::config::{self, Class, Config, Mode};

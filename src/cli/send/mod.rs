@@ -18,7 +18,7 @@ pub(super) use self::args::Send;
 use self::args::{Check, Event, Metric, What};
 use self::line::{Builder, escaped};
 use self::target::{Sink, Target};
-use super::FAILED;
+use super::exit::FAILED;
 use crate::output::printable;
 use crate::protocol::{self, Options};
 

@@ -11,9 +11,9 @@ use ratatui::widgets::{Block, Borders, Paragraph, Row, Table, Wrap};
 use ratatui::{DefaultTerminal, Frame};
 use serde_json::Value;
 
-use super::admin_client::AdminClient;
-use super::status::sender_name;
-use super::top::{headline, overflow, rows, tag_keys, text, whole};
+use super::super::admin_client::AdminClient;
+use super::super::status::sender_name;
+use super::parts::{headline, overflow, rows, tag_keys, text, whole};
 
 /// How soon a key is noticed.
 const KEY_WAIT: Duration = Duration::from_millis(50);

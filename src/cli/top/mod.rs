@@ -1,5 +1,9 @@
 //! `whippet top`: what costs most now.
 
+mod parts;
+#[cfg(feature = "tui")]
+mod screen;
+
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -7,11 +11,12 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::Value;
 
-use super::ConfigArgs;
+use self::parts::{headline, overflow, rows, tag_keys, text, whole};
 use super::admin_client::{self, AdminClient};
+use super::config_args::ConfigArgs;
 use super::contexts as dumped;
 use super::status::sender_name;
-use crate::output::{clock_time, grouped, printable};
+use crate::output::grouped;
 
 #[derive(Args)]
 pub(super) struct TopArgs {
@@ -55,7 +60,7 @@ pub(super) fn run(args: &TopArgs, settings: &ConfigArgs) -> anyhow::Result<()> {
     let redraw = !args.once && !args.json && std::io::stdout().is_terminal();
     #[cfg(feature = "tui")]
     if redraw {
-        return super::top_screen::run(server, target, every);
+        return screen::run(server, target, every);
     }
     loop {
         let shown = if args.json {
@@ -69,31 +74,6 @@ pub(super) fn run(args: &TopArgs, settings: &ConfigArgs) -> anyhow::Result<()> {
             return Ok(());
         }
     }
-}
-
-pub(super) fn rows(value: &Value) -> &[Value] {
-    value.as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
-pub(super) fn whole(value: &Value) -> String {
-    // A rate as people read it: no fractions.
-    grouped(value.as_f64().unwrap_or_default().round() as u64)
-}
-
-pub(super) fn text(value: &Value) -> String {
-    printable(value.as_str().unwrap_or_default().as_bytes(), 100)
-}
-
-/// The totals in one line.
-pub(super) fn headline(top: &Value) -> String {
-    format!(
-        "whippet top: {} contexts of {}; {} lines/s, {} bytes/s; kernel drops {}",
-        whole(&top["contexts"]["live"]),
-        whole(&top["contexts"]["max"]),
-        whole(&top["lines_per_second"]),
-        whole(&top["bytes_per_second"]),
-        whole(&top["kernel_drops"]),
-    )
 }
 
 fn render(top: &Value, every: f64, once: bool) -> String {
@@ -125,39 +105,6 @@ fn render(top: &Value, every: f64, once: bool) -> String {
     );
     senders(&mut out, &top["senders"]);
     out
-}
-
-/// The sentence about contexts that ran out; none when they did not.
-pub(super) fn overflow(overflow: &Value) -> Option<String> {
-    let worst = rows(&overflow["names"]).first()?;
-    let mut out = String::new();
-    let _ = write!(
-        out,
-        "OUT OF CONTEXTS, last at {}: metric {}",
-        clock_time(overflow["at"].as_u64().unwrap_or_default()),
-        text(&worst["name"])
-    );
-    if let Some(key) = rows(&worst["tag_keys"]).first() {
-        let _ =
-            write!(out, ", tag {} with about {} values", text(&key["key"]), whole(&key["values"]));
-    }
-    if let Value::String(_) = &overflow["sender"] {
-        let _ = write!(out, ", most sent by {}", text(&overflow["sender"]));
-    }
-    Some(out)
-}
-
-/// `2 env, 1 service, 7 values in 2 other tags`.
-pub(super) fn tag_keys(row: &Value) -> String {
-    let mut keys: Vec<String> = rows(&row["tag_keys"])
-        .iter()
-        .map(|key| format!("{} {}", key["values"], text(&key["key"])))
-        .collect();
-    let others = &row["other_keys"];
-    if others["keys"].as_u64() > Some(0) {
-        keys.push(format!("{} values in {} other tags", others["values"], others["keys"]));
-    }
-    keys.join(", ")
 }
 
 /// The Agent's table.

@@ -1,0 +1,4 @@
+//! Exit codes besides 0 (success), 2 (wrong command line, from clap) and 128 + n (a second signal n).
+
+/// The program could not start, or the command failed.
+pub(crate) const FAILED: u8 = 1;
