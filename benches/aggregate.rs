@@ -54,7 +54,7 @@ fn main() {
     fill(&mut cell, &values);
     grown(empty, cell.summary(), sum);
 
-    group.bench_function("histogram_folded", |bencher| {
+    group.bench_function("histogram_hdr", |bencher| {
         let mut cell = cell.clone();
         fill(&mut cell, &values);
         bencher.iter(|| fill(&mut cell, black_box(&values)));

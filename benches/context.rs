@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ahash::RandomState;
 use criterion::{BatchSize, Criterion, Throughput};
-use whippet::aggregate::{Bucket, Settings, Shard};
+use whippet::aggregate::{Bucket, Shard, ShardSettings};
 use whippet::config::{MapperProfile, Mapping, MatchType, TagAction, TagFilter};
 use whippet::context::{Mapper, NameFilter, Namespace, Rules, TagFilters};
 
@@ -94,7 +94,7 @@ fn profiles() -> Rules {
 
 fn shard(rules: &Arc<Rules>) -> Shard {
     let state = RandomState::with_seeds(1, 2, 3, 4);
-    Shard::new(Settings::default(), Arc::clone(rules), state, NOW)
+    Shard::new(ShardSettings::default(), Arc::clone(rules), state, NOW)
 }
 
 fn record(shard: &mut Shard, lines: &[String]) -> u64 {

@@ -24,14 +24,14 @@ use std::time::{Duration, Instant};
 
 use ahash::RandomState;
 use criterion::{Criterion, Throughput};
-use whippet::aggregate::{Bucket, Settings, Shard};
-use whippet::context::{Limits, Rules};
+use whippet::aggregate::{Bucket, Shard, ShardSettings};
+use whippet::context::{ContextLimits, Rules};
 
 /// Bytes of one datagram: what fits a packet of 1,500 on the way.
 const DATAGRAM_BYTES_MAX: usize = 1_432;
 /// Lines of a corpus, at least.
 const LINES_MIN: usize = 30_000;
-/// Passes into one bucket; more would turn exact histograms into folded ones.
+/// Passes into one bucket; more would make histograms count instead of keeping samples.
 const PASSES_PER_BUCKET: usize = 8;
 
 /// xorshift64*: the same seed gives the same bytes on every machine.
@@ -109,11 +109,15 @@ struct Ingest {
 
 impl Ingest {
     fn new(corpus: &Corpus) -> Self {
-        let limits = Limits { contexts_max: 2_000_000, ..Limits::default() };
+        let limits = ContextLimits { contexts_max: 2_000_000, ..ContextLimits::default() };
         let rules = Rules { limits, ..Rules::default() };
         let state = RandomState::with_seeds(1, 2, 3, 4);
-        let shard =
-            Shard::new(Settings::default(), Arc::new(rules), state, Duration::from_secs(1_000));
+        let shard = Shard::new(
+            ShardSettings::default(),
+            Arc::new(rules),
+            state,
+            Duration::from_secs(1_000),
+        );
         let mut ingest = Ingest { shard, spare: Bucket::default(), passes: 0 };
         ingest.pass(corpus);
         ingest

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use ahash::RandomState;
 use whippet::aggregate::{self, Bucket, CheckRecord, EventRecord, Shard};
-use whippet::context::{Limits, Rules};
+use whippet::context::{ContextLimits, Rules};
 use whippet::flush::{self, Closed, Flush, Flusher, HistogramSettings, Row, SeriesKind};
 use whippet::protocol;
 
 /// Settings of all rooms on the way.
 #[derive(Clone)]
 pub struct Settings {
-    pub shard: aggregate::Settings,
+    pub shard: aggregate::ShardSettings,
     pub rules: Arc<Rules>,
     pub histograms: HistogramSettings,
     pub newline_required: bool,
@@ -22,9 +22,9 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let default_host = Box::from(&b"host"[..]);
-        let rules = Rules { default_host, limits: Limits::default(), ..Rules::default() };
+        let rules = Rules { default_host, limits: ContextLimits::default(), ..Rules::default() };
         Settings {
-            shard: aggregate::Settings::default(),
+            shard: aggregate::ShardSettings::default(),
             rules: Arc::new(rules),
             histograms: HistogramSettings::default(),
             newline_required: false,
@@ -50,7 +50,7 @@ impl House {
         let shards = (0..lanes)
             .map(|_| Shard::new(shard.clone(), Arc::clone(rules), state.clone(), now))
             .collect();
-        let flush = flush::Settings {
+        let flush = flush::FlushSettings {
             interval: INTERVAL,
             counter_expiry: Duration::from_secs(300),
             set_members_max: shard.set_members_max,

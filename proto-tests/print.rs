@@ -1,7 +1,7 @@
 //! The compact form of an outcome, in bytes; see `corpus/README.md`.
 
 use whippet::protocol::{
-    AlertType, Cardinality, Event, ExternalData, Ignored, LocalData, Message, Metric, Origin,
+    AlertType, Cardinality, Event, ExternalData, Ignored, LocalData, Message, Metric, OriginFields,
     ParseError, Priority, ServiceCheck, Status, Values, unescape,
 };
 
@@ -97,7 +97,7 @@ impl Out {
         }
     }
 
-    fn origin(&mut self, origin: &Origin<'_>) -> &mut Self {
+    fn origin(&mut self, origin: &OriginFields<'_>) -> &mut Self {
         let local = LocalData::read(origin.local_data.unwrap_or_default());
         let external = ExternalData::read(origin.external_data.unwrap_or_default());
         self.labelled(" container=", local.container_id);

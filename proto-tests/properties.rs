@@ -69,7 +69,7 @@ fn message_holds(line: &[u8], message: &Message<'_>, options: Options) {
         }
     };
     if !options.origin {
-        assert_eq!(origin, protocol::Origin::default());
+        assert_eq!(origin, protocol::OriginFields::default());
     }
     let _ = LocalData::read(origin.local_data.unwrap_or_default());
     let _ = ExternalData::read(origin.external_data.unwrap_or_default());

@@ -2,8 +2,8 @@
 //! nothing shared with the fast one but the nouns. Numbers are [`crate::numbers`]' business.
 
 use whippet::protocol::{
-    AlertType, ErrorKind, Event, Ignored, Message, Metric, MetricType, Options, Origin, ParseError,
-    Priority, ServiceCheck, Status, Values,
+    AlertType, ErrorKind, Event, Ignored, Message, Metric, MetricType, Options, OriginFields,
+    ParseError, Priority, ServiceCheck, Status, Values,
 };
 
 use crate::numbers::{self, Reading};
@@ -82,7 +82,7 @@ fn metric(line: &[u8], options: Options) -> Result<Metric<'_>> {
         rate: 1.0,
         tags: b"",
         timestamp: None,
-        origin: Origin::default(),
+        origin: OriginFields::default(),
     };
     for (at, field) in fields {
         if let Some(tags) = field.strip_prefix(b"#") {
@@ -126,7 +126,7 @@ fn values(text: &[u8], start: usize) -> Result<Values<'_>> {
     }
 }
 
-fn origin<'a>(field: &'a [u8], options: Options, origin: &mut Origin<'a>) {
+fn origin<'a>(field: &'a [u8], options: Options, origin: &mut OriginFields<'a>) {
     if !options.origin {
         return;
     }
@@ -193,7 +193,7 @@ fn event(line: &[u8], options: Options) -> Result<Event<'_>> {
         source_type: b"",
         alert_type: AlertType::Info,
         tags: b"",
-        origin: Origin::default(),
+        origin: OriginFields::default(),
         ignored: Ignored::default(),
     };
     for (_, field) in split(&body[end..], b'|', 0) {
@@ -263,7 +263,7 @@ fn check(line: &[u8], options: Options) -> Result<ServiceCheck<'_>> {
         host: None,
         message: b"",
         tags: b"",
-        origin: Origin::default(),
+        origin: OriginFields::default(),
         ignored: Ignored::default(),
     };
     for (_, field) in fields {

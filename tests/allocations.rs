@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::RandomState;
-use whippet::aggregate::{Bucket, Fate, Settings, Shard};
+use whippet::aggregate::{Bucket, Fate, Shard, ShardSettings};
 use whippet::context::Rules;
 
 thread_local! {
@@ -71,7 +71,12 @@ fn known_lines() -> Vec<String> {
 
 fn shard() -> Shard {
     let state = RandomState::with_seeds(1, 2, 3, 4);
-    Shard::new(Settings::default(), Arc::new(Rules::default()), state, Duration::from_secs(1_000))
+    Shard::new(
+        ShardSettings::default(),
+        Arc::new(Rules::default()),
+        state,
+        Duration::from_secs(1_000),
+    )
 }
 
 fn record(shard: &mut Shard, lines: &[String], count: usize) {

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use whippet::net::{
     Addresses, Arrival, BindError, Bound, Credentials, Incident, InternetSettings, Lane, LaneEnd,
-    LaneHandle, ListenerAddress, ListenerCounts, ListenerId, ProblemKind, Receiver, Sender,
-    Settings, Transport, bind,
+    LaneHandle, ListenerAddress, ListenerCounts, ListenerId, NetSettings, ProblemKind, Receiver,
+    Sender, Transport, bind,
 };
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -144,8 +144,8 @@ fn udp(port: u16) -> Option<InternetSettings> {
     Some(InternetSettings { addresses: Addresses::Host("127.0.0.1".into()), port })
 }
 
-fn on_udp() -> Settings {
-    Settings { udp: udp(0), ..Settings::default() }
+fn on_udp() -> NetSettings {
+    NetSettings { udp: udp(0), ..NetSettings::default() }
 }
 
 fn only_lane(bound: Bound) -> Lane {
@@ -155,7 +155,7 @@ fn only_lane(bound: Bound) -> Lane {
 }
 
 /// A lane on 127.0.0.1 and a socket connected to it.
-fn udp_lane(settings: Settings) -> (Lane, UdpSocket) {
+fn udp_lane(settings: NetSettings) -> (Lane, UdpSocket) {
     let bound = bind(settings).unwrap();
     let client = client_of(&bound);
     (only_lane(bound), client)
@@ -181,12 +181,12 @@ fn folder() -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-fn on_datagrams(path: &Path) -> Settings {
-    Settings { unix_datagram: Some(path.to_owned()), ..Settings::default() }
+fn on_datagrams(path: &Path) -> NetSettings {
+    NetSettings { unix_datagram: Some(path.to_owned()), ..NetSettings::default() }
 }
 
-fn on_stream(path: &Path) -> Settings {
-    Settings { unix_stream: Some(path.to_owned()), ..Settings::default() }
+fn on_stream(path: &Path) -> NetSettings {
+    NetSettings { unix_stream: Some(path.to_owned()), ..NetSettings::default() }
 }
 
 fn frame(payload: &[u8]) -> Vec<u8> {
@@ -194,7 +194,7 @@ fn frame(payload: &[u8]) -> Vec<u8> {
 }
 
 #[track_caller]
-fn refused(settings: Settings) -> BindError {
+fn refused(settings: NetSettings) -> BindError {
     bind(settings).map(|bound| bound.listeners).expect_err("it must be refused")
 }
 
@@ -246,8 +246,8 @@ fn keeps(lane: &mut Lane, sent: &[u8], kept: &[u8], cut_bytes: usize) {
 fn a_datagram_over_the_limit_is_kept_up_to_its_last_newline() {
     let (_folder, path) = folder();
     let (unix, udp) = (UnixDatagram::unbound().unwrap(), on_udp());
-    let (mut lane, client) = udp_lane(Settings { datagram_bytes_max: 16, ..udp });
-    let settings = Settings { datagram_bytes_max: 16, ..on_datagrams(&path) };
+    let (mut lane, client) = udp_lane(NetSettings { datagram_bytes_max: 16, ..udp });
+    let settings = NetSettings { datagram_bytes_max: 16, ..on_datagrams(&path) };
     let mut unix_lane = only_lane(bind(settings).unwrap());
     unix.connect(&path).unwrap();
     let rows: [(&[u8], usize); 6] = [
@@ -268,7 +268,7 @@ fn a_datagram_over_the_limit_is_kept_up_to_its_last_newline() {
 
 #[test]
 fn kernel_drops_are_exact() {
-    let (mut lane, client) = udp_lane(Settings { receive_buffer_bytes: 4096, ..on_udp() });
+    let (mut lane, client) = udp_lane(NetSettings { receive_buffer_bytes: 4096, ..on_udp() });
     for _ in 0..5000 {
         client.send(&[b'x'; 100]).unwrap();
     }
@@ -281,7 +281,7 @@ fn kernel_drops_are_exact() {
 
 #[test]
 fn kernel_drops_reach_the_tick_and_are_not_counted_twice() {
-    let (lane, client) = udp_lane(Settings { receive_buffer_bytes: 4096, ..on_udp() });
+    let (lane, client) = udp_lane(NetSettings { receive_buffer_bytes: 4096, ..on_udp() });
     for _ in 0..1000 {
         client.send(&[b'x'; 100]).unwrap();
     }
@@ -296,12 +296,12 @@ fn kernel_drops_reach_the_tick_and_are_not_counted_twice() {
 
 #[test]
 fn the_granted_receive_buffer_is_read_back() {
-    let bound = bind(Settings { receive_buffer_bytes: 100_000, ..on_udp() }).unwrap();
+    let bound = bind(NetSettings { receive_buffer_bytes: 100_000, ..on_udp() }).unwrap();
     assert_eq!(bound.listeners[0].receive_buffer_bytes, 100_000);
     assert!(bound.remarks.is_empty(), "{:?}", bound.remarks);
     // Nobody gets 2 GiB: the kernel's own limit is half of that.
     let asked = (1 << 31) - 1;
-    let bound = bind(Settings { receive_buffer_bytes: asked, ..on_udp() }).unwrap();
+    let bound = bind(NetSettings { receive_buffer_bytes: asked, ..on_udp() }).unwrap();
     let granted = bound.listeners[0].receive_buffer_bytes;
     assert!(granted < asked);
     let remark = &bound.remarks[0];
@@ -317,7 +317,7 @@ fn the_granted_receive_buffer_is_read_back() {
 fn credentials_name_the_process_only_when_asked_for() {
     for credentials in [true, false] {
         let (_folder, path) = folder();
-        let mut settings = Settings { credentials, ..on_datagrams(&path) };
+        let mut settings = NetSettings { credentials, ..on_datagrams(&path) };
         let stream_path = path.with_extension("stream");
         settings.unix_stream = Some(stream_path.clone());
         let mut lane = only_lane(bind(settings).unwrap());
@@ -402,7 +402,7 @@ fn a_connection_may_end_between_frames_only() {
 #[test]
 fn a_connection_over_the_limit_is_closed_until_another_ends() {
     let (_folder, path) = folder();
-    let lane = only_lane(bind(Settings { connections_max: 2, ..on_stream(&path) }).unwrap());
+    let lane = only_lane(bind(NetSettings { connections_max: 2, ..on_stream(&path) }).unwrap());
     let running = Running::start(lane);
     let mut kept: Vec<_> = (0..2).map(|_| UnixStream::connect(&path).unwrap()).collect();
     for client in &mut kept {
@@ -454,7 +454,7 @@ fn a_flooding_connection_starves_nobody() {
 
 #[test]
 fn tcp_takes_lines_and_a_last_one_without_newline() {
-    let settings = Settings { tcp: udp(0), datagram_bytes_max: 10, ..Settings::default() };
+    let settings = NetSettings { tcp: udp(0), datagram_bytes_max: 10, ..NetSettings::default() };
     let bound = bind(settings).unwrap();
     let address = address_of(&bound, 0);
     let running = Running::start(only_lane(bound));
@@ -475,7 +475,7 @@ fn tcp_takes_lines_and_a_last_one_without_newline() {
 #[test]
 fn both_loopbacks_share_an_ephemeral_port() {
     let loopback = InternetSettings { addresses: Addresses::Loopback, port: 0 };
-    let bound = bind(Settings { udp: Some(loopback), ..Settings::default() }).unwrap();
+    let bound = bind(NetSettings { udp: Some(loopback), ..NetSettings::default() }).unwrap();
     let first = address_of(&bound, 0);
     assert!(first.port() > 0 && first.is_ipv4());
     // Without IPv6 the second is a remark, not an error.
@@ -490,7 +490,7 @@ fn both_loopbacks_share_an_ephemeral_port() {
 #[test]
 fn everywhere_hears_both_families_on_one_socket() {
     let everywhere = InternetSettings { addresses: Addresses::Everywhere, port: 0 };
-    let bound = bind(Settings { udp: Some(everywhere), ..Settings::default() }).unwrap();
+    let bound = bind(NetSettings { udp: Some(everywhere), ..NetSettings::default() }).unwrap();
     assert_eq!(bound.listeners.len(), 1);
     let port = address_of(&bound, 0).port();
     let mut lane = only_lane(bound);
@@ -508,7 +508,7 @@ fn a_port_in_use_is_fatal_even_when_another_listener_works() {
         owner.set_reuse_port(in_a_group).unwrap();
         owner.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
         let port = owner.local_addr().unwrap().as_socket().unwrap().port();
-        let error = refused(Settings { udp: udp(port), lanes, ..on_datagrams(&path) });
+        let error = refused(NetSettings { udp: udp(port), lanes, ..on_datagrams(&path) });
         assert_eq!(error.problems[0].kind, ProblemKind::PortInUse);
         let text = error.to_string();
         assert!(text.starts_with(&format!("udp 127.0.0.1:{port}: the port is in use")), "{text}");
@@ -519,7 +519,7 @@ fn a_port_in_use_is_fatal_even_when_another_listener_works() {
 
 #[test]
 fn lanes_share_a_port_and_nothing_is_lost() {
-    let bound = bind(Settings { lanes: 2, ..on_udp() }).unwrap();
+    let bound = bind(NetSettings { lanes: 2, ..on_udp() }).unwrap();
     assert_eq!(bound.listeners[0].sockets, 2);
     let clients: Vec<_> = (0..64).map(|_| client_of(&bound)).collect();
     for client in &clients {
@@ -534,7 +534,7 @@ fn lanes_share_a_port_and_nothing_is_lost() {
 #[test]
 fn connections_are_spread_over_lanes() {
     let (_folder, path) = folder();
-    let lanes = bind(Settings { lanes: 2, ..on_stream(&path) }).unwrap().into_lanes().unwrap();
+    let lanes = bind(NetSettings { lanes: 2, ..on_stream(&path) }).unwrap().into_lanes().unwrap();
     let running: Vec<_> = lanes.into_iter().map(Running::start).collect();
     let mut clients: Vec<_> = (0..4).map(|_| UnixStream::connect(&path).unwrap()).collect();
     for client in &mut clients {
@@ -553,7 +553,7 @@ fn a_live_socket_is_not_stolen() {
     let owner = UnixDatagram::bind(&path).unwrap();
     // Also when the rest would work, and when the owner's socket is of the other kind.
     for settings in [on_datagrams(&path), on_stream(&path)] {
-        let error = refused(Settings { udp: udp(0), ..settings });
+        let error = refused(NetSettings { udp: udp(0), ..settings });
         assert_eq!(error.problems[0].kind, ProblemKind::LiveOwner);
         assert!(error.to_string().contains("a live process serves this socket"), "{error}");
     }
@@ -590,7 +590,7 @@ fn what_is_not_a_socket_is_left_alone() {
     let (_folder, path) = folder();
     std::fs::write(&path, "precious").unwrap();
     assert_eq!(refused(on_datagrams(&path)).problems[0].kind, ProblemKind::NotASocket);
-    let bound = bind(Settings { udp: udp(0), ..on_datagrams(&path) }).unwrap();
+    let bound = bind(NetSettings { udp: udp(0), ..on_datagrams(&path) }).unwrap();
     assert_eq!((bound.listeners.len(), bound.remarks[0].kind), (1, ProblemKind::NotASocket));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
 }
@@ -599,7 +599,7 @@ fn what_is_not_a_socket_is_left_alone() {
 fn a_missing_folder_turns_the_listener_off_while_another_works() {
     let (folder, _) = folder();
     let path = folder.path().join("datadog/dsd.socket");
-    let bound = bind(Settings { udp: udp(0), ..on_datagrams(&path) }).unwrap();
+    let bound = bind(NetSettings { udp: udp(0), ..on_datagrams(&path) }).unwrap();
     let remark = &bound.remarks[0];
     assert_eq!(
         (remark.kind, remark.transport),
@@ -612,7 +612,7 @@ fn a_missing_folder_turns_the_listener_off_while_another_works() {
 
 #[test]
 fn nothing_to_listen_on_is_an_error_that_names_the_keys() {
-    let error = refused(Settings::default());
+    let error = refused(NetSettings::default());
     assert!(error.problems.is_empty());
     assert!(error.to_string().contains("dogstatsd_port"), "{error}");
 }
@@ -639,7 +639,7 @@ fn a_path_that_does_not_fit_is_explained() {
 fn a_host_that_does_not_exist_is_named() {
     let host =
         InternetSettings { addresses: Addresses::Host("no.such.host.invalid".into()), port: 0 };
-    let error = refused(Settings { udp: Some(host), ..Settings::default() });
+    let error = refused(NetSettings { udp: Some(host), ..NetSettings::default() });
     assert_eq!(error.problems[0].kind, ProblemKind::UnknownHost);
     assert!(error.to_string().contains("bind_host"), "{error}");
 }
@@ -648,7 +648,7 @@ fn a_host_that_does_not_exist_is_named() {
 fn the_socket_has_exactly_the_mode_asked_for() {
     for mode in [0o722, 0o700, 0o666, 0o777] {
         let (_folder, path) = folder();
-        let settings = Settings { socket_mode: mode, ..on_datagrams(&path) };
+        let settings = NetSettings { socket_mode: mode, ..on_datagrams(&path) };
         let _bound = bind(settings).unwrap();
         let found = std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
         assert_eq!(found, mode, "{found:o}");
@@ -663,7 +663,7 @@ fn an_inherited_socket_replaces_the_listener_of_its_kind() {
     let file = std::fs::File::open("/dev/null").unwrap();
     let inherited = vec![passed.into(), file.into()];
     // The port asked for is the passed one: binding it would fail.
-    let settings = Settings { udp: udp(address.port()), inherited, ..on_datagrams(&path) };
+    let settings = NetSettings { udp: udp(address.port()), inherited, ..on_datagrams(&path) };
     let bound = bind(settings).unwrap();
     assert_eq!(address_of(&bound, 0), address);
     let inherited: Vec<bool> = bound.listeners.iter().map(|found| found.inherited).collect();
@@ -697,7 +697,7 @@ fn the_managed_program() {
         println!("nothing inherited");
         return;
     }
-    let bound = bind(Settings { inherited, ..Settings::default() }).unwrap();
+    let bound = bind(NetSettings { inherited, ..NetSettings::default() }).unwrap();
     println!("inherited {}", address_of(&bound, 0));
     println!("read {:?}", drained(&mut only_lane(bound)).texts());
 }
@@ -759,7 +759,7 @@ fn ticks_come_under_a_flood() {
 fn a_pause_holds_udp_back_but_neither_unix_datagrams_nor_stop() {
     const PAUSE: Duration = Duration::from_secs(2);
     let (_folder, path) = folder();
-    let settings = Settings { pause: PAUSE, udp: udp(0), ..on_datagrams(&path) };
+    let settings = NetSettings { pause: PAUSE, udp: udp(0), ..on_datagrams(&path) };
     let bound = bind(settings).unwrap();
     if bound.listeners[0].receive_buffer_bytes < 1 << 20 {
         // Without the right to a large buffer there is no pause to test.
@@ -793,7 +793,7 @@ fn a_pause_holds_udp_back_but_neither_unix_datagrams_nor_stop() {
 #[test]
 fn a_lane_whose_receiver_panicked_goes_on_with_the_next_unit() {
     let (_folder, path) = folder();
-    let bound = bind(Settings { udp: udp(0), ..on_stream(&path) }).unwrap();
+    let bound = bind(NetSettings { udp: udp(0), ..on_stream(&path) }).unwrap();
     let client = client_of(&bound);
     let mut lane = only_lane(bound);
     let mut stream = UnixStream::connect(&path).unwrap();
@@ -823,7 +823,7 @@ fn a_lane_whose_receiver_panicked_goes_on_with_the_next_unit() {
 #[test]
 fn stop_drains_what_is_queued_on_every_kind_of_socket() {
     let (_folder, path) = folder();
-    let mut settings = Settings { udp: udp(0), tcp: udp(0), ..on_datagrams(&path) };
+    let mut settings = NetSettings { udp: udp(0), tcp: udp(0), ..on_datagrams(&path) };
     let stream_path = path.with_extension("stream");
     settings.unix_stream = Some(stream_path.clone());
     let bound = bind(settings).unwrap();

@@ -4,7 +4,7 @@
 //! so that text opens both); the rest is the datagram.
 
 use whippet::protocol::{
-    self, Cardinality, ExternalData, LocalData, Message, Metric, Options, Origin, Values,
+    self, Cardinality, ExternalData, LocalData, Message, Metric, Options, OriginFields, Values,
 };
 
 /// One input.
@@ -64,7 +64,7 @@ fn look(message: &Message<'_>, options: Options) {
         }
     };
     if !options.origin {
-        assert_eq!(origin, Origin::default());
+        assert_eq!(origin, OriginFields::default());
     }
     let _ = LocalData::read(origin.local_data.unwrap_or_default());
     let _ = ExternalData::read(origin.external_data.unwrap_or_default());

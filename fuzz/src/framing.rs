@@ -3,7 +3,7 @@
 //! The first byte of the input: bit 0 chooses lines instead of frames, the other bits the limit.
 //! The second chooses the length of the first piece and of all others; the rest is the stream.
 
-use whippet::net::seam::{self, Cut};
+use whippet::net::fuzz_api::{self, Cut};
 
 /// One input.
 pub fn run(input: &[u8]) {
@@ -11,14 +11,14 @@ pub fn run(input: &[u8]) {
     let bytes_max = usize::from(first >> 1) * 8 + 1;
     let piece = usize::from(*second) + 1;
     if first & 1 == 1 {
-        let whole = seam::lines([stream], bytes_max);
-        same(&whole, &seam::lines(stream.chunks(piece), bytes_max));
-        same(&whole, &seam::lines(stream.chunks(1), bytes_max));
+        let whole = fuzz_api::lines([stream], bytes_max);
+        same(&whole, &fuzz_api::lines(stream.chunks(piece), bytes_max));
+        same(&whole, &fuzz_api::lines(stream.chunks(1), bytes_max));
         lines_hold(stream, &whole, bytes_max);
     } else {
-        let whole = seam::frames([stream], bytes_max);
-        same(&whole, &seam::frames(stream.chunks(piece), bytes_max));
-        same(&whole, &seam::frames(stream.chunks(1), bytes_max));
+        let whole = fuzz_api::frames([stream], bytes_max);
+        same(&whole, &fuzz_api::frames(stream.chunks(piece), bytes_max));
+        same(&whole, &fuzz_api::frames(stream.chunks(1), bytes_max));
         frames_hold(stream, &whole, bytes_max);
     }
 }

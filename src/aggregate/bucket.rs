@@ -5,18 +5,15 @@ use ahash::RandomState;
 use super::counter::CounterCell;
 use super::counts::LineCounts;
 use super::distribution::DistributionCell;
+use super::event_record::{CheckRecord, EventRecord};
 use super::gauge::GaugeCell;
 use super::histogram::{HistogramCell, Sample};
-use super::notice::{CheckRecord, EventRecord};
 use super::samples::SpareSamples;
 use super::set::SetCell;
+use super::write_order::WriteOrder;
 use crate::context::{Birth, Kind, prefetch};
 use crate::protocol::MetricType;
 use crate::sketch::Sketch;
-
-/// When a cell was last written: ticks since the start of its bucket, growing with every line of
-/// one shard, comparable between shards to the batch. See [`super::Stamps`].
-pub type Stamp = u32;
 
 /// A value at a second that the client chose; never merged.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -179,15 +176,15 @@ impl Bucket {
         value: f64,
         rate: f64,
         scale: f64,
-        stamp: Stamp,
+        write_order: WriteOrder,
     ) -> bool {
         let cell = cell as usize;
         match kind {
-            MetricType::Counter => self.counters[cell].record(value * scale, stamp),
-            MetricType::Gauge => self.gauges[cell].record(value, stamp),
+            MetricType::Counter => self.counters[cell].record(value * scale, write_order),
+            MetricType::Gauge => self.gauges[cell].record(value, write_order),
             MetricType::Histogram | MetricType::Timing => {
                 let sample = Sample { value, scale };
-                self.histograms[cell].record(sample, stamp, &mut self.spare_samples)
+                self.histograms[cell].record(sample, write_order, &mut self.spare_samples)
             }
             MetricType::Distribution => {
                 (value * scale).is_finite() && self.distributions[cell].sketch.insert(value, rate)

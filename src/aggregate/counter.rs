@@ -1,6 +1,6 @@
 //! Counters: one sum. 16 bytes a context and bucket.
 
-use super::bucket::Stamp;
+use super::write_order::WriteOrder;
 
 /// The sum of one counter in one bucket.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -9,13 +9,13 @@ pub struct CounterCell {
     pub sum: f64,
     /// Whose it is.
     pub context: u32,
-    /// When it was last written (see [`super::Stamp`]).
-    pub stamp: u32,
+    /// When it was last written (see [`super::WriteOrder`]).
+    pub write_order: u32,
 }
 
 impl CounterCell {
     pub(super) fn new(context: u32) -> Self {
-        CounterCell { sum: 0.0, context, stamp: 0 }
+        CounterCell { sum: 0.0, context, write_order: 0 }
     }
 
     /// Adds; false when the sum would leave the finite numbers, which changes nothing.
@@ -28,12 +28,12 @@ impl CounterCell {
         sum.is_finite()
     }
 
-    /// Adds at `stamp`; false as in [`CounterCell::add`].
+    /// Adds in `write_order`; false as in [`CounterCell::add`].
     #[inline(always)]
-    pub(super) fn record(&mut self, value: f64, stamp: Stamp) -> bool {
+    pub(super) fn record(&mut self, value: f64, write_order: WriteOrder) -> bool {
         let added = self.add(value);
         if added {
-            self.stamp = stamp;
+            self.write_order = write_order;
         }
         added
     }
@@ -41,7 +41,7 @@ impl CounterCell {
     /// The merge law: sums add. False when the other sum was left out, because the whole would leave
     /// the finite numbers.
     pub fn merge(&mut self, other: &CounterCell) -> bool {
-        self.stamp = self.stamp.max(other.stamp);
+        self.write_order = self.write_order.max(other.write_order);
         self.add(other.sum)
     }
 }

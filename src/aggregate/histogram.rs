@@ -2,8 +2,8 @@
 //! each, 16 with a sample rate) and everything is computed exactly. Beyond, count, sum, minimum and
 //! maximum stay exact and percentiles come from a histogram of about 28 KiB.
 
-use super::bucket::Stamp;
 use super::samples::{Samples, SpareSamples};
+use super::write_order::WriteOrder;
 
 /// Samples kept as they are, per context and bucket.
 pub const EXACT_SAMPLES_MAX: usize = 1_000;
@@ -31,8 +31,8 @@ pub struct HistogramCell {
     samples: Samples,
     /// Whose it is.
     pub context: u32,
-    /// When it was last written (see [`super::Stamp`]).
-    pub stamp: u32,
+    /// When it was last written (see [`super::WriteOrder`]).
+    pub write_order: u32,
 }
 
 /// What count, sum and extremes say; all of them exact.
@@ -85,7 +85,7 @@ impl HistogramCell {
     /// An empty histogram.
     #[must_use]
     pub fn new(context: u32) -> Self {
-        HistogramCell { samples: Samples::None, context, stamp: 0 }
+        HistogramCell { samples: Samples::None, context, write_order: 0 }
     }
 
     /// Adds one sample; false when the sum would leave the finite numbers, which changes nothing.
@@ -94,17 +94,17 @@ impl HistogramCell {
         self.samples.add(sample, &mut SpareSamples::default())
     }
 
-    /// Adds one sample at `stamp`; false as in [`HistogramCell::add`].
+    /// Adds one sample in `write_order`; false as in [`HistogramCell::add`].
     #[inline(always)]
     pub(super) fn record(
         &mut self,
         sample: Sample,
-        stamp: Stamp,
+        write_order: WriteOrder,
         spares: &mut SpareSamples,
     ) -> bool {
         let added = self.samples.add(sample, spares);
         if added {
-            self.stamp = stamp;
+            self.write_order = write_order;
         }
         added
     }
@@ -118,13 +118,13 @@ impl HistogramCell {
     /// The merge law: samples join, past the cap histograms add. A sum beyond the range of floats
     /// stays at its end; then it returns false.
     pub fn merge(&mut self, other: HistogramCell) -> bool {
-        self.stamp = self.stamp.max(other.stamp);
+        self.write_order = self.write_order.max(other.write_order);
         match other.samples {
             other if matches!(self.samples, Samples::None) => {
                 self.samples = other;
                 true
             }
-            Samples::Folded(folded) => self.samples.fold().merge(&folded),
+            Samples::Hdr(hdr) => self.samples.make_hdr().merge(&hdr),
             samples => {
                 let mut whole = true;
                 samples.visit(|sample| whole &= self.add(sample));
@@ -135,8 +135,8 @@ impl HistogramCell {
 
     /// True when percentiles come from a histogram of bounded precision, not from the samples.
     #[must_use]
-    pub fn is_folded(&self) -> bool {
-        matches!(self.samples, Samples::Folded(_))
+    pub fn is_hdr(&self) -> bool {
+        matches!(self.samples, Samples::Hdr(_))
     }
 
     /// Brings the samples in order, once, before quantiles are asked for.
@@ -152,7 +152,7 @@ impl HistogramCell {
 
     /// The first value, in order, at which the cumulative weight exceeds `rank`. The samples must
     /// be [sorted](HistogramCell::sort). Exact up to 1,000 samples of ordinary size, else within
-    /// [`super::FOLDED_RELATIVE_ERROR`].
+    /// [`super::HDR_RELATIVE_ERROR`].
     #[must_use]
     pub fn value_past(&self, rank: u64) -> f64 {
         self.samples.value_past(rank)
@@ -200,7 +200,7 @@ mod tests {
         let expect = Summary { count: 5_000, sum: 12_502_500.0, min: 1.0, max: 5_000.0 };
         assert_eq!(cell.summary(), expect);
         let median = cell.value_past(2_499);
-        assert!((median / 2_500.0 - 1.0).abs() <= super::super::FOLDED_RELATIVE_ERROR, "{median}");
+        assert!((median / 2_500.0 - 1.0).abs() <= super::super::HDR_RELATIVE_ERROR, "{median}");
     }
 
     #[test]
@@ -214,7 +214,7 @@ mod tests {
             let (endless, mut spares) =
                 (Sample { value: -1.0, scale: f64::INFINITY }, SpareSamples::default());
             assert!(!cell.record(endless, 9, &mut spares));
-            assert_eq!((cell.summary(), cell.stamp), (before, 0));
+            assert_eq!((cell.summary(), cell.write_order), (before, 0));
             assert!(cell.add(Sample { value: -1e308, scale: 1.0 }), "there is room below");
         }
     }

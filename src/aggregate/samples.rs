@@ -4,7 +4,7 @@
 //! two plain values stand in the cell itself, more of them take 8 bytes each, and only values with a
 //! sample rate carry their weight beside them.
 
-use super::folded::FoldedHistogram;
+use super::hdr::HdrSamples;
 use super::histogram::{EXACT_SAMPLES_MAX, Sample, Summary};
 use crate::context::prefetch;
 
@@ -23,7 +23,7 @@ pub(super) enum Samples {
     /// Boxed, so that the cell is no larger than a plain one.
     #[expect(clippy::box_collection, reason = "a list in place would make every cell larger")]
     Weighted(Box<Vec<Sample>>),
-    Folded(Box<FoldedHistogram>),
+    Hdr(Box<HdrSamples>),
 }
 
 /// Emptied lists of the last bucket.
@@ -78,7 +78,7 @@ impl Samples {
                 samples.push(sample);
                 true
             }
-            Samples::Folded(folded) => folded.add(sample),
+            Samples::Hdr(hdr) => hdr.add(sample),
             _ if ordinary => self.outgrow(sample, spares),
             _ => self.add_huge(sample),
         }
@@ -102,7 +102,7 @@ impl Samples {
                 samples.push(sample);
                 spares.keep(std::mem::replace(self, Samples::Weighted(samples)));
             }
-            _ => return self.fold().add(sample),
+            _ => return self.make_hdr().add(sample),
         }
         true
     }
@@ -116,30 +116,30 @@ impl Samples {
         let mut samples = Vec::with_capacity(self.len() + 1);
         self.visit(|sample| samples.push(sample));
         samples.push(sample);
-        let (folded, whole) = FoldedHistogram::from_samples(&samples);
-        *self = Samples::Folded(Box::new(folded));
+        let (hdr, whole) = HdrSamples::from_samples(&samples);
+        *self = Samples::Hdr(Box::new(hdr));
         whole
     }
 
     /// The same samples, counted instead of kept.
     #[cold]
-    pub fn fold(&mut self) -> &mut FoldedHistogram {
-        if !matches!(self, Samples::Folded(_)) {
+    pub fn make_hdr(&mut self) -> &mut HdrSamples {
+        if !matches!(self, Samples::Hdr(_)) {
             let mut samples = Vec::with_capacity(self.len());
             self.visit(|sample| samples.push(sample));
             // What was kept always has a finite sum.
-            *self = Samples::Folded(Box::new(FoldedHistogram::from_samples(&samples).0));
+            *self = Samples::Hdr(Box::new(HdrSamples::from_samples(&samples).0));
         }
         match self {
-            Samples::Folded(folded) => folded,
-            _ => unreachable!("folded above"),
+            Samples::Hdr(hdr) => hdr,
+            _ => unreachable!("made one above"),
         }
     }
 
-    /// Those that are kept as they came; none once folded.
+    /// Those that are kept as they came; none once they are counted.
     fn len(&self) -> usize {
         match self {
-            Samples::None | Samples::Folded(_) => 0,
+            Samples::None | Samples::Hdr(_) => 0,
             Samples::One(_) => 1,
             Samples::Two(..) => 2,
             Samples::Plain(values) => values.len(),
@@ -152,7 +152,7 @@ impl Samples {
     pub fn visit(&self, mut visit: impl FnMut(Sample)) {
         let mut plain = |value: f64| visit(Sample { value, scale: 1.0 });
         match self {
-            Samples::None | Samples::Folded(_) => {}
+            Samples::None | Samples::Hdr(_) => {}
             Samples::One(value) => plain(*value),
             Samples::Two(first, second) => [*first, *second].into_iter().for_each(plain),
             Samples::Plain(values) => values.iter().copied().for_each(plain),
@@ -162,7 +162,7 @@ impl Samples {
 
     pub fn sort(&mut self) {
         match self {
-            Samples::None | Samples::One(_) | Samples::Folded(_) => {}
+            Samples::None | Samples::One(_) | Samples::Hdr(_) => {}
             Samples::Two(first, second) => {
                 if first.total_cmp(second).is_gt() {
                     std::mem::swap(first, second);
@@ -176,8 +176,8 @@ impl Samples {
     }
 
     pub fn summary(&self) -> Summary {
-        if let Samples::Folded(folded) = self {
-            return folded.summary();
+        if let Samples::Hdr(hdr) = self {
+            return hdr.summary();
         }
         let mut summary = Summary::EMPTY;
         self.visit(|sample| {
@@ -209,7 +209,7 @@ impl Samples {
                 });
                 past.or(samples.last()).map_or(0.0, |sample| sample.value)
             }
-            Samples::Folded(folded) => folded.value_past(rank),
+            Samples::Hdr(hdr) => hdr.value_past(rank),
         }
     }
 

@@ -17,8 +17,8 @@ pub struct SetCell {
     members: Members,
     /// Whose it is.
     pub context: u32,
-    /// When it was last written (see [`super::Stamp`]).
-    pub stamp: u32,
+    /// When it was last written (see [`super::WriteOrder`]).
+    pub write_order: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ enum Members {
 
 impl SetCell {
     pub(super) fn new(context: u32, state: RandomState) -> Self {
-        SetCell { members: Members::Exact(HashSet::with_hasher(state)), context, stamp: 0 }
+        SetCell { members: Members::Exact(HashSet::with_hasher(state)), context, write_order: 0 }
     }
 
     /// Adds a member; past `exact_max` distinct ones the count becomes an estimate.
@@ -63,7 +63,7 @@ impl SetCell {
 
     /// The merge law: union.
     pub fn merge(&mut self, other: SetCell, exact_max: usize) {
-        self.stamp = self.stamp.max(other.stamp);
+        self.write_order = self.write_order.max(other.write_order);
         match other.members {
             Members::Exact(members) => {
                 members.iter().for_each(|member| self.insert(member, exact_max));

@@ -1,7 +1,7 @@
 //! A context table and its open bucket, owned by one thread.
 //!
 //! Here is what every line can need. The walk of the everyday line, a known metric with one plain
-//! number, is in [`super::intake`].
+//! number, is in [`super::ingest`].
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use ahash::RandomState;
 
-use super::bucket::{Bucket, Stamp, TimestampedPoint, TimestampedSample};
-use super::notice::{CheckRecord, EventRecord};
-use super::stamps::Stamps;
+use super::bucket::{Bucket, TimestampedPoint, TimestampedSample};
+use super::event_record::{CheckRecord, EventRecord};
+use super::write_order::{WriteOrder, WriteOrders};
 use crate::context::{
     Birth, Claims, Contexts, Decision, DropReason, Enriched, Kind, NO_CONTEXT, RawKey, Rewritten,
     Rules,
@@ -23,7 +23,7 @@ use crate::telemetry::heavy::HeavyHitters;
 
 /// How a shard aggregates.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ShardSettings {
     /// Length of a bucket, whole seconds, at least one.
     pub interval: Duration,
     /// What the reader honours.
@@ -39,9 +39,9 @@ pub struct Settings {
     pub histogram_copy: Option<Box<[u8]>>,
 }
 
-impl Default for Settings {
+impl Default for ShardSettings {
     fn default() -> Self {
-        Settings {
+        ShardSettings {
             interval: Duration::from_secs(10),
             options: Options::default(),
             context_expiry: Duration::from_secs(20),
@@ -71,13 +71,13 @@ pub enum Fate {
 /// One shard.
 #[derive(Debug)]
 pub struct Shard {
-    pub(super) settings: Settings,
+    pub(super) settings: ShardSettings,
     pub(super) contexts: Contexts,
     state: RandomState,
     pub(super) bucket: Bucket,
     /// The number of the open bucket since the epoch, never 0.
     pub(super) epoch: u32,
-    pub(super) stamps: Stamps,
+    pub(super) write_orders: WriteOrders,
     /// Unix seconds of the batch.
     now: i64,
     /// Where the origin part of a raw key is written; kept for its memory.
@@ -88,8 +88,13 @@ impl Shard {
     /// A shard whose first bucket is the one that holds `now` (time since the epoch). `state` must
     /// be the same for every shard of a flusher.
     #[must_use]
-    pub fn new(settings: Settings, rules: Arc<Rules>, state: RandomState, now: Duration) -> Self {
-        let stamps = Stamps::new(settings.interval);
+    pub fn new(
+        settings: ShardSettings,
+        rules: Arc<Rules>,
+        state: RandomState,
+        now: Duration,
+    ) -> Self {
+        let write_orders = WriteOrders::new(settings.interval);
         let contexts = Contexts::new(rules, state.clone());
         let bucket = Bucket::default();
         let mut shard = Shard {
@@ -98,7 +103,7 @@ impl Shard {
             state,
             bucket,
             epoch: 1,
-            stamps,
+            write_orders,
             now: 0,
             origin_key: Vec::new(),
         };
@@ -115,14 +120,14 @@ impl Shard {
         self.bucket.start = number * self.interval_seconds();
         // Wraps after 2^32 buckets: in 2106 at one second, else later.
         self.epoch = (number as u32).max(1);
-        self.stamps.reset();
+        self.write_orders.reset();
         self.begin_batch(now);
     }
 
     /// Tells the time of the lines that follow: read the clock once per batch.
     pub fn begin_batch(&mut self, now: Duration) {
         self.now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        self.stamps.batch(now.saturating_sub(Duration::from_secs(self.bucket.start)));
+        self.write_orders.batch(now.saturating_sub(Duration::from_secs(self.bucket.start)));
     }
 
     /// The end of the open bucket, since the epoch. A clock that steps back leaves it open.
@@ -240,8 +245,8 @@ impl Shard {
             return self.timestamped(metric, &raw, rate, timestamp).map_err(Fate::Dropped);
         }
         let (context, cell) = self.locate(&raw).map_err(Fate::Dropped)?;
-        let stamp = self.stamps.advance();
-        self.record(metric, rate, context, cell, stamp)
+        let write_order = self.write_orders.advance();
+        self.record(metric, rate, context, cell, write_order)
     }
 
     #[cold]
@@ -312,23 +317,23 @@ impl Shard {
         rate: f64,
         context: u32,
         cell: u32,
-        stamp: Stamp,
+        write_order: WriteOrder,
     ) -> Result<(), Fate> {
         let scale = 1.0 / rate;
         let (recorded, refused) = match (metric.values, metric.kind) {
             (Values::Member(member), _) => {
                 let set = &mut self.bucket.sets[cell as usize];
                 set.insert(member, self.settings.set_members_max);
-                set.stamp = stamp;
+                set.write_order = write_order;
                 (1, 0)
             }
             (Values::One(value), kind) => {
-                let taken = self.bucket.record(kind, cell, value, rate, scale, stamp);
+                let taken = self.bucket.record(kind, cell, value, rate, scale, write_order);
                 (u64::from(taken), u64::from(!taken))
             }
             (Values::Packed(_), kind) => {
                 metric.values.numbers().fold((0, 0), |(recorded, refused), value| {
-                    let taken = self.bucket.record(kind, cell, value, rate, scale, stamp);
+                    let taken = self.bucket.record(kind, cell, value, rate, scale, write_order);
                     (recorded + u64::from(taken), refused + u64::from(!taken))
                 })
             }

@@ -7,15 +7,15 @@ use super::identity::Kind;
 pub enum DropReason {
     /// The name is on the metric filter list.
     Filtered,
-    /// More tags than [`Limits::tags_max`].
+    /// More tags than [`ContextLimits::tags_max`].
     TooManyTags,
-    /// A tag longer than [`Limits::tag_bytes_max`].
+    /// A tag longer than [`ContextLimits::tag_bytes_max`].
     TagTooLong,
-    /// A name longer than [`Limits::name_bytes_max`].
+    /// A name longer than [`ContextLimits::name_bytes_max`].
     NameTooLong,
     /// A new gauge past a context cap: folding gauges together would post a lie.
     ContextLimit,
-    /// A title, text or message longer than [`Limits::text_bytes_max`].
+    /// A title, text or message longer than [`ContextLimits::text_bytes_max`].
     TextTooLong,
     /// No finite value on the line.
     NonFinite,
@@ -58,7 +58,7 @@ impl DropReason {
 
 /// The caps of one shard.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ContextLimits {
     /// Contexts alive at once.
     pub contexts_max: usize,
     /// Contexts of one name and kind alive at once; 0 means no such cap.
@@ -92,9 +92,9 @@ pub fn overflow_name(kind: Kind) -> &'static [u8] {
     }
 }
 
-impl Default for Limits {
+impl Default for ContextLimits {
     fn default() -> Self {
-        Limits {
+        ContextLimits {
             contexts_max: 1_000_000,
             contexts_per_name_max: 0,
             tags_max: 1_024,
@@ -106,7 +106,7 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl ContextLimits {
     /// # Errors
     /// [`DropReason::NameTooLong`].
     pub fn check_name(&self, name: &[u8]) -> Result<(), DropReason> {
@@ -155,8 +155,12 @@ mod tests {
 
     #[test]
     fn each_cap_lets_its_own_size_pass_and_nothing_more() {
-        let limits =
-            Limits { tags_max: 2, tag_bytes_max: 3, name_bytes_max: 4, ..Limits::default() };
+        let limits = ContextLimits {
+            tags_max: 2,
+            tag_bytes_max: 3,
+            name_bytes_max: 4,
+            ..ContextLimits::default()
+        };
         assert_eq!(limits.check_name(b"abcd"), Ok(()));
         assert_eq!(limits.check_name(b"abcde"), Err(DropReason::NameTooLong));
         assert_eq!(limits.check_text(&[b't'; 65_536]), Ok(()));
@@ -168,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_generous() {
-        let limits = Limits::default();
+        let limits = ContextLimits::default();
         let tags = vec!["t".repeat(8_192); 256].join(",");
         assert_eq!(limits.check_tags(tags.as_bytes()), Ok(()));
         assert_eq!(limits.check_name(&[b'n'; 8_192]), Ok(()));

@@ -27,7 +27,7 @@ pub struct OriginRules {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Claims<'a> {
     /// The honoured fields of the line.
-    pub fields: protocol::Origin<'a>,
+    pub fields: protocol::OriginFields<'a>,
     /// The sender's container id, by the word of the kernel; empty when there is none.
     pub sender: &'a [u8],
 }
@@ -159,7 +159,7 @@ fn report_bad_items(local: &LocalData<'_>, external: &ExternalData<'_>) {
 mod tests {
     use super::*;
     use crate::context::Rules;
-    use crate::protocol::Origin;
+    use crate::protocol::OriginFields;
     use crate::tagger::WorkloadBuilder;
 
     /// Knows the workloads whose names begin with `k`; each has a tag per level.
@@ -205,7 +205,7 @@ mod tests {
     fn adds(origin: &OriginRules, message: &str, expect: &str) {
         let mut parts = message.split('|').map(str::trim);
         let sender = parts.next().unwrap_or_default();
-        let mut fields = Origin::default();
+        let mut fields = OriginFields::default();
         let mut tags = "";
         for part in parts {
             if let Some(field) = part.strip_prefix("c:") {
@@ -327,7 +327,7 @@ mod tests {
             for external_data in all {
                 for cardinality in all {
                     for sender in ["", "x", "c:x"] {
-                        let fields = Origin { local_data, external_data, cardinality };
+                        let fields = OriginFields { local_data, external_data, cardinality };
                         let claims = Claims { fields, sender: sender.as_bytes() };
                         claims.write_key(&mut key);
                         assert_eq!(Claims::read_key(&key), claims);

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::filter::{NameFilter, TagFilters};
-use super::limits::{DropReason, Limits};
+use super::limits::{ContextLimits, DropReason};
 use super::mapper::{Mapped, Mapper};
 use super::namespace::Namespace;
 use super::origin::{Claims, OriginRules};
@@ -27,7 +27,7 @@ pub struct Rules {
     /// The host of samples without a `host:` tag; empty when none is known.
     pub default_host: Box<[u8]>,
     /// Caps against attacks.
-    pub limits: Limits,
+    pub limits: ContextLimits,
     /// Tags of senders; none when nobody could know any.
     pub origin: Option<OriginRules>,
 }
@@ -308,7 +308,8 @@ mod tests {
     #[test]
     fn what_a_mapping_makes_too_long_is_dropped() {
         let mut rules = everything();
-        rules.limits = Limits { name_bytes_max: 16, tag_bytes_max: 10, ..Limits::default() };
+        rules.limits =
+            ContextLimits { name_bytes_max: 16, tag_bytes_max: 10, ..ContextLimits::default() };
         assert_eq!(rules.rewrite(b"app.a.time", b"", &Claims::default()).map(|_| ()), Ok(()));
         let reason = rules.rewrite(b"app.abcdefg.time", b"", &Claims::default()).map(|_| ());
         assert_eq!(reason, Err(DropReason::TagTooLong));

@@ -547,10 +547,10 @@ impl Contexts {
 mod tests {
     use super::*;
     use crate::context::OriginRules;
-    use crate::context::limits::Limits;
+    use crate::context::limits::ContextLimits;
     use crate::tagger::{Cardinality, Identity, Tagger, Tags, WorkloadBuilder};
 
-    fn table(limits: Limits) -> Contexts {
+    fn table(limits: ContextLimits) -> Contexts {
         let rules = Rules { limits, ..Rules::default() };
         Contexts::new(Arc::new(rules), RandomState::with_seeds(1, 2, 3, 4))
     }
@@ -566,7 +566,7 @@ mod tests {
 
     #[test]
     fn spellings_of_one_tag_set_meet_in_one_context() {
-        let mut table = table(Limits::default());
+        let mut table = table(ContextLimits::default());
         let first = resolve(&mut table, MetricType::Counter, "n", "a,b");
         assert_eq!(resolve(&mut table, MetricType::Counter, "n", "b,a"), first);
         assert_eq!(resolve(&mut table, MetricType::Counter, "n", "a,b,a"), first);
@@ -576,7 +576,7 @@ mod tests {
 
     #[test]
     fn past_the_cap_counters_fold_and_gauges_drop() {
-        let mut table = table(Limits { contexts_max: 2, ..Limits::default() });
+        let mut table = table(ContextLimits { contexts_max: 2, ..ContextLimits::default() });
         let known = resolve(&mut table, MetricType::Counter, "n", "a");
         resolve(&mut table, MetricType::Gauge, "g", "a");
         let folded = resolve(&mut table, MetricType::Counter, "n", "b");
@@ -592,7 +592,7 @@ mod tests {
 
     #[test]
     fn unique_names_past_the_cap_end_in_one_context_of_all() {
-        let mut table = table(Limits { contexts_max: 1, ..Limits::default() });
+        let mut table = table(ContextLimits { contexts_max: 1, ..ContextLimits::default() });
         for number in 0..OVERFLOW_CONTEXTS_MAX + 50 {
             resolve(&mut table, MetricType::Counter, &format!("bomb.{number}"), "");
         }
@@ -612,7 +612,8 @@ mod tests {
 
     #[test]
     fn one_exploding_name_hides_no_other_with_a_cap_per_name() {
-        let mut table = table(Limits { contexts_per_name_max: 1, ..Limits::default() });
+        let mut table =
+            table(ContextLimits { contexts_per_name_max: 1, ..ContextLimits::default() });
         resolve(&mut table, MetricType::Counter, "n", "a");
         let folded = resolve(&mut table, MetricType::Counter, "n", "b");
         let other = resolve(&mut table, MetricType::Counter, "m", "b");
@@ -622,7 +623,7 @@ mod tests {
 
     #[test]
     fn what_was_not_seen_dies_and_its_id_is_free_again() {
-        let mut table = table(Limits::default());
+        let mut table = table(ContextLimits::default());
         let Decision::Context(old) = resolve(&mut table, MetricType::Counter, "old", "") else {
             panic!()
         };
@@ -640,7 +641,7 @@ mod tests {
 
     #[test]
     fn new_rules_decide_known_keys_again() {
-        let mut table = table(Limits::default());
+        let mut table = table(ContextLimits::default());
         let plain = resolve(&mut table, MetricType::Counter, "n", "");
         let namespace = super::super::namespace::Namespace::new("ns", &[]);
         table.set_rules(Arc::new(Rules { namespace, ..Rules::default() }));

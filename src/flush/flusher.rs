@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use ahash::RandomState;
 
-use super::ledger::{Continued, Known, Ledger};
 use super::merge;
+use super::overrides::PostingOverrides;
+use super::registry::{Continued, Known, Registry};
 use super::rollup::{HistogramSettings, Posting};
 use super::series::{Point, Series, SeriesKind, SketchSeries};
-use super::style::Styles;
 use crate::aggregate::{
-    Bucket, CheckRecord, EventRecord, HistogramCell, LineCounts, SetCell, Stamp,
+    Bucket, CheckRecord, EventRecord, HistogramCell, LineCounts, SetCell, WriteOrder,
 };
 use crate::context::{Context, Kind, Rules, Tags};
 use crate::sketch::Sketch;
 
 /// How buckets become series.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct FlushSettings {
     /// Length of a bucket in seconds.
     pub interval: u64,
     /// How long a counter is continued with zeros (`dogstatsd_expiry_seconds`).
@@ -44,10 +44,10 @@ pub struct Closed {
 /// Gathers what lanes close and gives complete buckets back, each once and in order.
 #[derive(Debug)]
 pub struct Flusher {
-    settings: Settings,
+    settings: FlushSettings,
     rules: Arc<Rules>,
-    styles: Styles,
-    ledger: Ledger,
+    overrides: PostingOverrides,
+    registry: Registry,
     passed: Vec<u64>,
     waiting: BTreeMap<u64, Vec<(usize, Bucket)>>,
     /// Start of the next bucket to post, none before the first.
@@ -73,7 +73,7 @@ pub struct Flush {
     /// Sets of more members than are counted exactly.
     pub sets_estimated: u64,
     /// Histograms of more samples than are kept as they are.
-    pub histograms_folded: u64,
+    pub histograms_hdr: u64,
     /// The name and host of one such series, to be shown once.
     pub conflict_example: Option<Context>,
     /// Contexts the flusher knows, continued counters included.
@@ -127,13 +127,18 @@ impl Flush {
 impl Flusher {
     /// A flusher for so many lanes; `state` as in their shards.
     #[must_use]
-    pub fn new(settings: Settings, rules: Arc<Rules>, lanes: usize, state: RandomState) -> Self {
-        let styles = Styles::new(Arc::clone(&rules), settings.histograms.clone());
+    pub fn new(
+        settings: FlushSettings,
+        rules: Arc<Rules>,
+        lanes: usize,
+        state: RandomState,
+    ) -> Self {
+        let overrides = PostingOverrides::new(Arc::clone(&rules), settings.histograms.clone());
         Flusher {
             settings,
             rules,
-            styles,
-            ledger: Ledger::new(lanes, state),
+            overrides,
+            registry: Registry::new(lanes, state),
             passed: vec![0; lanes],
             waiting: BTreeMap::new(),
             next: None,
@@ -141,25 +146,25 @@ impl Flusher {
         }
     }
 
-    /// New rules for hosts, common tags and the manner in which contexts are posted; they hold for
+    /// New rules for hosts, common tags and the posting overrides of contexts; they hold for
     /// every bucket that is posted from now on.
     pub fn set_rules(&mut self, rules: Arc<Rules>, histograms: HistogramSettings) {
-        self.styles = Styles::new(Arc::clone(&rules), histograms.clone());
+        self.overrides = PostingOverrides::new(Arc::clone(&rules), histograms.clone());
         self.rules = rules;
         self.settings.histograms = histograms;
-        self.ledger.restyle(&mut self.styles);
+        self.registry.set_overrides(&mut self.overrides);
     }
 
     /// A lane lost its shard: its contexts are born anew.
     pub fn restart_lane(&mut self, lane: usize) {
-        self.ledger.reset(lane);
+        self.registry.reset(lane);
     }
 
     /// Takes what a lane closed.
     pub fn take(&mut self, closed: Closed) {
         let Closed { lane, mut bucket, passed } = closed;
-        self.ledger.apply(lane, &bucket.deaths, &bucket.births, &mut self.styles);
-        merge::renumber(&mut bucket, lane, &self.ledger);
+        self.registry.apply(lane, &bucket.deaths, &bucket.births, &mut self.overrides);
+        merge::renumber(&mut bucket, lane, &self.registry);
         // A lane that steps back with its clock never reopens what was posted: what it recorded
         // goes out with the next bucket.
         bucket.start = bucket.start.max(self.next.unwrap_or(bucket.start));
@@ -184,7 +189,7 @@ impl Flusher {
 
     /// True when some series has to be continued in the bucket at `start`.
     fn continues(&self, start: u64) -> bool {
-        self.ledger.continued_until(self.settings.counter_expiry.as_secs()) > Some(start)
+        self.registry.continued_until(self.settings.counter_expiry.as_secs()) > Some(start)
     }
 
     /// What is left at shutdown, oldest first: complete buckets as usual; the last, partial one
@@ -204,7 +209,7 @@ impl Flusher {
         let mut buckets = buckets.into_iter();
         let (lane, mut merged) = buckets.next().unwrap_or_default();
         let mut emptied = Vec::new();
-        let end = self.ledger.numbers_end();
+        let end = self.registry.numbers_end();
         for (lane, mut bucket) in buckets {
             merge::merge(&mut merged, &mut bucket, end, self.settings.set_members_max);
             emptied.push((lane, bucket));
@@ -222,9 +227,9 @@ impl Flusher {
             outdone: HashSet::new(),
             type_conflicts: 0,
             sets_estimated: count(merged.sets.iter().map(SetCell::is_estimated)),
-            histograms_folded: count(merged.histograms.iter().map(HistogramCell::is_folded)),
+            histograms_hdr: count(merged.histograms.iter().map(HistogramCell::is_hdr)),
             conflict_example: None,
-            contexts: self.ledger.len(),
+            contexts: self.registry.len(),
             merged,
             emptied,
             lane,
@@ -232,11 +237,11 @@ impl Flusher {
         };
         // A counter that another kind displaces was seen all the same.
         for counter in &flush.merged.counters {
-            self.ledger.counted(counter.context, start);
+            self.registry.counted(counter.context, start);
         }
-        if self.styles.hold_gauges() {
+        if self.overrides.hold_gauges() {
             for gauge in &flush.merged.gauges {
-                self.ledger.hold(gauge.context, start, gauge.value);
+                self.registry.hold(gauge.context, start, gauge.value);
             }
         }
         self.settle_conflicts(&mut flush);
@@ -250,18 +255,18 @@ impl Flusher {
     fn continue_series(&mut self, flush: &mut Flush) {
         let expiry = self.settings.counter_expiry.as_secs();
         let (mut idle, mut held) = (Vec::new(), Vec::new());
-        self.ledger.continue_all(flush.start, expiry, &mut |number, continued| match continued {
+        self.registry.continue_all(flush.start, expiry, &mut |number, continued| match continued {
             Continued::Zero => idle.push(number),
             Continued::Held(value) => held.push((number, value)),
         });
         let contested =
-            |number: &u32| self.ledger.get(*number).is_some_and(|known| known.contested);
+            |number: &u32| self.registry.get(*number).is_some_and(|known| known.contested);
         if idle.iter().chain(held.iter().map(|(number, _)| number)).any(contested) {
             // What is continued never displaces a value of another kind, nor a zero a held gauge.
-            let key = |number: u32| self.ledger.series_key(number);
+            let key = |number: u32| self.registry.series_key(number);
             let mut values = self.contested_values(flush);
-            self.shadowed_values(flush, &mut |_, _, key, stamp| {
-                values.insert(key, stamp);
+            self.shadowed_values(flush, &mut |_, _, key, write_order| {
+                values.insert(key, write_order);
             });
             held.retain(|(number, _)| !values.contains_key(&key(*number)));
             values.extend(held.iter().map(|(number, _)| (key(*number), 0)));
@@ -270,44 +275,44 @@ impl Flusher {
         (flush.idle, flush.held) = (idle, held);
     }
 
-    /// The latest stamp of each contested series that has a value in this bucket.
-    fn contested_values(&self, flush: &Flush) -> HashMap<u64, Stamp> {
+    /// The latest write order of each contested series that has a value in this bucket.
+    fn contested_values(&self, flush: &Flush) -> HashMap<u64, WriteOrder> {
         let bucket = &flush.merged;
-        let counters = bucket.counters.iter().map(|cell| (cell.context, cell.stamp));
-        let gauges = bucket.gauges.iter().map(|cell| (cell.context, cell.stamp));
-        let sets = bucket.sets.iter().map(|cell| (cell.context, cell.stamp));
-        let mut values: HashMap<u64, Stamp> = HashMap::new();
-        if !self.ledger.has_contested() {
+        let counters = bucket.counters.iter().map(|cell| (cell.context, cell.write_order));
+        let gauges = bucket.gauges.iter().map(|cell| (cell.context, cell.write_order));
+        let sets = bucket.sets.iter().map(|cell| (cell.context, cell.write_order));
+        let mut values: HashMap<u64, WriteOrder> = HashMap::new();
+        if !self.registry.has_contested() {
             return values;
         }
-        for (number, stamp) in counters.chain(gauges).chain(sets) {
-            if self.ledger.get(number).is_some_and(|known| known.contested) {
-                let latest = values.entry(self.ledger.series_key(number)).or_insert(0);
-                *latest = stamp.max(*latest);
+        for (number, write_order) in counters.chain(gauges).chain(sets) {
+            if self.registry.get(number).is_some_and(|known| known.contested) {
+                let latest = values.entry(self.registry.series_key(number)).or_insert(0);
+                *latest = write_order.max(*latest);
             }
         }
         values
     }
 
-    /// Calls `visit` with context, position, series and stamp of each value that a shadowed histogram
+    /// Calls `visit` with context, position, series and write order of each value that a shadowed histogram
     /// posts.
-    fn shadowed_values(&self, flush: &Flush, visit: &mut dyn FnMut(u32, usize, u64, Stamp)) {
+    fn shadowed_values(&self, flush: &Flush, visit: &mut dyn FnMut(u32, usize, u64, WriteOrder)) {
         for cell in &flush.merged.histograms {
             let shadowed = self.posting(cell.context).filter(|(known, _)| known.shadowed);
             let Some((known, posting)) = shadowed else { continue };
-            let suffixes = posting.histograms(self.styles.usual()).suffixes().enumerate();
+            let suffixes = posting.histograms(self.overrides.usual()).suffixes().enumerate();
             for (position, suffix) in suffixes.filter(|(position, _)| posting.posts(*position)) {
-                let key = self.ledger.aggregate_key(&known.context, suffix);
-                visit(cell.context, position, key, cell.stamp);
+                let key = self.registry.aggregate_key(&known.context, suffix);
+                visit(cell.context, position, key, cell.write_order);
             }
         }
     }
 
     fn posting(&self, number: u32) -> Option<(&Known, Posting<'_>)> {
-        let known = self.ledger.get(number)?;
+        let known = self.registry.get(number)?;
         let (rules, interval) = (&*self.rules, self.settings.interval);
-        let manner = self.ledger.manner(number);
-        Some((known, Posting { context: &known.context, rules, interval, manner }))
+        let posting_override = self.registry.override_of(number);
+        Some((known, Posting { context: &known.context, rules, interval, posting_override }))
     }
 
     /// Of the kinds that would post one series at one second, the one written last is posted.
@@ -317,21 +322,22 @@ impl Flusher {
             return;
         }
         let mut outdone = HashSet::new();
-        self.shadowed_values(flush, &mut |number, position, key, stamp| {
+        self.shadowed_values(flush, &mut |number, position, key, write_order| {
             if let Some(best) = latest.get_mut(&key) {
-                if stamp > *best {
-                    *best = stamp;
+                if write_order > *best {
+                    *best = write_order;
                 } else {
                     outdone.insert((number, position));
                 }
             }
         });
-        let (ledger, mut lost, mut example) = (&self.ledger, 0, None);
-        let mut wins = |number: u32, stamp: Stamp| {
-            let Some(known) = ledger.get(number).filter(|known| known.contested) else {
+        let (registry, mut lost, mut example) = (&self.registry, 0, None);
+        let mut wins = |number: u32, write_order: WriteOrder| {
+            let Some(known) = registry.get(number).filter(|known| known.contested) else {
                 return true;
             };
-            let won = latest.get(&ledger.series_key(number)).is_none_or(|best| stamp >= *best);
+            let won =
+                latest.get(&registry.series_key(number)).is_none_or(|best| write_order >= *best);
             if !won {
                 lost += 1;
                 example.get_or_insert_with(|| known.context.clone());
@@ -339,12 +345,12 @@ impl Flusher {
             won
         };
         let bucket = &mut flush.merged;
-        bucket.counters.retain(|cell| wins(cell.context, cell.stamp));
-        bucket.gauges.retain(|cell| wins(cell.context, cell.stamp));
-        bucket.sets.retain(|cell| wins(cell.context, cell.stamp));
+        bucket.counters.retain(|cell| wins(cell.context, cell.write_order));
+        bucket.gauges.retain(|cell| wins(cell.context, cell.write_order));
+        bucket.sets.retain(|cell| wins(cell.context, cell.write_order));
         for (number, _) in &outdone {
             lost += 1;
-            example = example.or_else(|| ledger.get(*number).map(|known| known.context.clone()));
+            example = example.or_else(|| registry.get(*number).map(|known| known.context.clone()));
         }
         flush.outdone = outdone;
         (flush.type_conflicts, flush.conflict_example) = (lost, example);
@@ -380,24 +386,24 @@ impl Flusher {
     /// The latest second until which some counter is continued, for telling people.
     #[must_use]
     pub fn continued_until(&self) -> Option<u64> {
-        self.ledger.counters_until(self.settings.counter_expiry.as_secs())
+        self.registry.counters_until(self.settings.counter_expiry.as_secs())
     }
 
     /// Contexts known, counters that are only continued included.
     #[must_use]
     pub fn contexts(&self) -> usize {
-        self.ledger.len()
+        self.registry.len()
     }
 
     /// As [`Flusher::contexts`], by kind in the order of [`Kind::ALL`].
     #[must_use]
     pub fn contexts_by_kind(&self) -> [usize; Kind::ALL.len()] {
-        self.ledger.by_kind()
+        self.registry.by_kind()
     }
 
     /// Every context known.
     pub fn known(&self) -> impl Iterator<Item = &Context> {
-        self.ledger.contexts()
+        self.registry.contexts()
     }
 
     /// The rules in force, for hosts and common tags.
@@ -485,7 +491,7 @@ impl<'a> Walk<'a> {
     }
 
     fn histograms(&self, visit: &mut dyn FnMut(&Row<'_>)) {
-        let (usual, interval) = (self.flusher.styles.usual(), self.flusher.settings.interval);
+        let (usual, interval) = (self.flusher.overrides.usual(), self.flusher.settings.interval);
         let timestamp = self.flush.timestamp;
         let mut values: Vec<(&str, [Point; 1], SeriesKind)> = Vec::new();
         for cell in &self.flush.merged.histograms {

@@ -1,6 +1,6 @@
-//! Closed buckets of several lanes become one, in the ledger's numbers.
+//! Closed buckets of several lanes become one, in the registry's numbers.
 
-use super::ledger::Ledger;
+use super::registry::Registry;
 use crate::aggregate::{Bucket, CounterCell, DistributionCell, GaugeCell, HistogramCell, SetCell};
 
 /// No position.
@@ -60,25 +60,25 @@ impl Cell for DistributionCell {
     }
 }
 
-/// Renames every context of a lane's bucket to its number in the ledger. Deaths and births of the
+/// Renames every context of a lane's bucket to its number in the registry. Deaths and births of the
 /// bucket must have been applied.
-pub(super) fn renumber(bucket: &mut Bucket, lane: usize, ledger: &Ledger) {
-    fn cells<C: Cell>(cells: &mut [C], lane: usize, ledger: &Ledger) {
+pub(super) fn renumber(bucket: &mut Bucket, lane: usize, registry: &Registry) {
+    fn cells<C: Cell>(cells: &mut [C], lane: usize, registry: &Registry) {
         for cell in cells {
             let context = cell.context();
-            *context = ledger.number(lane, *context);
+            *context = registry.number(lane, *context);
         }
     }
-    cells(&mut bucket.counters, lane, ledger);
-    cells(&mut bucket.gauges, lane, ledger);
-    cells(&mut bucket.sets, lane, ledger);
-    cells(&mut bucket.histograms, lane, ledger);
-    cells(&mut bucket.distributions, lane, ledger);
+    cells(&mut bucket.counters, lane, registry);
+    cells(&mut bucket.gauges, lane, registry);
+    cells(&mut bucket.sets, lane, registry);
+    cells(&mut bucket.histograms, lane, registry);
+    cells(&mut bucket.distributions, lane, registry);
     for point in &mut bucket.timestamped {
-        point.context = ledger.number(lane, point.context);
+        point.context = registry.number(lane, point.context);
     }
     for sample in &mut bucket.timestamped_samples {
-        sample.context = ledger.number(lane, sample.context);
+        sample.context = registry.number(lane, sample.context);
     }
 }
 
@@ -145,7 +145,7 @@ mod tests {
     fn sums_of_two_lanes_that_overflow_together_are_counted() {
         let lane = |sum| {
             let mut bucket = Bucket::default();
-            bucket.counters.push(CounterCell { sum, context: 0, stamp: 0 });
+            bucket.counters.push(CounterCell { sum, context: 0, write_order: 0 });
             bucket
         };
         for (first, second, whole, cut) in [(1e308, 1e308, 1e308, 1), (1e308, -1e308, 0.0, 0)] {

@@ -4,14 +4,14 @@
 //! one series the later write wins. Refusal: it knows nothing of formats, sockets or threads.
 
 mod flusher;
-mod ledger;
 mod merge;
+mod overrides;
+mod registry;
 mod rollup;
 mod series;
-mod style;
 #[cfg(test)]
 mod tests;
 
-pub use flusher::{Closed, Flush, Flusher, Row, Settings};
+pub use flusher::{Closed, Flush, FlushSettings, Flusher, Row};
 pub use rollup::{Aggregate, HistogramSettings, Percentile};
 pub use series::{Point, Series, SeriesKind, SketchSeries};

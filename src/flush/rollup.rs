@@ -3,8 +3,8 @@
 use crate::aggregate::{HistogramCell, Summary};
 use crate::context::{Context, Rules, Tags};
 
+use super::overrides::PostingOverride;
 use super::series::{Point, Series, SeriesKind};
-use super::style::Manner;
 
 /// An aggregate of a histogram (`histogram_aggregates`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +166,7 @@ pub(super) struct Posting<'a> {
     pub context: &'a Context,
     pub rules: &'a Rules,
     pub interval: u64,
-    pub manner: Option<&'a Manner>,
+    pub posting_override: Option<&'a PostingOverride>,
 }
 
 impl<'a> Posting<'a> {
@@ -175,28 +175,28 @@ impl<'a> Posting<'a> {
     }
 
     pub fn tags(&self) -> Tags<'a> {
-        let own = self.manner.and_then(|manner| manner.common_tags.as_deref());
+        let own = self.posting_override.and_then(|own| own.common_tags.as_deref());
         self.context.tags(own.unwrap_or(&self.rules.common_tags))
     }
 
     /// How the sum of a counter is posted, and by what it is divided.
     pub fn counter(&self) -> (SeriesKind, f64) {
-        let style = self.manner.and_then(|manner| manner.style.as_ref());
-        match style {
-            Some(style) if style.counters_as_counts => (SeriesKind::Count, 1.0),
+        let profile = self.posting_override.and_then(|own| own.profile.as_ref());
+        match profile {
+            Some(profile) if profile.counters_as_counts => (SeriesKind::Count, 1.0),
             _ => (SeriesKind::Rate, self.interval as f64),
         }
     }
 
     /// What is posted of a histogram, before filters.
     pub fn histograms(&self, usual: &'a HistogramSettings) -> &'a HistogramSettings {
-        let style = self.manner.and_then(|manner| manner.style.as_ref());
-        style.map_or(usual, |style| &style.histograms)
+        let profile = self.posting_override.and_then(|own| own.profile.as_ref());
+        profile.map_or(usual, |profile| &profile.histograms)
     }
 
     /// False for the value of a histogram that a filter names, by its position.
     pub fn posts(&self, position: usize) -> bool {
-        self.manner.is_none_or(|manner| manner.muted.get(position) != Some(&true))
+        self.posting_override.is_none_or(|own| own.muted.get(position) != Some(&true))
     }
 
     pub fn series(&self, suffix: &'a str, kind: SeriesKind, points: &'a [Point]) -> Series<'a> {

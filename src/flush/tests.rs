@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use ahash::RandomState;
 
-use super::{Closed, Flush, Flusher, HistogramSettings, Percentile, Row, SeriesKind, Settings};
+use super::{
+    Closed, Flush, FlushSettings, Flusher, HistogramSettings, Percentile, Row, SeriesKind,
+};
 use crate::aggregate::{self, Bucket, Shard};
 use crate::config::{self, MapperProfile, TagAction, TagFilter};
-use crate::context::{Limits, Mapper, NameFilter, Rules, TagFilters};
+use crate::context::{ContextLimits, Mapper, NameFilter, Rules, TagFilters};
 
 struct House {
     shards: Vec<Shard>,
@@ -20,8 +22,8 @@ fn state() -> RandomState {
     RandomState::with_seeds(1, 2, 3, 4)
 }
 
-fn flush_settings() -> Settings {
-    Settings {
+fn flush_settings() -> FlushSettings {
+    FlushSettings {
         interval: 10,
         counter_expiry: Duration::from_secs(300),
         set_members_max: 1_000,
@@ -30,8 +32,8 @@ fn flush_settings() -> Settings {
 }
 
 impl House {
-    fn new(lanes: usize, settings: &aggregate::Settings, now: u64) -> Self {
-        let rules = Arc::new(Rules { limits: Limits::default(), ..Rules::default() });
+    fn new(lanes: usize, settings: &aggregate::ShardSettings, now: u64) -> Self {
+        let rules = Arc::new(Rules { limits: ContextLimits::default(), ..Rules::default() });
         let shard = || {
             let now = Duration::from_secs(now);
             Shard::new(settings.clone(), Arc::clone(&rules), state(), now)
@@ -44,7 +46,7 @@ impl House {
     }
 
     fn plain(now: u64) -> Self {
-        House::new(1, &aggregate::Settings::default(), now)
+        House::new(1, &aggregate::ShardSettings::default(), now)
     }
 
     fn send(&mut self, lane: usize, lines: &[&str]) {
@@ -243,7 +245,7 @@ fn a_counter_that_returns_is_not_posted_twice() {
 
 #[test]
 fn a_bucket_waits_for_every_lane_and_lanes_merge() {
-    let mut house = House::new(2, &aggregate::Settings::default(), 1000);
+    let mut house = House::new(2, &aggregate::ShardSettings::default(), 1000);
     house.send(0, &["c:1|c", "g:1|g", "s:a|s", "s:b|s", "h:1|h", "d:1|d"]);
     house.send(1, &["c:2|c", "s:b|s", "h:3|h", "d:2|d"]);
     house.shards[1].begin_batch(Duration::from_secs(1005));
@@ -297,9 +299,9 @@ fn the_last_bucket_carries_the_second_of_the_shutdown_and_no_zeros() {
 
 #[test]
 fn a_histogram_copy_is_a_distribution_of_the_same_samples() {
-    let settings = aggregate::Settings {
+    let settings = aggregate::ShardSettings {
         histogram_copy: Some(Box::from(&b"dist."[..])),
-        ..aggregate::Settings::default()
+        ..aggregate::ShardSettings::default()
     };
     let mut house = House::new(1, &settings, 1000);
     house.send(0, &["h:1:2|ms|@0.5|#a", "h:7|h|#a|T1656581401", "c:1|c"]);
@@ -499,7 +501,7 @@ fn a_held_gauge_yields_to_a_value_and_a_zero_yields_to_it() {
 #[test]
 fn a_gauge_is_held_although_another_lane_meets_it_later() {
     let ttl = MapperProfile { gauge_ttl: Some(Duration::from_secs(60)), ..profile("a") };
-    let mut house = House::new(2, &aggregate::Settings::default(), 1000);
+    let mut house = House::new(2, &aggregate::ShardSettings::default(), 1000);
     house.reload(with_profiles(&[ttl]));
     house.send(0, &["a:5|g"]);
     assert_eq!(house.at(1010), ["1000 a gauge 5"]);
@@ -557,7 +559,7 @@ fn a_reload_takes_effect_on_known_metrics() {
     house.send(0, &lines);
     assert_eq!(house.at(1010).len(), 7);
 
-    // Names, aggregates and the manner of posting.
+    // Names, aggregates and posting overrides.
     let counts = MapperProfile { counters_as_counts: true, ..profile("a") };
     let filter = with_filter(&["g", "h.avg", "h.count"], false);
     house.reload(Rules { mapper: mapper(&[counts]), ..filter });
@@ -605,7 +607,7 @@ fn settings_that_change_with_every_line_are_told_once() {
     // No alias stays, so that every line is a first sight.
     rules.limits.alias_bytes_max = 0;
     let now = Duration::from_secs(1000);
-    let mut shard = Shard::new(aggregate::Settings::default(), Arc::new(rules), state(), now);
+    let mut shard = Shard::new(aggregate::ShardSettings::default(), Arc::new(rules), state(), now);
     for _ in 0..1_000 {
         shard.line(b"a:1|c", b"");
         shard.line(b"b:1|c", b"");

@@ -11,7 +11,7 @@ use super::internet::bind_internet;
 use super::socket_file::{SocketFile, bind_path};
 use super::source::Source;
 use super::{
-    BindError, InternetSettings, Lane, ListenerId, Problem, ProblemKind, Settings, Transport,
+    BindError, InternetSettings, Lane, ListenerId, NetSettings, Problem, ProblemKind, Transport,
     inherited, lane, sys,
 };
 
@@ -61,12 +61,12 @@ pub struct Bound {
     pub remarks: Vec<Problem>,
     sources: Vec<Vec<Source>>,
     files: Vec<SocketFile>,
-    limits: Limits,
+    limits: LaneLimits,
 }
 
 /// What a lane must know of the settings.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct LaneLimits {
     pub(super) datagram_bytes_max: usize,
     pub(super) connections_max: usize,
     pub(super) pause: Duration,
@@ -89,8 +89,8 @@ impl Bound {
 /// # Errors
 /// A port in use and a socket path served by a live process are always fatal; any other problem only
 /// when no listener is left. The error holds every problem found, and nothing stays bound.
-pub fn bind(settings: Settings) -> Result<Bound, BindError> {
-    let limits = Limits {
+pub fn bind(settings: NetSettings) -> Result<Bound, BindError> {
+    let limits = LaneLimits {
         datagram_bytes_max: settings.datagram_bytes_max.max(1),
         connections_max: settings.connections_max,
         pause: settings.pause,

@@ -11,7 +11,7 @@ use super::{Problem, ProblemKind, Transport, sys};
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// Takes the sockets passed by systemd or a compatible manager, for
-/// [`Settings::inherited`](super::Settings::inherited).
+/// [`NetSettings::inherited`](super::NetSettings::inherited).
 ///
 /// Empty when none were passed, when `LISTEN_PID` names another process, and on every call but the
 /// first.

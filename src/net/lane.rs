@@ -18,7 +18,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::arrival::SocketName;
 use super::batch::Batch;
-use super::bind::Limits;
+use super::bind::LaneLimits;
 use super::connections::{Connection, Places, Turn};
 use super::handle::{INBOX, LaneHandle, Polls, STOP, WAKE};
 use super::pause::{BUFFER_BYTES_MIN, Pacer, STREAM_BUFFER_BYTES};
@@ -75,7 +75,7 @@ pub struct Lane {
     places: Arc<Places>,
     files: Vec<SocketFile>,
     pacer: Pacer,
-    limits: Limits,
+    limits: LaneLimits,
     clock: Clock,
     drained_at: Duration,
     ticked_at: Option<Duration>,
@@ -86,7 +86,7 @@ pub(super) fn lanes_of(
     sources: Vec<Vec<Source>>,
     files: Vec<SocketFile>,
     listeners: &[Transport],
-    limits: Limits,
+    limits: LaneLimits,
 ) -> io::Result<Vec<Lane>> {
     let polls = sources.iter().map(|_| Polls::new()).collect::<io::Result<Vec<_>>>()?;
     let peers: Arc<[LaneHandle]> = polls.iter().map(|polls| polls.handle.clone()).collect();

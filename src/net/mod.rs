@@ -1,6 +1,6 @@
 //! Receive: sockets become datagrams in a lane's hands.
 //!
-//! In: [`Settings`], a plain struct of addresses and limits. Out: [`bind`] gives a [`Bound`] for the
+//! In: [`NetSettings`], a plain struct of addresses and limits. Out: [`bind`] gives a [`Bound`] for the
 //! start banner, which becomes one [`Lane`] per receive thread; each lane calls a [`Receiver`] with
 //! borrowed bytes, the [`Sender`] and the [`Arrival`]. Promise: bytes reach the receiver in the order
 //! the kernel gave them, every cut, refused or lost unit is a number in [`ListenerCounts`], memory is
@@ -17,14 +17,14 @@ mod bind;
 mod connections;
 mod counts;
 mod framing;
+#[doc(hidden)]
+pub mod fuzz_api;
 mod handle;
 mod inherited;
 mod internet;
 mod lane;
 mod pause;
 mod problem;
-#[doc(hidden)]
-pub mod seam;
 mod settings;
 mod socket_file;
 mod source;
@@ -42,4 +42,4 @@ pub use handle::LaneHandle;
 pub use inherited::inherited_sockets;
 pub use lane::{Lane, LaneEnd};
 pub use problem::{BindError, Problem, ProblemKind};
-pub use settings::{Addresses, InternetSettings, Settings};
+pub use settings::{Addresses, InternetSettings, NetSettings};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Everything [`bind`](super::bind) and the lanes need to know.
 #[derive(Debug)]
-pub struct Settings {
+pub struct NetSettings {
     /// The UDP listener; `None` turns it off.
     pub udp: Option<InternetSettings>,
     /// Path of the Unix datagram socket; `None` turns it off.
@@ -41,9 +41,9 @@ pub struct Settings {
     pub pause: Duration,
 }
 
-impl Default for Settings {
+impl Default for NetSettings {
     fn default() -> Self {
-        Settings {
+        NetSettings {
             udp: None,
             unix_datagram: None,
             unix_stream: None,

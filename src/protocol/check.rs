@@ -5,7 +5,7 @@ use nom::bytes::complete::take;
 use nom::sequence::{preceded, separated_pair};
 
 use super::error::{ErrorKind, ParseError};
-use super::message::{Ignored, Options, Origin, ServiceCheck, Status};
+use super::message::{Ignored, Options, OriginFields, ServiceCheck, Status};
 use super::number::integer;
 use super::origin;
 use super::scan::{byte, fields, until};
@@ -44,7 +44,7 @@ pub(super) fn read(line: &[u8], options: Options) -> Result<ServiceCheck<'_>, Pa
         host: None,
         message: b"",
         tags: b"",
-        origin: Origin::default(),
+        origin: OriginFields::default(),
         ignored: Ignored::default(),
     };
     for field in fields(tail) {

@@ -4,7 +4,7 @@ use nom::Parser;
 use nom::bytes::complete::take;
 
 use super::error::{ErrorKind, ParseError};
-use super::message::{AlertType, Event, Ignored, Options, Origin, Priority};
+use super::message::{AlertType, Event, Ignored, Options, OriginFields, Priority};
 use super::number::integer;
 use super::origin;
 use super::scan::{At, fields, split_before};
@@ -32,7 +32,7 @@ pub(super) fn read(line: &[u8], options: Options) -> Result<Event<'_>, ParseErro
         source_type: b"",
         alert_type: AlertType::Info,
         tags: b"",
-        origin: Origin::default(),
+        origin: OriginFields::default(),
         ignored: Ignored::default(),
     };
     // What stands between the text and the first `|` is a field like any other.

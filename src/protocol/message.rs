@@ -57,7 +57,7 @@ pub struct Metric<'a> {
     /// The last `T` field, at least 1; always absent when [`Options::timestamps`] is off.
     pub timestamp: Option<i64>,
     /// Origin fields, all absent when [`Options::origin`] is off.
-    pub origin: Origin<'a>,
+    pub origin: OriginFields<'a>,
 }
 
 /// The samples of one metric line.
@@ -74,7 +74,7 @@ pub enum Values<'a> {
 
 /// Origin fields as the client wrote them, without their prefix.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Origin<'a> {
+pub struct OriginFields<'a> {
     /// `c:`
     pub local_data: Option<&'a [u8]>,
     /// `e:`
@@ -105,7 +105,7 @@ pub struct Event<'a> {
     /// The last `#` field without the `#`.
     pub tags: &'a [u8],
     /// Origin fields.
-    pub origin: Origin<'a>,
+    pub origin: OriginFields<'a>,
     /// Fields whose content was not understood: the line is kept, each is worth a warning.
     pub ignored: Ignored,
 }
@@ -126,7 +126,7 @@ pub struct ServiceCheck<'a> {
     /// The last `#` field without the `#`.
     pub tags: &'a [u8],
     /// Origin fields.
-    pub origin: Origin<'a>,
+    pub origin: OriginFields<'a>,
     /// Fields whose content was not understood.
     pub ignored: Ignored,
 }

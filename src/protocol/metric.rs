@@ -14,7 +14,7 @@ use nom::Parser;
 use nom::sequence::terminated;
 
 use super::error::{ErrorKind, ParseError};
-use super::message::{Metric, MetricType, Options, Origin, Values};
+use super::message::{Metric, MetricType, Options, OriginFields, Values};
 use super::number::{self, NumberError};
 use super::origin;
 use super::scan::{Parsed, byte, first_of_two, split_before, stop, until};
@@ -50,7 +50,7 @@ pub(super) fn read(line: &[u8], options: Options) -> Result<Metric<'_>, ParseErr
         rate: 1.0,
         tags: b"",
         timestamp: None,
-        origin: Origin::default(),
+        origin: OriginFields::default(),
     };
     while let [b'|', field @ ..] = rest {
         rest = self::field(line, field, options, &mut metric)?;
@@ -259,8 +259,11 @@ mod tests {
         let line = b"n:1|c|#a|@0.5|T1|c:x|e:y|card:low|zz||#b|@2|T2|c:z|e:|card:high";
         let metric = read(line, ORIGIN).unwrap();
         assert_eq!((metric.tags, metric.rate, metric.timestamp), (&b"b"[..], 2.0, Some(2)));
-        let origin =
-            Origin { local_data: Some(b"z"), external_data: Some(b""), cardinality: Some(b"high") };
+        let origin = OriginFields {
+            local_data: Some(b"z"),
+            external_data: Some(b""),
+            cardinality: Some(b"high"),
+        };
         assert_eq!(metric.origin, origin);
     }
 
@@ -268,6 +271,6 @@ mod tests {
     fn gated_fields_are_unknown_when_their_gate_is_shut() {
         let shut = Options { timestamps: false, origin: false };
         let metric = read(b"n:1|c|Tx|c:x|e:y|card:low", shut).unwrap();
-        assert_eq!((metric.timestamp, metric.origin), (None, Origin::default()));
+        assert_eq!((metric.timestamp, metric.origin), (None, OriginFields::default()));
     }
 }

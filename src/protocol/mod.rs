@@ -34,8 +34,8 @@ pub use datagram::{Line, Lines, lines};
 pub use error::{ErrorKind, ParseError, Rendered};
 pub use escape::{Escaped, unescape};
 pub use message::{
-    AlertType, Event, Ignored, Message, MessageType, Metric, MetricType, Options, Origin, Priority,
-    ServiceCheck, Status, Values,
+    AlertType, Event, Ignored, Message, MessageType, Metric, MetricType, Options, OriginFields,
+    Priority, ServiceCheck, Status, Values,
 };
 pub use number::{NumberError, float};
 pub use origin::{Cardinality, ExternalData, LocalData};

@@ -1,10 +1,10 @@
 //! Who a client says it is: the origin fields and what they mean to a tagger.
 
-use super::message::Origin;
+use super::message::OriginFields;
 
 /// Reads `c:`, `e:` or `card:` into the origin; any other field is none of ours.
 #[inline(never)]
-pub(super) fn read_field<'a>(field: &'a [u8], origin: &mut Origin<'a>) {
+pub(super) fn read_field<'a>(field: &'a [u8], origin: &mut OriginFields<'a>) {
     match field {
         [b'c', b':', data @ ..] => origin.local_data = Some(data),
         [b'e', b':', data @ ..] => origin.external_data = Some(data),

@@ -8,7 +8,7 @@
 //! leaves to the full reader, and what it takes must mean the same there: a property test below
 //! compares the two.
 
-use super::message::{Metric, MetricType, Options, Origin, Values};
+use super::message::{Metric, MetricType, Options, OriginFields, Values};
 use super::metric::wire_type;
 use super::number;
 use super::scan::{Parsed, first_of, stop};
@@ -37,7 +37,7 @@ impl<'a> From<PlainMetric<'a>> for Metric<'a> {
             rate: plain.rate,
             tags: plain.tags,
             timestamp: None,
-            origin: Origin::default(),
+            origin: OriginFields::default(),
         }
     }
 }

@@ -42,7 +42,7 @@ pub(super) struct Totals {
     /// Sets that were estimates, over all flushes (`set_members_max`).
     pub sets_estimated: u64,
     /// Histograms whose percentiles were not exact, over all flushes.
-    pub histograms_folded: u64,
+    pub histograms_hdr: u64,
     /// Lines and values of the last bucket alone.
     pub last: LineCounts,
     /// Contexts known at the last flush, counters that are only continued included.
@@ -231,20 +231,20 @@ impl Flushing {
         add_each(&mut totals.listener_lines, &lines);
         totals.flushes += 1;
         totals.type_conflicts += flush.type_conflicts;
-        let exact_so_far = totals.sets_estimated + totals.histograms_folded == 0;
+        let exact_so_far = totals.sets_estimated + totals.histograms_hdr == 0;
         totals.sets_estimated += flush.sets_estimated;
-        totals.histograms_folded += flush.histograms_folded;
+        totals.histograms_hdr += flush.histograms_hdr;
         totals.last = *counts;
         totals.contexts = self.flusher.contexts();
         totals.contexts_by_kind = self.flusher.contexts_by_kind();
         drop(totals);
         tell_of_oddities(counts);
-        if exact_so_far && flush.sets_estimated + flush.histograms_folded > 0 {
+        if exact_so_far && flush.sets_estimated + flush.histograms_hdr > 0 {
             tracing::info!(
                 target: "aggregate",
                 "{} sets of more than set_members_max members are estimates, and the percentiles of {} histograms of more than {} samples are within 1 % (said once)",
                 grouped(flush.sets_estimated),
-                grouped(flush.histograms_folded),
+                grouped(flush.histograms_hdr),
                 grouped(EXACT_SAMPLES_MAX as u64)
             );
         }

@@ -56,7 +56,7 @@ pub(super) enum FromLane {
 /// What every lane is made from.
 #[derive(Clone)]
 pub(super) struct Parts {
-    pub settings: aggregate::Settings,
+    pub settings: aggregate::ShardSettings,
     pub rules: Arc<Rules>,
     pub state: RandomState,
     pub clock: Clock,

@@ -183,7 +183,7 @@ fn lines(page: &mut Exposition, view: &View) {
         (
             "whippet_histograms_folded_total",
             "Histograms of more than 1,000 samples, whose percentiles are within 1 %.",
-            totals.histograms_folded,
+            totals.histograms_hdr,
         ),
         ("whippet_flushes_total", "Intervals flushed.", totals.flushes),
     ] {

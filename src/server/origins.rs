@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::net::Sender;
-use crate::tagger::{Origin, Processes};
+use crate::tagger::{ProcessOrigin, Processes};
 
 /// How long a failure stays unmentioned after it was mentioned.
 const QUIET: Duration = Duration::from_secs(60);
@@ -58,9 +58,9 @@ impl Origins {
             return Found::Container(b"");
         }
         match self.processes.origin(credentials.pid, self.now) {
-            Origin::Container(id) => Found::Container(id),
-            Origin::Machine => Found::Container(b""),
-            Origin::Unreadable => {
+            ProcessOrigin::Container(id) => Found::Container(id),
+            ProcessOrigin::Machine => Found::Container(b""),
+            ProcessOrigin::Unreadable => {
                 self.failures[UNREADABLE] += 1;
                 Found::Unreadable
             }

@@ -8,13 +8,15 @@ use std::time::Duration;
 use super::dry_run::NO_KEY;
 use crate::aggregate;
 use crate::config::{self, Compressor, Config, OutputKind, Outputs, Port, Switch, TlsVersion, Url};
-use crate::context::{Limits, Mapper, NameFilter, Namespace, OriginRules, Rules, TagFilters};
+use crate::context::{
+    ContextLimits, Mapper, NameFilter, Namespace, OriginRules, Rules, TagFilters,
+};
 use crate::encode::{Compression, Limits as EncodeLimits, SeriesFormat, split};
 use crate::flush::{self, Aggregate, HistogramSettings, Percentile};
 use crate::forward::{
     ClientSettings, EndpointSettings, ForwarderConfig, ProxySettings, RetryPolicy, SpoolSettings,
 };
-use crate::net::{Addresses, InternetSettings, Settings as NetSettings};
+use crate::net::{Addresses, InternetSettings, NetSettings};
 use crate::protocol::Options;
 use crate::tagger::{self, Extraction, KubeletSettings, Tagger};
 
@@ -85,7 +87,7 @@ pub(super) fn self_telemetry(config: &Config, outputs: &Outputs) -> bool {
 }
 
 /// What the tagger reads; `None` when no message could have an origin that anybody knows.
-pub(super) fn tagger(config: &Config) -> Option<tagger::Settings> {
+pub(super) fn tagger(config: &Config) -> Option<tagger::TaggerSettings> {
     let kubelet = config.kubernetes_kubelet_host.as_ref().map(|host| KubeletSettings {
         host: host.clone(),
         port: config.kubernetes_https_kubelet_port,
@@ -97,7 +99,7 @@ pub(super) fn tagger(config: &Config) -> Option<tagger::Settings> {
     if kubelet.is_none() && !detected {
         return None;
     }
-    Some(tagger::Settings {
+    Some(tagger::TaggerSettings {
         kubelet,
         cgroup_root: machine_path(config.container_cgroup_root.as_ref(), "sys/fs/cgroup"),
         extraction: Extraction::new(
@@ -155,14 +157,14 @@ pub(crate) fn rules(
         ),
         common_tags: config.common_tags().iter().map(|tag| bytes(tag)).collect(),
         default_host: bytes(hostname.unwrap_or_default()),
-        limits: Limits {
+        limits: ContextLimits {
             contexts_max: contexts_max(config).div_ceil(lanes),
             contexts_per_name_max: config.contexts_per_name_max.div_ceil(lanes),
             tags_max: config.tags_per_line_max,
             tag_bytes_max: config.tag_bytes_max,
             name_bytes_max: config.name_bytes_max,
             text_bytes_max: config.text_bytes_max,
-            ..Limits::default()
+            ..ContextLimits::default()
         },
         origin: tagger.map(|tagger| origin(config, tagger)),
     }
@@ -184,8 +186,8 @@ fn contexts_max(config: &Config) -> usize {
     })
 }
 
-pub(crate) fn shard(config: &Config) -> aggregate::Settings {
-    aggregate::Settings {
+pub(crate) fn shard(config: &Config) -> aggregate::ShardSettings {
+    aggregate::ShardSettings {
         interval: config.interval,
         options: Options {
             timestamps: config.dogstatsd_no_aggregation_pipeline,
@@ -200,8 +202,8 @@ pub(crate) fn shard(config: &Config) -> aggregate::Settings {
     }
 }
 
-pub(crate) fn flush(config: &Config) -> flush::Settings {
-    flush::Settings {
+pub(crate) fn flush(config: &Config) -> flush::FlushSettings {
+    flush::FlushSettings {
         interval: config.interval.as_secs().max(1),
         counter_expiry: config.dogstatsd_expiry_seconds,
         set_members_max: config.set_members_max,

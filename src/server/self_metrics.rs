@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ahash::RandomState;
 
-use crate::aggregate::{Bucket, CheckRecord, LineCounts, Settings, Shard};
+use crate::aggregate::{Bucket, CheckRecord, LineCounts, Shard, ShardSettings};
 use crate::context::Rules;
 use crate::flush::Closed;
 use crate::forward::{Forwarder, RouteBooks};
@@ -90,7 +90,7 @@ pub(super) struct Moment {
 impl SelfMetrics {
     pub fn new(
         lanes: usize,
-        settings: Settings,
+        settings: ShardSettings,
         state: RandomState,
         now: Duration,
         forwarder: Option<Arc<Forwarder>>,
@@ -231,7 +231,7 @@ mod tests {
 
     fn metrics() -> SelfMetrics {
         let state = RandomState::with_seeds(1, 2, 3, 4);
-        SelfMetrics::new(2, Settings::default(), state, Duration::from_secs(100), None)
+        SelfMetrics::new(2, ShardSettings::default(), state, Duration::from_secs(100), None)
     }
 
     fn passes(lane: usize, passed: u64, received: u64) -> Closed {

@@ -33,7 +33,7 @@ pub(super) fn status(facts: &Facts, view: &View) -> Value {
         "lines": lines(&totals.lines),
         "type_conflicts": totals.type_conflicts,
         "sets_estimated": totals.sets_estimated,
-        "histograms_folded": totals.histograms_folded,
+        "histograms_folded": totals.histograms_hdr,
         "payloads": payloads(view),
         "kernel": kernel(facts, totals),
         "listeners": listeners(facts, totals),

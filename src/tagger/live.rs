@@ -2,7 +2,7 @@
 //!
 //! What is clever here is the order of things, which no lock enforces: an answer is remembered as
 //! asked for *before* the snapshot is read, and the thread stores the new snapshot *before* it looks
-//! at what was asked. So either the answer is new, or its change is noticed.
+//! at what was queried. So either the answer is new, or its change is noticed.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,11 +13,11 @@ use std::{io, thread};
 
 use arc_swap::ArcSwap;
 
-use super::asked::Asked;
 use super::container_id::is_container_id;
 use super::inodes::Inodes;
 use super::kubelet::{Kubelet, KubeletError, KubeletSettings};
 use super::pod_tags::Extraction;
+use super::queried::Queried;
 use super::snapshot::Snapshot;
 use super::workload::{Tags, WorkloadBuilder};
 use super::{Cardinality, Identity, Tagger};
@@ -33,7 +33,7 @@ const QUIET: Duration = Duration::from_secs(300);
 
 /// Where tags come from.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct TaggerSettings {
     /// The source of pods; none without Kubernetes.
     pub kubelet: Option<KubeletSettings>,
     /// Where control groups are mounted (`/sys/fs/cgroup`).
@@ -51,7 +51,7 @@ struct Shared {
     has_kubelet: bool,
     pods: ArcSwap<Snapshot>,
     inodes: ArcSwap<Inodes>,
-    asked: Mutex<Asked>,
+    queried: Mutex<Queried>,
     generation: AtomicU64,
     wishes: Mutex<Wishes>,
     changed: Condvar,
@@ -86,12 +86,12 @@ impl LiveTagger {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(settings: Settings) -> io::Result<Self> {
+    pub fn start(settings: TaggerSettings) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             has_kubelet: settings.kubelet.is_some(),
             pods: ArcSwap::default(),
             inodes: ArcSwap::default(),
-            asked: Mutex::new(Asked::new()),
+            queried: Mutex::new(Queried::new()),
             generation: AtomicU64::new(0),
             wishes: Mutex::default(),
             changed: Condvar::new(),
@@ -147,7 +147,7 @@ impl Tagger for LiveTagger {
         let inodes;
         let identity = match identity {
             Identity::Inode(inode) => {
-                lock(&shared.asked).remember(identity);
+                lock(&shared.queried).remember(identity);
                 inodes = shared.inodes.load();
                 let Some(id) = inodes.container(inode) else {
                     shared.wish(|wishes| &mut wishes.inodes);
@@ -160,7 +160,7 @@ impl Tagger for LiveTagger {
         if let (Identity::Container(id), false) = (identity, shared.has_kubelet) {
             return bare_container(id, cardinality);
         }
-        lock(&shared.asked).remember(identity);
+        lock(&shared.queried).remember(identity);
         let found = shared.pods.load().workload(identity).map(|known| known.up_to(cardinality));
         if found.is_none() && shared.has_kubelet {
             shared.wish(|wishes| &mut wishes.unknown);
@@ -191,12 +191,12 @@ impl Shared {
 
     /// Moves the generation when one of these answers was given.
     fn notice<'a>(&self, mut changed: impl Iterator<Item = Identity<'a>>) {
-        let mut asked = lock(&self.asked);
-        if !changed.any(|identity| asked.contains(identity)) {
+        let mut queried = lock(&self.queried);
+        if !changed.any(|identity| queried.contains(identity)) {
             return;
         }
-        asked.clear();
-        drop(asked);
+        queried.clear();
+        drop(queried);
         self.generation.fetch_add(1, Ordering::AcqRel);
         if let Some(then) = &*lock(&self.on_change) {
             then();
@@ -306,7 +306,7 @@ mod tests {
 
     fn without_kubelet(cgroup_root: PathBuf) -> LiveTagger {
         let extraction = Extraction::default();
-        LiveTagger::start(Settings { kubelet: None, cgroup_root, extraction }).unwrap()
+        LiveTagger::start(TaggerSettings { kubelet: None, cgroup_root, extraction }).unwrap()
     }
 
     #[test]

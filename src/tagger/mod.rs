@@ -11,8 +11,6 @@ use std::fmt;
 pub use crate::config::Cardinality;
 
 #[cfg(feature = "server")]
-mod asked;
-#[cfg(feature = "server")]
 mod container_id;
 #[cfg(feature = "server")]
 mod inodes;
@@ -31,6 +29,8 @@ mod pods;
 #[cfg(feature = "server")]
 mod processes;
 #[cfg(feature = "server")]
+mod queried;
+#[cfg(feature = "server")]
 mod snapshot;
 mod workload;
 
@@ -41,13 +41,13 @@ pub use inodes::Inodes;
 #[cfg(feature = "server")]
 pub use kubelet::{Kubelet, KubeletError, KubeletSettings};
 #[cfg(feature = "server")]
-pub use live::{LiveTagger, Settings};
+pub use live::{LiveTagger, TaggerSettings};
 #[cfg(feature = "server")]
 pub use pod_tags::Extraction;
 #[cfg(feature = "server")]
 pub use pods::PodList;
 #[cfg(feature = "server")]
-pub use processes::{Origin, Processes};
+pub use processes::{ProcessOrigin, Processes};
 #[cfg(feature = "server")]
 pub use snapshot::Snapshot;
 pub use workload::{Tags, Workload, WorkloadBuilder};

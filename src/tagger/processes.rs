@@ -17,7 +17,7 @@ const BYTES_MAX: u64 = 16 << 10;
 
 /// What is known of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin<'a> {
+pub enum ProcessOrigin<'a> {
     /// It runs in this container.
     Container(&'a [u8]),
     /// It runs on the machine itself.
@@ -48,15 +48,15 @@ impl Processes {
 
     /// The container of `pid`; `now` is any clock that only goes forward. A process seen for the
     /// first time costs reading one file of `/proc`.
-    pub fn origin(&mut self, pid: i32, now: Duration) -> Origin<'_> {
+    pub fn origin(&mut self, pid: i32, now: Duration) -> ProcessOrigin<'_> {
         // Two looks for a known process: a borrow that is returned early would hold on below.
         if self.known.get(&pid).is_none_or(|known| now >= known.until) {
             self.look(pid, now);
         }
         match self.known.get(&pid).map(|known| &known.container) {
-            Some(Ok(id)) if id.is_empty() => Origin::Machine,
-            Some(Ok(id)) => Origin::Container(id),
-            Some(Err(())) | None => Origin::Unreadable,
+            Some(Ok(id)) if id.is_empty() => ProcessOrigin::Machine,
+            Some(Ok(id)) => ProcessOrigin::Container(id),
+            Some(Err(())) | None => ProcessOrigin::Unreadable,
         }
     }
 
@@ -107,17 +107,17 @@ mod tests {
         write(root.path(), 8, "0::/init.scope\n");
         let mut processes = Processes::new(root.path());
         let at = Duration::from_secs;
-        assert_eq!(processes.origin(7, at(0)), Origin::Container(ID.as_bytes()));
-        assert_eq!(processes.origin(8, at(0)), Origin::Machine);
-        assert_eq!(processes.origin(9, at(0)), Origin::Unreadable);
+        assert_eq!(processes.origin(7, at(0)), ProcessOrigin::Container(ID.as_bytes()));
+        assert_eq!(processes.origin(8, at(0)), ProcessOrigin::Machine);
+        assert_eq!(processes.origin(9, at(0)), ProcessOrigin::Unreadable);
         let known = |pid| processes.known_container(pid);
         assert_eq!([7, 8, 9, 10].map(known), [Some(ID.as_bytes()), None, None, None]);
         write(root.path(), 7, "0::/init.scope\n");
         write(root.path(), 9, &format!("0::/docker/{ID}\n"));
-        assert_eq!(processes.origin(7, at(59)), Origin::Container(ID.as_bytes()));
-        assert_eq!(processes.origin(9, at(59)), Origin::Unreadable);
-        assert_eq!(processes.origin(7, at(60)), Origin::Machine);
-        assert_eq!(processes.origin(9, at(60)), Origin::Container(ID.as_bytes()));
+        assert_eq!(processes.origin(7, at(59)), ProcessOrigin::Container(ID.as_bytes()));
+        assert_eq!(processes.origin(9, at(59)), ProcessOrigin::Unreadable);
+        assert_eq!(processes.origin(7, at(60)), ProcessOrigin::Machine);
+        assert_eq!(processes.origin(9, at(60)), ProcessOrigin::Container(ID.as_bytes()));
     }
 
     #[test]

@@ -44,7 +44,7 @@ use super::series::{Event, PointValue, Series, SeriesType};
 /// use whippet::threadstats::{LineReporter, Opts, StartOptions, ThreadStats};
 ///
 /// let (rules, state) = (Arc::new(Rules::default()), ahash::RandomState::new());
-/// let settings = aggregate::Settings::default();
+/// let settings = aggregate::ShardSettings::default();
 /// let opened = Duration::from_secs(1_000);
 /// let shard = Shard::new(settings, Arc::clone(&rules), state.clone(), opened);
 /// let shard = Arc::new(Mutex::new(shard));
@@ -65,7 +65,7 @@ use super::series::{Event, PointValue, Series, SeriesType};
 /// stats.flush(Some(f64::INFINITY))?;
 ///
 /// // What the server's flusher thread does every ten seconds:
-/// let settings = flush::Settings {
+/// let settings = flush::FlushSettings {
 ///     interval: 10,
 ///     counter_expiry: Duration::ZERO,
 ///     set_members_max: 1_000,

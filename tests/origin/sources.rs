@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use whippet::tagger::{
     Cardinality, Extraction, Identity, Kubelet as Client, KubeletError, KubeletSettings,
-    LiveTagger, Settings, Tagger,
+    LiveTagger, Tagger, TaggerSettings,
 };
 
 use super::kubelet::{Kubelet, TOKEN};
@@ -62,7 +62,7 @@ fn closed_port() -> u16 {
 }
 
 fn live(kubelet: &Kubelet, folder: &Path) -> LiveTagger {
-    let tagger = LiveTagger::start(Settings {
+    let tagger = LiveTagger::start(TaggerSettings {
         kubelet: Some(kubelet.settings(folder)),
         cgroup_root: folder.join("none"),
         extraction: Extraction::new("", &[("team".to_owned(), "team".to_owned())], &[]),

@@ -92,8 +92,8 @@ fn from_stdin(one: &mut impl FnMut(&[u8]) -> io::Result<()>) -> anyhow::Result<(
 struct Rooms {
     config: Config,
     rules: Arc<Rules>,
-    shard: aggregate::Settings,
-    flush: flush::Settings,
+    shard: aggregate::ShardSettings,
+    flush: flush::FlushSettings,
     host_origin: &'static str,
     now: Duration,
 }

@@ -3,7 +3,7 @@
 use super::page::Page;
 use crate::context::Tags;
 use crate::output::printable;
-use crate::protocol::{Event, Message, Metric, Origin, ServiceCheck, Status, Values};
+use crate::protocol::{Event, Message, Metric, OriginFields, ServiceCheck, Status, Values};
 
 /// Values of one line that are shown.
 const VALUES_SHOWN: usize = 20;
@@ -69,7 +69,7 @@ fn notice_rows(
     host: Option<&[u8]>,
     tags: &[u8],
     timestamp: Option<i64>,
-    origin: &Origin<'_>,
+    origin: &OriginFields<'_>,
     page: &mut Page,
 ) {
     optional("host", host.unwrap_or_default(), page);
@@ -82,7 +82,7 @@ fn tag_row(tags: &[u8], page: &mut Page) {
     page.row("tags", &list(&Tags::from_wire(tags).iter().collect::<Vec<_>>()));
 }
 
-fn origin_rows(origin: &Origin<'_>, page: &mut Page) {
+fn origin_rows(origin: &OriginFields<'_>, page: &mut Page) {
     let rows = [
         ("local data", origin.local_data),
         ("external", origin.external_data),

@@ -7,7 +7,7 @@ use crate::telemetry::{Event, Ring, Subscription, Transport as Told};
 /// A worker nobody feeds but the test; what it closes goes nowhere.
 fn worker(hub: &Hub) -> Worker {
     let parts = Parts {
-        settings: aggregate::Settings::default(),
+        settings: aggregate::ShardSettings::default(),
         rules: Arc::new(Rules::default()),
         state: RandomState::with_seeds(1, 2, 3, 4),
         clock: Clock::manual(Duration::from_secs(1000)),

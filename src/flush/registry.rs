@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use ahash::RandomState;
 
-use super::style::{Manner, Styles};
+use super::overrides::{PostingOverride, PostingOverrides};
 use crate::context::{Birth, Context, IdTable, Kind};
 
 /// A context as the flusher knows it. There are as many as contexts, so it is kept small: what few
@@ -41,12 +41,12 @@ impl Known {
 
 /// Everyone the flusher has to know, by number.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(super) struct Registry {
     state: RandomState,
     known: Vec<Option<Known>>,
     free: Vec<u32>,
     /// How the few are posted that are not posted as usual.
-    manners: HashMap<u32, Box<Manner>, RandomState>,
+    overrides: HashMap<u32, Box<PostingOverride>, RandomState>,
     /// The last values of gauges that are continued.
     held: HashMap<u32, f64, RandomState>,
     /// By name, host and tags, not by kind: kinds that would post one series meet here.
@@ -63,10 +63,10 @@ pub(super) struct Ledger {
 /// The kinds that post a series of the bare name.
 const BARE_KINDS: [Kind; 3] = [Kind::Counter, Kind::Gauge, Kind::Set];
 
-impl Ledger {
+impl Registry {
     pub fn new(lanes: usize, state: RandomState) -> Self {
-        Ledger {
-            manners: HashMap::with_hasher(state.clone()),
+        Registry {
+            overrides: HashMap::with_hasher(state.clone()),
             held: HashMap::with_hasher(state.clone()),
             state,
             known: Vec::new(),
@@ -81,7 +81,13 @@ impl Ledger {
 
     /// Applies what a lane's bucket says of contexts: deaths first, their ids are used again.
     /// A birth under an id that is known tells of new settings.
-    pub fn apply(&mut self, lane: usize, deaths: &[u32], births: &[Birth], styles: &mut Styles) {
+    pub fn apply(
+        &mut self,
+        lane: usize,
+        deaths: &[u32],
+        births: &[Birth],
+        overrides: &mut PostingOverrides,
+    ) {
         for id in deaths {
             if let Some(number) = self.numbers[lane].get_mut(*id as usize) {
                 let number = std::mem::replace(number, u32::MAX);
@@ -90,8 +96,9 @@ impl Ledger {
         }
         for birth in births {
             let known = self.number(lane, birth.id);
-            let number = if known == u32::MAX { self.enter(&birth.context, styles) } else { known };
-            self.post_as(number, styles.manner(&birth.context, birth.settings.as_ref()));
+            let number =
+                if known == u32::MAX { self.enter(&birth.context, overrides) } else { known };
+            self.post_as(number, overrides.of(&birth.context, birth.settings.as_ref()));
             let numbers = &mut self.numbers[lane];
             let id = birth.id as usize;
             if numbers.len() <= id {
@@ -102,15 +109,18 @@ impl Ledger {
     }
 
     /// New rules: how each context is posted is found out again.
-    pub fn restyle(&mut self, styles: &mut Styles) {
+    pub fn set_overrides(&mut self, overrides: &mut PostingOverrides) {
         for number in 0..self.known.len() as u32 {
-            let old = self.manners.remove(&number);
+            let old = self.overrides.remove(&number);
             if let Some(known) = self.get(number) {
-                let manner = styles.again(&known.context, old);
-                self.post_as(number, manner);
+                let own = overrides.of_known(&known.context, old);
+                self.post_as(number, own);
             }
             if self.get(number).is_some_and(|known| known.context.kind() == Kind::Histogram) {
-                styles.suffixes().iter().for_each(|suffix| self.shadow(number, suffix.as_bytes()));
+                overrides
+                    .suffixes()
+                    .iter()
+                    .for_each(|suffix| self.shadow(number, suffix.as_bytes()));
             }
         }
     }
@@ -126,26 +136,22 @@ impl Ledger {
         self.numbers[lane].get(id as usize).copied().unwrap_or(u32::MAX)
     }
 
-    fn post_as(&mut self, number: u32, manner: Option<Box<Manner>>) {
-        match manner {
-            Some(manner) => drop(self.manners.insert(number, manner)),
-            None => drop(self.manners.remove(&number)),
+    fn post_as(&mut self, number: u32, own: Option<Box<PostingOverride>>) {
+        match own {
+            Some(own) => drop(self.overrides.insert(number, own)),
+            None => drop(self.overrides.remove(&number)),
         }
     }
 
     /// How it is posted, if not as usual.
     #[inline]
-    pub fn manner(&self, number: u32) -> Option<&Manner> {
-        if self.manners.is_empty() {
-            None
-        } else {
-            self.manners.get(&number).map(|manner| &**manner)
-        }
+    pub fn override_of(&self, number: u32) -> Option<&PostingOverride> {
+        if self.overrides.is_empty() { None } else { self.overrides.get(&number).map(|own| &**own) }
     }
 
     fn gauge_ttl(&self, number: u32) -> u64 {
-        let style = self.manner(number).and_then(|manner| manner.style.as_ref());
-        style.map_or(0, |style| style.gauge_ttl)
+        let profile = self.override_of(number).and_then(|own| own.profile.as_ref());
+        profile.map_or(0, |profile| profile.gauge_ttl)
     }
 
     /// Seconds for which it is continued after its last value.
@@ -170,7 +176,7 @@ impl Ledger {
         self.known.len() - self.free.len()
     }
 
-    /// As [`Ledger::len`], by kind in the order of [`Kind::ALL`].
+    /// As [`Registry::len`], by kind in the order of [`Kind::ALL`].
     pub fn by_kind(&self) -> [usize; Kind::ALL.len()] {
         self.by_kind
     }
@@ -180,7 +186,7 @@ impl Ledger {
         self.known.iter().flatten().map(|known| &known.context)
     }
 
-    fn enter(&mut self, context: &Context, styles: &Styles) -> u32 {
+    fn enter(&mut self, context: &Context, overrides: &PostingOverrides) -> u32 {
         let hash = context.series_hash(&self.state) as u32;
         if let Some(number) = self.find(hash, context, context.kind()) {
             if let Some(known) = self.known[number as usize].as_mut() {
@@ -206,7 +212,7 @@ impl Ledger {
         };
         let all = &self.known;
         self.series.insert(hash, number, |other| hash_of(all, other));
-        for suffix in styles.suffixes() {
+        for suffix in overrides.suffixes() {
             self.shadow(number, suffix.as_bytes());
         }
         number
@@ -282,7 +288,7 @@ impl Ledger {
         self.get(number).map_or(0, |known| known.context.series_hash(&self.state))
     }
 
-    /// The [`Ledger::series_key`] under which a histogram posts one of its values.
+    /// The [`Registry::series_key`] under which a histogram posts one of its values.
     pub fn aggregate_key(&self, histogram: &Context, suffix: &str) -> u64 {
         let name = [histogram.name(), suffix.as_bytes()].concat();
         histogram.series_hash_as(&name, &self.state)
@@ -303,7 +309,7 @@ impl Ledger {
             self.by_kind[known.context.kind() as usize] -= 1;
             let all = &self.known;
             self.series.remove(known.hash, number, |other| hash_of(all, other));
-            self.manners.remove(&number);
+            self.overrides.remove(&number);
             self.held.remove(&number);
             self.free.push(number);
         }
@@ -344,7 +350,7 @@ impl Ledger {
             if from >= start {
                 return true;
             }
-            let filtered = self.manner(*number).is_some_and(|manner| manner.filtered);
+            let filtered = self.override_of(*number).is_some_and(|own| own.filtered);
             if from.saturating_add(self.lasts(*number, kind, counter_expiry)) > start && !filtered {
                 let held = self.held.get(number).filter(|_| kind == Kind::Gauge);
                 visit(*number, held.map_or(Continued::Zero, |value| Continued::Held(*value)));

@@ -149,9 +149,9 @@ impl Shard {
         if self.settings.histogram_copy.is_some() && Kind::from(metric.kind) == Kind::Histogram {
             return false;
         }
-        let stamp = self.stamps.advance();
+        let write_order = self.write_orders.advance();
         let written =
-            self.bucket.record(metric.kind, cell, metric.value, metric.rate, scale, stamp);
+            self.bucket.record(metric.kind, cell, metric.value, metric.rate, scale, write_order);
         if written {
             let counts = &mut self.bucket.counts;
             counts.values += 1;

@@ -10,7 +10,7 @@ use crate::context::{Context, Kind, NameFilter, ProfileSettings, Rules};
 
 /// The settings of one mapper profile, ready to post by.
 #[derive(Debug)]
-pub(super) struct Style {
+pub(super) struct ProfilePosting {
     pub histograms: HistogramSettings,
     /// Seconds for which a gauge is posted again without new values.
     pub gauge_ttl: u64,
@@ -19,9 +19,9 @@ pub(super) struct Style {
 
 /// What is unusual about one context. Most have none.
 #[derive(Debug)]
-pub(super) struct Manner {
+pub(super) struct PostingOverride {
     settings: Option<Arc<ProfileSettings>>,
-    pub style: Option<Arc<Style>>,
+    pub profile: Option<Arc<ProfilePosting>>,
     /// The name is on the filter list by now: what was recorded before is posted, nothing is
     /// continued.
     pub filtered: bool,
@@ -31,35 +31,36 @@ pub(super) struct Manner {
     pub common_tags: Option<Vec<Box<[u8]>>>,
 }
 
-/// Finds the manner of a context under the rules in force.
+/// Finds the posting override of a context under the rules in force.
 #[derive(Debug)]
-pub(super) struct Styles {
+pub(super) struct PostingOverrides {
     rules: Arc<Rules>,
     usual: HistogramSettings,
     /// Every suffix that some histogram posts under, profiles included, in order.
     suffixes: Vec<String>,
     /// The entries of the filter list that name aggregates.
     aggregate_filter: NameFilter,
-    compiled: Vec<(Arc<ProfileSettings>, Arc<Style>)>,
+    compiled: Vec<(Arc<ProfileSettings>, Arc<ProfilePosting>)>,
 }
 
-impl Styles {
+impl PostingOverrides {
     pub fn new(rules: Arc<Rules>, usual: HistogramSettings) -> Self {
-        let mut styles = Styles {
+        let mut overrides = PostingOverrides {
             rules,
             usual,
             suffixes: Vec::new(),
             aggregate_filter: NameFilter::default(),
             compiled: Vec::new(),
         };
-        let rules = Arc::clone(&styles.rules);
-        rules.mapper.all_settings().for_each(|settings| drop(styles.style(settings)));
-        let of_profiles = styles.compiled.iter().flat_map(|(_, style)| style.histograms.suffixes());
-        let all = styles.usual.suffixes().chain(of_profiles).map(str::to_owned);
-        styles.suffixes = all.collect::<BTreeSet<String>>().into_iter().collect();
-        let suffixes: Vec<&str> = styles.suffixes.iter().map(String::as_str).collect();
-        styles.aggregate_filter = rules.name_filter.ending_in(&suffixes);
-        styles
+        let rules = Arc::clone(&overrides.rules);
+        rules.mapper.all_settings().for_each(|settings| drop(overrides.profile(settings)));
+        let of_profiles =
+            overrides.compiled.iter().flat_map(|(_, profile)| profile.histograms.suffixes());
+        let all = overrides.usual.suffixes().chain(of_profiles).map(str::to_owned);
+        overrides.suffixes = all.collect::<BTreeSet<String>>().into_iter().collect();
+        let suffixes: Vec<&str> = overrides.suffixes.iter().map(String::as_str).collect();
+        overrides.aggregate_filter = rules.name_filter.ending_in(&suffixes);
+        overrides
     }
 
     /// What is posted of a histogram without a profile.
@@ -74,40 +75,45 @@ impl Styles {
 
     /// True when some gauge may be posted again without new values.
     pub fn hold_gauges(&self) -> bool {
-        self.compiled.iter().any(|(_, style)| style.gauge_ttl > 0)
+        self.compiled.iter().any(|(_, profile)| profile.gauge_ttl > 0)
     }
 
     /// How this context is posted; none when as usual.
-    pub fn manner(
+    pub fn of(
         &mut self,
         context: &Context,
         settings: Option<&Arc<ProfileSettings>>,
-    ) -> Option<Box<Manner>> {
-        let style = settings.map(|settings| self.style(settings));
+    ) -> Option<Box<PostingOverride>> {
+        let profile = settings.map(|settings| self.profile(settings));
         let filtered = self.rules.name_filter.matches(context.name());
-        let muted = self.muted(context, style.as_deref());
+        let muted = self.muted(context, profile.as_deref());
         let common_tags = self.common_tags(context.name());
-        let usual = style.is_none() && !filtered && muted.is_empty() && common_tags.is_none();
+        let usual = profile.is_none() && !filtered && muted.is_empty() && common_tags.is_none();
         let settings = settings.cloned();
-        (!usual).then(|| Box::new(Manner { settings, style, filtered, muted, common_tags }))
+        (!usual)
+            .then(|| Box::new(PostingOverride { settings, profile, filtered, muted, common_tags }))
     }
 
-    /// The manner of a known context under new rules.
-    pub fn again(&mut self, context: &Context, old: Option<Box<Manner>>) -> Option<Box<Manner>> {
-        let settings = old.and_then(|manner| manner.settings);
-        self.manner(context, settings.as_ref())
+    /// The posting override of a known context under new rules.
+    pub fn of_known(
+        &mut self,
+        context: &Context,
+        old: Option<Box<PostingOverride>>,
+    ) -> Option<Box<PostingOverride>> {
+        let settings = old.and_then(|own| own.settings);
+        self.of(context, settings.as_ref())
     }
 
-    fn style(&mut self, settings: &Arc<ProfileSettings>) -> Arc<Style> {
+    fn profile(&mut self, settings: &Arc<ProfileSettings>) -> Arc<ProfilePosting> {
         let known = self.compiled.iter().find(|(known, _)| Arc::ptr_eq(known, settings));
-        if let Some((_, style)) = known {
-            return Arc::clone(style);
+        if let Some((_, profile)) = known {
+            return Arc::clone(profile);
         }
         let aggregates = settings.histogram_aggregates.as_ref().map(|words| {
             words.iter().filter_map(|word| Aggregate::from_word(word.word())).collect()
         });
         let percentiles = settings.histogram_percentiles.as_deref().map(Percentile::list);
-        let style = Arc::new(Style {
+        let profile = Arc::new(ProfilePosting {
             histograms: HistogramSettings {
                 aggregates: aggregates.unwrap_or_else(|| self.usual.aggregates.clone()),
                 percentiles: percentiles.unwrap_or_else(|| self.usual.percentiles.clone()),
@@ -115,15 +121,15 @@ impl Styles {
             gauge_ttl: settings.gauge_ttl.map_or(0, |ttl| ttl.as_secs()),
             counters_as_counts: settings.counters_as_counts,
         });
-        self.compiled.push((Arc::clone(settings), Arc::clone(&style)));
-        style
+        self.compiled.push((Arc::clone(settings), Arc::clone(&profile)));
+        profile
     }
 
-    fn muted(&self, context: &Context, style: Option<&Style>) -> Box<[bool]> {
+    fn muted(&self, context: &Context, profile: Option<&ProfilePosting>) -> Box<[bool]> {
         if context.kind() != Kind::Histogram || self.aggregate_filter.is_empty() {
             return Box::default();
         }
-        let histograms = style.map_or(&self.usual, |style| &style.histograms);
+        let histograms = profile.map_or(&self.usual, |profile| &profile.histograms);
         let matches = |suffix: &str| {
             self.aggregate_filter.matches(&[context.name(), suffix.as_bytes()].concat())
         };

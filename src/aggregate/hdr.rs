@@ -1,7 +1,7 @@
 //! A histogram of many samples: two `hdrhistogram`s of two significant digits, one for each sign.
 //!
 //! They count integers, so values are multiplied by a power of two chosen when the first thousand
-//! samples fold: the median of their magnitudes becomes 2^30. Magnitudes from a four-millionth of
+//! samples are counted: the median of their magnitudes becomes 2^30. Magnitudes from a four-millionth of
 //! that median up to four thousand million times it keep the stated error; what is smaller counts
 //! as that smallest step, what is larger as the largest. (Below a median of 1e-290 the power of two
 //! meets the end of the floats.) Count, sum, minimum and maximum are exact.
@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 use super::histogram::{Sample, Summary};
 
 /// How far a percentile of more than 1,000 samples may lie from the exact one, relative to it.
-pub const FOLDED_RELATIVE_ERROR: f64 = 0.01;
+pub const HDR_RELATIVE_ERROR: f64 = 0.01;
 
 /// Where the median of the first samples is put.
 const MEDIAN_BITS: i32 = 30;
@@ -24,7 +24,7 @@ const SCALE_STEP_BITS: i32 = 8;
 
 /// Weighted samples, bounded in memory.
 #[derive(Clone, Debug)]
-pub(super) struct FoldedHistogram {
+pub(super) struct HdrSamples {
     summary: Summary,
     scale: f64,
     positive: Histogram<u32>,
@@ -32,18 +32,18 @@ pub(super) struct FoldedHistogram {
     negative: Option<Histogram<u32>>,
 }
 
-impl FoldedHistogram {
-    /// Folds samples in; there is at least one. False when not all of them could be taken.
+impl HdrSamples {
+    /// Counts samples; there is at least one. False when not all of them could be taken.
     pub fn from_samples(samples: &[Sample]) -> (Self, bool) {
-        let mut folded = FoldedHistogram {
+        let mut hdr = HdrSamples {
             summary: Summary::EMPTY,
             scale: scale_for(samples),
             positive: empty(),
             negative: None,
         };
         let mut whole = true;
-        samples.iter().for_each(|sample| whole &= folded.add(*sample));
-        (folded, whole)
+        samples.iter().for_each(|sample| whole &= hdr.add(*sample));
+        (hdr, whole)
     }
 
     /// False, and nothing changes, when the sum would leave the finite numbers.
@@ -67,7 +67,7 @@ impl FoldedHistogram {
     }
 
     /// A sum beyond the range of floats stays at its end; then it returns false.
-    pub fn merge(&mut self, other: &FoldedHistogram) -> bool {
+    pub fn merge(&mut self, other: &HdrSamples) -> bool {
         let whole = self.summary.merge(&other.summary);
         for step in other.positive.iter_recorded() {
             let value = midpoint(&other.positive, step.value_iterated_to()) / other.scale;
@@ -153,32 +153,32 @@ mod tests {
         values[rank]
     }
 
-    fn folded(values: &[f64]) -> FoldedHistogram {
+    fn hdr(values: &[f64]) -> HdrSamples {
         let samples: Vec<Sample> =
             values.iter().map(|value| Sample { value: *value, scale: 1.0 }).collect();
-        FoldedHistogram::from_samples(&samples).0
+        HdrSamples::from_samples(&samples).0
     }
 
     #[track_caller]
     fn close(got: f64, exact: f64) {
         let error = (got - exact).abs();
-        assert!(error <= exact.abs() * FOLDED_RELATIVE_ERROR + f64::MIN_POSITIVE, "{got} {exact}");
+        assert!(error <= exact.abs() * HDR_RELATIVE_ERROR + f64::MIN_POSITIVE, "{got} {exact}");
     }
 
     #[test]
     fn extreme_medians_keep_the_error() {
         for median in [1e-250, 1e-9, 1.0, 1e9, 1e300] {
             let mut values: Vec<f64> = (1..=999).map(|n| median * f64::from(n) / 500.0).collect();
-            let folded = folded(&values);
+            let hdr = hdr(&values);
             for rank in [0, 10, 499, 900, 998] {
-                close(folded.value_past(rank as u64), exact_past(&mut values, rank));
+                close(hdr.value_past(rank as u64), exact_past(&mut values, rank));
             }
         }
     }
 
     #[test]
     fn zeros_only() {
-        assert_eq!(folded(&[0.0; 50]).value_past(25), 0.0);
+        assert_eq!(hdr(&[0.0; 50]).value_past(25), 0.0);
     }
 
     proptest! {
@@ -189,9 +189,9 @@ mod tests {
             at in 0.0..1.0_f64,
         ) {
             let rank = (at * values.len() as f64) as usize;
-            let got = folded(&values).value_past(rank as u64);
+            let got = hdr(&values).value_past(rank as u64);
             let exact = exact_past(&mut values, rank);
-            prop_assert!((got - exact).abs() <= exact.abs() * FOLDED_RELATIVE_ERROR, "{got} {exact}");
+            prop_assert!((got - exact).abs() <= exact.abs() * HDR_RELATIVE_ERROR, "{got} {exact}");
         }
 
         #[test]
@@ -202,11 +202,11 @@ mod tests {
         ) {
             let mut all = [a.clone(), b.clone()].concat();
             let rank = (at * all.len() as f64) as usize;
-            let mut merged = folded(&a);
-            prop_assert!(merged.merge(&folded(&b)));
+            let mut merged = hdr(&a);
+            prop_assert!(merged.merge(&hdr(&b)));
             let exact = exact_past(&mut all, rank);
             let got = merged.value_past(rank as u64);
-            prop_assert!((got - exact).abs() <= exact.abs() * FOLDED_RELATIVE_ERROR, "{got} {exact}");
+            prop_assert!((got - exact).abs() <= exact.abs() * HDR_RELATIVE_ERROR, "{got} {exact}");
             prop_assert_eq!(merged.summary().count, all.len() as u64);
         }
     }

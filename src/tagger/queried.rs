@@ -8,20 +8,20 @@ use hashbrown::HashTable;
 use super::Identity;
 
 /// Identities remembered at most; past it every change counts as asked for.
-const ASKED_MAX: usize = 65_536;
+const QUERIED_MAX: usize = 65_536;
 
 /// Hashes of identities that somebody asked about since the last change. A collision costs an
 /// unneeded decision, nothing else.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct Queried {
     state: RandomState,
     hashes: HashTable<u64>,
     full: bool,
 }
 
-impl Asked {
+impl Queried {
     pub fn new() -> Self {
-        Asked { state: RandomState::new(), hashes: HashTable::new(), full: false }
+        Queried { state: RandomState::new(), hashes: HashTable::new(), full: false }
     }
 
     fn hash(&self, identity: Identity<'_>) -> u64 {
@@ -35,7 +35,7 @@ impl Asked {
         if self.full || self.hashes.find(hash, |known| *known == hash).is_some() {
             return;
         }
-        if self.hashes.len() >= ASKED_MAX {
+        if self.hashes.len() >= QUERIED_MAX {
             self.full = true;
             self.hashes = HashTable::new();
             return;
@@ -61,23 +61,23 @@ mod tests {
 
     #[test]
     fn what_was_asked_is_known_until_everything_is_decided_again() {
-        let mut asked = Asked::new();
+        let mut queried = Queried::new();
         let pod = Identity::PodContainer { pod_uid: b"u", name: b"c", init: false };
-        asked.remember(Identity::Container(b"a"));
-        asked.remember(pod);
-        assert!(asked.contains(Identity::Container(b"a")) && asked.contains(pod));
-        assert!(!asked.contains(Identity::Pod(b"a")) && !asked.contains(Identity::Inode(1)));
-        asked.clear();
-        assert!(!asked.contains(pod));
+        queried.remember(Identity::Container(b"a"));
+        queried.remember(pod);
+        assert!(queried.contains(Identity::Container(b"a")) && queried.contains(pod));
+        assert!(!queried.contains(Identity::Pod(b"a")) && !queried.contains(Identity::Inode(1)));
+        queried.clear();
+        assert!(!queried.contains(pod));
     }
 
     #[test]
     fn past_its_bound_everything_counts_as_asked() {
-        let mut asked = Asked::new();
-        (0..=ASKED_MAX as u64).for_each(|inode| asked.remember(Identity::Inode(inode)));
-        assert!(asked.contains(Identity::Pod(b"never")));
-        assert!(asked.hashes.len() <= ASKED_MAX);
-        asked.clear();
-        assert!(!asked.contains(Identity::Pod(b"never")));
+        let mut queried = Queried::new();
+        (0..=QUERIED_MAX as u64).for_each(|inode| queried.remember(Identity::Inode(inode)));
+        assert!(queried.contains(Identity::Pod(b"never")));
+        assert!(queried.hashes.len() <= QUERIED_MAX);
+        queried.clear();
+        assert!(!queried.contains(Identity::Pod(b"never")));
     }
 }
