@@ -19,6 +19,7 @@ pub mod clock;
 pub mod config;
 pub mod tagger;
 pub mod telemetry;
+pub(crate) mod text;
 
 pub mod aggregate;
 pub mod context;
@@ -32,8 +33,12 @@ pub mod protocol;
 pub mod sketch;
 
 #[cfg(feature = "server")]
+pub(crate) mod admin;
+#[cfg(feature = "server")]
 pub mod server;
 pub mod threadstats;
+#[cfg(feature = "server")]
+pub(crate) mod watch;
 pub use threadstats::ThreadStats;
 
 #[cfg(feature = "cli")]

@@ -15,7 +15,7 @@ use whippet::clock::Clock;
 use whippet::config::{self, Loaded, Mode, Outputs, Sources};
 use whippet::encode::{ContentEncoding, Payload, Route};
 use whippet::forward::{Endpoint, Forwarder, ForwarderConfig};
-use whippet::server::{Plan, Server};
+use whippet::server::{Server, ServerSettings};
 use whippet::telemetry::{Event, EventKind, Hub, HubConfig, RetryCause, Subscription};
 
 /// The start of a bucket.
@@ -140,7 +140,7 @@ fn start(intake: &Intake, hub: Hub) -> Run {
     let (heard, listening) = Heard::everything_of(&hub);
     let loaded = loaded(&intake.url(), &[]);
     let outputs = Outputs::choose(&loaded).expect("there is a key");
-    let plan = Plan {
+    let plan = ServerSettings {
         loaded,
         outputs,
         hostname: None,

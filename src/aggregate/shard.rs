@@ -12,6 +12,7 @@ use ahash::RandomState;
 use super::bucket::{Bucket, TimestampedPoint, TimestampedSample};
 use super::event_record::{CheckRecord, EventRecord};
 use super::write_order::{WriteOrder, WriteOrders};
+use crate::context::heavy_hitters::HeavyHitters;
 use crate::context::{
     Birth, Claims, Contexts, Decision, DropReason, Enriched, Kind, NO_CONTEXT, RawKey, Rewritten,
     Rules,
@@ -19,7 +20,6 @@ use crate::context::{
 use crate::protocol::{
     self, Event, Message, Metric, MetricType, Options, ParseError, ServiceCheck, Values,
 };
-use crate::telemetry::heavy::HeavyHitters;
 
 /// How a shard aggregates.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ pub(super) fn run(settings: &ConfigArgs) -> anyhow::Result<ExitCode> {
         anyhow::bail!("api_key is not set (DD_API_KEY): there is no intake to reach");
     }
     let mut failed = 0;
-    for reached in server::reach(&loaded.config)? {
+    for reached in server::check_api_keys(&loaded.config)? {
         let (word, remedy) = match &reached.status {
             KeyStatus::Valid => ("good", ""),
             KeyStatus::Invalid => {

@@ -5,8 +5,6 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 
 use sd_notify::NotifyState;
 
-use crate::server::Pulse;
-
 /// Started, or done with reloading.
 pub(super) fn ready() {
     tell(&[NotifyState::Ready]);
@@ -33,15 +31,17 @@ fn tell(states: &[NotifyState<'_>]) {
 }
 
 /// Tells the manager twice per `WATCHDOG_USEC` that all is well, as long as every thread of the
-/// server answers. Drop what is returned to end it.
-pub(super) fn watchdog(mut pulse: Pulse) -> io::Result<Option<Sender<()>>> {
+/// server is alive. Drop what is returned to end it.
+pub(super) fn watchdog(
+    is_alive: impl Fn() -> bool + Send + 'static,
+) -> io::Result<Option<Sender<()>>> {
     let Some(period) = sd_notify::watchdog_enabled().filter(|period| !period.is_zero()) else {
         return Ok(None);
     };
     let (alive, end) = mpsc::channel();
     let watch = move || {
         while end.recv_timeout(period / 2) == Err(RecvTimeoutError::Timeout) {
-            if pulse.check() {
+            if is_alive() {
                 tell(&[NotifyState::Watchdog]);
             } else {
                 tracing::error!(target: "server", "a thread does not answer; the watchdog is not told to wait");

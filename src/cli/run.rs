@@ -10,7 +10,7 @@ use super::{logging, notify};
 use crate::clock::Clock;
 use crate::config::identity::{Identity, Machine};
 use crate::config::{self, Loaded, Mode, OutputKind, Outputs};
-use crate::server::{Plan, Server, Signal, Signals};
+use crate::server::{Server, ServerSettings, Signal, Signals};
 use crate::telemetry::Hub;
 
 #[derive(Args, Default)]
@@ -56,7 +56,7 @@ pub(super) fn run(args: &RunArgs, mut settings: ConfigArgs) -> anyhow::Result<Ex
     loaded.warnings.iter().for_each(|warning| tracing::warn!(target: "config", "{warning}"));
     let identity = identity(&loaded);
     headline(&loaded, &outputs, &identity);
-    let server = Server::start(Plan {
+    let server = Server::start(ServerSettings {
         loaded,
         outputs,
         hostname: identity.hostname,
@@ -64,7 +64,7 @@ pub(super) fn run(args: &RunArgs, mut settings: ConfigArgs) -> anyhow::Result<Ex
         clock: Clock::wall(),
         hub: Hub::default(),
     })?;
-    let watchdog = notify::watchdog(server.pulse())?;
+    let watchdog = notify::watchdog(server.alive())?;
     notify::ready();
     let signal = loop {
         match signals.wait() {

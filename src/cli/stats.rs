@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::admin_client::{self, AdminClient};
 use super::config_args::ConfigArgs;
-use crate::output::printable;
+use crate::text::printable;
 
 #[derive(Args)]
 pub(super) struct StatsArgs {

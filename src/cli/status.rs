@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::admin_client::{self, AdminClient};
 use super::config_args::ConfigArgs;
-use crate::output::{grouped, printable};
+use crate::text::{grouped, printable};
 
 #[derive(Args)]
 pub(super) struct StatusArgs {
@@ -354,7 +354,7 @@ fn overflow(out: &mut String, overflow: &Value) {
     if overflow.is_null() {
         return;
     }
-    let at = crate::output::clock_time(overflow["at"].as_u64().unwrap_or_default());
+    let at = crate::text::clock_time(overflow["at"].as_u64().unwrap_or_default());
     let _ = writeln!(
         out,
         "  out of contexts, last at {at}: {} lines of new ones folded or dropped in that interval",

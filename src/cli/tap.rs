@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::admin_client::{self, AdminClient};
 use super::config_args::ConfigArgs;
-use crate::output::{grouped, printable};
 use crate::telemetry::http::encoded;
+use crate::text::{grouped, printable};
 
 /// Characters shown of a line.
 const WIDTH: usize = 8_192;

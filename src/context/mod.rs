@@ -5,6 +5,7 @@
 
 mod alias;
 mod filter;
+pub mod heavy_hitters;
 mod identity;
 mod ids;
 mod key;

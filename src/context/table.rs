@@ -14,8 +14,8 @@ use super::limits::{DropReason, OVERFLOW_CONTEXTS_MAX, OVERFLOW_TAG, PastCap, ov
 use super::mapper::ProfileSettings;
 use super::origin::Claims;
 use super::rules::{Rewritten, Rules};
+use crate::context::heavy_hitters::HeavyHitters;
 use crate::protocol::MetricType;
-use crate::telemetry::heavy::HeavyHitters;
 
 /// Entries looked at in one step of a sweep.
 const SWEEP_ENTRIES: usize = 4_096;

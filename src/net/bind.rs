@@ -52,6 +52,25 @@ pub struct ListenerDescription {
     pub inherited: bool,
 }
 
+impl ListenerDescription {
+    /// What helps against datagrams that the kernel drops on this listener; `asked` is the receive
+    /// buffer that was asked for, in bytes.
+    #[must_use]
+    pub fn drop_remedy(&self, asked: usize) -> String {
+        if self.transport != Transport::Udp {
+            "read faster or send less".to_owned()
+        } else if self.receive_buffer_bytes < asked {
+            format!("sysctl -w net.core.rmem_max={asked}, or use UDS")
+        } else {
+            let twice = asked.saturating_mul(2);
+            format!(
+                "raise dogstatsd_so_rcvbuf above {asked}, such as {twice} with sysctl -w \
+                 net.core.rmem_max={twice}, or use UDS"
+            )
+        }
+    }
+}
+
 /// Bound listeners that nobody reads yet.
 #[derive(Debug)]
 pub struct Bound {

@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use super::Output;
-use super::text::{clock_time, grouped, printable};
 use crate::aggregate::{CheckRecord, EventRecord};
 use crate::flush::{Flush, Flusher, Row, SeriesKind};
+use crate::text::{clock_time, grouped, printable};
 
 /// Rows of one table at most; the rest is a number.
 pub const ROWS_MAX: usize = 40;

@@ -3,12 +3,18 @@
 //! that cannot write says so once and never stops the flush.
 
 mod console;
+#[cfg(feature = "server")]
+mod datadog;
+#[cfg(feature = "server")]
+mod dry_run;
 mod jsonl;
-mod text;
 
 pub use console::Console;
+#[cfg(feature = "server")]
+pub(crate) use datadog::{DatadogOutput, DatadogSettings, Delivery, Discarded, EnabledPayloads};
+#[cfg(feature = "server")]
+pub(crate) use dry_run::{DryRun, NO_KEY};
 pub use jsonl::JsonLines;
-pub use text::{clock_time, grouped, printable};
 
 use crate::flush::{Flush, Flusher};
 

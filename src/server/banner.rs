@@ -3,18 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::net::{Bound, ListenerAddress, ListenerDescription, Transport};
-
-/// `4 MiB`, `208 KiB`, `17 bytes`.
-pub(super) fn bytes(count: usize) -> String {
-    const MIB: usize = 1 << 20;
-    const KIB: usize = 1 << 10;
-    match count {
-        count if count >= MIB && count.is_multiple_of(MIB) => format!("{} MiB", count / MIB),
-        count if count >= MIB => format!("{:.1} MiB", count as f64 / MIB as f64),
-        count if count >= KIB => format!("{} KiB", count / KIB),
-        count => format!("{count} bytes"),
-    }
-}
+use crate::text::bytes;
 
 /// One line per transport, then the remarks.
 pub(super) fn listening(bound: &Bound) {
@@ -72,18 +61,4 @@ pub(super) fn try_it(bound: &Bound) -> Option<String> {
         listener.ip().to_string()
     };
     Some(format!("try  echo \"x:1|c\" | nc -u -w1 {host} {}", listener.port()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::bytes;
-
-    #[test]
-    fn sizes_read_well() {
-        for (count, expect) in
-            [(4 << 20, "4 MiB"), (212_992, "208 KiB"), (17, "17 bytes"), (3 << 19, "1.5 MiB")]
-        {
-            assert_eq!(bytes(count), expect);
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! The books of lines apart by listener: what a lane's bucket counted while each had its turn.
 
 use crate::aggregate::LineCounts;
-use crate::output::grouped;
+use crate::text::grouped;
 
 /// The open bucket of one lane.
 pub(super) struct ByListener {

@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 
-use super::{Plan, Server};
+use super::{Server, ServerSettings};
 use crate::clock::Clock;
 use crate::config::{self, Mode, Outputs, Sources};
 
@@ -31,7 +31,7 @@ fn a_lane_that_panics_costs_its_open_bucket_and_the_loss_is_counted() {
     let loaded =
         config::load(Sources { file: None, env: Vec::new(), flags, mode: Mode::Run }).unwrap();
     let outputs = Outputs::choose(&loaded).unwrap();
-    let plan = Plan {
+    let settings = ServerSettings {
         loaded,
         outputs,
         hostname: None,
@@ -39,7 +39,7 @@ fn a_lane_that_panics_costs_its_open_bucket_and_the_loss_is_counted() {
         clock: Clock::wall(),
         hub: Default::default(),
     };
-    let server = Server::start(plan).unwrap();
+    let server = Server::start(settings).unwrap();
     let totals = Arc::clone(&server.totals);
 
     let client = UnixDatagram::unbound().unwrap();

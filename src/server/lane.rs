@@ -3,21 +3,18 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver as Channel;
 use std::time::Duration;
 
 use ahash::RandomState;
 
 use super::by_listener::ByListener;
+use super::drop_events;
+use super::events;
 use super::forward_raw::RawForwarder;
-use super::health::Health;
-use super::observers;
 use super::origins::{Found, Origins};
-use super::refusals::Refusals;
-use super::rejections;
-use super::senders::Senders;
-use super::watch::{Findings, Watch, Watcher};
+use super::refusal_log::RefusalLog;
 use crate::aggregate::{self, Bucket, LineCounts, Shard};
 use crate::clock::Clock;
 use crate::context::{CLIENT_TELEMETRY, Rules};
@@ -25,9 +22,10 @@ use crate::flush::Closed;
 use crate::net::{
     Arrival, Incident, Lane, LaneEnd, ListenerCounts, ListenerId, Receiver, Sender, Transport,
 };
-use crate::output::{clock_time, printable};
 use crate::protocol::lines;
 use crate::telemetry::{EventKind, Hub};
+use crate::text::{clock_time, printable};
+use crate::watch::{Findings, Liveness, Senders, Watch, Watcher};
 
 /// Contexts announced by name as they are born, over the life of the process.
 const ANNOUNCED_MAX: usize = 20;
@@ -55,7 +53,7 @@ pub(super) enum FromLane {
 
 /// What every lane is made from.
 #[derive(Clone)]
-pub(super) struct Parts {
+pub(super) struct LaneParts {
     pub settings: aggregate::ShardSettings,
     pub rules: Arc<Rules>,
     pub state: RandomState,
@@ -73,23 +71,21 @@ pub(super) struct Parts {
     pub raw_forwarder: Option<Arc<RawForwarder>>,
     /// Contexts announced so far; none are when the console is off.
     pub announced: Option<Arc<AtomicUsize>>,
-    /// One number per lane, raised whenever the lane is woken: a sign of life.
-    pub lane_beats: Arc<[AtomicU64]>,
     /// The longest datagram that is received whole.
     pub datagram_bytes_max: usize,
     pub hub: Hub,
-    pub health: Arc<Health>,
+    pub liveness: Arc<Liveness>,
     pub watch: Arc<Watch>,
     /// Count what each sender sends (`sender_accounts`).
     pub sender_accounts: bool,
 }
 
-pub(super) struct Worker {
+pub(super) struct LaneWorker {
     lane: usize,
-    parts: Parts,
+    parts: LaneParts,
     shard: Shard,
     by_listener: ByListener,
-    refusals: Refusals,
+    refusals: RefusalLog,
     origins: Option<Origins>,
     /// The generation of the tagger that known metrics were decided with.
     tags_generation: u64,
@@ -120,22 +116,22 @@ struct Charged {
 /// Tells the flusher; false when it is gone.
 pub(super) type Tell = Box<dyn Fn(FromLane) -> bool + Send>;
 
-impl Worker {
+impl LaneWorker {
     pub fn new(
         lane: usize,
-        parts: Parts,
+        parts: LaneParts,
         tell: Tell,
         spares: Channel<Bucket>,
         new_rules: Channel<Arc<Rules>>,
     ) -> Self {
         let shard = fresh_shard(&parts);
-        let refusals = Refusals::new(parts.verbose);
+        let refusals = RefusalLog::new(parts.verbose);
         let by_listener = ByListener::new(parts.listener_names.len());
         let origins = parts.proc_root.as_deref().map(Origins::new);
         let tags_generation = tags_generation(&parts.rules);
         let watcher = Watcher::new(Arc::clone(&parts.watch), parts.settings.options);
         let senders = parts.sender_accounts.then(Senders::new);
-        Worker {
+        LaneWorker {
             lane,
             parts,
             shard,
@@ -167,10 +163,10 @@ impl Worker {
                 }
                 Ok(LaneEnd::Failed(error)) => {
                     tracing::error!(target: "net", "lane {}: poll failed: {error}", self.lane);
-                    observers::lane_failed(&self.parts.hub, &error.to_string(), self.restarts);
+                    events::lane_failed(&self.parts.hub, &error.to_string(), self.restarts);
                     break;
                 }
-                Err(panic) => self.begin_anew(observers::panic_text(&*panic)),
+                Err(panic) => self.begin_anew(events::panic_text(&*panic)),
             }
         }
         net.refresh_kernel_drops();
@@ -195,13 +191,12 @@ impl Worker {
         self.restarts += 1;
         self.charged = Charged::default();
         (self.tell)(FromLane::Restarted { lane: self.lane });
-        observers::lane_failed(&self.parts.hub, error, self.restarts);
+        events::lane_failed(&self.parts.hub, error, self.restarts);
     }
 
     fn close(&mut self, listeners: &[ListenerCounts]) {
         let started = self.parts.clock.monotonic();
         let now = self.parts.clock.unix();
-        self.parts.health.lane(self.lane);
         self.announce();
         let spare = self.spares.try_recv().unwrap_or_default();
         let lines = self.by_listener.close(self.shard.counts());
@@ -304,12 +299,12 @@ pub(super) fn sender_name(from: &Sender<'_>) -> String {
     }
 }
 
-fn fresh_shard(parts: &Parts) -> Shard {
+fn fresh_shard(parts: &LaneParts) -> Shard {
     let rules = Arc::clone(&parts.rules);
     Shard::new(parts.settings.clone(), rules, parts.state.clone(), parts.clock.unix())
 }
 
-impl Receiver for Worker {
+impl Receiver for LaneWorker {
     fn begin_batch(&mut self) {
         // Not only when woken: a wake-up may be seen after datagrams that were sent later.
         self.take_rules();
@@ -322,7 +317,7 @@ impl Receiver for Worker {
     fn datagram(&mut self, bytes: &[u8], from: &Sender<'_>, arrival: Arrival) {
         let mut by_line = false;
         if self.parts.hub.wants_any(TOLD_PER_DATAGRAM) {
-            observers::packet_received(&self.parts.hub, bytes, from, arrival.transport);
+            events::packet_received(&self.parts.hub, bytes, from, arrival.transport);
             by_line = self.parts.hub.wants(EventKind::MetricRejected);
         }
         let listener = usize::from(arrival.listener.0);
@@ -346,13 +341,13 @@ impl Receiver for Worker {
             super::fault_tests::fail_on(line);
             let name = parts.listener_names.get(listener).map_or("", String::as_str);
             refusals.refused(error, line, number, name, from);
-            observers::parse_failed(&parts.hub, error, line, parts.transports.get(listener));
+            events::parse_failed(&parts.hub, error, line, parts.transports.get(listener));
             if let Some(senders) = senders {
                 senders.refused(from, arrival.listener.0, error, line);
             }
         };
         if by_line {
-            rejections::datagram(
+            drop_events::datagram(
                 (&mut self.shard, &parts.hub, parts.settings.options),
                 (bytes, sender, eol_required),
                 &mut refused,
@@ -375,7 +370,7 @@ impl Receiver for Worker {
             let counts = self.shard.counts();
             counts.received += 1;
             counts.truncated += 1;
-            observers::packet_truncated(&self.parts.hub, self.parts.datagram_bytes_max, arrival);
+            events::packet_truncated(&self.parts.hub, self.parts.datagram_bytes_max, arrival);
         }
     }
 
@@ -387,7 +382,10 @@ impl Receiver for Worker {
     }
 
     fn deadline(&self) -> Duration {
+        // At least once per interval, also while a clock that stepped back keeps the bucket open:
+        // each tick is a sign of life.
         let end = self.shard.bucket_end().saturating_sub(self.parts.clock.unix());
+        let end = end.min(self.parts.settings.interval);
         if self.shard.is_sweeping() {
             let since = self.parts.clock.monotonic().saturating_sub(self.swept_at);
             end.min(SWEEP_GAP.saturating_sub(since))
@@ -397,6 +395,7 @@ impl Receiver for Worker {
     }
 
     fn tick(&mut self, counts: &[ListenerCounts]) {
+        self.parts.liveness.lane(self.lane);
         if self.parts.clock.unix() >= self.shard.bucket_end() {
             self.close(counts);
         } else {
@@ -410,9 +409,6 @@ impl Receiver for Worker {
     fn woken(&mut self) {
         self.hand_over();
         self.take_rules();
-        if let Some(beats) = self.parts.lane_beats.get(self.lane) {
-            beats.fetch_add(1, Ordering::Release);
-        }
     }
 
     fn incident(&mut self, listener: ListenerId, incident: &Incident<'_>) {

@@ -6,43 +6,29 @@
 //! waits for delivery only within half an interval, a shutdown ends within its time. Refusal: it
 //! parses nothing, sums nothing and encodes nothing itself.
 
-mod admin;
+mod api_key_check;
 mod banner;
 mod by_listener;
 mod descriptors;
-mod dry_run;
-mod facts;
+mod drop_events;
+mod events;
 #[cfg(test)]
 mod fault_tests;
-mod flushing;
+mod flusher;
 mod forward_raw;
-mod health;
-mod inquiry;
-mod intake;
+mod kernel_drops;
 mod lane;
-mod metrics_page;
-mod observers;
 mod origins;
-mod overflow;
-pub(crate) mod plan;
-mod pulse;
-mod ranking;
-mod reach;
-mod refusals;
-mod rejections;
-mod samples;
+mod outputs;
+mod refusal_log;
 mod self_metrics;
-mod senders;
+pub(crate) mod settings;
 mod signals;
-mod status;
-mod unread;
-mod watch;
+mod summary;
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::{self, BufWriter};
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::io;
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -51,31 +37,25 @@ use std::time::{Duration, Instant};
 use ahash::RandomState;
 use thiserror::Error;
 
-use self::admin::Admin;
-use self::by_listener::equation;
-use self::facts::{Bounds, ConfigFacts, Facts};
-use self::flushing::{Flushing, Message, Reload, Totals};
+pub use self::api_key_check::{KeyCheck, check_api_keys};
+use self::flusher::{FlusherThread, Message, Reload};
 use self::forward_raw::RawForwarder;
-use self::health::Health;
-use self::intake::{Delivery, Discarded, Intake};
-use self::lane::{FromLane, Parts, Worker};
-pub use self::pulse::Pulse;
-pub use self::reach::{Reached, reach};
+use self::kernel_drops::KernelDrops;
+use self::lane::{FromLane, LaneParts, LaneWorker};
 use self::self_metrics::SelfMetrics;
 pub use self::signals::{Signal, Signals};
-use self::unread::Unread;
-use self::watch::{Counting, Watch};
+use crate::admin::{AdminServers, AdminState, ConfigState, ProcessLimits};
 use crate::aggregate::Bucket;
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, OutputKind};
 use crate::context::Rules;
-use crate::encode::EncodeCounts;
 use crate::flush::Flusher;
-use crate::forward::{self, EndpointError, Forwarder, StartError};
+use crate::forward::{EndpointError, Forwarder, StartError};
 use crate::net::{self, BindError, Bound, Lane, LaneHandle, Transport};
-use crate::output::{Console, JsonLines, Output, grouped};
+use crate::output::Discarded;
 use crate::tagger::{LiveTagger, Tagger};
 use crate::telemetry::{Hub, Subscription};
+use crate::watch::{Counting, Liveness, Totals, Watch};
 
 /// How long a stopping lane reads what is still queued.
 const DRAIN: Duration = Duration::from_millis(250);
@@ -120,7 +100,7 @@ impl ServerError {
 }
 
 /// What to run.
-pub struct Plan {
+pub struct ServerSettings {
     /// The configuration, already valid.
     pub loaded: Loaded,
     /// Where flushes go.
@@ -131,7 +111,7 @@ pub struct Plan {
     pub hostname_origin: &'static str,
     /// The time.
     pub clock: Clock,
-    /// Where it tells what happens; a default one for nobody.
+    /// The event bus; a default one has no subscribers and costs nothing.
     pub hub: Hub,
 }
 
@@ -148,8 +128,6 @@ pub struct Server {
     tagger: Option<Arc<LiveTagger>>,
     raw_forwarder: Option<Arc<RawForwarder>>,
     hostname: Option<String>,
-    interval: Duration,
-    lane_beats: Arc<[AtomicU64]>,
     stop_within: Duration,
     console: bool,
     listeners: Vec<String>,
@@ -158,8 +136,8 @@ pub struct Server {
     hub: Hub,
     /// The debug log, which ends with the server.
     _debug_log: Vec<Subscription>,
-    facts: Arc<Facts>,
-    admin: Admin,
+    admin_state: Arc<AdminState>,
+    admin: AdminServers,
     /// Keeps counts per metric from start to end (`dogstatsd_metrics_stats_enable`).
     _counting: Option<Counting>,
 }
@@ -169,26 +147,26 @@ impl Server {
     ///
     /// # Errors
     /// See [`ServerError`]; nothing stays bound or running.
-    pub fn start(plan: Plan) -> Result<Self, ServerError> {
-        let Plan { loaded, outputs, hostname, hostname_origin, clock, hub } = plan;
-        let debug_log = observers::debug_log(&hub);
+    pub fn start(settings: ServerSettings) -> Result<Self, ServerError> {
+        let ServerSettings { loaded, outputs, hostname, hostname_origin, clock, hub } = settings;
+        let debug_log = events::debug_log(&hub);
         let config = &loaded.config;
-        let lanes = plan::lanes(config);
+        let lanes = settings::lanes(config);
         let open_max = descriptors::raise();
         let connections = descriptors::connections(config.stream_connections_max, open_max);
-        let bound = net::bind(plan::net(config, lanes, connections))?;
+        let bound = net::bind(settings::net(config, lanes, connections))?;
         banner::listening(&bound);
         let console = outputs.list.contains(&OutputKind::Console);
         if let Some(line) = banner::try_it(&bound).filter(|_| console) {
             tracing::info!(target: "net", "{line}");
         }
         let totals = Arc::new(Mutex::new(Totals::default()));
-        let delivery = start_outputs(config, &outputs, hostname.as_deref(), &clock, &hub)?;
+        let delivery = outputs::start(config, &outputs, hostname.as_deref(), &clock, &hub)?;
         let tagger = start_tagger(config)?;
-        let rules = plan::rules(config, hostname.as_deref(), lanes, as_tagger(tagger.as_ref()));
+        let rules = settings::rules(config, hostname.as_deref(), lanes, as_tagger(tagger.as_ref()));
         let rules = Arc::new(rules);
         let state = RandomState::new();
-        let health = Arc::new(Health::new(lanes, config.interval));
+        let liveness = Arc::new(Liveness::new(lanes, config.interval));
         let (to_flusher, messages) = mpsc::channel();
         let watch = Arc::new(Watch::default());
         let counting = config.dogstatsd_metrics_stats_enable.then(|| watch.count());
@@ -196,27 +174,26 @@ impl Server {
             rules: Arc::clone(&rules),
             state: state.clone(),
             clock: clock.clone(),
-            health: Arc::clone(&health),
+            liveness: Arc::clone(&liveness),
             watch: Arc::clone(&watch),
             hub: hub.clone(),
             console,
-            lanes,
         };
         let mut parts = lane_parts(config, &bound, shared);
         parts.raw_forwarder = start_raw_forwarder(config, &clock)?;
         let listener_names = parts.listener_names.clone();
         let (spares, mut workers) = make_workers(lanes, &parts, &to_flusher);
         let listeners = bound.listeners.clone();
-        let own = plan::self_telemetry(config, &outputs).then(|| {
+        let own = settings::self_telemetry(config, &outputs).then(|| {
             let forwarder = delivery.forwarder.clone();
-            let shard = plan::shard(config);
+            let shard = settings::shard(config);
             let own = SelfMetrics::new(lanes, shard, state.clone(), clock.unix(), forwarder);
             if config.self_service_check { own.with_check(&rules) } else { own }
         });
-        let flushing = Flushing {
+        let flushing = FlusherThread {
             contexts_max: rules.limits.contexts_max.saturating_mul(lanes),
             flusher: Flusher::new(
-                plan::flush(config),
+                settings::flush(config),
                 Arc::clone(&rules),
                 lanes + usize::from(own.is_some()),
                 state,
@@ -224,9 +201,9 @@ impl Server {
             own,
             outputs: delivery.outputs,
             spares,
-            unread: Unread::new(
+            kernel_drops: KernelDrops::new(
                 listeners.clone(),
-                (plan::net_buffer(config), config.dogstatsd_buffer_size),
+                (settings::net_buffer(config), config.dogstatsd_buffer_size),
                 config.interval.as_secs(),
             ),
             lines: BTreeMap::new(),
@@ -237,7 +214,7 @@ impl Server {
             lanes: vec![Vec::new(); lanes],
             conflict_named: false,
             hub: hub.clone(),
-            health: Arc::clone(&health),
+            liveness: Arc::clone(&liveness),
             watch: Arc::clone(&watch),
         };
         let flusher_thread = spawn("flusher", move || flushing.run(&messages))?;
@@ -254,26 +231,26 @@ impl Server {
             let handles = handles.clone();
             tagger.on_change(move || handles.iter().for_each(LaneHandle::wake));
         }
-        observers::listeners_changed(&hub, &listener_names, "open");
-        let facts = Arc::new(Facts {
+        events::listeners_changed(&hub, &listener_names, "open");
+        let admin_state = Arc::new(AdminState {
             hostname: hostname.clone(),
             hostname_origin,
             output: outputs.list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
             interval: config.interval,
             listeners,
-            receive_buffer_bytes: plan::net_buffer(config),
-            limits: Bounds::new(config, &rules, lanes, connections),
-            health,
+            receive_buffer_bytes: settings::net_buffer(config),
+            limits: ProcessLimits::new(config, &rules, lanes, connections),
+            liveness,
             watch,
             stats_kept: counting.is_some(),
             lanes: handles.clone(),
             totals: Arc::clone(&totals),
             forwarder: delivery.forwarder.clone(),
             discarded: delivery.discarded.clone(),
-            to_flusher: to_flusher.clone(),
-            config: Mutex::new(ConfigFacts::of(&loaded)),
+            known_contexts: flusher::known_contexts(to_flusher.clone()),
+            config: Mutex::new(ConfigState::of(&loaded)),
         });
-        let admin = Admin::start(config, &facts);
+        let admin = AdminServers::start(config, &admin_state);
         Ok(Server {
             lanes: handles,
             lane_threads,
@@ -286,15 +263,13 @@ impl Server {
             tagger,
             raw_forwarder: parts.raw_forwarder,
             hostname,
-            interval: config.interval,
-            lane_beats: Arc::clone(&parts.lane_beats),
             stop_within: config.stop_within(),
             console,
             listeners: listener_names,
-            effective: Mutex::new(observers::effective(&loaded)),
+            effective: Mutex::new(events::effective(&loaded)),
             hub,
             _debug_log: debug_log,
-            facts,
+            admin_state,
             admin,
             _counting: counting,
         })
@@ -306,11 +281,10 @@ impl Server {
         self.stop_within
     }
 
-    /// A way to ask every thread for a sign of life.
-    #[must_use]
-    pub fn pulse(&self) -> Pulse {
-        let lanes = (self.lanes.clone(), Arc::clone(&self.lane_beats));
-        Pulse::new(lanes, self.to_flusher.clone(), self.interval)
+    /// A check that every thread is alive, for a watchdog; it may outlive the server.
+    pub fn alive(&self) -> impl Fn() -> bool + Send + 'static {
+        let liveness = Arc::clone(&self.admin_state.liveness);
+        move || liveness.is_alive()
     }
 
     /// Takes over what a reload may change: names, tags and histogram aggregates. Sockets, lanes and
@@ -318,9 +292,9 @@ impl Server {
     pub fn reload(&self, loaded: &Loaded) {
         let config = &loaded.config;
         let tagger = as_tagger(self.tagger.as_ref());
-        let rules = plan::rules(config, self.hostname.as_deref(), self.lanes.len(), tagger);
+        let rules = settings::rules(config, self.hostname.as_deref(), self.lanes.len(), tagger);
         let rules = Arc::new(rules);
-        let histograms = plan::histograms(config);
+        let histograms = settings::histograms(config);
         let reload = Reload { rules: Arc::clone(&rules), histograms };
         // A thread that is gone takes no rules; the stop will tell.
         let _ = self.to_flusher.send(Message::Reload(reload));
@@ -331,87 +305,48 @@ impl Server {
         if let (Some(forwarder), Some(key)) = (&self.forwarder, &config.api_key) {
             forwarder.set_api_key(0, key.expose());
         }
-        observers::config_reloaded(&self.hub, &self.effective, loaded);
-        self.facts.set_config(ConfigFacts::of(loaded));
+        events::config_reloaded(&self.hub, &self.effective, loaded);
+        self.admin_state.set_config(ConfigState::of(loaded));
     }
 
     /// Drains, flushes and delivers within the configured time, then says what became of every line
     /// and payload. True when every payload was delivered.
     pub fn stop(self) -> bool {
         let deadline = Instant::now() + self.stop_within;
-        observers::shutdown_started(&self.hub, self.stop_within, self.forwarder.as_deref());
-        self.facts.health.stopping();
+        events::shutdown_started(&self.hub, self.stop_within, self.forwarder.as_deref());
+        self.admin_state.liveness.stopping();
         self.lanes.iter().for_each(|lane| lane.stop(DRAIN));
         for thread in self.lane_threads {
             if thread.join().is_err() {
                 tracing::error!(target: "server", "a lane thread failed while stopping");
             }
         }
-        observers::listeners_changed(&self.hub, &self.listeners, "closed");
+        events::listeners_changed(&self.hub, &self.listeners, "closed");
         if self.flusher_thread.join().is_err() {
             tracing::error!(target: "server", "the flusher failed; what it held is lost");
-            observers::component_failed(&self.hub, "flusher", "it panicked", 0);
+            events::component_failed(&self.hub, "flusher", "it panicked", 0);
         }
         let totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        say_lines(&totals, &self.listeners);
+        summary::lines(&totals, &self.listeners);
         if let Some(forwarder) = &self.raw_forwarder {
-            let (sent, failed) = forwarder.counts();
-            let (sent, failed) = (grouped(sent), grouped(failed));
-            tracing::info!(target: "net", "copies   {sent} sent to {}, {failed} failed", forwarder.target());
+            summary::raw_copies(forwarder);
         }
         drop(self.admin);
         if let Some(forwarder) = self.forwarder {
             let report = forwarder.shutdown(deadline);
             tracing::info!(target: "forward", "{report}");
-            observers::shutdown_completed(&self.hub, Some(&report));
+            events::shutdown_completed(&self.hub, Some(&report));
             return report.is_clean();
         }
-        if let Some(discarded) = self.discarded {
-            let built = *discarded.lock().unwrap_or_else(PoisonError::into_inner);
-            tracing::info!(
-                target: "forward",
-                "payloads {} built ({} points, {} bytes), none delivered (output {})",
-                grouped(built.payloads),
-                grouped(built.points),
-                grouped(built.bytes),
-                self.facts.output
-            );
-        } else {
-            let why = if self.console { "console only" } else { "no intake" };
-            tracing::info!(target: "forward", "payloads none built ({why})");
+        match self.discarded {
+            Some(discarded) => {
+                let built = *discarded.lock().unwrap_or_else(PoisonError::into_inner);
+                summary::discarded(&built, &self.admin_state.output);
+            }
+            None => summary::nothing_built(self.console),
         }
-        observers::shutdown_completed(&self.hub, None);
+        events::shutdown_completed(&self.hub, None);
         true
-    }
-}
-
-fn say_lines(totals: &Totals, listeners: &[String]) {
-    let lines = &totals.lines;
-    tracing::info!(target: "flush", "lines    {}", equation(lines));
-    let heard = listeners.iter().zip(&totals.listener_lines).filter(|(_, of)| of.received > 0);
-    if heard.clone().count() > 1 {
-        for (listener, of) in heard {
-            tracing::info!(target: "flush", "  of {listener}: {}", equation(of));
-        }
-    }
-    if lines.values != lines.metrics {
-        tracing::info!(target: "flush", "values   {} in {} metric lines", lines.values, lines.metrics);
-    }
-    tracing::debug!(
-        target: "server",
-        "lanes    closed {} buckets, at most {:.3} ms away from their sockets",
-        totals.closes,
-        totals.close_max.as_secs_f64() * 1e3
-    );
-    let (kernel, read) = (totals.kernel_drops(), totals.listeners.iter());
-    let cut: u64 = read.map(|listener| listener.datagrams_truncated).sum();
-    if kernel + cut > 0 {
-        tracing::info!(
-            target: "net",
-            "kernel   dropped {} datagrams before they could be read; {} were longer than dogstatsd_buffer_size",
-            grouped(kernel),
-            grouped(cut)
-        );
     }
 }
 
@@ -422,7 +357,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
 
 /// The tagger, after it has read its sources once or was given time to.
 fn start_tagger(config: &Config) -> Result<Option<Arc<LiveTagger>>, ServerError> {
-    let Some(settings) = plan::tagger(config) else { return Ok(None) };
+    let Some(settings) = settings::tagger(config) else { return Ok(None) };
     let tagger = LiveTagger::start(settings).map_err(ServerError::system("starting the tagger"))?;
     if !tagger.wait_ready(FIRST_TAGS) {
         tracing::info!(target: "tagger", "tags of workloads are not known yet; they apply once they are");
@@ -445,83 +380,19 @@ fn start_raw_forwarder(
     forwarder.map(Arc::new).map(Some).map_err(ServerError::system("statsd_forward_host"))
 }
 
-struct Started {
-    outputs: Vec<Box<dyn Output>>,
-    forwarder: Option<Arc<Forwarder>>,
-    discarded: Option<Arc<Mutex<Discarded>>>,
-}
-
-impl Started {
-    /// Where outputs that deliver nothing count what they were given.
-    fn discarded(&mut self) -> &Arc<Mutex<Discarded>> {
-        self.discarded.get_or_insert_default()
-    }
-}
-
-fn start_outputs(
-    config: &Config,
-    outputs: &config::Outputs,
-    hostname: Option<&str>,
-    clock: &Clock,
-    hub: &Hub,
-) -> Result<Started, ServerError> {
-    let mut started = Started { outputs: Vec::new(), forwarder: None, discarded: None };
-    let counts = Arc::new(Mutex::new(EncodeCounts::default()));
-    let intake = |delivery| {
-        Intake::new(config, hostname, delivery, clock.clone(), Arc::clone(&counts), hub.clone())
-            .map_err(ServerError::system("preparing the encoders"))
-    };
-    for output in &outputs.list {
-        let output: Box<dyn Output> = match output {
-            OutputKind::Console => Box::new(Console::new(io::stdout())),
-            OutputKind::JsonLines(None) => Box::new(JsonLines::new(BufWriter::new(io::stdout()))),
-            OutputKind::JsonLines(Some(path)) => Box::new(json_lines(path)?),
-            OutputKind::Datadog => {
-                let endpoints =
-                    forward::endpoints(&plan::endpoints(config)).map_err(ServerError::Endpoints)?;
-                let mut settings =
-                    plan::forwarder(config).map_err(ServerError::system("ca_file"))?;
-                settings.hub = hub.clone();
-                let forwarder = Arc::new(Forwarder::start(endpoints, settings, clock.clone())?);
-                started.forwarder = Some(Arc::clone(&forwarder));
-                Box::new(intake(Delivery::Forward(forwarder))?)
-            }
-            OutputKind::None => {
-                Box::new(intake(Delivery::Discard(Arc::clone(started.discarded())))?)
-            }
-            OutputKind::DryRun { bytes } => {
-                let endpoints = forward::endpoints(&plan::endpoints_without_key(config))
-                    .map_err(ServerError::Endpoints)?;
-                let shown = dry_run::on_stdout(endpoints, config.allow_arbitrary_tags, *bytes);
-                Box::new(intake(Delivery::Show(shown, Arc::clone(started.discarded())))?)
-            }
-        };
-        started.outputs.push(output);
-    }
-    Ok(started)
-}
-
-fn json_lines(path: &Path) -> Result<JsonLines<BufWriter<std::fs::File>>, ServerError> {
-    let file = OpenOptions::new().create(true).append(true).open(path);
-    let file =
-        file.map_err(|error| ServerError::JsonLines { path: path.display().to_string(), error });
-    Ok(JsonLines::new(BufWriter::new(file?)))
-}
-
 /// What all lanes have in common with the rest of the server.
 struct Shared {
     rules: Arc<Rules>,
     state: RandomState,
     clock: Clock,
-    health: Arc<Health>,
+    liveness: Arc<Liveness>,
     watch: Arc<Watch>,
     hub: Hub,
     console: bool,
-    lanes: usize,
 }
 
-fn lane_parts(config: &Config, bound: &Bound, shared: Shared) -> Parts {
-    let Shared { rules, state, clock, health, watch, hub, console, lanes } = shared;
+fn lane_parts(config: &Config, bound: &Bound, shared: Shared) -> LaneParts {
+    let Shared { rules, state, clock, liveness, watch, hub, console } = shared;
     let eol_required = |transport: Transport| match transport {
         Transport::Udp => config.dogstatsd_eol_required.contains(&config::Transport::Udp),
         Transport::UnixDatagram | Transport::UnixStream => {
@@ -529,8 +400,8 @@ fn lane_parts(config: &Config, bound: &Bound, shared: Shared) -> Parts {
         }
         Transport::Tcp => false,
     };
-    Parts {
-        settings: plan::shard(config),
+    LaneParts {
+        settings: settings::shard(config),
         rules,
         state,
         clock,
@@ -543,21 +414,20 @@ fn lane_parts(config: &Config, bound: &Bound, shared: Shared) -> Parts {
             .collect(),
         verbose: !config.dogstatsd_disable_verbose_logs,
         oversize_shown: config.dogstatsd_stream_log_too_big,
-        proc_root: plan::proc_root(config),
+        proc_root: settings::proc_root(config),
         raw_forwarder: None,
         announced: console.then(|| Arc::new(AtomicUsize::new(0))),
-        lane_beats: (0..lanes).map(|_| AtomicU64::new(0)).collect(),
         datagram_bytes_max: config.dogstatsd_buffer_size,
         hub,
-        health,
+        liveness,
         watch,
         sender_accounts: config.sender_accounts,
     }
 }
 
-type MadeWorkers = (Vec<Sender<Bucket>>, Vec<(Worker, Sender<Arc<Rules>>)>);
+type MadeWorkers = (Vec<Sender<Bucket>>, Vec<(LaneWorker, Sender<Arc<Rules>>)>);
 
-fn make_workers(lanes: usize, parts: &Parts, to_flusher: &Sender<Message>) -> MadeWorkers {
+fn make_workers(lanes: usize, parts: &LaneParts, to_flusher: &Sender<Message>) -> MadeWorkers {
     let mut spares = Vec::new();
     let mut workers = Vec::new();
     for number in 0..lanes {
@@ -565,7 +435,7 @@ fn make_workers(lanes: usize, parts: &Parts, to_flusher: &Sender<Message>) -> Ma
         let (rules, rules_end) = mpsc::channel();
         let to_flusher = to_flusher.clone();
         let tell = move |message: FromLane| to_flusher.send(Message::Lane(message)).is_ok();
-        let worker = Worker::new(number, parts.clone(), Box::new(tell), spare_end, rules_end);
+        let worker = LaneWorker::new(number, parts.clone(), Box::new(tell), spare_end, rules_end);
         spares.push(spare);
         workers.push((worker, rules));
     }

@@ -5,12 +5,9 @@
 //! time are bounded whoever asks, and nobody on a hot path waits. Refusal: it knows no other room
 //! and decides nothing.
 
-pub mod heavy;
 #[cfg(feature = "server")]
 pub mod http;
 mod hub;
-#[cfg(feature = "server")]
-pub mod prometheus;
 
 pub use hub::{
     Event, EventKind, HookError, Hub, HubConfig, ListenerReport, Outcome, Question, Results,

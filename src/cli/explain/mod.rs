@@ -29,9 +29,10 @@ use crate::clock::Clock;
 use crate::config::{self, Class, Config, Mode};
 use crate::context::{Context, Rules};
 use crate::flush::{self, Closed, Flush, Flusher};
-use crate::output::{JsonLines, Output, clock_time, printable};
+use crate::output::{JsonLines, Output};
 use crate::protocol;
-use crate::server::plan;
+use crate::server::settings;
+use crate::text::{clock_time, printable};
 
 /// Longer lines than any datagram has are not explained.
 const LINE_BYTES_MAX: u64 = 1 << 16;
@@ -44,9 +45,9 @@ pub(super) fn explain(settings: &ConfigArgs, lines: &[OsString]) -> anyhow::Resu
     mistakes.for_each(|warning| eprintln!("whippet: {warning}"));
     let identity = run::identity(&loaded);
     let rooms = Rooms {
-        rules: Arc::new(plan::rules(&loaded.config, identity.hostname.as_deref(), 1, None)),
-        shard: plan::shard(&loaded.config),
-        flush: plan::flush(&loaded.config),
+        rules: Arc::new(settings::rules(&loaded.config, identity.hostname.as_deref(), 1, None)),
+        shard: settings::shard(&loaded.config),
+        flush: settings::flush(&loaded.config),
         config: loaded.config,
         host_origin: identity.origin,
         now: Clock::wall().unix(),

@@ -2,8 +2,8 @@
 
 use super::page::Page;
 use crate::context::Tags;
-use crate::output::printable;
 use crate::protocol::{Event, Message, Metric, OriginFields, ServiceCheck, Status, Values};
+use crate::text::printable;
 
 /// Values of one line that are shown.
 const VALUES_SHOWN: usize = 20;

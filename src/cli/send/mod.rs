@@ -19,8 +19,8 @@ use self::args::{Check, Event, Metric, What};
 use self::line::{Builder, escaped};
 use self::target::{Sink, Target};
 use super::exit::FAILED;
-use crate::output::printable;
 use crate::protocol::{self, Options};
+use crate::text::printable;
 
 /// Servers read no more of one datagram by default (`dogstatsd_buffer_size`).
 const LINE_BYTES_MAX: usize = 8_192;

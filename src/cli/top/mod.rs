@@ -16,7 +16,7 @@ use super::admin_client::{self, AdminClient};
 use super::config_args::ConfigArgs;
 use super::contexts as dumped;
 use super::status::sender_name;
-use crate::output::grouped;
+use crate::text::grouped;
 
 #[derive(Args)]
 pub(super) struct TopArgs {

@@ -5,8 +5,8 @@ use crate::net::ListenerId;
 use crate::telemetry::{Event, Ring, Subscription, Transport as Told};
 
 /// A worker nobody feeds but the test; what it closes goes nowhere.
-fn worker(hub: &Hub) -> Worker {
-    let parts = Parts {
+fn worker(hub: &Hub) -> LaneWorker {
+    let parts = LaneParts {
         settings: aggregate::ShardSettings::default(),
         rules: Arc::new(Rules::default()),
         state: RandomState::with_seeds(1, 2, 3, 4),
@@ -19,15 +19,14 @@ fn worker(hub: &Hub) -> Worker {
         proc_root: None,
         raw_forwarder: None,
         announced: None,
-        lane_beats: Arc::from([]),
         datagram_bytes_max: 8192,
         hub: hub.clone(),
-        health: Arc::new(Health::new(1, Duration::from_secs(10))),
+        liveness: Arc::new(Liveness::new(1, Duration::from_secs(10))),
         watch: Arc::default(),
         sender_accounts: true,
     };
     let ((_, spares), (_, rules)) = (mpsc::channel(), mpsc::channel());
-    Worker::new(0, parts, Box::new(|_| true), spares, rules)
+    LaneWorker::new(0, parts, Box::new(|_| true), spares, rules)
 }
 
 fn arrival(cut_bytes: usize) -> Arrival {
@@ -86,7 +85,7 @@ fn a_metric_that_is_dropped_is_told_with_its_name_and_the_books_are_the_same() {
 
 /// The receive path alone, with nobody listening; by name, so that a profiler can count only here.
 #[inline(never)]
-fn receive(worker: &mut Worker, datagrams: &[Vec<u8>], rounds: usize) {
+fn receive(worker: &mut LaneWorker, datagrams: &[Vec<u8>], rounds: usize) {
     for _ in 0..rounds {
         worker.begin_batch();
         for datagram in datagrams {

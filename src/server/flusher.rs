@@ -1,62 +1,25 @@
 //! The flusher thread: gathers what lanes close, feeds every output, keeps the totals.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::by_listener::equation;
-use super::health::Health;
+use super::events;
+use super::kernel_drops::KernelDrops;
 use super::lane::FromLane;
-use super::observers;
-use super::overflow::Overflow;
 use super::self_metrics::{Moment, SelfMetrics};
-use super::unread::Unread;
-use super::watch::Watch;
+use crate::admin::KnownContexts;
 use crate::aggregate::{Bucket, EXACT_SAMPLES_MAX, LineCounts};
 use crate::clock::Clock;
-use crate::context::{Context, Kind, Rules};
+use crate::context::Rules;
 use crate::flush::{Closed, Flush, Flusher, HistogramSettings};
 use crate::net::{ListenerCounts, ListenerDescription};
-use crate::output::{Output, grouped, printable};
+use crate::output::Output;
 use crate::telemetry::Hub;
-
-/// The totals of the process, for the last line and for whoever asks.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Totals {
-    /// Lines and values of all flushed buckets.
-    pub lines: LineCounts,
-    /// Per listener, added up over lanes.
-    pub listeners: Vec<ListenerCounts>,
-    /// Lines of all flushed buckets, per listener.
-    pub listener_lines: Vec<LineCounts>,
-    /// Buckets closed by lanes, and the longest that one was away from its sockets for it.
-    pub closes: u64,
-    /// See [`Totals::closes`].
-    pub close_max: Duration,
-    /// Flushes so far.
-    pub flushes: u64,
-    /// Values not posted because another kind of the same series was written later.
-    pub type_conflicts: u64,
-    /// Sets that were estimates, over all flushes (`set_members_max`).
-    pub sets_estimated: u64,
-    /// Histograms whose percentiles were not exact, over all flushes.
-    pub histograms_hdr: u64,
-    /// Lines and values of the last bucket alone.
-    pub last: LineCounts,
-    /// Contexts known at the last flush, counters that are only continued included.
-    pub contexts: usize,
-    /// The same by kind, in the order of [`Kind::ALL`].
-    pub contexts_by_kind: [usize; Kind::ALL.len()],
-}
-
-impl Totals {
-    /// Datagrams the kernel dropped, over all listeners.
-    pub fn kernel_drops(&self) -> u64 {
-        self.listeners.iter().map(|listener| listener.kernel_drops).sum()
-    }
-}
+use crate::text::{grouped, printable};
+use crate::watch::{Liveness, Overflow, Totals, Watch};
 
 /// New rules of a reload.
 pub(super) struct Reload {
@@ -67,30 +30,32 @@ pub(super) struct Reload {
 pub(super) enum Message {
     Lane(FromLane),
     Reload(Reload),
-    /// Raise this number: a sign of life.
-    Beat(Arc<AtomicU64>),
-    Ask(Ask),
-}
-
-/// A question that only the flusher can answer. Nobody waits for the answer to be taken.
-pub(super) enum Ask {
+    /// Every context known, for the admin endpoints.
     Contexts(SyncSender<KnownContexts>),
 }
 
-/// Everyone the flusher knows. Contexts share their bytes, so the copy is cheap.
-pub(super) struct KnownContexts {
-    pub contexts: Vec<Context>,
-    pub rules: Arc<Rules>,
+/// How long a question waits for the flusher, which may be busy handing payloads over.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Asks the flusher for every context it knows; none when it does not answer in time.
+pub(super) fn known_contexts(
+    to_flusher: Sender<Message>,
+) -> Box<dyn Fn() -> Option<KnownContexts> + Send + Sync> {
+    Box::new(move || {
+        let (answer, answered) = mpsc::sync_channel(1);
+        to_flusher.send(Message::Contexts(answer)).ok()?;
+        answered.recv_timeout(ANSWER_PATIENCE).ok()
+    })
 }
 
-pub(super) struct Flushing {
+pub(super) struct FlusherThread {
     pub flusher: Flusher,
     /// Own metrics, a lane more for the flusher.
     pub own: Option<SelfMetrics>,
     pub outputs: Vec<Box<dyn Output>>,
     pub spares: Vec<Sender<Bucket>>,
     pub descriptions: Vec<ListenerDescription>,
-    pub unread: Unread,
+    pub kernel_drops: KernelDrops,
     pub totals: Arc<Mutex<Totals>>,
     pub clock: Clock,
     /// Post the open bucket at shutdown (`dogstatsd_flush_incomplete_buckets`).
@@ -103,17 +68,19 @@ pub(super) struct Flushing {
     /// Contexts that all lanes together may hold.
     pub contexts_max: usize,
     pub hub: Hub,
-    pub health: Arc<Health>,
+    pub liveness: Arc<Liveness>,
     pub watch: Arc<Watch>,
 }
 
-impl Flushing {
+impl FlusherThread {
     /// Until every lane has stopped and everything they left is with the outputs.
     pub fn run(mut self, messages: &Receiver<Message>) {
         let mut running = self.spares.len();
+        let interval = Duration::from_secs(self.flusher.interval());
         while running > 0 {
-            let message = messages.recv();
-            self.health.flusher();
+            // A bounded wait, so that an idle flusher gives a sign of life too.
+            let message = messages.recv_timeout(interval);
+            self.liveness.flusher();
             match message {
                 Ok(Message::Lane(FromLane::Closed { closed, listeners, lines, away })) => {
                     self.note_close(away);
@@ -131,9 +98,9 @@ impl Flushing {
                     self.contexts_max = rules.limits.contexts_max.saturating_mul(self.spares.len());
                     self.flusher.set_rules(rules, histograms);
                 }
-                Ok(Message::Beat(beats)) => drop(beats.fetch_add(1, Ordering::Release)),
-                Ok(Message::Ask(ask)) => self.answer(&ask),
-                Err(_) => break,
+                Ok(Message::Contexts(answer)) => self.answer(&answer),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         let moment = self.moment();
@@ -173,29 +140,25 @@ impl Flushing {
         }
     }
 
-    fn answer(&self, ask: &Ask) {
-        match ask {
-            Ask::Contexts(answer) => {
-                let contexts = self.flusher.known().cloned().collect();
-                let rules = Arc::clone(self.flusher.rules());
-                // Whoever asked may have given up.
-                let _ = answer.try_send(KnownContexts { contexts, rules });
-            }
-        }
+    fn answer(&self, answer: &SyncSender<KnownContexts>) {
+        let contexts = self.flusher.known().cloned().collect();
+        let rules = Arc::clone(self.flusher.rules());
+        // The client may have given up.
+        let _ = answer.try_send(KnownContexts { contexts, rules });
     }
 
     fn post(&mut self, mut flush: Flush) {
         let began = self.clock.monotonic();
-        observers::flush_started(&self.hub, &flush);
+        events::flush_started(&self.hub, &flush);
         flush.kernel_drops = self.gather_listeners();
         for output in &mut self.outputs {
             output.flush(&self.flusher, &flush);
         }
         // First, so that whoever sees the lines of this bucket sees who is to blame for them.
-        self.tell_of_overflow(flush.start);
+        self.warn_of_overflow(flush.start);
         self.account(&flush);
-        observers::context_limit(&self.hub, self.contexts_max, &flush.counts);
-        observers::flush_completed(&self.hub, &self.flusher, &flush, (&self.clock, began));
+        events::context_limit(&self.hub, self.contexts_max, &flush.counts);
+        events::flush_completed(&self.hub, &self.flusher, &flush, (&self.clock, began));
         for (lane, mut bucket) in self.flusher.recycle(flush) {
             match self.spares.get(lane) {
                 // A lane that is gone needs no spare.
@@ -238,7 +201,7 @@ impl Flushing {
         totals.contexts = self.flusher.contexts();
         totals.contexts_by_kind = self.flusher.contexts_by_kind();
         drop(totals);
-        tell_of_oddities(counts);
+        warn_of_oddities(counts);
         if exact_so_far && flush.sets_estimated + flush.histograms_hdr > 0 {
             tracing::info!(
                 target: "aggregate",
@@ -280,7 +243,7 @@ impl Flushing {
     }
 
     /// Names the metric, the tag key and the sender when contexts ran out.
-    fn tell_of_overflow(&self, start: u64) {
+    fn warn_of_overflow(&self, start: u64) {
         let heavy = self.watch.take_heavy_hitters();
         if heavy.is_empty() {
             return;
@@ -293,7 +256,7 @@ impl Flushing {
         tracing::warn!(target: "context", "{sentence}");
     }
 
-    /// Adds up the listeners over lanes; tells of what the kernel dropped or cut since, and returns
+    /// Adds up the listeners over lanes, warns of what the kernel dropped or cut since, and returns
     /// the drops.
     fn gather_listeners(&mut self) -> u64 {
         let mut sums: Vec<ListenerCounts> = Vec::new();
@@ -305,7 +268,7 @@ impl Flushing {
                 }
             }
         }
-        let dropped = self.unread.tell(&sums);
+        let dropped = self.kernel_drops.warn(&sums);
         self.totals.lock().unwrap_or_else(PoisonError::into_inner).listeners = sums;
         dropped
     }
@@ -326,7 +289,7 @@ fn add_each(sums: &mut Vec<LineCounts>, more: &[LineCounts]) {
 }
 
 /// What was taken in another way than it was written, once per flush.
-fn tell_of_oddities(counts: &LineCounts) {
+fn warn_of_oddities(counts: &LineCounts) {
     let oddities = [
         (counts.rates_invalid, "sample rates outside (0, 1] counted as 1"),
         (counts.values_non_finite, "NaN or infinite values left out"),

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use crate::context::CLIENT_TELEMETRY;
 use crate::net::{Credentials, ListenerDescription, Sender};
-use crate::output::printable;
 use crate::protocol::{self, Message, Options, ParseError};
+use crate::text::printable;
 
 /// Senders held per lane.
 const SENDERS_MAX: usize = 1_024;
@@ -120,7 +120,7 @@ fn process_word(process: &Credentials) -> u64 {
 }
 
 /// One lane's table.
-pub(super) struct Senders {
+pub(crate) struct Senders {
     front: Front,
     known: HashMap<Id, Account, RandomState>,
     others: Account,
@@ -430,7 +430,7 @@ impl Senders {
 
 /// The senders of one lane, or of all.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Published(Vec<(Id, Account)>);
+pub(crate) struct Published(Vec<(Id, Account)>);
 
 impl Published {
     /// All lanes together.

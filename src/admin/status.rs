@@ -4,45 +4,46 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::facts::{Facts, View};
-use super::flushing::Totals;
+use super::health::Health;
+use super::state::{AdminState, Snapshot};
 use crate::aggregate::LineCounts;
 use crate::context::{DropReason as LineDrop, Kind};
 use crate::encode::Route;
 use crate::forward::{DropReason, EndpointBooks, RouteBooks, Tally};
 use crate::net::{ListenerCounts, ListenerDescription, Transport};
 use crate::protocol::{ErrorKind, MessageType};
+use crate::watch::Totals;
 
 /// Senders in the status, the busiest first; `/senders` has them all.
 const SENDERS_SHOWN: usize = 10;
 
 /// Everything.
-pub(super) fn status(facts: &Facts, view: &View) -> Value {
-    let totals = &view.totals;
-    let config = facts.config();
+pub(crate) fn status(state: &AdminState, snapshot: &Snapshot) -> Value {
+    let totals = &snapshot.totals;
+    let config = state.config();
     json!({
         "identity": {
             "version": env!("CARGO_PKG_VERSION"),
-            "hostname": facts.hostname,
-            "hostname_origin": facts.hostname_origin,
+            "hostname": state.hostname,
+            "hostname_origin": state.hostname_origin,
             "pid": std::process::id(),
-            "uptime_seconds": facts.health.uptime().as_secs(),
-            "interval_seconds": facts.interval.as_secs(),
-            "output": facts.output,
+            "uptime_seconds": state.liveness.uptime().as_secs(),
+            "interval_seconds": state.interval.as_secs(),
+            "output": state.output,
         },
         "lines": lines(&totals.lines),
         "type_conflicts": totals.type_conflicts,
         "sets_estimated": totals.sets_estimated,
         "histograms_folded": totals.histograms_hdr,
-        "payloads": payloads(view),
-        "kernel": kernel(facts, totals),
-        "listeners": listeners(facts, totals),
-        "contexts": contexts(facts, totals),
-        "senders": facts.watch.senders().rows(&facts.listeners, SENDERS_SHOWN),
-        "limits": limits(facts, view),
+        "payloads": payloads(snapshot),
+        "kernel": kernel(state, totals),
+        "listeners": listeners(state, totals),
+        "contexts": contexts(state, totals),
+        "senders": state.watch.senders().rows(&state.listeners, SENDERS_SHOWN),
+        "limits": limits(state, snapshot),
         "config": { "degraded": config.degraded, "warnings": config.warnings },
-        "health": facts.health.ready(view.books.as_ref()).json(),
-        "agent": agent(facts, view),
+        "health": Health::ready(&state.liveness, snapshot.books.as_ref()),
+        "agent": agent(state, snapshot),
     })
 }
 
@@ -107,8 +108,8 @@ fn dropped(routes: &[RouteBooks]) -> Value {
 }
 
 /// `built = delivered + waiting + dropped(reason)`, in all and per endpoint.
-fn payloads(view: &View) -> Value {
-    if let (Some(discarded), None) = (view.discarded, &view.books) {
+fn payloads(snapshot: &Snapshot) -> Value {
+    if let (Some(discarded), None) = (snapshot.discarded, &snapshot.books) {
         let built = Tally {
             payloads: discarded.payloads,
             points: discarded.points,
@@ -116,7 +117,7 @@ fn payloads(view: &View) -> Value {
         };
         return json!({ "built": tally(built), "discarded": tally(built), "endpoints": [] });
     }
-    let Some(books) = &view.books else { return json!({ "endpoints": [] }) };
+    let Some(books) = &snapshot.books else { return json!({ "endpoints": [] }) };
     let routes: Vec<RouteBooks> =
         books.endpoints.iter().flat_map(|endpoint| endpoint.routes.iter().cloned()).collect();
     json!({
@@ -174,33 +175,18 @@ fn endpoint(books: &EndpointBooks) -> Value {
     })
 }
 
-fn kernel(facts: &Facts, totals: &Totals) -> Value {
-    let rows: Vec<Value> = of_listeners(facts, totals)
+fn kernel(state: &AdminState, totals: &Totals) -> Value {
+    let rows: Vec<Value> = of_listeners(state, totals)
         .filter(|(_, counts)| counts.kernel_drops > 0)
         .map(|(listener, counts)| {
             json!({
                 "listener": name(listener),
                 "dropped": counts.kernel_drops,
-                "remedy": drop_remedy(listener, facts.receive_buffer_bytes),
+                "remedy": listener.drop_remedy(state.receive_buffer_bytes),
             })
         })
         .collect();
     json!({ "dropped": totals.kernel_drops(), "listeners": rows })
-}
-
-/// What helps against datagrams that the kernel drops.
-pub(super) fn drop_remedy(listener: &ListenerDescription, asked: usize) -> String {
-    if listener.transport != Transport::Udp {
-        "read faster or send less".to_owned()
-    } else if listener.receive_buffer_bytes < asked {
-        format!("sysctl -w net.core.rmem_max={asked}, or use UDS")
-    } else {
-        let twice = asked.saturating_mul(2);
-        format!(
-            "raise dogstatsd_so_rcvbuf above {asked}, such as {twice} with sysctl -w \
-             net.core.rmem_max={twice}, or use UDS"
-        )
-    }
 }
 
 fn name(listener: &ListenerDescription) -> String {
@@ -208,14 +194,14 @@ fn name(listener: &ListenerDescription) -> String {
 }
 
 /// Listeners with their counts; before the first flush there are none.
-pub(super) fn of_listeners<'a>(
-    facts: &'a Facts,
+pub(crate) fn of_listeners<'a>(
+    state: &'a AdminState,
     totals: &'a Totals,
 ) -> impl Iterator<Item = (&'a ListenerDescription, &'a ListenerCounts)> {
-    facts.listeners.iter().zip(&totals.listeners)
+    state.listeners.iter().zip(&totals.listeners)
 }
 
-fn listeners(facts: &Facts, totals: &Totals) -> Value {
+fn listeners(state: &AdminState, totals: &Totals) -> Value {
     let row = |(at, listener): (usize, &ListenerDescription)| {
         let mut row = json!({
             "transport": listener.transport.label(),
@@ -223,7 +209,7 @@ fn listeners(facts: &Facts, totals: &Totals) -> Value {
             "sockets": listener.sockets,
             "inherited": listener.inherited,
             "receive_buffer_bytes": listener.receive_buffer_bytes,
-            "receive_buffer_bytes_asked": facts.receive_buffer_bytes,
+            "receive_buffer_bytes_asked": state.receive_buffer_bytes,
         });
         if let (Some(counts), Value::Object(row)) = (totals.listeners.get(at), &mut row) {
             for (name, count) in [
@@ -248,56 +234,56 @@ fn listeners(facts: &Facts, totals: &Totals) -> Value {
         }
         row
     };
-    facts.listeners.iter().enumerate().map(row).collect()
+    state.listeners.iter().enumerate().map(row).collect()
 }
 
-fn contexts(facts: &Facts, totals: &Totals) -> Value {
+fn contexts(state: &AdminState, totals: &Totals) -> Value {
     let by_kind: BTreeMap<&str, usize> = Kind::ALL
         .iter()
         .map(|kind| (kind.word(), totals.contexts_by_kind[*kind as usize]))
         .collect();
     json!({
         "live": totals.contexts,
-        "max": facts.limits.contexts,
+        "max": state.limits.contexts,
         "by_kind": by_kind,
-        "overflow": facts.watch.overflow().map(|overflow| overflow.json()),
+        "overflow": state.watch.overflow().map(|overflow| overflow.json()),
     })
 }
 
 /// Every bound that is shared by all clients, with what is used of it.
-pub(super) fn limit_rows(facts: &Facts, view: &View) -> Vec<(String, u64, u64)> {
-    let totals = &view.totals;
+pub(crate) fn limit_rows(state: &AdminState, snapshot: &Snapshot) -> Vec<(String, u64, u64)> {
+    let totals = &snapshot.totals;
     let count = |number: usize| number as u64;
     let connections: u64 = totals.listeners.iter().map(|counts| counts.connections_open).sum();
     let notices = totals.last.events.max(totals.last.checks);
     let mut rows = vec![
-        ("contexts_max".to_owned(), count(totals.contexts), count(facts.limits.contexts)),
-        ("stream_connections_max".to_owned(), connections, count(facts.limits.connections)),
-        ("events_per_interval_max".to_owned(), notices, count(facts.limits.events)),
+        ("contexts_max".to_owned(), count(totals.contexts), count(state.limits.contexts)),
+        ("stream_connections_max".to_owned(), connections, count(state.limits.connections)),
+        ("events_per_interval_max".to_owned(), notices, count(state.limits.events)),
     ];
-    for endpoint in view.books.iter().flat_map(|books| &books.endpoints) {
+    for endpoint in snapshot.books.iter().flat_map(|books| &books.endpoints) {
         let queue = format!("forwarder_retry_queue_payloads_max_size {}", endpoint.name);
         rows.push((queue, count(endpoint.queue_bytes), count(endpoint.queue_bytes_max)));
-        if facts.limits.spool_bytes > 0 {
+        if state.limits.spool_bytes > 0 {
             let spool = format!("forwarder_storage_max_size_in_bytes {}", endpoint.name);
-            rows.push((spool, endpoint.spool_bytes, facts.limits.spool_bytes));
+            rows.push((spool, endpoint.spool_bytes, state.limits.spool_bytes));
         }
     }
-    if let (Some(used), Some(max)) = (view.memory_bytes, facts.limits.memory_bytes) {
+    if let (Some(used), Some(max)) = (snapshot.memory_bytes, state.limits.memory_bytes) {
         rows.push(("cgroup memory".to_owned(), used, max));
     }
     rows
 }
 
-fn limits(facts: &Facts, view: &View) -> Value {
+fn limits(state: &AdminState, snapshot: &Snapshot) -> Value {
     let row =
         |(name, used, max): (String, u64, u64)| json!({ "name": name, "used": used, "max": max });
-    limit_rows(facts, view).into_iter().map(row).collect()
+    limit_rows(state, snapshot).into_iter().map(row).collect()
 }
 
 /// The Agent's expvar maps, under the Agent's names.
-pub(super) fn agent(facts: &Facts, view: &View) -> Value {
-    let totals = &view.totals;
+pub(crate) fn agent(state: &AdminState, snapshot: &Snapshot) -> Value {
+    let totals = &snapshot.totals;
     let counts = &totals.lines;
     let refused = |wanted: MessageType| -> u64 {
         let of_type = ErrorKind::ALL.iter().filter(|kind| kind.message_type() == wanted);
@@ -305,14 +291,14 @@ pub(super) fn agent(facts: &Facts, view: &View) -> Value {
     };
     let parse_errors = refused(MessageType::Metric);
     let (mut udp, mut uds) = (Transports::default(), Transports::default());
-    for (listener, counts) in of_listeners(facts, totals) {
+    for (listener, counts) in of_listeners(state, totals) {
         match listener.transport {
             Transport::Udp => udp.add(counts),
             Transport::UnixDatagram | Transport::UnixStream => uds.add(counts),
             Transport::Tcp => {}
         }
     }
-    let [(_, series), (_, sketches), (_, events), (_, checks)] = flushed(view);
+    let [(_, series), (_, sketches), (_, events), (_, checks)] = flushed(snapshot);
     json!({
         "dogstatsd": {
             "MetricPackets": counts.metrics + counts.dropped_total(),
@@ -339,29 +325,30 @@ pub(super) fn agent(facts: &Facts, view: &View) -> Value {
             "ServiceCheckFlushed": checks,
             "NumberOfFlush": totals.flushes,
         },
-        "forwarder": agent_forwarder(view),
+        "forwarder": agent_forwarder(snapshot),
     })
 }
 
 /// Items handed over for posting, by the Agent's data types. Without an intake, events and checks
 /// are those that were recorded.
-pub(super) fn flushed(view: &View) -> [(&'static str, u64); 4] {
-    let first = view.books.as_ref().and_then(|books| books.endpoints.first());
-    let discarded = |route: Route| view.discarded.map_or(0, |sums| sums.points_of[route as usize]);
+pub(crate) fn flushed(snapshot: &Snapshot) -> [(&'static str, u64); 4] {
+    let first = snapshot.books.as_ref().and_then(|books| books.endpoints.first());
+    let discarded =
+        |route: Route| snapshot.discarded.map_or(0, |sums| sums.points_of[route as usize]);
     let built = |route: Route| {
         first.map_or_else(|| discarded(route), |endpoint| endpoint.route(route).built.points)
     };
     [
         ("series", built(Route::SeriesV2) + built(Route::SeriesV1)),
         ("sketches", built(Route::Sketches)),
-        ("events", view.totals.lines.events),
-        ("service_checks", view.totals.lines.checks),
+        ("events", snapshot.totals.lines.events),
+        ("service_checks", snapshot.totals.lines.checks),
     ]
 }
 
 /// The Agent's map of transactions, which are our payloads, and of keys.
-fn agent_forwarder(view: &View) -> Value {
-    let endpoints = view.books.iter().flat_map(|books| &books.endpoints);
+fn agent_forwarder(snapshot: &Snapshot) -> Value {
+    let endpoints = snapshot.books.iter().flat_map(|books| &books.endpoints);
     let (mut sums, mut by_route, mut keys) = ([0_u64; 5], Map::new(), Map::new());
     for endpoint in endpoints {
         for route in Route::ALL {

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use super::lane::sender_name;
 use crate::net::{Incident, Sender};
-use crate::output::printable;
 use crate::protocol::{ErrorKind, ParseError};
+use crate::text::printable;
 
 /// Bytes shown of an oversize frame.
 const SHOWN: usize = 64;
 
 /// The limiter of one lane.
-pub(super) struct Refusals {
+pub(super) struct RefusalLog {
     verbose: bool,
     lines: [u64; ErrorKind::ALL.len()],
     incidents: [u64; INCIDENTS.len()],
@@ -21,9 +21,9 @@ pub(super) struct Refusals {
 const INCIDENTS: [&str; 5] =
     ["oversize frame", "oversize line", "cut frame", "refused connection", "failed read"];
 
-impl Refusals {
+impl RefusalLog {
     pub fn new(verbose: bool) -> Self {
-        Refusals { verbose, lines: [0; ErrorKind::ALL.len()], incidents: [0; INCIDENTS.len()] }
+        RefusalLog { verbose, lines: [0; ErrorKind::ALL.len()], incidents: [0; INCIDENTS.len()] }
     }
 
     #[cold]

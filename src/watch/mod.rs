@@ -4,6 +4,12 @@
 //! lanes read each line a second time and hand over what they found; they never wait for whoever
 //! asked, whose memory is bounded.
 
+mod liveness;
+mod overflow;
+mod samples;
+mod senders;
+mod totals;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -13,12 +19,14 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use regex::bytes::Regex;
 
-use super::overflow::Overflow;
-use super::samples::Samples;
-use super::senders::Published;
+pub(crate) use self::liveness::Liveness;
+pub(crate) use self::overflow::Overflow;
+pub(crate) use self::samples::{Samples, Sent};
+pub(crate) use self::senders::{Published, Senders};
+pub(crate) use self::totals::Totals;
+use crate::context::heavy_hitters::HeavyHitters;
 use crate::net::LaneHandle;
 use crate::protocol::{self, Message, Options, lines};
-use crate::telemetry::heavy::HeavyHitters;
 
 /// Lines that wait for a slow reader of a tap; more are left out and counted.
 const TAP_LINES_WAITING: usize = 4_096;
@@ -32,7 +40,7 @@ const REFRESH_PAUSE: Duration = Duration::from_millis(50);
 
 /// Shared by lanes and whoever asks.
 #[derive(Default)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     /// How many ask for anything at all: the one thing that lanes look at.
     watchers: AtomicUsize,
     /// How many ask for counts.
@@ -56,7 +64,7 @@ struct Handed {
 }
 
 /// What a lane hands over.
-pub(super) struct Findings {
+pub(crate) struct Findings {
     pub lane: usize,
     pub senders: Published,
     /// Who asked for contexts past a cap.
@@ -64,7 +72,7 @@ pub(super) struct Findings {
 }
 
 /// Somebody who wants to see lines.
-pub(super) struct Tap {
+pub(crate) struct Tap {
     wanted: Option<Regex>,
     lines: SyncSender<TappedLine>,
     /// Lines that were wanted and found no room.
@@ -72,7 +80,7 @@ pub(super) struct Tap {
 }
 
 /// One line as it came.
-pub(super) struct TappedLine {
+pub(crate) struct TappedLine {
     pub listener: String,
     pub sender: String,
     pub line: Box<[u8]>,
@@ -197,7 +205,7 @@ impl Watch {
 }
 
 /// Keeps counts coming.
-pub(super) struct Counting(Arc<Watch>);
+pub(crate) struct Counting(Arc<Watch>);
 
 impl Drop for Counting {
     fn drop(&mut self) {
@@ -209,7 +217,7 @@ impl Drop for Counting {
 }
 
 /// Keeps lines coming.
-pub(super) struct Tapping {
+pub(crate) struct Tapping {
     watch: Arc<Watch>,
     tap: Arc<Tap>,
     /// The lines, until the guard is dropped.
@@ -234,7 +242,7 @@ impl Drop for Tapping {
 }
 
 /// One lane's view.
-pub(super) struct Watcher {
+pub(crate) struct Watcher {
     pub watch: Arc<Watch>,
     options: Options,
     samples: Samples,

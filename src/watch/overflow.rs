@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::output::{grouped, printable};
-use crate::telemetry::heavy::{HeavyHitters, Hitter};
+use crate::context::heavy_hitters::{HeavyHitters, Hitter};
+use crate::text::{grouped, printable};
 
 /// Names shown.
 const NAMES: usize = 5;
@@ -14,7 +14,7 @@ const WIDTH: usize = 80;
 
 /// One interval in which a cap on contexts was passed.
 #[derive(Clone, Debug)]
-pub(super) struct Overflow {
+pub(crate) struct Overflow {
     /// Start of the bucket in unix seconds.
     at: u64,
     /// Lines of new contexts past the cap.

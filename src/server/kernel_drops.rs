@@ -1,14 +1,13 @@
-//! Datagrams that the kernel dropped or that were cut: told once per bucket and listener, with the
-//! remedy.
+//! Warnings of datagrams that the kernel dropped or that were cut, once per bucket and listener,
+//! with the remedy.
 
-use super::{banner, status};
 use crate::net::{ListenerCounts, ListenerDescription};
-use crate::output::grouped;
+use crate::text::{bytes, grouped};
 
-/// What was told so far, per listener.
-pub(super) struct Unread {
+/// The counts at the last warning, per listener.
+pub(super) struct KernelDrops {
     descriptions: Vec<ListenerDescription>,
-    told: Vec<Told>,
+    seen: Vec<Seen>,
     /// Bytes of receive buffer that were asked for.
     buffer_asked: usize,
     /// The longest datagram that is received whole.
@@ -18,16 +17,16 @@ pub(super) struct Unread {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Told {
+struct Seen {
     datagrams: u64,
     kernel_drops: u64,
     truncated: u64,
     bytes_truncated: u64,
 }
 
-impl Told {
+impl Seen {
     fn of(counts: &ListenerCounts) -> Self {
-        Told {
+        Seen {
             datagrams: counts.datagrams,
             kernel_drops: counts.kernel_drops,
             truncated: counts.datagrams_truncated,
@@ -36,8 +35,8 @@ impl Told {
     }
 
     /// What came since; a lane that begins anew starts at zero.
-    fn since(self, earlier: Told) -> Told {
-        Told {
+    fn since(self, earlier: Seen) -> Seen {
+        Seen {
             datagrams: self.datagrams.saturating_sub(earlier.datagrams),
             kernel_drops: self.kernel_drops.saturating_sub(earlier.kernel_drops),
             truncated: self.truncated.saturating_sub(earlier.truncated),
@@ -46,23 +45,23 @@ impl Told {
     }
 }
 
-impl Unread {
+impl KernelDrops {
     pub fn new(
         descriptions: Vec<ListenerDescription>,
         (buffer_asked, datagram_bytes_max): (usize, usize),
         interval: u64,
     ) -> Self {
-        let told = vec![Told::default(); descriptions.len()];
-        Unread { descriptions, told, buffer_asked, datagram_bytes_max, interval }
+        let seen = vec![Seen::default(); descriptions.len()];
+        KernelDrops { descriptions, seen, buffer_asked, datagram_bytes_max, interval }
     }
 
-    /// Tells of what is new in the counts of all listeners; returns the kernel's new drops.
-    pub fn tell(&mut self, sums: &[ListenerCounts]) -> u64 {
+    /// Warns of what is new in the counts of all listeners; returns the kernel's new drops.
+    pub fn warn(&mut self, sums: &[ListenerCounts]) -> u64 {
         let mut dropped = 0;
-        let listeners = self.descriptions.iter().zip(&mut self.told).zip(sums);
-        for ((listener, told), counts) in listeners {
-            let now = Told::of(counts);
-            let new = now.since(std::mem::replace(told, now));
+        let listeners = self.descriptions.iter().zip(&mut self.seen).zip(sums);
+        for ((listener, seen), counts) in listeners {
+            let now = Seen::of(counts);
+            let new = now.since(std::mem::replace(seen, now));
             dropped += new.kernel_drops;
             let sentences = [
                 drops(listener, new, self.buffer_asked, self.interval),
@@ -78,7 +77,7 @@ impl Unread {
 
 /// `kernel dropped 4,744 of 5,000 datagrams on udp 127.0.0.1:8125 in 10 s; buffer: asked 4 MiB, got
 /// 208 KiB; fix: …`
-fn drops(listener: &ListenerDescription, new: Told, asked: usize, interval: u64) -> Option<String> {
+fn drops(listener: &ListenerDescription, new: Seen, asked: usize, interval: u64) -> Option<String> {
     (new.kernel_drops > 0).then(|| {
         format!(
             "kernel dropped {} of {} datagrams on {} {} in {interval} s; buffer: asked {}, got {}; fix: {}",
@@ -86,14 +85,14 @@ fn drops(listener: &ListenerDescription, new: Told, asked: usize, interval: u64)
             grouped(new.datagrams + new.kernel_drops),
             listener.transport,
             listener.address,
-            banner::bytes(asked),
-            banner::bytes(listener.receive_buffer_bytes),
-            status::drop_remedy(listener, asked),
+            bytes(asked),
+            bytes(listener.receive_buffer_bytes),
+            listener.drop_remedy(asked),
         )
     })
 }
 
-fn cuts(listener: &ListenerDescription, new: Told, max: usize, interval: u64) -> Option<String> {
+fn cuts(listener: &ListenerDescription, new: Seen, max: usize, interval: u64) -> Option<String> {
     (new.truncated > 0).then(|| {
         format!(
             "{} of {} datagrams on {} {} in {interval} s were longer than {max} bytes; the line that was cut in each and what came after, at least {} bytes, are lost; fix: raise dogstatsd_buffer_size, or send shorter datagrams",
@@ -122,8 +121,8 @@ mod tests {
     }
 
     #[test]
-    fn a_drop_is_told_with_what_arrived_and_what_helps() {
-        let new = Told { datagrams: 256, kernel_drops: 4_744, ..Told::default() };
+    fn a_drop_is_seen_with_what_arrived_and_what_helps() {
+        let new = Seen { datagrams: 256, kernel_drops: 4_744, ..Seen::default() };
         assert_eq!(
             drops(&udp(212_992), new, 4 << 20, 10).as_deref(),
             Some(
@@ -134,12 +133,12 @@ mod tests {
         let enough = drops(&udp(4 << 20), new, 4 << 20, 10).unwrap();
         assert!(enough.contains("fix: raise dogstatsd_so_rcvbuf above 4194304"), "{enough}");
         assert!(enough.contains("sysctl -w net.core.rmem_max=8388608"), "{enough}");
-        assert_eq!(drops(&udp(0), Told::default(), 0, 10), None);
+        assert_eq!(drops(&udp(0), Seen::default(), 0, 10), None);
     }
 
     #[test]
-    fn a_cut_datagram_is_told_with_what_helps() {
-        let new = Told { datagrams: 40, truncated: 2, bytes_truncated: 1_234, ..Told::default() };
+    fn a_cut_datagram_is_seen_with_what_helps() {
+        let new = Seen { datagrams: 40, truncated: 2, bytes_truncated: 1_234, ..Seen::default() };
         assert_eq!(
             cuts(&udp(0), new, 8192, 10).as_deref(),
             Some(
@@ -148,15 +147,15 @@ mod tests {
                  fix: raise dogstatsd_buffer_size, or send shorter datagrams"
             )
         );
-        assert_eq!(cuts(&udp(0), Told::default(), 8192, 10), None);
+        assert_eq!(cuts(&udp(0), Seen::default(), 8192, 10), None);
     }
 
     #[test]
-    fn each_drop_is_told_once() {
-        let mut unread = Unread::new(vec![udp(0)], (0, 0), 10);
-        let told = Told { datagrams: 5, kernel_drops: 3, ..Told::default() };
-        unread.told[0] = told;
-        assert_eq!(told.since(unread.told[0]), Told::default());
-        assert_eq!(Told::default().since(told), Told::default());
+    fn each_drop_is_seen_once() {
+        let mut unread = KernelDrops::new(vec![udp(0)], (0, 0), 10);
+        let seen = Seen { datagrams: 5, kernel_drops: 3, ..Seen::default() };
+        unread.seen[0] = seen;
+        assert_eq!(seen.since(unread.seen[0]), Seen::default());
+        assert_eq!(Seen::default().since(seen), Seen::default());
     }
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::dry_run::NO_KEY;
 use crate::aggregate;
 use crate::config::{self, Compressor, Config, OutputKind, Outputs, Port, Switch, TlsVersion, Url};
 use crate::context::{
@@ -17,6 +16,7 @@ use crate::forward::{
     ClientSettings, EndpointSettings, ForwarderConfig, ProxySettings, RetryPolicy, SpoolSettings,
 };
 use crate::net::{Addresses, InternetSettings, NetSettings};
+use crate::output::{DatadogSettings, EnabledPayloads, NO_KEY};
 use crate::protocol::Options;
 use crate::tagger::{self, Extraction, KubeletSettings, Tagger};
 
@@ -222,23 +222,35 @@ pub(super) fn histograms(config: &Config) -> HistogramSettings {
     }
 }
 
-pub(super) fn encode_limits(config: &Config) -> EncodeLimits {
-    EncodeLimits {
-        series_compressed_bytes: config.serializer_max_series_payload_size,
-        series_uncompressed_bytes: config.serializer_max_series_uncompressed_payload_size,
-        series_points: config.serializer_max_series_points_per_payload,
-        compressed_bytes: config.serializer_max_payload_size,
-        uncompressed_bytes: config.serializer_max_uncompressed_payload_size,
+/// What an output to the Datadog API is made from.
+pub(super) fn datadog(config: &Config, hostname: Option<&str>) -> DatadogSettings {
+    let (protobuf, json) = compression(config);
+    DatadogSettings {
+        series_format: if config.use_v2_api_series { SeriesFormat::V2 } else { SeriesFormat::V1 },
+        protobuf,
+        json,
+        limits: EncodeLimits {
+            series_compressed_bytes: config.serializer_max_series_payload_size,
+            series_uncompressed_bytes: config.serializer_max_series_uncompressed_payload_size,
+            series_points: config.serializer_max_series_points_per_payload,
+            compressed_bytes: config.serializer_max_payload_size,
+            uncompressed_bytes: config.serializer_max_uncompressed_payload_size,
+        },
+        host: hostname.unwrap_or_default().to_owned(),
+        enabled: EnabledPayloads {
+            series: config.enable_payloads_series,
+            sketches: config.enable_payloads_sketches,
+            events: config.enable_payloads_events,
+            checks: config.enable_payloads_service_checks,
+        },
+        interval: config.interval,
+        logged: config.log_payloads,
     }
-}
-
-pub(super) fn series_format(config: &Config) -> SeriesFormat {
-    if config.use_v2_api_series { SeriesFormat::V2 } else { SeriesFormat::V1 }
 }
 
 /// Compression of protobuf and of JSON bodies. zstd is for protobuf: JSON stays zlib with it,
 /// because the v1 routes are not documented to take zstd.
-pub(super) fn compression(config: &Config) -> (Compression, Compression) {
+fn compression(config: &Config) -> (Compression, Compression) {
     let zlib = Compression::Zlib { level: 6 };
     let kind = config.serializer_compressor_kind;
     let level = config.serializer_zstd_compressor_level;

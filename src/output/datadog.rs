@@ -4,20 +4,18 @@ use std::io::Stdout;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::dry_run::DryRun;
-use super::{observers, plan};
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::encode::{
-    CheckEncoder, EncodeCounts, EventEncoder, Payload, Route, SeriesEncoder, SketchEncoder,
+    CheckEncoder, Compression, EncodeCounts, EventEncoder, Limits, Payload, Route, SeriesEncoder,
+    SeriesFormat, SketchEncoder,
 };
 use crate::flush::{Flush, Flusher};
 use crate::forward::Forwarder;
-use crate::output::{JsonLines, Output};
-use crate::telemetry::Hub;
+use crate::output::{DryRun, JsonLines, Output};
+use crate::telemetry::{Event, EventKind, Hub};
 
 /// Where finished payloads go.
-pub(super) enum Delivery {
+pub(crate) enum Delivery {
     /// To the endpoints.
     Forward(Arc<Forwarder>),
     /// Nowhere (`WHIPPET_OUTPUT=none`): counted and forgotten.
@@ -28,7 +26,7 @@ pub(super) enum Delivery {
 
 /// What was built and not delivered on purpose.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Discarded {
+pub(crate) struct Discarded {
     pub payloads: u64,
     pub points: u64,
     /// Of them, by route.
@@ -36,68 +34,76 @@ pub(super) struct Discarded {
     pub bytes: u64,
 }
 
-pub(super) struct Intake {
+/// What an output to the Datadog API needs to know.
+pub(crate) struct DatadogSettings {
+    /// Format of the series bodies.
+    pub series_format: SeriesFormat,
+    /// Compression of protobuf bodies.
+    pub protobuf: Compression,
+    /// Compression of JSON bodies.
+    pub json: Compression,
+    pub limits: Limits,
+    /// The host of events without one; empty for none.
+    pub host: String,
+    pub enabled: EnabledPayloads,
+    /// Length of a bucket: half of it is the longest wait for a slow endpoint.
+    pub interval: Duration,
+    /// Log what is posted, readable (`log_payloads`).
+    pub logged: bool,
+}
+
+/// Which payloads are posted (`enable_payloads.*`).
+#[derive(Clone, Copy)]
+pub(crate) struct EnabledPayloads {
+    pub series: bool,
+    pub sketches: bool,
+    pub events: bool,
+    pub checks: bool,
+}
+
+pub(crate) struct DatadogOutput {
     series: SeriesEncoder,
     sketches: SketchEncoder,
     events: EventEncoder,
     checks: CheckEncoder,
-    enabled: Enabled,
+    enabled: EnabledPayloads,
     delivery: Delivery,
     clock: Clock,
     interval: Duration,
-    counts: Arc<Mutex<EncodeCounts>>,
-    /// Log what is posted, readable (`log_payloads`).
     logged: bool,
     hub: Hub,
 }
 
-#[derive(Clone, Copy)]
-struct Enabled {
-    series: bool,
-    sketches: bool,
-    events: bool,
-    checks: bool,
-}
-
-impl Intake {
+impl DatadogOutput {
+    /// # Errors
+    /// When a compressor cannot be made.
     pub fn new(
-        config: &Config,
-        hostname: Option<&str>,
+        settings: DatadogSettings,
         delivery: Delivery,
         clock: Clock,
-        counts: Arc<Mutex<EncodeCounts>>,
         hub: Hub,
     ) -> std::io::Result<Self> {
-        let (protobuf, json) = plan::compression(config);
-        let limits = plan::encode_limits(config);
-        let format = plan::series_format(config);
-        let series = match format {
-            crate::encode::SeriesFormat::V1 => json,
-            crate::encode::SeriesFormat::V2 => protobuf,
+        let DatadogSettings { series_format, protobuf, json, limits, host, .. } = settings;
+        let series = match series_format {
+            SeriesFormat::V1 => json,
+            SeriesFormat::V2 => protobuf,
         };
-        let host = hostname.unwrap_or_default().as_bytes();
-        Ok(Intake {
-            series: SeriesEncoder::new(format, series, &limits)?,
+        Ok(DatadogOutput {
+            series: SeriesEncoder::new(series_format, series, &limits)?,
             sketches: SketchEncoder::new(protobuf, &limits)?,
-            events: EventEncoder::new(json, &limits, host)?,
+            events: EventEncoder::new(json, &limits, host.as_bytes())?,
             checks: CheckEncoder::new(json, &limits)?,
-            enabled: Enabled {
-                series: config.enable_payloads_series,
-                sketches: config.enable_payloads_sketches,
-                events: config.enable_payloads_events,
-                checks: config.enable_payloads_service_checks,
-            },
+            enabled: settings.enabled,
             delivery,
             clock,
-            interval: config.interval,
-            counts,
-            logged: config.log_payloads,
+            interval: settings.interval,
+            logged: settings.logged,
             hub,
         })
     }
 }
 
-impl Output for Intake {
+impl Output for DatadogOutput {
     fn flush(&mut self, flusher: &Flusher, flush: &Flush) {
         let built_at = self.clock.unix().as_secs();
         if self.logged {
@@ -105,9 +111,9 @@ impl Output for Intake {
         }
         // A healthy endpoint is waited for, but the next bucket must find the flusher free.
         let wait_until = Instant::now() + self.interval / 2;
-        let Intake { series, sketches, events, checks, enabled, delivery, hub, .. } = self;
+        let DatadogOutput { series, sketches, events, checks, enabled, delivery, hub, .. } = self;
         let mut deliver = |payload: Payload| {
-            observers::payload_built(hub, &payload);
+            payload_built(hub, &payload);
             delivery.take(&payload, wait_until);
         };
         series.begin(built_at);
@@ -133,8 +139,16 @@ impl Output for Intake {
         counts += checks.finish(&mut deliver);
         report(counts);
         log_books(&self.delivery);
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) += counts;
     }
+}
+
+fn payload_built(hub: &Hub, payload: &Payload) {
+    hub.emit(EventKind::PayloadBuilt, || Event::PayloadBuilt {
+        route: payload.route.label(),
+        items: payload.items,
+        raw_bytes: payload.uncompressed_bytes,
+        compressed_bytes: payload.body.len(),
+    });
 }
 
 /// Everything a flush posts, as JSON lines at debug level.

@@ -1,5 +1,4 @@
-//! The daemon and the hub: facts in the rooms' words turned into the hub's, and the one observer
-//! behind the debug log.
+//! Turns what the rooms report into events on the hub, and writes the debug log from them.
 
 use std::any::Any;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +11,6 @@ use crate::aggregate::LineCounts;
 use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::context::DropReason;
-use crate::encode::Payload;
 use crate::flush::{Flush, Flusher};
 use crate::forward::{Forwarder, ShutdownReport};
 use crate::net::{self, Arrival, Sender};
@@ -157,15 +155,6 @@ pub(super) fn flush_completed(
         });
         let (events, checks) = (flusher.events(flush).len(), flusher.checks(flush).len());
         Event::FlushCompleted { duration, series, sketches, events, checks, points }
-    });
-}
-
-pub(super) fn payload_built(hub: &Hub, payload: &Payload) {
-    hub.emit(EventKind::PayloadBuilt, || Event::PayloadBuilt {
-        route: payload.route.label(),
-        items: payload.items,
-        raw_bytes: payload.uncompressed_bytes,
-        compressed_bytes: payload.body.len(),
     });
 }
 

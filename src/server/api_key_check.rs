@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ServerError, plan};
+use super::{ServerError, settings};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::forward::{self, EndpointBooks, Forwarder, ForwarderConfig, KeyStatus};
@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(12);
 
 /// What an intake says of one key.
 #[derive(Clone, Debug)]
-pub struct Reached {
+pub struct KeyCheck {
     /// The endpoint.
     pub endpoint: String,
     /// The end of the key.
@@ -26,12 +26,13 @@ pub struct Reached {
 ///
 /// # Errors
 /// When an endpoint, a proxy or a certificate file cannot be used at all.
-pub fn reach(config: &Config) -> Result<Vec<Reached>, ServerError> {
-    let endpoints = forward::endpoints(&plan::endpoints(config)).map_err(ServerError::Endpoints)?;
-    let settings = plan::forwarder(config).map_err(ServerError::system("ca_file"))?;
-    let settings =
-        ForwarderConfig { spool: None, validation_interval: Some(Duration::MAX), ..settings };
-    let forwarder = Forwarder::start(endpoints, settings, Clock::wall())?;
+pub fn check_api_keys(config: &Config) -> Result<Vec<KeyCheck>, ServerError> {
+    let endpoints =
+        forward::endpoints(&settings::endpoints(config)).map_err(ServerError::Endpoints)?;
+    let forwarder = settings::forwarder(config).map_err(ServerError::system("ca_file"))?;
+    let forwarder =
+        ForwarderConfig { spool: None, validation_interval: Some(Duration::MAX), ..forwarder };
+    let forwarder = Forwarder::start(endpoints, forwarder, Clock::wall())?;
     let deadline = Instant::now() + PATIENCE;
     let asked = |books: &EndpointBooks| !books.key_status.is_unasked();
     let books = loop {
@@ -42,10 +43,10 @@ pub fn reach(config: &Config) -> Result<Vec<Reached>, ServerError> {
         std::thread::sleep(Duration::from_millis(20));
     };
     forwarder.shutdown(Instant::now());
-    let reached = |books: EndpointBooks| Reached {
+    let check = |books: EndpointBooks| KeyCheck {
         endpoint: books.name,
         key: books.key_shown,
         status: books.key_status,
     };
-    Ok(books.endpoints.into_iter().map(reached).collect())
+    Ok(books.endpoints.into_iter().map(check).collect())
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 /// Bytes as a terminal may show them: broken UTF-8 replaced, control characters escaped, at most
 /// `width` characters.
 #[must_use]
-pub fn printable(bytes: &[u8], width: usize) -> String {
+pub(crate) fn printable(bytes: &[u8], width: usize) -> String {
     let mut shown = String::new();
     for character in String::from_utf8_lossy(bytes).chars() {
         if character.is_control() {
@@ -23,7 +23,7 @@ pub fn printable(bytes: &[u8], width: usize) -> String {
 
 /// `1234567` as `1,234,567`.
 #[must_use]
-pub fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut shown = String::with_capacity(digits.len() * 4 / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -37,12 +37,26 @@ pub fn grouped(number: u64) -> String {
 
 /// `12:00:10` in the local time zone.
 #[must_use]
-pub fn clock_time(unix_seconds: u64) -> String {
+pub(crate) fn clock_time(unix_seconds: u64) -> String {
     let seconds = i64::try_from(unix_seconds).unwrap_or(i64::MAX);
     chrono::DateTime::from_timestamp(seconds, 0).map_or_else(
         || unix_seconds.to_string(),
         |time| time.with_timezone(&chrono::Local).format("%H:%M:%S").to_string(),
     )
+}
+
+/// `4 MiB`, `208 KiB`, `17 bytes`.
+#[cfg(feature = "server")]
+#[must_use]
+pub(crate) fn bytes(count: usize) -> String {
+    const MIB: usize = 1 << 20;
+    const KIB: usize = 1 << 10;
+    match count {
+        count if count >= MIB && count.is_multiple_of(MIB) => format!("{} MiB", count / MIB),
+        count if count >= MIB => format!("{:.1} MiB", count as f64 / MIB as f64),
+        count if count >= KIB => format!("{} KiB", count / KIB),
+        count => format!("{count} bytes"),
+    }
 }
 
 #[cfg(test)]
@@ -61,6 +75,16 @@ mod tests {
         for (number, expect) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")]
         {
             assert_eq!(grouped(number), expect);
+        }
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn sizes_read_well() {
+        for (count, expect) in
+            [(4 << 20, "4 MiB"), (212_992, "208 KiB"), (17, "17 bytes"), (3 << 19, "1.5 MiB")]
+        {
+            assert_eq!(bytes(count), expect);
         }
     }
 }

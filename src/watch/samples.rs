@@ -7,11 +7,11 @@ use ahash::RandomState;
 
 /// Metrics with their tags held at once; about 200 bytes each. What comes past them is counted
 /// together.
-pub(super) const SAMPLES_MAX: usize = 100_000;
+pub(crate) const SAMPLES_MAX: usize = 100_000;
 
 /// What was sent of one metric with one spelling of its tags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sent {
+pub(crate) struct Sent {
     /// Lines; a packed line counts once.
     pub count: u64,
     /// Bytes of these lines, newlines not counted.
@@ -30,7 +30,7 @@ impl Sent {
 
 /// Counts by name and tags as sent.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Samples {
+pub(crate) struct Samples {
     /// The name, a `|`, the tags: no name holds one.
     sent: HashMap<Box<[u8]>, Sent, RandomState>,
     /// What found no room.

@@ -1,6 +1,6 @@
 //! Payloads shown instead of posted: one JSON object per request, nothing on any network.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use serde_json::{Map, Value, json};
 
@@ -8,10 +8,10 @@ use crate::encode::{Payload, readable};
 use crate::forward::{self, Endpoint, KEY_HEADER, USER_AGENT};
 
 /// Stands in for the API key where there is none.
-pub(super) const NO_KEY: &str = "(no API key)";
+pub(crate) const NO_KEY: &str = "(no API key)";
 
 /// Writes what every endpoint would get.
-pub(super) struct DryRun<W> {
+pub(crate) struct DryRun<W> {
     endpoints: Vec<Endpoint>,
     allow_arbitrary_tags: bool,
     /// With the exact bytes of each body, in base64.
@@ -67,15 +67,6 @@ impl<W: Write> DryRun<W> {
         }
         request
     }
-}
-
-/// What standard output needs.
-pub(super) fn on_stdout(
-    endpoints: Vec<Endpoint>,
-    allow_arbitrary_tags: bool,
-    bytes: bool,
-) -> DryRun<io::Stdout> {
-    DryRun::new(endpoints, allow_arbitrary_tags, bytes, io::stdout())
 }
 
 /// RFC 4648, with padding.

@@ -1,27 +1,27 @@
 //! The Prometheus page: the Agent's names where they exist, then ours, each limit beside its usage.
 
-use super::facts::{Facts, View};
+use super::state::{AdminState, Snapshot};
 use super::status::{limit_rows, of_listeners};
+use crate::admin::prometheus::{Exposition, MetricKind::Counter, MetricKind::Gauge};
 use crate::context::{DropReason as LineDrop, Kind};
 use crate::encode::Route;
 use crate::forward::{DropReason, RouteBooks, Tally};
 use crate::net::Transport;
 use crate::protocol::{ErrorKind, MessageType};
-use crate::telemetry::prometheus::{Exposition, MetricKind::Counter, MetricKind::Gauge};
 
-pub(super) fn page(facts: &Facts, view: &View) -> String {
+pub(crate) fn page(state: &AdminState, snapshot: &Snapshot) -> String {
     let mut page = Exposition::default();
-    agent_listeners(&mut page, facts, view);
-    agent_messages(&mut page, view);
-    lines(&mut page, view);
-    sockets(&mut page, facts, view);
-    delivery(&mut page, view);
-    limits(&mut page, facts, view);
+    agent_listeners(&mut page, state, snapshot);
+    agent_messages(&mut page, snapshot);
+    lines(&mut page, snapshot);
+    sockets(&mut page, state, snapshot);
+    delivery(&mut page, snapshot);
+    limits(&mut page, state, snapshot);
     page.into_text()
 }
 
-fn agent_listeners(page: &mut Exposition, facts: &Facts, view: &View) {
-    let rows: Vec<_> = of_listeners(facts, &view.totals).collect();
+fn agent_listeners(page: &mut Exposition, state: &AdminState, snapshot: &Snapshot) {
+    let rows: Vec<_> = of_listeners(state, &snapshot.totals).collect();
     let udp = || rows.iter().filter(|(found, _)| found.transport == Transport::Udp);
     let uds = || {
         rows.iter().filter_map(|(found, counts)| match found.transport {
@@ -61,8 +61,8 @@ fn agent_listeners(page: &mut Exposition, facts: &Facts, view: &View) {
     }
 }
 
-fn agent_messages(page: &mut Exposition, view: &View) {
-    let counts = &view.totals.lines;
+fn agent_messages(page: &mut Exposition, snapshot: &Snapshot) {
+    let counts = &snapshot.totals.lines;
     let refused = |wanted: MessageType| -> u64 {
         let of_type = ErrorKind::ALL.iter().filter(|kind| kind.message_type() == wanted);
         of_type.map(|kind| counts.refused[*kind as usize]).sum()
@@ -94,18 +94,18 @@ fn agent_messages(page: &mut Exposition, view: &View) {
     );
     let unsupported = counts.dropped[LineDrop::TimestampUnsupported as usize];
     family.sample(&[("state", "unsupported_type")], unsupported);
-    let contexts = view.totals.contexts;
+    let contexts = snapshot.totals.contexts;
     let mut family = page.family("aggregator__dogstatsd_contexts", Gauge, "Contexts alive.");
     family.sample(&[("shard", "")], contexts);
     let mut family =
         page.family("aggregator__dogstatsd_contexts_by_mtype", Gauge, "Contexts alive, by kind.");
     for kind in Kind::ALL {
-        let live = view.totals.contexts_by_kind[kind as usize];
+        let live = snapshot.totals.contexts_by_kind[kind as usize];
         family.sample(&[("shard", ""), ("metric_type", kind.word())], live);
     }
     let mut family =
         page.family("aggregator__flush", Counter, "Items handed over for posting, by type.");
-    for (data_type, count) in super::status::flushed(view) {
+    for (data_type, count) in super::status::flushed(snapshot) {
         family.sample(&[("data_type", data_type), ("state", "ok")], count);
     }
     let mut family =
@@ -119,8 +119,8 @@ fn agent_messages(page: &mut Exposition, view: &View) {
     }
 }
 
-fn lines(page: &mut Exposition, view: &View) {
-    let totals = &view.totals;
+fn lines(page: &mut Exposition, snapshot: &Snapshot) {
+    let totals = &snapshot.totals;
     let counts = &totals.lines;
     page.single(
         "whippet_lines_received_total",
@@ -191,8 +191,8 @@ fn lines(page: &mut Exposition, view: &View) {
     }
 }
 
-fn sockets(page: &mut Exposition, facts: &Facts, view: &View) {
-    let rows: Vec<_> = of_listeners(facts, &view.totals)
+fn sockets(page: &mut Exposition, state: &AdminState, snapshot: &Snapshot) {
+    let rows: Vec<_> = of_listeners(state, &snapshot.totals)
         .map(|(found, counts)| (found.address.to_string(), found, counts))
         .collect();
     type Figure = fn(&crate::net::ListenerCounts) -> u64;
@@ -243,12 +243,12 @@ fn sockets(page: &mut Exposition, facts: &Facts, view: &View) {
         "whippet_receive_buffer_asked_bytes",
         Gauge,
         "Receive buffer asked for.",
-        facts.receive_buffer_bytes,
+        state.receive_buffer_bytes,
     );
 }
 
-fn delivery(page: &mut Exposition, view: &View) {
-    let Some(books) = &view.books else { return };
+fn delivery(page: &mut Exposition, snapshot: &Snapshot) {
+    let Some(books) = &snapshot.books else { return };
     type Figure = fn(&RouteBooks) -> Tally;
     let states: [(&str, Figure); 3] = [
         ("built", |books| books.built),
@@ -324,20 +324,20 @@ fn delivery(page: &mut Exposition, view: &View) {
     }
 }
 
-fn limits(page: &mut Exposition, facts: &Facts, view: &View) {
-    let rows = limit_rows(facts, view);
+fn limits(page: &mut Exposition, state: &AdminState, snapshot: &Snapshot) {
+    let rows = limit_rows(state, snapshot);
     let mut family = page.family("whippet_limit_used", Gauge, "What is used of each limit.");
     rows.iter().for_each(|(name, used, _)| family.sample(&[("limit", name)], used));
     let mut family = page.family("whippet_limit_max", Gauge, "Each limit.");
     rows.iter().for_each(|(name, _, max)| family.sample(&[("limit", name)], max));
-    if let Some(bytes) = view.memory_bytes {
+    if let Some(bytes) = snapshot.memory_bytes {
         page.single("whippet_memory_bytes", Gauge, "Resident memory of the process.", bytes);
     }
     page.single(
         "whippet_uptime_seconds",
         Gauge,
         "Time since the start.",
-        facts.health.uptime().as_secs(),
+        state.liveness.uptime().as_secs(),
     );
     let mut family = page.family("whippet_info", Gauge, "The version.");
     family.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);

@@ -1,24 +1,18 @@
-//! What anybody who asks is told from: things that do not change, and where to look for the rest.
+//! The state behind the admin endpoints: what is fixed at start, and where to find the rest.
 
-use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::flushing::{Ask, KnownContexts, Message, Totals};
-use super::health::Health;
-use super::intake::Discarded;
-use super::watch::Watch;
 use crate::config::{Config, Loaded, cgroup};
-use crate::context::Rules;
+use crate::context::{Context, Rules};
 use crate::forward::{ForwardBooks, Forwarder};
 use crate::net::{LaneHandle, ListenerDescription};
+use crate::output::Discarded;
+use crate::watch::{Liveness, Totals, Watch};
 
-/// How long a question waits for the flusher, which may be busy handing payloads over.
-const FLUSHER_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Bounds of the whole process.
+/// ProcessLimits of the whole process.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+pub(crate) struct ProcessLimits {
     pub contexts: usize,
     pub connections: usize,
     pub events: usize,
@@ -26,9 +20,9 @@ pub(super) struct Bounds {
     pub memory_bytes: Option<u64>,
 }
 
-impl Bounds {
+impl ProcessLimits {
     pub fn new(config: &Config, rules: &Rules, lanes: usize, connections: usize) -> Self {
-        Bounds {
+        ProcessLimits {
             contexts: rules.limits.contexts_max * lanes,
             connections,
             events: config.events_per_interval_max * lanes,
@@ -38,31 +32,37 @@ impl Bounds {
     }
 }
 
-/// What is wrong with the configuration in force.
+/// Problems of the configuration in force.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ConfigFacts {
+pub(crate) struct ConfigState {
     pub degraded: bool,
     pub warnings: Vec<String>,
 }
 
-impl ConfigFacts {
+impl ConfigState {
     pub fn of(loaded: &Loaded) -> Self {
-        ConfigFacts {
+        ConfigState {
             degraded: loaded.degraded(),
             warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
         }
     }
 }
 
-pub(super) struct Facts {
+/// Every context the flusher knows. Contexts share their bytes, so the copy is cheap.
+pub(crate) struct KnownContexts {
+    pub contexts: Vec<Context>,
+    pub rules: Arc<Rules>,
+}
+
+pub(crate) struct AdminState {
     pub hostname: Option<String>,
     pub hostname_origin: &'static str,
     pub output: String,
     pub interval: Duration,
     pub listeners: Vec<ListenerDescription>,
     pub receive_buffer_bytes: usize,
-    pub limits: Bounds,
-    pub health: Arc<Health>,
+    pub limits: ProcessLimits,
+    pub liveness: Arc<Liveness>,
     pub watch: Arc<Watch>,
     /// Counts per metric are kept all the time.
     pub stats_kept: bool,
@@ -70,12 +70,13 @@ pub(super) struct Facts {
     pub totals: Arc<Mutex<Totals>>,
     pub forwarder: Option<Arc<Forwarder>>,
     pub discarded: Option<Arc<Mutex<Discarded>>>,
-    pub to_flusher: Sender<Message>,
-    pub config: Mutex<ConfigFacts>,
+    /// Asks the flusher for every context it knows; none when it does not answer in time.
+    pub known_contexts: Box<dyn Fn() -> Option<KnownContexts> + Send + Sync>,
+    pub config: Mutex<ConfigState>,
 }
 
 /// What changes, copied at one moment.
-pub(super) struct View {
+pub(crate) struct Snapshot {
     pub totals: Totals,
     pub books: Option<ForwardBooks>,
     pub discarded: Option<Discarded>,
@@ -83,10 +84,10 @@ pub(super) struct View {
     pub memory_bytes: Option<u64>,
 }
 
-impl Facts {
-    pub fn view(&self) -> View {
+impl AdminState {
+    pub fn snapshot(&self) -> Snapshot {
         let discarded = self.discarded.as_ref();
-        View {
+        Snapshot {
             totals: self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             books: self.forwarder.as_ref().map(|forwarder| forwarder.books()),
             discarded: discarded.map(|sum| *sum.lock().unwrap_or_else(PoisonError::into_inner)),
@@ -94,20 +95,13 @@ impl Facts {
         }
     }
 
-    pub fn config(&self) -> ConfigFacts {
+    pub fn config(&self) -> ConfigState {
         self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A reload took over another configuration.
-    pub fn set_config(&self, facts: ConfigFacts) {
-        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = facts;
-    }
-
-    /// Every context the flusher knows; none when it does not answer in time.
-    pub fn contexts(&self) -> Option<KnownContexts> {
-        let (answer, answered) = mpsc::sync_channel(1);
-        self.to_flusher.send(Message::Ask(Ask::Contexts(answer))).ok()?;
-        answered.recv_timeout(FLUSHER_PATIENCE).ok()
+    pub fn set_config(&self, config: ConfigState) {
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
     }
 }
 

@@ -1,18 +1,26 @@
-//! The read-only HTTP surface: probes, metrics, status, contexts.
+//! In: the [`AdminState`] that the server shares and an HTTP request. Out: a page: probes, metrics,
+//! status, rankings, live lines, contexts. Promise: read only; memory and time are bounded for any
+//! client, and no lane ever waits for one. Refusal: it composes nothing and keeps no counters of
+//! its own.
+
+mod health;
+mod live;
+mod metrics;
+mod prometheus;
+mod ranking;
+mod state;
+mod status;
 
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::facts::Facts;
-use super::flushing::KnownContexts;
-use super::health::Verdict;
-use super::{inquiry, metrics_page, status};
+use self::health::Health;
+pub(crate) use self::state::{AdminState, ConfigState, KnownContexts, ProcessLimits};
 use crate::config::{Config, Port};
 use crate::context::Kind;
 use crate::telemetry::http::{Address, Handler, HttpServer, Request, Response};
-use crate::telemetry::prometheus;
 
 const INDEX: &str = "\
 whippet answers here, read only:
@@ -29,15 +37,15 @@ whippet answers here, read only:
 
 /// The admin server and the one for probes alone.
 #[derive(Debug, Default)]
-pub(super) struct Admin {
+pub(crate) struct AdminServers {
     servers: Vec<HttpServer>,
 }
 
-impl Admin {
+impl AdminServers {
     /// Starts what is configured; what cannot be had is told, and the server goes on without.
-    pub fn start(config: &Config, facts: &Arc<Facts>) -> Self {
-        let mut admin = Admin::default();
-        let answering = Arc::clone(facts);
+    pub fn start(config: &Config, state: &Arc<AdminState>) -> Self {
+        let mut admin = AdminServers::default();
+        let answering = Arc::clone(state);
         if let Some(address) = &config.admin_address {
             let handler: Handler = Arc::new(move |request| answer(&answering, request));
             admin.add("admin", "admin_address", address, handler);
@@ -47,7 +55,7 @@ impl Admin {
             Port::Fixed(port) => port,
             Port::Random => 0,
         };
-        let probing = Arc::clone(facts);
+        let probing = Arc::clone(state);
         let handler: Handler = Arc::new(move |request| {
             probe(&probing, &request.path)
                 .unwrap_or_else(|| Response::text(404, "see /live, /ready, /startup\n"))
@@ -81,29 +89,29 @@ fn probed(config: &Config, in_pod: bool, port: u16) -> String {
     format!("{}:{port}", if everywhere { "0.0.0.0" } else { "127.0.0.1" })
 }
 
-fn answer(facts: &Facts, request: &Request) -> Response {
-    if let Some(response) = probe(facts, &request.path) {
+fn answer(state: &AdminState, request: &Request) -> Response {
+    if let Some(response) = probe(state, &request.path) {
         return response;
     }
     match request.path.as_str() {
         "/" => Response::text(200, INDEX),
         "/metrics" | "/telemetry" => {
-            let page = metrics_page::page(facts, &facts.view());
+            let page = metrics::page(state, &state.snapshot());
             Response::whole(200, prometheus::CONTENT_TYPE, page.into_bytes())
         }
-        "/status" => json(&status::status(facts, &facts.view())),
-        "/debug/vars" => json(&status::agent(facts, &facts.view())),
-        "/stats" => inquiry::stats(facts, request),
-        "/top" => inquiry::top(facts, request),
-        "/tap" => inquiry::tap(facts, request),
+        "/status" => json(&status::status(state, &state.snapshot())),
+        "/debug/vars" => json(&status::agent(state, &state.snapshot())),
+        "/stats" => live::stats(state, request),
+        "/top" => live::top(state, request),
+        "/tap" => live::tap(state, request),
         "/senders" => {
-            facts.watch.refresh(&facts.lanes);
-            let all = facts.watch.senders().rows(&facts.listeners, usize::MAX);
+            state.watch.refresh(&state.lanes);
+            let all = state.watch.senders().rows(&state.listeners, usize::MAX);
             json(&serde_json::Value::Array(all))
         }
-        "/contexts" => contexts(facts, "application/x-ndjson", |known, out| dump(&known, out)),
+        "/contexts" => contexts(state, "application/x-ndjson", |known, out| dump(&known, out)),
         #[cfg(feature = "zstd")]
-        "/contexts.zstd" => contexts(facts, "application/zstd", |known, out| {
+        "/contexts.zstd" => contexts(state, "application/zstd", |known, out| {
             let mut encoder = zstd::Encoder::new(out, 1)?;
             dump(&known, &mut encoder)?;
             encoder.finish().map(drop)
@@ -116,27 +124,30 @@ fn json(value: &serde_json::Value) -> Response {
     Response::json(200, format!("{value:#}\n"))
 }
 
-fn probe(facts: &Facts, path: &str) -> Option<Response> {
-    let verdict: Verdict = match path {
-        "/live" => facts.health.live(),
-        "/ready" => facts.health.ready(facts.forwarder.as_ref().map(|f| f.books()).as_ref()),
-        "/startup" => facts.health.startup(),
+fn probe(state: &AdminState, path: &str) -> Option<Response> {
+    let health = match path {
+        "/live" => Health::live(&state.liveness),
+        "/ready" => {
+            let books = state.forwarder.as_ref().map(|forwarder| forwarder.books());
+            Health::ready(&state.liveness, books.as_ref())
+        }
+        "/startup" => Health::startup(),
         _ => return None,
     };
-    Some(Response::json(verdict.status(), format!("{}\n", verdict.json())))
+    Some(Response::json(health.status(), format!("{}\n", serde_json::json!(health))))
 }
 
 /// The flusher did not answer in time.
-pub(super) fn busy() -> Response {
+pub(crate) fn busy() -> Response {
     Response::text(503, "the flusher is busy; try again\n")
 }
 
 fn contexts(
-    facts: &Facts,
+    state: &AdminState,
     content_type: &'static str,
     write: fn(KnownContexts, &mut dyn Write) -> io::Result<()>,
 ) -> Response {
-    match facts.contexts() {
+    match (state.known_contexts)() {
         Some(known) => Response::stream(content_type, Box::new(move |out| write(known, out))),
         None => busy(),
     }
@@ -160,7 +171,7 @@ struct DumpedContext<'a> {
 const SOURCE_DOGSTATSD: u8 = 1;
 
 /// The Agent's word for a kind.
-pub(super) fn agent_type(kind: Kind) -> &'static str {
+pub(crate) fn agent_type(kind: Kind) -> &'static str {
     match kind {
         Kind::Counter => "Counter",
         Kind::Gauge => "Gauge",

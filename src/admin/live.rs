@@ -7,10 +7,10 @@ use std::time::Duration;
 use regex::bytes::RegexBuilder;
 use serde_json::{Value, json};
 
-use super::facts::Facts;
 use super::ranking;
-use super::samples::{Samples, Sent};
+use super::state::AdminState;
 use crate::telemetry::http::{Request, Response};
+use crate::watch::{Samples, Sent};
 
 /// Longest time one request may watch for.
 const WATCH_MAX: Duration = Duration::from_secs(60);
@@ -19,24 +19,24 @@ const WATCH_MAX: Duration = Duration::from_secs(60);
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// How long a request wants to watch; none when it does not say.
-pub(super) fn watch_time(request: &Request) -> Option<Duration> {
+pub(crate) fn watch_time(request: &Request) -> Option<Duration> {
     let seconds = request.query("seconds")?.parse::<f64>().ok()?;
     Duration::try_from_secs_f64(seconds).ok().map(|time| time.min(WATCH_MAX))
 }
 
 /// What was sent in the next `time`.
-pub(super) fn watched(facts: &Facts, time: Duration) -> Samples {
-    let _counting = facts.watch.count();
-    let before = facts.watch.samples(&facts.lanes);
+pub(crate) fn watched(state: &AdminState, time: Duration) -> Samples {
+    let _counting = state.watch.count();
+    let before = state.watch.samples(&state.lanes);
     std::thread::sleep(time);
-    facts.watch.samples(&facts.lanes).since(&before)
+    state.watch.samples(&state.lanes).since(&before)
 }
 
 /// `/stats`: count and last time per metric and tags, in the Agent's shape.
-pub(super) fn stats(facts: &Facts, request: &Request) -> Response {
+pub(crate) fn stats(state: &AdminState, request: &Request) -> Response {
     let samples = match watch_time(request) {
-        Some(time) => watched(facts, time),
-        None if facts.stats_kept => facts.watch.samples(&facts.lanes),
+        Some(time) => watched(state, time),
+        None if state.stats_kept => state.watch.samples(&state.lanes),
         None => {
             return Response::text(
                 409,
@@ -80,18 +80,18 @@ fn number(request: &Request, name: &str, default: usize) -> usize {
 }
 
 /// `/top`: what costs most now, by contexts, samples, bytes and senders.
-pub(super) fn top(facts: &Facts, request: &Request) -> Response {
+pub(crate) fn top(state: &AdminState, request: &Request) -> Response {
     let time = watch_time(request).unwrap_or(Duration::from_secs(1));
     let (names, keys) = (number(request, "names", NAMES), number(request, "keys", KEYS));
-    let counting = facts.watch.count();
-    let before = facts.watch.samples(&facts.lanes);
-    let senders_before = facts.watch.senders();
+    let counting = state.watch.count();
+    let before = state.watch.samples(&state.lanes);
+    let senders_before = state.watch.senders();
     std::thread::sleep(time);
-    let samples = facts.watch.samples(&facts.lanes).since(&before);
-    let senders = facts.watch.senders();
+    let samples = state.watch.samples(&state.lanes).since(&before);
+    let senders = state.watch.senders();
     drop(counting);
-    let Some(known) = facts.contexts() else { return super::admin::busy() };
-    let totals = facts.view().totals;
+    let Some(known) = (state.known_contexts)() else { return super::busy() };
+    let totals = state.snapshot().totals;
     let seconds = time.as_secs_f64().max(f64::MIN_POSITIVE);
     let sent = by_name(&samples);
     let sum = sent.iter().fold((0, 0), |sum, (_, lines, bytes)| (sum.0 + lines, sum.1 + bytes));
@@ -102,7 +102,7 @@ pub(super) fn top(facts: &Facts, request: &Request) -> Response {
     };
     let answer = json!({
         "seconds": time.as_secs_f64(),
-        "contexts": { "live": totals.contexts, "max": facts.limits.contexts },
+        "contexts": { "live": totals.contexts, "max": state.limits.contexts },
         "lines_per_second": sum.0 as f64 / seconds,
         "bytes_per_second": sum.1 as f64 / seconds,
         "uncounted_lines": samples.others().count,
@@ -110,8 +110,8 @@ pub(super) fn top(facts: &Facts, request: &Request) -> Response {
         "by_contexts": ranking::by_contexts(&known, names, keys),
         "by_samples": ranked(|row| row.1),
         "by_bytes": ranked(|row| row.2),
-        "senders": senders.rates(&senders_before, seconds, &facts.listeners, names),
-        "overflow": facts.watch.overflow().map(|overflow| overflow.json()),
+        "senders": senders.rates(&senders_before, seconds, &state.listeners, names),
+        "overflow": state.watch.overflow().map(|overflow| overflow.json()),
     });
     Response::json(200, format!("{answer}\n"))
 }
@@ -139,7 +139,7 @@ fn rates((name, lines, bytes): &(&[u8], u64, u64), seconds: f64) -> Value {
 
 /// `/tap`: lines that match, as they come, one JSON object per line; an empty line each second of
 /// silence shows that somebody is still there.
-pub(super) fn tap(facts: &Facts, request: &Request) -> Response {
+pub(crate) fn tap(state: &AdminState, request: &Request) -> Response {
     let wanted = match request.query("match").filter(|pattern| !pattern.is_empty()) {
         None => None,
         Some(pattern) => match RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).build() {
@@ -148,7 +148,7 @@ pub(super) fn tap(facts: &Facts, request: &Request) -> Response {
         },
     };
     let limit = request.query("limit").and_then(|text| text.parse().ok()).unwrap_or(u64::MAX);
-    let Some(tapping) = facts.watch.tap(wanted) else {
+    let Some(tapping) = state.watch.tap(wanted) else {
         return Response::text(503, "too many taps are open\n");
     };
     Response::stream(

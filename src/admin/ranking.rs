@@ -5,16 +5,16 @@ use std::collections::HashMap;
 use ahash::RandomState;
 use serde_json::{Value, json};
 
-use super::flushing::KnownContexts;
+use super::state::KnownContexts;
 use crate::context::Context;
-use crate::telemetry::heavy::Distinct;
+use crate::context::heavy_hitters::Distinct;
 
 /// Values of one tag key counted exactly; beyond, the number is an estimate.
 const EXACT_MAX: usize = 10_000;
 
 /// Names by contexts, tag keys by distinct values, both descending and then by name; what is left
 /// over is summed up.
-pub(super) fn by_contexts(known: &KnownContexts, names: usize, keys: usize) -> Value {
+pub(crate) fn by_contexts(known: &KnownContexts, names: usize, keys: usize) -> Value {
     let mut counts: HashMap<&[u8], usize, RandomState> = HashMap::default();
     for context in &known.contexts {
         *counts.entry(context.name()).or_default() += 1;
