@@ -59,7 +59,7 @@ fuzz: ## run one fuzz target (FUZZ_TARGET=datagram SECONDS=60), stable Rust and 
 # The real program under long trouble; what comes out belongs into docs/reliability.md.
 faults: ## outages of a minute, a million contexts, against a release build (4 minutes)
 	cargo build --release --bin whippet
-	WHIPPET=$(CURDIR)/target/release/whippet cargo test --test faults -- --ignored --skip soak \
+	WHIPPET=$(CURDIR)/target/release/whippet cargo test --test e2e -- faults:: --ignored --skip soak \
 		--test-threads 1 --nocapture
 
 MINUTES ?= 30
@@ -67,4 +67,4 @@ soak: ## half an hour of mixed load, faults, reloads and a restart (MINUTES=30)
 	cargo build --release --bin whippet
 	WHIPPET=$(CURDIR)/target/release/whippet SOAK_MINUTES=$(MINUTES) \
 		SOAK_REPORT=$(CURDIR)/target/soak.md \
-		cargo test --test faults -- --ignored --exact faults::soak::soak --nocapture
+		cargo test --test e2e -- --ignored --exact faults::soak::soak --nocapture

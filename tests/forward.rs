@@ -6,10 +6,11 @@ use crate::support::decode::{
 };
 use crate::support::front::{ConnectProxy, TlsFront};
 use crate::support::intake::{Answer, Intake};
+use crate::support::log;
 use bytes::Bytes;
 use prost::Message;
 use std::io::Write;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use whippet::clock::Clock;
 use whippet::encode::{ContentEncoding, Payload, Route};
@@ -21,35 +22,6 @@ use whippet::forward::{
 const KEY: &str = "4f1c2a9b7d3e5f60718293a4b5c6d7e8";
 
 // ------------------------------------------------------------------------------------- helpers
-
-/// Everything the program logged, from all threads of this test program.
-static LOG: LazyLock<Arc<Mutex<Vec<u8>>>> = LazyLock::new(|| {
-    let log = Arc::new(Mutex::new(Vec::new()));
-    let target = Arc::clone(&log);
-    tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || Sink(Arc::clone(&target)))
-        .init();
-    log
-});
-
-struct Sink(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-fn log_text() -> String {
-    String::from_utf8_lossy(&LOG.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
-}
 
 fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
@@ -118,7 +90,7 @@ fn halve(payload: &Payload) -> Result<Option<(Payload, Payload)>, Box<dyn std::e
 
 /// Backoff of 20 to 80 ms, no chance, no key checks.
 fn quick() -> ForwarderConfig {
-    LazyLock::force(&LOG);
+    log::start();
     let mut config = ForwarderConfig::new(Arc::new(halve));
     config.retry = RetryPolicy {
         base: Duration::from_millis(10),
@@ -953,7 +925,7 @@ fn the_key_is_checked_in_the_background() {
         submit(&forwarder, &counter("m"));
         wait_books(&forwarder, |books| delivered(books) == 1);
     }
-    let log = log_text();
+    let log = log::text();
     assert!(log.contains("API key ending in *****6d7e8 is valid"), "{log}");
     assert!(log.contains("API key ending in *****6d7e8 is refused (403)"), "{log}");
 }
@@ -996,7 +968,7 @@ fn no_log_line_and_no_report_shows_a_key() {
     }
     intake.wait_until(|state| state.requests.len() >= 4);
     shutdown_now(&forwarder);
-    let log = log_text();
+    let log = log::text();
     assert!(log.contains("7e700"), "the end of the key is there to be recognised");
     assert!(log.contains("status 400"), "and the troubles were logged");
     assert!(!log.contains(secret));

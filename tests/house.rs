@@ -1,6 +1,9 @@
 //! The order of the rooms is a test: a room uses the nouns of earlier rooms and the base modules,
 //! never a later room.
 
+#[path = "house/licences.rs"]
+mod licences;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

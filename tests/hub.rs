@@ -1,16 +1,13 @@
 //! The server seen through its hub: started in process, fed over a real socket, delivering to a
 //! fake intake.
 
-#[expect(dead_code, reason = "shared with test programs that use all of it")]
-mod support;
-
 use std::collections::VecDeque;
-use std::io::Write;
 use std::net::UdpSocket;
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use support::intake::{Answer, Intake};
+use crate::support::intake::{Answer, Intake};
+use crate::support::log;
 use whippet::clock::Clock;
 use whippet::config::{self, Loaded, Mode, Outputs, Sources};
 use whippet::encode::{ContentEncoding, Payload, Route};
@@ -270,22 +267,6 @@ fn a_reload_tells_which_keys_changed() {
     run.server.stop();
 }
 
-/// Everything this test program logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// One test, since the level is the process's.
 #[test]
 fn nobody_listens_unless_the_debug_level_is_on_and_then_not_to_packets() {
     let intake = Intake::start();
@@ -293,18 +274,15 @@ fn nobody_listens_unless_the_debug_level_is_on_and_then_not_to_packets() {
         EventKind::ALL.iter().copied().filter(|kind| hub.wants(*kind)).collect::<Vec<_>>()
     };
     let quiet = Hub::default();
-    let Run { server, _listening, .. } = start(&intake, quiet.clone());
+    // The level is asked for where the server starts, so what this thread logs decides.
+    let no_log = tracing::subscriber::NoSubscriber::new();
+    let Run { server, _listening, .. } =
+        tracing::subscriber::with_default(no_log, || start(&intake, quiet.clone()));
     drop(_listening);
     assert_eq!(wanted(&quiet), []);
     server.stop();
 
-    let log = Log::default();
-    let writer = log.clone();
-    tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::DEBUG)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .init();
+    log::start();
     let loud = Hub::default();
     let Run { server, _listening, socket, heard, .. } = start(&intake, loud.clone());
     socket.send(b"queue:7|g").expect("loopback");
@@ -317,7 +295,7 @@ fn nobody_listens_unless_the_debug_level_is_on_and_then_not_to_packets() {
     assert!(!kinds.contains(&EventKind::ParseFailed), "{kinds:?}");
     server.stop();
     assert_eq!(wanted(&loud), [], "the observer leaves with the server");
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).expect("text");
+    let text = log::text();
     // Other tests log here too; the address is this one's.
     let beginning = format!("DEBUG forward: {}: ", intake.address());
     let lines: Vec<&str> = text.lines().filter(|line| line.contains(&beginning)).collect();

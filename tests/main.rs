@@ -1,10 +1,25 @@
-//! The program as a whole: the real binary and the real forwarder against a fake intake, over real
-//! sockets. One test program, so that linking is paid once.
+//! The library and the program from outside, as one test program, so that linking is paid once.
+//! What needs the `whippet` program runs with its features only; the embeddable client runs
+//! without any.
 
-mod forward;
+/// The program and its parts at work: real sockets, real files, a fake intake.
+#[cfg(all(feature = "cli", feature = "zstd"))]
 mod support;
 
-/// The binary, driven from outside.
+#[cfg(all(feature = "cli", feature = "zstd"))]
+mod admin {
+    mod commands;
+    mod http;
+    mod live;
+    mod moments;
+    mod program;
+    mod self_metrics;
+    mod senders;
+}
+#[cfg(feature = "cli")]
+mod cli;
+/// The program, driven from outside.
+#[cfg(all(feature = "cli", feature = "zstd"))]
 mod e2e {
     mod beside;
     mod books;
@@ -17,4 +32,52 @@ mod e2e {
     mod shutdown;
     mod start;
     mod time;
+}
+/// What the program does when everything around it fails. The long ones run only when asked (`make
+/// faults`, `make soak`); their figures stand in `docs/reliability.md`.
+#[cfg(all(feature = "cli", feature = "zstd"))]
+mod faults {
+    mod clock;
+    mod flood;
+    mod outage;
+    mod peers;
+    mod process;
+    mod security;
+    mod soak;
+    mod wall;
+}
+#[cfg(all(feature = "cli", feature = "zstd"))]
+mod forward;
+#[cfg(all(feature = "cli", feature = "zstd"))]
+mod hub;
+#[cfg(feature = "server")]
+mod net;
+/// Tags of senders and raw copies: a faked process file system and control groups, a kubelet of
+/// our own behind TLS.
+#[cfg(feature = "cli")]
+mod origin {
+    mod copies;
+    mod kubelet;
+    mod pods;
+    mod program;
+    mod senders;
+    mod sources;
+    mod workloads;
+}
+#[cfg(feature = "cli")]
+mod rewriting;
+/// The embeddable client: the table of call sequences, scripts, HTTP, threads.
+mod threadstats {
+    #[path = "../../examples/threadstats_script/arguments.rs"]
+    mod arguments;
+    #[path = "../../examples/threadstats_script/runner.rs"]
+    mod runner;
+
+    mod bound;
+    mod http;
+    mod life;
+    mod model;
+    mod script;
+    mod server;
+    mod tree;
 }

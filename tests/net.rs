@@ -681,7 +681,7 @@ fn under_a_manager(pid: &str, passed: UdpSocket) -> String {
     let program = std::env::current_exe().unwrap();
     let output = std::process::Command::new("sh")
         .args(["-c".as_ref(), script.as_ref(), program.as_os_str()])
-        .args(["--exact", "the_managed_program", "--ignored", "--nocapture"])
+        .args(["--exact", "net::the_managed_program", "--ignored", "--nocapture"])
         .stdin(std::process::Stdio::from(std::os::fd::OwnedFd::from(passed)))
         .output()
         .unwrap();

@@ -9,7 +9,7 @@ use whippet::threadstats::{
     StartOptions, ThreadStats,
 };
 
-use crate::arguments::Arguments;
+use super::arguments::Arguments;
 
 const METRIC: &[&str] = &["metric_name", "value", "timestamp", "tags", "sample_rate", "host"];
 const SCOPE: &[&str] = &["metric_name", "sample_rate", "tags", "host"];

@@ -5,8 +5,6 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use tracing::level_filters::LevelFilter;
-
 use crate::aggregate::LineCounts;
 use crate::clock::Clock;
 use crate::config::Loaded;
@@ -40,7 +38,7 @@ const LOGGED: [EventKind; 12] = [
 /// Writes facts to the debug log as long as the subscriptions live. There are none unless the debug
 /// level is on, so that otherwise nobody listens and no fact is built.
 pub(super) fn debug_log(hub: &Hub) -> Vec<Subscription> {
-    if LevelFilter::current() < LevelFilter::DEBUG {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
         return Vec::new();
     }
     LOGGED.iter().map(|kind| hub.subscribe(*kind, Some("debug_log"), log)).collect()

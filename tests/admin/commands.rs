@@ -114,8 +114,8 @@ fn a_dump_of_the_contexts_can_be_ranked() {
 fn health_is_an_exit_code() {
     let program = Program::start(&[]);
     assert!(program.says(&["health"]).starts_with("healthy: lane-0, "));
-    let intake = super::support::intake::Intake::start();
-    intake.validate_with(super::support::intake::Answer::status(403));
+    let intake = crate::support::intake::Intake::start();
+    intake.validate_with(crate::support::intake::Answer::status(403));
     let program = Program::start(&[
         ("output", "datadog"),
         ("dd_url", &intake.url()),

@@ -4,8 +4,8 @@ use std::net::{TcpListener, TcpStream};
 use serde_json::Value;
 
 use super::program::{Program, get};
-use super::support::decode;
-use super::support::intake::{Answer, Intake};
+use crate::support::decode;
+use crate::support::intake::{Answer, Intake};
 
 #[test]
 fn probes_answer_in_the_shape_of_the_agent() {

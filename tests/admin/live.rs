@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::program::{Program, whippet};
-use super::support::front::ConnectProxy;
-use super::support::intake::{Answer, Intake};
+use crate::support::front::ConnectProxy;
+use crate::support::intake::{Answer, Intake};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 

@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
 use super::program::Program;
-use super::support::decode;
-use super::support::intake::Intake;
+use crate::support::decode;
+use crate::support::intake::Intake;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 

@@ -53,7 +53,7 @@ fn one_line_of_two_containers_is_two_series() {
     let kubelet = Kubelet::start(&list(&[&web(), &cron()]));
     let program = Setup::new().with(&kubelet).detecting(&in_container(WEB)).start();
     let mut other = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "senders::another_process", "--ignored"])
+        .args(["--exact", "origin::senders::another_process", "--ignored"])
         .env("ORIGIN_TEST_SOCKET", program.path("d.sock"))
         .env("ORIGIN_TEST_PROC", program.path("proc"))
         .spawn()

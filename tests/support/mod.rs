@@ -3,4 +3,5 @@
 pub mod decode;
 pub mod front;
 pub mod intake;
+pub mod log;
 pub mod program;

@@ -12,7 +12,7 @@ use whippet::threadstats::{
     StartOptions,
 };
 
-use crate::server::{Answer, Request, Server};
+use super::server::{Answer, Request, Server};
 
 fn builder(server: &Server) -> Builder {
     ThreadStats::builder().env(|_| None).api_host(server.url()).api_key("k3y").flush_on_drop(false)

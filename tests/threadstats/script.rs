@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::runner;
+use super::runner;
 
 /// `table.json` lists calls and what they report, measured with datadogpy 0.56.0:
 /// `name=value type @start/interval`, then tags, host and device where they are not null.

@@ -1,7 +1,5 @@
-//! Counts what this thread allocates, for claims of "no allocation".
+//! Events of the hub and known series of the embeddable client cost no allocation.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,39 +7,13 @@ use std::time::Duration;
 use whippet::telemetry::{Event, EventKind, Hub};
 use whippet::threadstats::{MemoryReporter, StartOptions, ThreadStats};
 
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every method hands its arguments unchanged to the system's allocator, which keeps the
-// trait's promises; the counter beside it is a plain thread-local number that never allocates.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promises about `layout` are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: `pointer` came from `alloc` above, hence from `System`, with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
+use super::allocations_during;
 
 #[track_caller]
 fn allocates_nothing(mut work: impl FnMut()) {
     work(); // the first call on a thread may set up its thread-locals
-    let before = ALLOCATIONS.get();
-    for _ in 0..1_000_000 {
-        work();
-    }
-    assert_eq!(ALLOCATIONS.get() - before, 0);
+    let million = || (0..1_000_000).for_each(|_| work());
+    assert_eq!(allocations_during(million), 0);
 }
 
 #[test]
