@@ -130,10 +130,10 @@ fn send_takes_lines_as_they_are() {
 
 #[test]
 fn send_refuses_what_would_be_read_differently() {
-    refuses(&["metric", "a|b", "1"], 1, "name \"a|b\" holds '|'");
-    refuses(&["metric", "a:b", "1"], 1, "name \"a:b\" holds ':'");
-    refuses(&["metric", "x", "1", "--tag", "a\nb"], 1, "tag \"a\\nb\" holds '\\n'");
-    refuses(&["check", "x", "0", "--message", "a|b"], 1, "m \"a|b\" holds '|'");
+    refuses(&["metric", "a|b", "1"], 1, "name \"a|b\" contains '|'");
+    refuses(&["metric", "a:b", "1"], 1, "name \"a:b\" contains ':'");
+    refuses(&["metric", "x", "1", "--tag", "a\nb"], 1, "tag \"a\\nb\" contains '\\n'");
+    refuses(&["check", "x", "0", "--message", "a|b"], 1, "m \"a|b\" contains '|'");
     refuses(&["metric", "x", "1", "--type", "d", "--timestamp", "5"], 1, "counters and gauges");
     let long = "n".repeat(9_000);
     refuses(&["metric", &long, "1"], 1, "servers read at most 8192");
@@ -144,7 +144,7 @@ fn send_shows_the_place_of_what_no_server_reads() {
     refuses(
         &["metric", "x", "one"],
         1,
-        "the value must be a number\n    x:one|c\n      ^\n--force",
+        "the value must be a number\n    x:one|c\n      ^\nuse --force",
     );
     refuses(&["metric", "x", "1", "--rate", "half"], 1, "sample rate must be a number");
     refuses(&["raw", "x:1|q"], 1, "x:1|q\n        ^");
@@ -255,11 +255,11 @@ fn send_says_when_nobody_listens() {
     let port = socket.local_addr().unwrap().port();
     let got = run(&["send", "--to", &format!("udp://127.77.0.1:{port}"), "metric", "x", "1"]);
     let expect = format!(
-        "whippet: nobody listens on 127.77.0.1:{port}; start one with `whippet --set dogstatsd_port={port}`\n"
+        "whippet: nothing is listening on 127.77.0.1:{port}; start a server with `whippet --set dogstatsd_port={port}`\n"
     );
     assert_eq!((got.stdout.as_str(), got.stderr.as_str(), got.code), ("", expect.as_str(), 1));
     let got = run(&["send", "--to", "unix:///nonexistent/s", "metric", "x", "1"]);
-    assert!(got.stderr.contains("nobody listens on /nonexistent/s"), "{}", got.stderr);
+    assert!(got.stderr.contains("nothing is listening on /nonexistent/s"), "{}", got.stderr);
     assert_eq!(got.code, 1);
 }
 
@@ -294,7 +294,7 @@ fn explain_shows_how_a_metric_is_read_and_what_it_becomes() {
             "rate 0.5",
             "tags a",
             "on the way:",
-            "each value counts 2 times, because of its rate",
+            "each value counts 2 times (sample rate)",
             "context:",
             "tags a",
             "host h (from hostname)",
@@ -308,12 +308,12 @@ fn explain_shows_how_a_metric_is_read_and_what_it_becomes() {
             "tags a a host:web env:prod device:d",
             "ignored zz: no such field",
             "ignored c:x: dogstatsd_origin_detection_client is false",
-            "rate 7 is not above 0 and at most 1: it is taken as 1",
+            "rate 7 is out of range (above 0, at most 1): taken as 1",
             "1 of 2 values dropped: not finite",
             "the name becomes ns.n (statsd_metric_namespace)",
-            "tag a again: a tag counts once",
-            "tag host:web leaves the tags: it names the host (the last one counts)",
-            "tag env:prod is on everything already, from the configuration",
+            "tag a is repeated: a tag counts once",
+            "tag host:web leaves the tags: it sets the host (the last one wins)",
+            "tag env:prod is already on everything, from the configuration",
             "tag device:d is sent to the intake as a resource",
             "tag team:x comes from the configuration",
             "name ns.n",
@@ -410,10 +410,7 @@ fn explain_refuses_with_the_place_and_goes_on() {
     assert!(got.stdout.starts_with("x:1|q\nrefused: the metric type must be c, g, h, ms, s or d\n    x:1|q\n        ^\n\nx:1|c\n  kind       counter\n"), "{}", got.stdout);
     assert_eq!(got.code, 1);
     let nothing = run_with_stdin(&["explain", "-"], b"\n");
-    assert_eq!(
-        (nothing.stderr.as_str(), nothing.code),
-        ("whippet: there is no line to explain\n", 1)
-    );
+    assert_eq!((nothing.stderr.as_str(), nothing.code), ("whippet: no lines to explain\n", 1));
     let bad = run(&["explain", "x:1|c", "--set", "dogstatsd_port=x"]);
     assert!(bad.stderr.contains("dogstatsd_port"), "{}", bad.stderr);
     assert_eq!(bad.code, 1);

@@ -416,7 +416,7 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     (
         "dogstatsd_mapper_profiles: [{name: a, prefix: a., mappings: [{match: '(', match_type: regex, name: x}]}]",
-        "dogstatsd_mapper_profiles[0].mappings[0].match: \"(\" is no regular expression",
+        "dogstatsd_mapper_profiles[0].mappings[0].match: \"(\" is not a valid regular expression",
     ),
     (
         "dogstatsd_mapper_profiles: [{name: a, prefix: a., mappings: [{match: a, match_type: glob, name: x}]}]",
@@ -436,9 +436,9 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     (
         "metric_filterlist: [{a: b}]",
-        "metric_filterlist[0]: is a map; did you mean the text \"a:b\"?",
+        "metric_filterlist[0]: is a map; did you mean the string \"a:b\"?",
     ),
-    ("metric_filterlist: {a: b}", "metric_filterlist: is a map; expected a list of texts"),
+    ("metric_filterlist: {a: b}", "metric_filterlist: is a map; expected a list of strings"),
     (
         "metric_tag_filterlist: [{tags: [a]}]",
         "metric_tag_filterlist[0]: has no metric_name; add one",
@@ -457,7 +457,7 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     (
         "histogram_percentiles: ['7']",
-        "histogram_percentiles[0]: \"7\" is no percentile; use a number from 0 to 1",
+        "histogram_percentiles[0]: \"7\" is not a percentile; use a number from 0 to 1",
     ),
 ];
 

@@ -22,7 +22,7 @@ impl AdminClient {
         let loaded = config::load(settings.sources(Mode::Run))?;
         match loaded.config.admin_address {
             Some(address) => Ok(AdminClient(address)),
-            None => bail!("admin_address is off in this configuration; set it to ask the server"),
+            None => bail!("admin_address is off in this configuration; set it to query the server"),
         }
     }
 
@@ -44,8 +44,8 @@ impl AdminClient {
         let address = &self.0;
         let none = || {
             format!(
-                "no whippet answers at {address}; is it running? (admin_address in its \
-                 configuration, or --set admin_address=…, says where)"
+                "no whippet answers at {address}; is it running? (use its configuration \
+                 with -c, or --set admin_address=…)"
             )
         };
         let mut connection = Address::parse(address)
@@ -59,7 +59,7 @@ impl AdminClient {
         reader.read_line(&mut line).with_context(none)?;
         let status = line.split_whitespace().nth(1).unwrap_or_default().to_owned();
         if !line.starts_with("HTTP/1.") {
-            bail!("what answers at {address} is no whippet; admin_address says where to ask");
+            bail!("the server at {address} is not whippet; check admin_address");
         }
         while line.trim_end() != "" {
             line.clear();

@@ -63,7 +63,7 @@ fn report(problems: &[Problem], out: &mut dyn Write) -> io::Result<i32> {
         writeln!(out, "{word}: {problem}")?;
     }
     match errors {
-        0 => writeln!(out, "\nconfiguration is good")?,
+        0 => writeln!(out, "\nconfiguration is valid")?,
         1 => writeln!(out, "\n1 error")?,
         many => writeln!(out, "\n{many} errors")?,
     }
@@ -110,11 +110,8 @@ mod tests {
             &text,
             "whippet.yaml:2:12: telemetry.*: the counters of /metrics are always on; who sends what is in /senders",
         );
-        has(
-            &text,
-            "note: whippet.yaml: keys that whippet does not know, without effect: logs_enabled",
-        );
-        has(&text, "configuration is good");
+        has(&text, "note: whippet.yaml: ignored, unknown to whippet: logs_enabled");
+        has(&text, "configuration is valid");
         assert_eq!(code, 0, "{text}");
         assert!(!text.contains(key), "{text}");
     }
@@ -124,7 +121,7 @@ mod tests {
         let (code, text) = run("api_key: 'a b'", &[]);
         has(
             &text,
-            "error: whippet.yaml:1:10: api_key: ***** has white space inside; use a key without white space",
+            "error: whippet.yaml:1:10: api_key: ***** contains whitespace; use a key without whitespace",
         );
         has(&text, "1 error");
         assert_eq!(code, 1);
@@ -142,14 +139,16 @@ mod tests {
         );
         has(
             &text,
-            "error: whippet.yaml:4:30: histogram_percentiles[1]: \"7\" is no percentile; use a number from 0 to 1 (0.95)",
+            "error: whippet.yaml:4:30: histogram_percentiles[1]: \"7\" is not a percentile; use a number from 0 to 1 (0.95)",
         );
         has(
             &text,
             "error: WHIPPET_INTERVAL: interval: \"0\" is too short; use whole seconds, or a duration such as 1m30s, 1s or more, at most 1h (default 10)",
         );
         assert!(
-            text.contains("error: whippet.yaml:1:17: dogstatsd_port: \"70000\" is no port"),
+            text.contains(
+                "error: whippet.yaml:1:17: dogstatsd_port: \"70000\" is not a valid port"
+            ),
             "{text}"
         );
         assert!(text.contains("error: api_key: missing, but the configuration file"), "{text}");

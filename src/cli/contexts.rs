@@ -72,7 +72,7 @@ fn unpacked(file: BufReader<fs::File>) -> anyhow::Result<Box<dyn Read>> {
 
 #[cfg(not(feature = "zstd"))]
 fn unpacked(_: BufReader<fs::File>) -> anyhow::Result<Box<dyn Read>> {
-    anyhow::bail!("it is compressed, and this whippet was built without zstd; unpack it first")
+    anyhow::bail!("it is compressed, but this whippet was built without zstd; decompress it first")
 }
 
 /// Contexts of a name, and the values of each of its tag keys.
@@ -90,7 +90,7 @@ fn rank(dump: impl BufRead, names: usize, keys: usize) -> anyhow::Result<Value> 
             continue;
         }
         let dumped: Dumped = serde_json::from_str(&line)
-            .with_context(|| format!("line {} is no dumped context", at + 1))?;
+            .with_context(|| format!("line {} is not a dumped context", at + 1))?;
         let name = ranked.entry(dumped.name).or_default();
         name.contexts += 1;
         for tag in [dumped.tagger_tags, dumped.metric_tags].into_iter().flatten().flatten() {
@@ -147,6 +147,6 @@ mod tests {
         assert_eq!(names[1]["tag_keys"], json!([{"key": "y", "values": 2}]));
         assert_eq!(ranking["others"], json!({"names": 1, "contexts": 1}));
         let error = rank(&b"{}"[..], 1, 1).unwrap_err();
-        assert!(format!("{error:#}").starts_with("line 1 is no dumped context"), "{error:#}");
+        assert!(format!("{error:#}").starts_with("line 1 is not a dumped context"), "{error:#}");
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn ready() {
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::debug!(target: "server", "the monotonic clock: {error}"),
+        Err(error) => tracing::debug!(target: "server", "cannot read the monotonic clock: {error}"),
     }
 }
 
@@ -26,7 +26,7 @@ pub(super) fn stopping() {
 
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(target: "server", "the service manager was not told: {error}; see NOTIFY_SOCKET");
+        tracing::warn!(target: "server", "cannot notify the service manager: {error}; check NOTIFY_SOCKET");
     }
 }
 
@@ -44,7 +44,7 @@ pub(super) fn watchdog(
             if is_alive() {
                 tell(&[NotifyState::Watchdog]);
             } else {
-                tracing::error!(target: "server", "a thread does not answer; the watchdog is not told to wait");
+                tracing::error!(target: "server", "a thread does not answer; the watchdog is not notified");
             }
         }
     };

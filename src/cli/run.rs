@@ -81,7 +81,7 @@ pub(super) fn run(args: &RunArgs, mut settings: ConfigArgs) -> anyhow::Result<Ex
     drop(watchdog);
     let name = if signal == libc::SIGINT { "^C" } else { "SIGTERM" };
     let within = server.stop_within().as_secs();
-    tracing::info!(target: "server", "{name} stopping, at most {within} s (again: now)");
+    tracing::info!(target: "server", "{name} stopping, at most {within} s ({name} again stops at once)");
     stop_at_second_signal(signals)?;
     server.stop();
     Ok(ExitCode::SUCCESS)
@@ -92,7 +92,7 @@ fn stop_at_second_signal(mut signals: Signals) -> std::io::Result<()> {
     let thread = std::thread::Builder::new().name("signals".to_owned());
     let wait = move || loop {
         if let Signal::Stop(signal) = signals.wait() {
-            tracing::warn!(target: "server", "stopped at once; what was not delivered is lost");
+            tracing::warn!(target: "server", "stopped at once; undelivered data is lost");
             std::process::exit(128 + signal);
         }
     };
@@ -147,11 +147,11 @@ fn reload(settings: &ConfigArgs, server: &Server) {
             server.reload(&loaded);
             tracing::info!(
                 target: "config",
-                "configuration read again; names, tags, histogram settings and the API key are in force, the rest needs a restart"
+                "configuration reloaded; names, tags, histogram settings and the API key are in effect, other changes need a restart"
             );
         }
         Err(problems) => {
-            tracing::error!(target: "config", "configuration not taken over, the running one stays:\n{problems}");
+            tracing::error!(target: "config", "configuration not reloaded, the running one stays in effect:\n{problems}");
         }
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn run(args: &TapArgs, settings: &ConfigArgs) -> anyhow::Result<()> {
         }
         let tapped: Value = serde_json::from_str(&text).context("reading the answer")?;
         if let Some(missed) = tapped["missed"].as_u64() {
-            eprintln!("({} lines were too fast to be shown)", grouped(missed));
+            eprintln!("({} lines were skipped: they came too fast to show)", grouped(missed));
         } else if args.json {
             admin_client::print(&text)?;
         } else {

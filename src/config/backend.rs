@@ -33,14 +33,14 @@ pub(super) fn resolve(
     let question = serde_json::json!({ "version": "1.0", "secrets": handles }).to_string();
     let answer = exchange(command, arguments, timeout, question)?;
     let mut answers: BTreeMap<String, Answer> = serde_json::from_slice(&answer)
-        .map_err(|_| format!("{} gave no JSON map of answers", command.display()))?;
+        .map_err(|_| format!("{} did not answer with a JSON map", command.display()))?;
     let value = |handle: &String| match answers.remove(handle) {
         Some(Answer { error: Some(error), .. }) if !error.is_empty() => {
-            Err(format!("the backend says {}", super::value::quoted(&error)))
+            Err(format!("the backend reports {}", super::value::quoted(&error)))
         }
         Some(Answer { value: Some(value), .. }) if !value.trim().is_empty() => Ok(value),
-        Some(_) => Err("the backend gave an empty value".to_owned()),
-        None => Err("the backend gave no answer for it".to_owned()),
+        Some(_) => Err("the backend returned an empty value".to_owned()),
+        None => Err("the backend returned nothing for it".to_owned()),
     };
     let mut value = value;
     Ok(handles.iter().map(|handle| (handle.clone(), value(handle))).collect())
@@ -76,7 +76,7 @@ fn exchange(
     let answer = answer.recv_timeout(timeout);
     let status = finish(&mut child, answer.is_err());
     match (answer, status) {
-        (Err(_), _) => Err(format!("{shown} gave no answer within {} s", timeout.as_secs_f64())),
+        (Err(_), _) => Err(format!("{shown} did not answer within {} s", timeout.as_secs_f64())),
         (Ok(Err(error)), _) => Err(format!("the answer of {shown} cannot be read ({error})")),
         (Ok(Ok(_)), Some(status)) if !status.success() => Err(format!("{shown} failed ({status})")),
         (Ok(Ok(bytes)), _) => Ok(bytes),
@@ -113,15 +113,15 @@ mod tests {
         let answer = r#"grep -q '"secrets":\["a","b"\]' && echo '{"a":{"value":"x"},"b":{"value":null,"error":"denied"}}'"#;
         let values = script(answer).unwrap();
         assert_eq!(values["a"], Ok("x".to_owned()));
-        assert_eq!(values["b"], Err("the backend says \"denied\"".to_owned()));
+        assert_eq!(values["b"], Err("the backend reports \"denied\"".to_owned()));
         let values = script(r#"echo '{"a":{"value":" ","error":""}}'"#).unwrap();
-        assert_eq!(values["a"], Err("the backend gave an empty value".to_owned()));
-        assert_eq!(values["b"], Err("the backend gave no answer for it".to_owned()));
+        assert_eq!(values["a"], Err("the backend returned an empty value".to_owned()));
+        assert_eq!(values["b"], Err("the backend returned nothing for it".to_owned()));
     }
 
     #[test]
     fn a_backend_that_misbehaves_is_named_and_not_quoted() {
-        assert!(script("echo s3cr3t").unwrap_err().contains("no JSON map"));
+        assert!(script("echo s3cr3t").unwrap_err().contains("a JSON map"));
         assert!(!script("echo s3cr3t").unwrap_err().contains("s3cr3t"));
         assert!(script("exit 3").unwrap_err().contains("failed"));
         let hangs = resolve(

@@ -129,7 +129,7 @@ impl EffectiveValues {
         let wrong = match read_text(&path) {
             Ok(text) if text.trim().is_empty() => "is empty".to_owned(),
             Ok(text) if text.trim().contains(|c: char| c.is_whitespace() || c.is_control()) => {
-                "has white space inside the key".to_owned()
+                "contains whitespace inside the key".to_owned()
             }
             Ok(text) => {
                 self.values.insert("api_key", Value::Secret(Secret::new(&text)));
@@ -175,7 +175,7 @@ fn put_secrets(node: &mut Node, answers: &Answers) -> Result<(), String> {
             if let Some(handle) = backend::handle(text) {
                 let answers = answers.as_ref().map_err(Clone::clone)?;
                 let answer = answers.get(handle).cloned();
-                *text = answer.unwrap_or_else(|| Err("was not asked for".to_owned()))?;
+                *text = answer.unwrap_or_else(|| Err("was not requested".to_owned()))?;
             }
             Ok(())
         }

@@ -53,11 +53,14 @@ impl EntryReader<'_> {
             // `- env: prod` is a map; the writer meant a tag.
             Tree::Map(entries) if entries.len() == 1 && entries[0].value.as_text().is_some() => {
                 let meant = format!("{}:{}", entries[0].key, entries[0].value);
-                self.skip(item.at, format!("is a map; did you mean the text {}?", quoted(&meant)));
+                self.skip(
+                    item.at,
+                    format!("is a map; did you mean the string {}?", quoted(&meant)),
+                );
                 None
             }
             _ => {
-                self.skip(item.at, "is no text; remove it or put it in quotes");
+                self.skip(item.at, "is not a string; remove it or put it in quotes");
                 None
             }
         }
@@ -69,7 +72,7 @@ impl EntryReader<'_> {
             _ => {
                 self.skip(
                     item.at,
-                    format!("{} is no percentile; use a number from 0 to 1 (0.95)", shown(item)),
+                    format!("{} is not a percentile; use a number from 0 to 1 (0.95)", shown(item)),
                 );
                 None
             }
@@ -99,7 +102,7 @@ impl EntryReader<'_> {
             match entry.value.as_text() {
                 Some(text) => pairs.push((entry.key.clone(), text.to_owned())),
                 None => self.below(&format!(".{}", entry.key), |reader| {
-                    reader.skip(entry.value.at, "is no text; put it in quotes");
+                    reader.skip(entry.value.at, "is not a string; put it in quotes");
                 }),
             }
         }

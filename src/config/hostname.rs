@@ -20,9 +20,9 @@ pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
     } else if name.len() > NAME_BYTES_MAX {
         Err("is longer than 255 characters")
     } else if LOCAL.iter().any(|local| local.eq_ignore_ascii_case(name)) {
-        Err("is a name of the loopback")
+        Err("is a loopback name")
     } else if !name.split('.').all(good_label) {
-        Err("is no host name")
+        Err("is not a valid host name")
     } else {
         Ok(())
     }

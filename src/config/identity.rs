@@ -51,7 +51,9 @@ impl Identity {
         let (hostname, origin) = match found {
             Some((name, origin)) => (Some(name), origin),
             None => {
-                remarks.push("series carry no host; set DD_HOSTNAME to give them one".to_owned());
+                remarks.push(
+                    "series are posted without a host; set DD_HOSTNAME to add one".to_owned(),
+                );
                 (None, "none")
             }
         };
@@ -102,7 +104,7 @@ fn from_system(machine: &Machine<'_>, remarks: &mut Vec<String>) -> Found {
         && !has_name_of_machine(machine)
     {
         remarks.push(format!(
-            "this is a container ({sign}), whose name {:?} is not the name of a host",
+            "running in a container ({sign}), whose name {:?} is not a host name",
             name
         ));
         return None;
@@ -223,8 +225,8 @@ mod tests {
         let init =
             [("proc/1/cgroup", "0::/init.scope\n"), ("proc/self/mountinfo", "1 2 0:3 / / rw\n")];
         Case { system: "web-1", files: &init, ..Case::default() }.is("web-1", "system");
-        Case { system: "localhost", ..Case::default() }.is_nobody("is a name of the loopback");
-        Case { system: "my_machine", ..Case::default() }.is_nobody("is no host name");
+        Case { system: "localhost", ..Case::default() }.is_nobody("is a loopback name");
+        Case { system: "my_machine", ..Case::default() }.is_nobody("is not a valid host name");
     }
 
     #[test]
@@ -288,7 +290,10 @@ mod tests {
         };
         let found = case.resolve();
         assert_eq!((found.hostname.as_deref(), found.origin), (Some("web-1"), "system"));
-        assert_eq!(found.remark.unwrap(), "the hostname_file \"two words\" is no host name");
+        assert_eq!(
+            found.remark.unwrap(),
+            "the hostname_file \"two words\" is not a valid host name"
+        );
         let missing =
             Case { set: &[("hostname_file", "/none")], system: "web-1", ..Case::default() };
         assert_eq!(missing.resolve().remark.unwrap(), "hostname_file /none cannot be read");

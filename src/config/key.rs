@@ -103,7 +103,7 @@ pub enum Kind {
     Mode,
     /// 1 to 65535, 0 for off, or `__random__` for any free port.
     Port,
-    /// A list of texts.
+    /// A list of strings.
     Words,
     /// A list of outputs.
     Outputs,

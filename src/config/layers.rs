@@ -60,7 +60,7 @@ impl Layers {
             }
             Tree::Null => {}
             _ => {
-                let message = "is no map of keys; write one `key: value` per line".to_owned();
+                let message = "is not a map of keys; write one `key: value` per line".to_owned();
                 self.problem(Class::Value, origin(path, root.at), "", message);
             }
         }
@@ -138,8 +138,7 @@ impl Layers {
         self.foreign.sort();
         let names: Vec<String> =
             self.foreign.iter().map(|name| name.escape_debug().to_string()).collect();
-        let message =
-            format!("keys that whippet does not know, without effect: {}", names.join(", "));
+        let message = format!("ignored, unknown to whippet: {}", names.join(", "));
         self.problem(Class::Note, origin, "", message);
     }
 

@@ -70,7 +70,7 @@ fn opened(kind: Kind, node: &Node) -> Result<Node, String> {
         Kind::Pairs | Kind::Endpoints | Kind::Profiles | Kind::TagFilters => {
             let shape = match kind {
                 // It may be a key.
-                Kind::Endpoints => "is a text".to_owned(),
+                Kind::Endpoints => "is a string".to_owned(),
                 _ => quoted(text),
             };
             Err(format!("{shape}; expected {}, in the environment written as JSON", expected(kind)))
@@ -210,7 +210,7 @@ pub(super) mod tests {
             "histogram_percentiles",
             "[0.5, '0.999', 95, x, 0, 1]",
             "[0.5, 0.999, 0, 1]",
-            &["Entry [2] \"95\" is no percentile", "Entry [3] \"x\" is no percentile"],
+            &["Entry [2] \"95\" is not a percentile", "Entry [3] \"x\" is not a percentile"],
         );
         keeps(
             "histogram_aggregates",
@@ -229,9 +229,9 @@ pub(super) mod tests {
             "- env: prod\n- team:x\n- ''\n- [1]\n",
             "[team:x]",
             &[
-                "[0] is a map; did you mean the text \"env:prod\"?",
+                "[0] is a map; did you mean the string \"env:prod\"?",
                 "[2] is empty",
-                "[3] is no text",
+                "[3] is not a string",
             ],
         );
     }

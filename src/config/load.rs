@@ -135,7 +135,12 @@ pub fn examine(sources: Sources<impl IntoIterator<Item = (String, String)>>) -> 
         }),
         // A test builds the defaults and every kind: this would be a bug, and is told as one.
         Err(name) => {
-            effective.problem(Class::Value, ValueOrigin::Default, name, "table and type disagree");
+            effective.problem(
+                Class::Value,
+                ValueOrigin::Default,
+                name,
+                "internal error: the key table and Config disagree",
+            );
             None
         }
     };
@@ -195,7 +200,7 @@ fn read_file(path: &Path, named_by: ValueOrigin) -> Result<(PathBuf, Node), Prob
         let file = FILE_NAMES.iter().map(|name| path.join(name)).find(|file| file.exists());
         path = file.ok_or_else(|| {
             let names = FILE_NAMES.join(", ");
-            wrong(named_by.clone(), format!("the folder {} has no {names}", path.display()))
+            wrong(named_by.clone(), format!("the directory {} has no {names}", path.display()))
         })?;
     }
     let text = read_text(&path).map_err(|error| {
@@ -205,7 +210,7 @@ fn read_file(path: &Path, named_by: ValueOrigin) -> Result<(PathBuf, Node), Prob
     match yaml::parse(&text) {
         Ok(root) => Ok((path, root)),
         Err(broken) => {
-            let message = format!("is no YAML: {}", broken.message);
+            let message = format!("is not valid YAML: {}", broken.message);
             Err(wrong(ValueOrigin::File { path, at: broken.at }, message))
         }
     }

@@ -47,7 +47,7 @@ impl Node {
     /// A JSON document as a tree. Its depth is bounded by the reader (128).
     pub(super) fn json(text: &str) -> Result<Self, String> {
         serde_json::from_str::<serde_json::Value>(text).map(from_json).map_err(|error| {
-            format!("is no JSON ({} at column {})", json_reason(&error), error.column())
+            format!("is not valid JSON ({} at column {})", json_reason(&error), error.column())
         })
     }
 

@@ -48,10 +48,7 @@ impl Outputs {
         }
         match loaded.hints.as_slice() {
             [] => Ok(Outputs { list: vec![OutputKind::Console], implied: true }),
-            hints => Err(missing(&format!(
-                "{} says that this is a real deployment",
-                hints.join(" and ")
-            ))),
+            hints => Err(missing(&format!("{} suggests a real deployment", hints.join(" and ")))),
         }
     }
 }

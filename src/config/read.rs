@@ -55,21 +55,21 @@ fn scalar(kind: Kind, written: &str) -> Result<Value, String> {
     match kind {
         Kind::Bool => match boolean(text) {
             Some(flag) => Ok(Value::Bool(flag)),
-            None => refuse("is no boolean"),
+            None => refuse("is not a boolean"),
         },
         Kind::Integer { min, max } => match text.parse::<i64>() {
             Ok(number) if number < min => refuse("is too small"),
             Ok(number) if number > max => refuse("is too large"),
             Ok(number) => Ok(Value::Integer(number)),
-            Err(_) => refuse("is no whole number"),
+            Err(_) => refuse("is not a whole number"),
         },
         Kind::Float { min, max } => match text.parse::<f64>() {
             Ok(number) if (min..=max).contains(&number) => Ok(Value::Float(number)),
             Ok(_) => refuse("is out of range"),
-            Err(_) => refuse("is no number"),
+            Err(_) => refuse("is not a number"),
         },
         Kind::Secret if text.chars().any(|c| c.is_whitespace() || c.is_control()) => {
-            refuse("has white space inside")
+            refuse("contains whitespace")
         }
         Kind::Secret => Ok(Value::Secret(Secret::new(text))),
         Kind::Url => url::parse(text, &["http", "https"], false).map(Value::Url),
@@ -83,32 +83,32 @@ fn scalar(kind: Kind, written: &str) -> Result<Value, String> {
         },
         Kind::Site => match check_name(text.trim_end_matches('.')) {
             Ok(()) => Ok(Value::Text(text.trim_end_matches('.').to_owned())),
-            Err(_) => refuse("is no site"),
+            Err(_) => refuse("is not a valid site"),
         },
         Kind::Choice(words) => choice(words, text).map_or_else(|| refuse("is unknown"), Ok),
         Kind::Duration { unit, min, max, whole_seconds } => match duration(text, unit) {
-            None => refuse("is no duration"),
+            None => refuse("is not a duration"),
             Some(time) if time < min => refuse("is too short"),
             Some(time) if time > max => refuse("is too long"),
             Some(time) if whole_seconds && time.subsec_nanos() != 0 => {
-                refuse("is no whole number of seconds")
+                refuse("is not a whole number of seconds")
             }
             Some(time) => Ok(Value::Duration(time)),
         },
         Kind::Bytes { max } => match bytes(text) {
-            None => refuse("is no size"),
+            None => refuse("is not a size"),
             Some(size) if size > max => refuse("is too large"),
             Some(size) => Ok(Value::Bytes(size)),
         },
         Kind::Mode => match u32::from_str_radix(text.trim_start_matches("0o"), 8) {
             Ok(mode) if mode <= 0o777 => Ok(Value::Mode(mode)),
-            _ => refuse("is no file mode"),
+            _ => refuse("is not a file mode"),
         },
         Kind::Port if text == "__random__" => Ok(Value::Port(Port::Random)),
         Kind::Port => match text.parse::<u16>() {
             Ok(0) => Ok(Value::Port(Port::Off)),
             Ok(port) => Ok(Value::Port(Port::Fixed(port))),
-            Err(_) => refuse("is no port"),
+            Err(_) => refuse("is not a valid port"),
         },
         // Lists never get here; a text is a text.
         _ => Ok(Value::Text(written.to_owned())),
@@ -166,9 +166,9 @@ mod tests {
         refuses(
             "log_payloads",
             "maybe",
-            "\"maybe\" is no boolean; use true or false (default false)",
+            "\"maybe\" is not a boolean; use true or false (default false)",
         );
-        refuses("log_payloads", "2", "\"2\" is no boolean");
+        refuses("log_payloads", "2", "\"2\" is not a boolean");
     }
 
     #[test]
@@ -176,13 +176,13 @@ mod tests {
         reads("lanes", " 4 ", "4");
         refuses("lanes", "0", "\"0\" is too small; use a whole number from 1 to 1024 (default 1)");
         refuses("lanes", "1025", "\"1025\" is too large");
-        refuses("lanes", "1.5", "\"1.5\" is no whole number");
-        refuses("lanes", "99999999999999999999", "\"99999999999999999999\" is no whole number");
+        refuses("lanes", "1.5", "\"1.5\" is not a whole number");
+        refuses("lanes", "99999999999999999999", "\"99999999999999999999\" is not a whole number");
         reads("forwarder_backoff_factor", "2.5", "2.5");
         refuses("forwarder_backoff_factor", "nan", "\"nan\" is out of range");
         refuses("forwarder_backoff_factor", "inf", "\"inf\" is out of range");
         refuses("forwarder_backoff_factor", "1", "\"1\" is out of range; use a number from 2 to");
-        refuses("forwarder_backoff_factor", "two", "\"two\" is no number");
+        refuses("forwarder_backoff_factor", "two", "\"two\" is not a number");
     }
 
     #[test]
@@ -196,10 +196,10 @@ mod tests {
         reads("forwarder_apikey_validation_interval", "60", "1h");
         reads("interval", "60s", "1m");
         refuses("interval", "0", "\"0\" is too short");
-        refuses("interval", "1500ms", "\"1500ms\" is no whole number of seconds");
+        refuses("interval", "1500ms", "\"1500ms\" is not a whole number of seconds");
         refuses("interval", "2h", "\"2h\" is too long");
         for text in ["10 apples", "-1s", "1x", "s", "1s1", "1e400", "-5", "nan"] {
-            refuses("forwarder_timeout", text, &format!("\"{text}\" is no duration"));
+            refuses("forwarder_timeout", text, &format!("\"{text}\" is not a duration"));
         }
     }
 
@@ -208,22 +208,26 @@ mod tests {
         reads("dogstatsd_port", "8125", "8125");
         reads("dogstatsd_port", "0", "0 (off)");
         reads("dogstatsd_port", "__random__", "__random__");
-        refuses("dogstatsd_port", "65536", "\"65536\" is no port; use a port from 1 to 65535");
-        refuses("dogstatsd_port", "-1", "\"-1\" is no port");
+        refuses(
+            "dogstatsd_port",
+            "65536",
+            "\"65536\" is not a valid port; use a port from 1 to 65535",
+        );
+        refuses("dogstatsd_port", "-1", "\"-1\" is not a valid port");
         reads("log_file_max_size", "10Mb", "10485760");
         reads("log_file_max_size", "512 KiB", "524288");
         reads("log_file_max_size", "77", "77");
-        refuses("log_file_max_size", "ten", "\"ten\" is no size");
-        refuses("log_file_max_size", "1.5Mb", "\"1.5Mb\" is no size");
+        refuses("log_file_max_size", "ten", "\"ten\" is not a size");
+        refuses("log_file_max_size", "1.5Mb", "\"1.5Mb\" is not a size");
         refuses(
             "log_file_max_size",
             "18446744073709551615k",
-            "\"18446744073709551615k\" is no size",
+            "\"18446744073709551615k\" is not a size",
         );
         reads("dogstatsd_socket_mode", "0722", "0722");
         reads("dogstatsd_socket_mode", "0o660", "0660");
-        refuses("dogstatsd_socket_mode", "0800", "\"0800\" is no file mode");
-        refuses("dogstatsd_socket_mode", "1777", "\"1777\" is no file mode");
+        refuses("dogstatsd_socket_mode", "0800", "\"0800\" is not a file mode");
+        refuses("dogstatsd_socket_mode", "1777", "\"1777\" is not a file mode");
     }
 
     #[test]
@@ -237,9 +241,9 @@ mod tests {
         refuses("dd_url", "ftp://x", "\"ftp://x\" has a scheme other than http, https");
         refuses("dd_url", "http://", "\"http://\" has no host");
         refuses("dd_url", "http://:80", "\"http://:80\" has no host");
-        refuses("dd_url", "http://x:port", "\"http://x:port\" has a bad port");
-        refuses("dd_url", "http://[::1", "\"http://[::1\" has an unfinished IPv6 address");
-        refuses("dd_url", "http://a b", "\"http://a b\" has white space inside");
+        refuses("dd_url", "http://x:port", "\"http://x:port\" has an invalid port");
+        refuses("dd_url", "http://[::1", "\"http://[::1\" has an unterminated IPv6 address");
+        refuses("dd_url", "http://a b", "\"http://a b\" contains whitespace");
     }
 
     #[test]
@@ -252,9 +256,9 @@ mod tests {
         refuses(
             "site",
             "https://datadoghq.eu",
-            "\"https://datadoghq.eu\" is no site; use a domain",
+            "\"https://datadoghq.eu\" is not a valid site; use a domain",
         );
-        refuses("hostname", "localhost", "\"localhost\" is a name of the loopback");
+        refuses("hostname", "localhost", "\"localhost\" is a loopback name");
     }
 
     #[test]
@@ -263,8 +267,8 @@ mod tests {
         reads("tags", r#"["env:prod","a b"]"#, "[env:prod, a b]");
         reads("output", "console,jsonl:/tmp/x none", "[console, jsonl:/tmp/x, none]");
         refuses("output", "consle", "\"consle\" is unknown; use console, jsonl");
-        refuses("tags", "[1,", "is no JSON (it ends too early at column 3)");
-        refuses("tags", r#"{"a":1}"#, "is a map; expected a list of texts");
+        refuses("tags", "[1,", "is not valid JSON (it ends too early at column 3)");
+        refuses("tags", r#"{"a":1}"#, "is a map; expected a list of strings");
         refuses(
             "dogstatsd_mapper_profiles",
             "abc",

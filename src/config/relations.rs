@@ -51,7 +51,7 @@ impl EffectiveValues {
             return;
         }
         let said = self.origin(name);
-        let message = "does not turn whippet off: it is how an Agent beside it makes room";
+        let message = "does not turn whippet off: it tells an Agent on this host to leave DogStatsD to whippet";
         self.problem(Class::Note, said.clone(), name, message);
         for name in OF_THE_PROCESS {
             let origin = self.origin(name);
@@ -63,8 +63,8 @@ impl EffectiveValues {
             let Some(key) = keys::find(name) else { continue };
             let value = default_of(key);
             let message = format!(
-                "is left to the Agent, for which use_dogstatsd is false; whippet takes its default, \
-                 {}; --set {name}=… sets it for whippet alone",
+                "is left to the Agent because use_dogstatsd is false; whippet uses its default, {}; \
+                 --set {name}=… sets it for whippet only",
                 show(&value)
             );
             self.values.insert(name, value);
@@ -99,7 +99,7 @@ impl EffectiveValues {
             self.values.insert(new, Value::Bytes(bytes));
             self.origins.insert(new, origin.clone());
         }
-        let message = format!("is of older Agents; write {new}: {bytes}");
+        let message = format!("is deprecated; use {new}: {bytes}");
         self.problem(Class::Note, origin, old, message);
     }
 }

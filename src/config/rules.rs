@@ -54,7 +54,7 @@ impl EntryReader<'_> {
             Some(Tree::Map(entries)) => self.below(".tags", |reader| reader.pairs(entries)),
             None | Some(Tree::Null) => Vec::new(),
             Some(_) => {
-                self.skip(item.at, "tags: expected a map from tag key to text");
+                self.skip(item.at, "tags: expected a map from tag key to string");
                 return None;
             }
         };
@@ -171,7 +171,7 @@ impl<'n> Fields<'n> {
 fn check_pattern(match_type: MatchType, pattern: &str) -> Result<(), String> {
     match match_type {
         MatchType::Wildcard if pattern.contains("**") => {
-            Err("has ** in a wildcard; one * stands for one piece without dots".into())
+            Err("has ** in a wildcard; * matches one segment without dots".into())
         }
         MatchType::Wildcard => {
             let good = |c: char| c.is_ascii_alphanumeric() || "-_*.".contains(c);
@@ -185,12 +185,12 @@ fn check_pattern(match_type: MatchType, pattern: &str) -> Result<(), String> {
         }
         MatchType::Regex => match regex::Regex::new(&format!("^{pattern}$")) {
             Ok(_) => Ok(()),
-            Err(regex::Error::CompiledTooBig(_)) => Err("is too large a regular expression".into()),
+            Err(regex::Error::CompiledTooBig(_)) => Err("is too large once compiled".into()),
             Err(error) => {
                 let reason = error.to_string();
                 let last = reason.lines().last().unwrap_or_default();
                 Err(format!(
-                    "is no regular expression ({}); look-around and back-references do not exist",
+                    "is not a valid regular expression ({}); look-around and back-references are not supported",
                     last.trim_start_matches("error: ")
                 ))
             }
@@ -266,7 +266,7 @@ mod tests {
                 "Entry [0].mappings[0].match \"^test.*\" has '^' in a wildcard",
                 "Entry [0].mappings[1].match \"a.**\" has ** in a wildcard",
                 "Entry [0].mappings[2].match \"test.[]x\" has '[' in a wildcard",
-                "Entry [1].mappings[0].match \"(\" is no regular expression",
+                "Entry [1].mappings[0].match \"(\" is not a valid regular expression",
                 "Entry [1].mappings[1].match_type \"glob\" is unknown; use wildcard, regex",
                 "Entry [1].mappings[2] has no match",
                 "Entry [1].mappings[3] tags: expected a map",

@@ -140,7 +140,7 @@ fn mistyped_names_are_told_each_and_foreign_ones_together() {
         flags: &[("dogstatsd_prot", "1"), ("nothing.like.it", "1")],
     }
     .tells(&[
-        "-- w.yaml: keys that whippet does not know, without effect: foo_bar_baz, logs_enabled, statsd_port",
+        "-- w.yaml: ignored, unknown to whippet: foo_bar_baz, logs_enabled, statsd_port",
         "-C w.yaml:4:1: dogstatsd_prot: unknown; did you mean dogstatsd_port?",
         "-C w.yaml:6:3: proxy.htps: unknown; did you mean proxy.https?",
         "-C DD_DOGSTATSD_TASG: unknown; did you mean DD_DOGSTATSD_TAGS?",
@@ -158,21 +158,21 @@ fn all_bad_values_are_told_at_once_with_their_place() {
         flags: &[("lanes", "none")],
     }
     .tells(&[
-        "RC w.yaml:1:17: dogstatsd_port: \"x\" is no port; use a port from 1 to 65535",
+        "RC w.yaml:1:17: dogstatsd_port: \"x\" is not a valid port; use a port from 1 to 65535",
         "RC w.yaml:2:8: proxy: is a section; use http, https, no_proxy",
-        "RC w.yaml:3:7: tags: is a map; expected a list of texts",
+        "RC w.yaml:3:7: tags: is a map; expected a list of strings",
         "-C w.yaml:4:8: lanes: is a list; expected a whole number",
         "RC w.yaml:5:15: log_payloads: is a map; expected true or false",
         "RC DD_DD_URL: dd_url: \"nowhere\" has no scheme",
         "RC WHIPPET_INTERVAL: interval: \"0.5\" is too short",
-        "RC --set lanes: lanes: \"none\" is no whole number",
+        "RC --set lanes: lanes: \"none\" is not a whole number",
     ]);
 }
 
 #[test]
 fn a_bad_entry_degrades_run_and_fails_the_check() {
     let case = Case { yaml: Some("histogram_percentiles: [0.5, 7]"), ..Case::default() };
-    case.tells(&["-C w.yaml:1:30: histogram_percentiles[1]: \"7\" is no percentile"]);
+    case.tells(&["-C w.yaml:1:30: histogram_percentiles[1]: \"7\" is not a percentile"]);
     let loaded = case.loads();
     assert!(loaded.degraded());
     assert_eq!(loaded.config.histogram_percentiles, [0.5]);
@@ -194,7 +194,7 @@ fn rules_that_cannot_be_used_at_all_degrade_run_and_fail_the_check() {
             "metric_tag_filterlist: {x: [id]}",
             "metric_tag_filterlist: is a map; expected a list of tag filters",
         ),
-        ("metric_filterlist: {a: b}", "metric_filterlist: is a map; expected a list of texts"),
+        ("metric_filterlist: {a: b}", "metric_filterlist: is a map; expected a list of strings"),
         ("statsd_metric_blocklist: {a: b}", "statsd_metric_blocklist: is a map; expected"),
         (
             "statsd_metric_namespace_blacklist: {a: b}",
@@ -229,7 +229,7 @@ fn rules_that_cannot_be_used_at_all_degrade_run_and_fail_the_check() {
     let env = &[("DD_DOGSTATSD_MAPPER_PROFILES", "[{"), ("DD_DOGSTATSD_TAG_CARDINALITY", "most")];
     Case { env, ..Case::default() }.tells(&[
         "-C DD_DOGSTATSD_TAG_CARDINALITY: dogstatsd_tag_cardinality: \"most\" is unknown",
-        "-C DD_DOGSTATSD_MAPPER_PROFILES: dogstatsd_mapper_profiles: is no JSON",
+        "-C DD_DOGSTATSD_MAPPER_PROFILES: dogstatsd_mapper_profiles: is not valid JSON",
     ]);
 }
 
@@ -252,8 +252,8 @@ fn files_that_cannot_be_used_are_fatal() {
     Case { env: &[("WHIPPET_CONFIG", "/nonexistent")], ..Case::default() }
         .tells(&["RC WHIPPET_CONFIG: /nonexistent cannot be read: "]);
     Case { yaml: Some("a: 1\na: 2"), ..Case::default() }
-        .tells(&["RC w.yaml:2:1: is no YAML: dupl"]);
-    Case { yaml: Some("- a"), ..Case::default() }.tells(&["RC w.yaml:1:1: is no map of keys"]);
+        .tells(&["RC w.yaml:2:1: is not valid YAML: dupl"]);
+    Case { yaml: Some("- a"), ..Case::default() }.tells(&["RC w.yaml:1:1: is not a map of keys"]);
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn a_file_that_makes_room_for_whippet_keeps_the_ports_and_files_of_its_agent() {
     let case = Case { yaml: Some(yaml), ..Case::default() };
     case.tells(&[
         "-- w.yaml:1:16: use_dogstatsd: does not turn whippet off",
-        "-- w.yaml:2:14: health_port: is left to the Agent, for which use_dogstatsd is false; whippet takes its default, 0 (off); --set health_port=… sets it",
+        "-- w.yaml:2:14: health_port: is left to the Agent because use_dogstatsd is false; whippet uses its default, 0 (off); --set health_port=… sets it",
         "-- w.yaml:3:11: run_path: is left to the Agent",
         "-- w.yaml:4:11: log_file: is left to the Agent",
         "-- w.yaml:5:25: forwarder_storage_path: is left to the Agent",
@@ -368,7 +368,7 @@ fn without_a_key_the_console_is_implied_only_when_nothing_hints_at_a_deployment(
     let env = |env| Case { env, ..Case::default() };
     chooses(Case::default(), Ok((&[OutputKind::Console], true)));
     chooses(env(&[("DD_API_KEY", KEY)]), Ok((&[OutputKind::Datadog], false)));
-    chooses(env(&[("DD_API_KEY", "  ")]), Err("an empty DD_API_KEY says"));
+    chooses(env(&[("DD_API_KEY", "  ")]), Err("an empty DD_API_KEY suggests"));
     chooses(env(&[("DD_SITE", "datadoghq.eu")]), Err("DD_SITE"));
     chooses(env(&[("DD_URL", "http://x")]), Err("DD_URL"));
     chooses(env(&[("DD_DD_URL", "http://x")]), Err("DD_DD_URL"));
@@ -448,9 +448,7 @@ remote_configuration: {enabled: true}
 #[test]
 fn a_file_of_an_agent_in_use_loads_without_a_problem() {
     let case = Case { yaml: Some(DATADOG_YAML), ..Case::default() };
-    case.tells(&[
-        "-- w.yaml: keys that whippet does not know, without effect: GUI_port, apm_config, ",
-    ]);
+    case.tells(&["-- w.yaml: ignored, unknown to whippet: GUI_port, apm_config, "]);
     let loaded = case.loads();
     assert_eq!(loaded.config.site, "datadoghq.eu");
     assert_eq!(loaded.config.dogstatsd_mapper_profiles[0].mappings.len(), 1);

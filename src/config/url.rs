@@ -31,7 +31,7 @@ impl fmt::Debug for Url {
 pub(super) fn parse(text: &str, schemes: &[&str], scheme_optional: bool) -> Result<Url, String> {
     let wrong = |what: &str| Err(format!("{what}; use an absolute URL such as https://host:port"));
     if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return wrong("has white space inside");
+        return wrong("contains whitespace");
     }
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (scheme, rest),
@@ -47,7 +47,7 @@ pub(super) fn parse(text: &str, schemes: &[&str], scheme_optional: bool) -> Resu
     let (host, port) = match host_port.strip_prefix('[') {
         Some(v6) => match v6.split_once(']') {
             Some((host, port)) => (host, port.strip_prefix(':')),
-            None => return wrong("has an unfinished IPv6 address"),
+            None => return wrong("has an unterminated IPv6 address"),
         },
         None => match host_port.split_once(':') {
             Some((host, port)) => (host, Some(port)),
@@ -58,7 +58,7 @@ pub(super) fn parse(text: &str, schemes: &[&str], scheme_optional: bool) -> Resu
         return wrong("has no host");
     }
     if port.is_some_and(|port| port.parse::<u16>().is_err()) {
-        return wrong("has a bad port");
+        return wrong("has an invalid port");
     }
     Ok(Url(text.trim_end_matches('/').to_owned()))
 }

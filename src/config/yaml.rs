@@ -16,7 +16,7 @@ const DEPTH_MAX: usize = 64;
 const NODES_MAX: usize = 200_000;
 const ALIASES_MAX: usize = 1_000;
 
-/// A file that is no YAML, and where.
+/// A file that is not valid YAML, and where.
 #[derive(Debug, PartialEq)]
 pub(super) struct Broken {
     pub(super) at: At,
@@ -27,7 +27,7 @@ pub(super) struct Broken {
 pub(super) fn parse(text: &str) -> Result<Node, Broken> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.len() > FILE_BYTES_MAX {
-        let message = format!("has {} bytes; the limit is {FILE_BYTES_MAX}", text.len());
+        let message = format!("is {} bytes long; the limit is {FILE_BYTES_MAX}", text.len());
         return Err(Broken { at: At::default(), message });
     }
     let options = serde_saphyr::options! {
@@ -56,10 +56,10 @@ pub(super) fn parse(text: &str) -> Result<Node, Broken> {
 fn reason(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
     for (part, words) in [
-        ("Documents {", "it holds several documents; keep one"),
-        ("budget breached", "it is too large or too deep for a configuration"),
+        ("Documents {", "it contains several documents; keep one"),
+        ("budget breached", "it is too large or too deeply nested"),
         ("null into string", "a key has no name"),
-        ("expected string scalar", "a key is no text"),
+        ("expected string scalar", "a key is not a string"),
     ] {
         if line.contains(part) {
             return words.to_owned();
@@ -247,7 +247,7 @@ mod tests {
         refuses("a: [1\nb: 2\n", 2, 2, "");
         refuses("a: 1\n---\nb: 2\n", 2, 1, "several documents");
         refuses("a: 1\n~: 2\n", 2, 1, "a key has no name");
-        refuses("? [a]\n: 2\n", 1, 3, "a key is no text");
+        refuses("? [a]\n: 2\n", 1, 3, "a key is not a string");
     }
 
     #[test]

@@ -113,7 +113,7 @@ fn one_file_serves_an_agent_without_its_dogstatsd_and_whippet() {
         "health_port: is left to the Agent",
         "forwarder_storage_path: is left to the Agent",
         "log_file: is left to the Agent",
-        "without effect: GUI_port, apm_config, check_runners, confd_path, ",
+        "ignored, unknown to whippet: GUI_port, apm_config, check_runners, confd_path, ",
     ] {
         assert!(ended.stderr.contains(told), "{told}: {}", ended.stderr);
     }
@@ -128,10 +128,10 @@ fn the_shared_file_passes_the_check_and_names_what_is_left_to_the_agent() {
     assert_eq!(ended.code(), Some(0), "{}{}", ended.stdout, ended.stderr);
     for told in [
         "note: ",
-        "run_path: is left to the Agent, for which use_dogstatsd is false; whippet takes its default, /var/lib",
+        "run_path: is left to the Agent because use_dogstatsd is false; whippet uses its default, /var/lib",
         "cmd_port: the command port is the Agent's and never taken",
         "expvar_port: the port is the Agent's and never taken",
-        "configuration is good",
+        "configuration is valid",
     ] {
         assert!(ended.stdout.contains(told), "{told}: {}", ended.stdout);
     }

@@ -50,12 +50,12 @@ fn a_reload_changes_tags_and_keeps_values() {
     intake.wait_until(|state| state.sum_of_counter("one.a", &["v:1"]) == 1.0);
     std::fs::write(&file, "tags: [v:2]\nstatsd_metric_namespace: two\n").expect("written");
     program.signal("HUP");
-    program.logs_until(|log| log.contains("read again"));
+    program.logs_until(|log| log.contains("configuration reloaded"));
     program.udp("a:2|c");
     intake.wait_until(|state| state.sum_of_counter("two.a", &["v:2"]) == 2.0);
     std::fs::write(&file, "tags: [v:3]\nlanes: many\n").expect("written");
     program.signal("HUP");
-    let log = program.logs_until(|log| log.contains("not taken over"));
+    let log = program.logs_until(|log| log.contains("configuration not reloaded"));
     assert!(log.contains("whippet.yaml:2:8: lanes:"), "{log}");
     program.udp("a:4|c");
     intake.wait_until(|state| state.sum_of_counter("two.a", &["v:2"]) == 6.0);

@@ -53,7 +53,7 @@ fn keys_and_passwords_are_in_no_log_and_no_file_whatever_goes_wrong() {
     }
     setup.write();
     process.signal("HUP");
-    process.logs_until(|log| log.contains("configuration read again"));
+    process.logs_until(|log| log.contains("configuration reloaded"));
     process.terminate().balances();
     assert!(setup.records() > 0, "the spool is looked at");
     for secret in [KEY, SECOND, PASSWORD] {
@@ -194,14 +194,14 @@ fn a_reload_with_errors_changes_nothing_and_keeps_the_sockets() {
     setup.change("interval", "never");
     setup.write();
     process.signal("HUP");
-    process.logs_until(|log| log.contains("not taken over"));
+    process.logs_until(|log| log.contains("configuration not reloaded"));
     socket.send(b"c:1|c").expect("sent");
     intake.wait_until(|state| state.sum_of_counter("c", &[]) == 1.0);
     assert!(intake.read(|state| state.series("c", &["env:new"]).is_empty()));
     setup.change("interval", "1s");
     setup.write();
     process.signal("HUP");
-    process.logs_until(|log| log.contains("configuration read again"));
+    process.logs_until(|log| log.contains("configuration reloaded"));
     socket.send(b"c:1|c").expect("sent");
     eventually(Duration::from_secs(20), "the new tag", || {
         intake.read(|state| state.sum_of_counter("c", &["env:new"])) == 1.0

@@ -72,7 +72,7 @@ fn a_reload_changes_cardinality_and_keeps_the_tagger() {
     program.tags("before").have(&["kube_cronjob:nightly"]).lack(&["pod_name"]);
     std::fs::write(&file, "dogstatsd_tag_cardinality: orchestrator\n").unwrap();
     program.signal("HUP");
-    program.logs("configuration read again");
+    program.logs("configuration reloaded");
     until("the new cardinality", || {
         program.udp(&format!("after:1|g|c:{CRON}"));
         thread::sleep(Duration::from_millis(50));

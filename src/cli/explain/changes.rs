@@ -35,7 +35,8 @@ fn value_notes(metric: &Metric<'_>, notes: &mut Vec<String>) {
     let kind = Kind::from(metric.kind);
     let valid = metric.rate > 0.0 && metric.rate <= 1.0;
     if !valid {
-        notes.push(format!("rate {} is not above 0 and at most 1: it is taken as 1", metric.rate));
+        notes
+            .push(format!("rate {} is out of range (above 0, at most 1): taken as 1", metric.rate));
     } else if metric.rate < 1.0 {
         let factor = 1.0 / metric.rate;
         notes.push(match kind {
@@ -43,7 +44,7 @@ fn value_notes(metric: &Metric<'_>, notes: &mut Vec<String>) {
             _ if metric.timestamp.is_some() => {
                 "the rate is not applied to a value with a timestamp".to_owned()
             }
-            _ => format!("each value counts {factor} times, because of its rate"),
+            _ => format!("each value counts {factor} times (sample rate)"),
         });
     }
     if let Values::One(_) | Values::Packed(_) = metric.values {
@@ -120,9 +121,9 @@ fn tag_notes(read: &[u8], own: &[&[u8]], rules: &Rules, notes: &mut Vec<String>)
     for (at, tag) in read.iter().enumerate() {
         let shown = text(tag);
         if read[..at].contains(tag) {
-            notes.push(format!("tag {shown} again: a tag counts once"));
+            notes.push(format!("tag {shown} is repeated: a tag counts once"));
         } else if rules.common_tags.iter().any(|common| **common == **tag) {
-            notes.push(format!("tag {shown} is on everything already, from the configuration"));
+            notes.push(format!("tag {shown} is already on everything, from the configuration"));
         } else if !own.contains(tag) {
             notes.push(format!("tag {shown} {}", gone(tag)));
         } else if tag.starts_with(b"device:") || tag.starts_with(b"dd.internal.resource:") {
@@ -142,7 +143,7 @@ fn tag_notes(read: &[u8], own: &[&[u8]], rules: &Rules, notes: &mut Vec<String>)
 /// Why a tag is not posted.
 fn gone(tag: &[u8]) -> &'static str {
     let meanings: [(&[u8], &str); 4] = [
-        (b"host:", "leaves the tags: it names the host (the last one counts)"),
+        (b"host:", "leaves the tags: it sets the host (the last one wins)"),
         (b"dd.internal.entity_id:", "leaves the tags: it names the sender"),
         (b"dd.internal.card:", "leaves the tags: it chooses the cardinality of origin tags"),
         (b"dd.internal.jmx_check_name:", "leaves the tags: it names a JMX integration"),

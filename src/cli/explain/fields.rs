@@ -6,7 +6,7 @@ use crate::protocol::{self, Ignored, Message, Options};
 
 const NO_SUCH_FIELD: &str = "no such field";
 const NOT_UNDERSTOOD: &str = "not understood";
-const OVERRULED: &str = "a later one of its kind counts";
+const OVERRULED: &str = "overridden by a later field of the same kind";
 const ORIGIN_OFF: &str = "dogstatsd_origin_detection_client is false";
 const TIMESTAMPS_OFF: &str = "dogstatsd_no_aggregation_pipeline is false";
 

@@ -71,7 +71,7 @@ pub(super) fn explain(settings: &ConfigArgs, lines: &[OsString]) -> anyhow::Resu
         }
     }
     if explained == 0 {
-        bail!("there is no line to explain");
+        bail!("no lines to explain");
     }
     Ok(if refused > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }

@@ -37,7 +37,7 @@ impl Builder {
     pub fn allows(&self, what: &str, text: &str, forbidden: &str) -> anyhow::Result<()> {
         match text.chars().find(|character| forbidden.contains(*character)) {
             Some(found) if !self.force => {
-                bail!("{what} {text:?} holds {found:?}, where it would end on the wire")
+                bail!("{what} {text:?} contains {found:?}, which would end the field on the wire")
             }
             _ => Ok(()),
         }
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn what_would_end_early_is_refused_unless_forced() {
         let refused = line(false, &["a|b"], None).unwrap_err().to_string();
-        assert_eq!(refused, "tag \"a|b\" holds '|', where it would end on the wire");
+        assert_eq!(refused, "tag \"a|b\" contains '|', which would end the field on the wire");
         assert!(line(false, &[], Some("a\nb")).is_err());
         assert_eq!(line(true, &["a|b"], None).unwrap(), "_sc|x|0|#a|b");
     }

@@ -207,10 +207,10 @@ impl Outgoing {
 fn fault(line: &[u8]) -> Option<String> {
     if line.len() > LINE_BYTES_MAX {
         return Some(format!(
-            "the line has {} bytes, and servers read at most {LINE_BYTES_MAX} by default; --force sends it anyway",
+            "the line is {} bytes long; servers read at most {LINE_BYTES_MAX} by default; use --force to send it anyway",
             line.len()
         ));
     }
     let error = protocol::read(line, Options { timestamps: true, origin: true }).err()?;
-    Some(format!("{}\n--force sends it anyway", error.render(line)))
+    Some(format!("{}\nuse --force to send it anyway", error.render(line)))
 }

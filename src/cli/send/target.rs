@@ -41,13 +41,13 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, String> {
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(format!(
-                "{text:?} is no target; use udp://host:port, tcp://host:port, unix:///path, \
+                "{text:?} is not a valid target; use udp://host:port, tcp://host:port, unix:///path, \
                  unixgram:///path or unixstream:///path"
             ));
         };
         let rest = rest.trim_end_matches('/');
         if rest.is_empty() {
-            return Err(format!("{text:?} names nothing after {scheme}://"));
+            return Err(format!("{text:?} has no address after {scheme}://"));
         }
         match scheme {
             "udp" => Ok(Target::Udp(with_port(rest)?)),
@@ -68,7 +68,7 @@ fn with_port(text: &str) -> Result<String, String> {
     match text.rsplit_once(':') {
         Some((host, port)) if !text.ends_with(']') => match port.parse::<u16>() {
             Ok(1..) if !host.is_empty() => Ok(text.to_owned()),
-            _ => Err(format!("{text:?} is no host:port; use a port from 1 to 65535")),
+            _ => Err(format!("{text:?} is not a valid host:port; use a port from 1 to 65535")),
         },
         _ => Ok(format!("{text}:{PORT}")),
     }
@@ -98,7 +98,9 @@ impl Target {
         let host = set("DD_AGENT_HOST").unwrap_or_else(|| Ipv4Addr::LOCALHOST.to_string());
         let port = match set("DD_DOGSTATSD_PORT") {
             Some(text) => text.trim().parse().map_err(|_| {
-                anyhow!("DD_DOGSTATSD_PORT: {text:?} is no port; use a number from 1 to 65535")
+                anyhow!(
+                    "DD_DOGSTATSD_PORT: {text:?} is not a valid port; use a number from 1 to 65535"
+                )
             })?,
             None => PORT,
         };
@@ -154,14 +156,17 @@ impl Target {
         };
         match error.kind() {
             ErrorKind::ConnectionRefused | ErrorKind::NotFound => {
-                anyhow!("nobody listens on {place}; start one with `{start}`")
+                anyhow!("nothing is listening on {place}; start a server with `{start}`")
             }
             ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-                anyhow!("{place}: no room for {} s; its receiver does not read", PATIENCE.as_secs())
+                anyhow!(
+                    "{place}: the socket buffer was full for {} s; the receiver is not reading",
+                    PATIENCE.as_secs()
+                )
             }
             ErrorKind::PermissionDenied => {
                 anyhow!(
-                    "{place}: permission denied; its dogstatsd_socket_mode decides who may write"
+                    "{place}: permission denied; the server's dogstatsd_socket_mode decides who may write"
                 )
             }
             _ if error.raw_os_error() == Some(WRONG_TYPE) => {
@@ -341,9 +346,9 @@ mod tests {
         reads("unix:///run/dsd.socket", "unix /run/dsd.socket");
         reads("unixgram:///run/dsd.socket", "unix /run/dsd.socket");
         reads("unixstream:///run/dsd.socket", "unix stream /run/dsd.socket");
-        reads("udp://host:0", "\"host:0\" is no host:port; use a port from 1 to 65535");
-        reads("udp://host:x", "\"host:x\" is no host:port; use a port from 1 to 65535");
-        reads("unix://", "\"unix://\" names nothing after unix://");
+        reads("udp://host:0", "\"host:0\" is not a valid host:port; use a port from 1 to 65535");
+        reads("udp://host:x", "\"host:x\" is not a valid host:port; use a port from 1 to 65535");
+        reads("unix://", "\"unix://\" has no address after unix://");
         reads("http://x", "http:// is unknown; use udp, tcp, unix, unixgram or unixstream");
     }
 
@@ -366,7 +371,7 @@ mod tests {
         environment(&[("DD_AGENT_HOST", "agent"), url], "unix /s");
         environment(
             &[("DD_DOGSTATSD_PORT", "x")],
-            "DD_DOGSTATSD_PORT: \"x\" is no port; use a number from 1 to 65535",
+            "DD_DOGSTATSD_PORT: \"x\" is not a valid port; use a number from 1 to 65535",
         );
     }
 }
