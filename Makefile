@@ -13,6 +13,7 @@ test: ## every test: units, protocol conformance, end to end
 
 check: fmt clippy test doc ## what CI runs
 	cargo check --lib --no-default-features
+	cargo check --no-default-features --features cli
 
 fmt:
 	cargo fmt --all --check

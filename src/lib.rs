@@ -41,9 +41,12 @@ pub mod threadstats;
 pub(crate) mod watch;
 pub use threadstats::ThreadStats;
 
-#[cfg(feature = "cli")]
+// The program and its load generator: public for `main.rs` and `tools/`, not for libraries.
+#[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;
 #[cfg(feature = "cli")]
+mod cli;
+#[cfg(feature = "cli")]
 #[doc(hidden)]
-pub mod cli;
+pub use cli::main;

@@ -7,24 +7,24 @@
 //! `server` started → `sender` on its `pace` → `run` measures → `flushed` compares → `judge` →
 //! `render`.
 
-pub mod args;
-pub mod books;
-pub mod contexts;
-pub mod corpus;
-pub mod flushed;
-pub mod judge;
-pub mod ladder;
-pub mod pace;
-pub mod procfs;
-pub mod random;
-pub mod render;
-pub mod report;
-pub mod run;
-pub mod sender;
-pub mod server;
-pub mod shape;
-pub mod sys;
-pub mod target;
+mod args;
+mod books;
+mod contexts;
+mod corpus;
+mod flushed;
+mod judge;
+mod ladder;
+mod pace;
+mod procfs;
+mod random;
+mod render;
+mod report;
+mod run;
+mod sender;
+mod server;
+mod shape;
+mod sys;
+mod target;
 
 use std::fs;
 use std::io::Write as _;
@@ -38,7 +38,14 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 pub use args::{BenchArgs, LoadArgs};
-use report::{Load, Machine, Pair, Report, Run, Versus, spread};
+pub use corpus::{Corpus, Framing, Span};
+pub use judge::sums_differ;
+pub use report::{Limit, Report, Run, spread};
+pub use server::bound;
+pub use sys::{process_cpu, thread_cpu};
+pub use target::Target;
+
+use report::{Load, Machine, Pair, Versus};
 use run::Plan;
 
 /// Rate of the first step of a ladder in lines per second.

@@ -4,7 +4,7 @@
 //! wrong; 128 + n stopped at once by a second signal n.
 
 mod admin_client;
-pub mod check_config;
+mod check_config;
 mod config_args;
 mod contexts;
 mod diagnose;
@@ -30,6 +30,7 @@ use clap_complete::Shell;
 
 use self::config_args::ConfigArgs;
 use self::exit::FAILED;
+#[cfg(feature = "bench")]
 use crate::bench;
 use crate::config::Mode;
 
@@ -142,7 +143,8 @@ Examples:
         /// The shell.
         shell: Shell,
     },
-    /// Drive a statsd server with a known load and report what became of it.
+    /// Send a known load to a statsd server and measure it.
+    #[cfg(feature = "bench")]
     Bench(Box<bench::BenchArgs>),
     /// Show the state of the running server: books, queues, listeners, limits.
     Status(status::StatusArgs),
@@ -181,6 +183,7 @@ pub fn main() -> ExitCode {
             print(&reference::text(word.as_deref(), sample)).map(|()| ExitCode::SUCCESS)
         }
         Command::Completions { shell } => completions(shell),
+        #[cfg(feature = "bench")]
         Command::Bench(args) => {
             bench::run(*args).map(|code| ExitCode::from(u8::try_from(code).unwrap_or(FAILED)))
         }

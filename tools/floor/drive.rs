@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
-use whippet::bench::report::{Limit, Report, Run};
-use whippet::bench::target::Target;
-use whippet::bench::{self, BenchArgs};
+use whippet::bench::{self, BenchArgs, Limit, Report, Run, Target};
 
 /// Flags of the floor for the child process.
 const FLAGS: &str = "WHIPPET_FLOOR_FLAGS";
@@ -155,5 +153,5 @@ fn an_interrupted_run_stops_its_server() {
     let interrupted = Arc::new(AtomicBool::new(true));
     let error = bench::measure(Bench::parse_from(flags).args, interrupted).unwrap_err();
     assert_eq!(error.to_string(), "interrupted");
-    assert!(!bench::server::bound(&target), "the server is still there");
+    assert!(!bench::bound(&target), "the server is still there");
 }

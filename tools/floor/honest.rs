@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use whippet::bench::judge;
-use whippet::bench::report::Run;
+use whippet::bench::{self, Run};
 
 use crate::drive::drive;
 
@@ -106,7 +105,7 @@ fn sums_that_were_flushed_whole_are_found_exact_series_by_series() {
     assert!(check.series_sent > 1_000 && check.sent > 100_000.0, "{check:?}");
     assert_eq!((check.series_found, check.series_exact), (check.series_sent, check.series_sent));
     assert_eq!((check.overwritten, check.unreadable), (0, 0));
-    assert!(!judge::sums_differ(&run));
+    assert!(!bench::sums_differ(&run));
     assert_eq!(run.books.unwrap().received, run.sent.lines);
 }
 
@@ -115,6 +114,6 @@ fn a_single_lost_line_is_found_out() {
     let run = run_losing(1);
     let check = run.check.as_ref().expect("the server wrote what it flushed");
     assert!(check.flushed < check.sent && check.series_exact + 1 == check.series_sent, "{check:?}");
-    assert!(judge::sums_differ(&run));
+    assert!(bench::sums_differ(&run));
     assert!(run.warnings[0].contains("without a drop on the way"), "{:?}", run.warnings);
 }

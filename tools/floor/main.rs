@@ -26,8 +26,7 @@ mod tests;
 use std::io::Write as _;
 
 use clap::Parser;
-use whippet::bench::LoadArgs;
-use whippet::bench::target::Target;
+use whippet::bench::{LoadArgs, Target};
 
 #[derive(Parser)]
 #[command(name = "floor", about = "The least a statsd server can spend on this machine")]

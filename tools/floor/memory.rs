@@ -5,10 +5,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use anyhow::ensure;
-use whippet::bench::LoadArgs;
-use whippet::bench::corpus::{Corpus, Framing, Span};
-use whippet::bench::report::spread;
-use whippet::bench::sys::thread_cpu;
+use whippet::bench::{Corpus, Framing, LoadArgs, Span, spread, thread_cpu};
 
 use crate::line::{self, Line};
 use crate::table::Table;

@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
-use whippet::bench::sys::process_cpu;
-use whippet::bench::target::Target;
+use whippet::bench::{Target, process_cpu};
 
 use crate::line;
 use crate::table::Table;
