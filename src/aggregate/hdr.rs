@@ -8,7 +8,7 @@
 
 use hdrhistogram::Histogram;
 
-use super::histogram::{Sample, Summary};
+use super::sample::{Sample, Summary};
 
 /// How far a percentile of more than 1,000 samples may lie from the exact one, relative to it.
 pub const HDR_RELATIVE_ERROR: f64 = 0.01;

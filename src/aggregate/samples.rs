@@ -5,8 +5,11 @@
 //! sample rate carry their weight beside them.
 
 use super::hdr::HdrSamples;
-use super::histogram::{EXACT_SAMPLES_MAX, Sample, Summary};
+use super::sample::{Sample, Summary};
 use crate::context::prefetch;
+
+/// Samples kept as they are, per context and bucket.
+pub const EXACT_SAMPLES_MAX: usize = 1_000;
 
 /// The largest magnitude that is kept as it came: 1,000 of its like stay below the end of the floats,
 /// so that the sum of kept samples need not be watched. A larger one makes the cell count.

@@ -4,6 +4,7 @@
 //! values, rates or timestamps.
 
 mod alias;
+mod enriched;
 mod filter;
 pub mod heavy_hitters;
 mod identity;
@@ -20,6 +21,7 @@ mod tags;
 mod template;
 
 pub use alias::Alias;
+pub use enriched::Enriched;
 pub use filter::{NameFilter, TagFilters, TagRule};
 pub use identity::{Context, ContextParts, Kind};
 pub(crate) use ids::IdTable;
@@ -29,6 +31,6 @@ pub use mapper::{Mapped, Mapper, MapperProblem, ProfileSettings};
 pub use namespace::{EXEMPT_PREFIXES, Namespace};
 pub use origin::{Claims, OriginRules};
 pub(crate) use prefetch::prefetch;
-pub use rules::{Enriched, Rewritten, Rules};
+pub use rules::{Rewritten, Rules};
 pub use table::{Birth, CLIENT_TELEMETRY, Contexts, Decision, Entry, NO_CONTEXT};
 pub use tags::Tags;

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::rules::Enriched;
+use super::enriched::Enriched;
 use crate::protocol::{self, ExternalData, LocalData};
 use crate::tagger::{Cardinality, Identity, Tagger, Tags};
 

@@ -1,21 +1,21 @@
-//! When a bucket is complete, what it continues, and the walk over what it posts.
+//! When a bucket is complete, and what it continues.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::RandomState;
 
+use super::complete::{Flush, gather_late};
+use super::conflicts;
 use super::merge;
 use super::overrides::PostingOverrides;
-use super::registry::{Continued, Known, Registry};
-use super::rollup::{HistogramSettings, Posting};
-use super::series::{Point, Series, SeriesKind, SketchSeries};
-use crate::aggregate::{
-    Bucket, CheckRecord, EventRecord, HistogramCell, LineCounts, SetCell, WriteOrder,
-};
-use crate::context::{Context, Kind, Rules, Tags};
-use crate::sketch::Sketch;
+use super::posting::Postings;
+use super::registry::{Continued, Registry};
+use super::rollup::HistogramSettings;
+use super::walk::{Row, Walk};
+use crate::aggregate::{Bucket, CheckRecord, EventRecord, HistogramCell, SetCell};
+use crate::context::{Context, Kind, Rules};
 
 /// How buckets become series.
 #[derive(Clone, Debug)]
@@ -52,76 +52,6 @@ pub struct Flusher {
     waiting: BTreeMap<u64, Vec<(usize, Bucket)>>,
     /// Start of the next bucket to post, none before the first.
     next: Option<u64>,
-    named_conflicts: u64,
-}
-
-/// One complete bucket, merged over lanes.
-#[derive(Debug)]
-pub struct Flush {
-    /// Start of the bucket, unix seconds.
-    pub start: u64,
-    /// The second its points carry: the start, or the second of the shutdown.
-    pub timestamp: i64,
-    /// Lines and values, over all lanes.
-    pub counts: LineCounts,
-    /// Datagrams the kernel dropped in this interval; filled in by whoever reads the sockets.
-    pub kernel_drops: u64,
-    /// Counters continued with 0.
-    pub idle: Vec<u32>,
-    /// Values not posted because another kind of the same series was written later.
-    pub type_conflicts: u64,
-    /// Sets of more members than are counted exactly.
-    pub sets_estimated: u64,
-    /// Histograms of more samples than are kept as they are.
-    pub histograms_hdr: u64,
-    /// The name and host of one such series, to be shown once.
-    pub conflict_example: Option<Context>,
-    /// Contexts the flusher knows, continued counters included.
-    pub contexts: usize,
-    /// Values of histograms, by context and position, that another kind displaced.
-    outdone: HashSet<(u32, usize)>,
-    /// Gauges posted again with their last value (`gauge_ttl`).
-    held: Vec<(u32, f64)>,
-    merged: Bucket,
-    emptied: Vec<(usize, Bucket)>,
-    lane: usize,
-    late_sketches: Vec<(u32, i64, Sketch)>,
-}
-
-/// What one context posts in one flush.
-#[derive(Debug)]
-pub struct Row<'a> {
-    /// Its kind.
-    pub kind: Kind,
-    /// The final name.
-    pub name: &'a [u8],
-    /// All tags.
-    pub tags: Tags<'a>,
-    /// The resolved host.
-    pub host: &'a [u8],
-    /// What came in: the sum of a counter, the last value of a gauge, the members of a set, the
-    /// samples of a histogram or distribution.
-    pub input: f64,
-    /// A counter continued with 0.
-    pub idle: bool,
-    /// A point at a second of the client's choosing.
-    pub timestamped: bool,
-    /// One series per aggregate; none for a distribution.
-    pub series: &'a [Series<'a>],
-    /// The sketch of a distribution.
-    pub sketch: Option<SketchSeries<'a>>,
-}
-
-impl Flush {
-    /// True when no line came and nothing is posted.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.merged.is_empty()
-            && self.idle.is_empty()
-            && self.held.is_empty()
-            && self.late_sketches.is_empty()
-            && self.counts.received == 0
-    }
 }
 
 impl Flusher {
@@ -142,7 +72,6 @@ impl Flusher {
             passed: vec![0; lanes],
             waiting: BTreeMap::new(),
             next: None,
-            named_conflicts: 0,
         }
     }
 
@@ -183,7 +112,7 @@ impl Flusher {
                 return self.post(start, None);
             }
         }
-        // Nobody recorded anything in this one, but counters and held gauges go on.
+        // Nothing was recorded in this one, but counters and held gauges go on.
         (next < passed && self.continues(next)).then(|| self.post(next, None)).flatten()
     }
 
@@ -244,7 +173,7 @@ impl Flusher {
                 self.registry.hold(gauge.context, start, gauge.value);
             }
         }
-        self.settle_conflicts(&mut flush);
+        conflicts::settle(self.postings(), &mut flush);
         if partial.is_none() {
             self.continue_series(&mut flush);
         }
@@ -259,107 +188,22 @@ impl Flusher {
             Continued::Zero => idle.push(number),
             Continued::Held(value) => held.push((number, value)),
         });
-        let contested =
-            |number: &u32| self.registry.get(*number).is_some_and(|known| known.contested);
-        if idle.iter().chain(held.iter().map(|(number, _)| number)).any(contested) {
-            // What is continued never displaces a value of another kind, nor a zero a held gauge.
-            let key = |number: u32| self.registry.series_key(number);
-            let mut values = self.contested_values(flush);
-            self.shadowed_values(flush, &mut |_, _, key, write_order| {
-                values.insert(key, write_order);
-            });
-            held.retain(|(number, _)| !values.contains_key(&key(*number)));
-            values.extend(held.iter().map(|(number, _)| (key(*number), 0)));
-            idle.retain(|number| !values.contains_key(&key(*number)));
-        }
+        conflicts::yield_to_values(self.postings(), &flush.merged, &mut idle, &mut held);
         (flush.idle, flush.held) = (idle, held);
     }
 
-    /// The latest write order of each contested series that has a value in this bucket.
-    fn contested_values(&self, flush: &Flush) -> HashMap<u64, WriteOrder> {
-        let bucket = &flush.merged;
-        let counters = bucket.counters.iter().map(|cell| (cell.context, cell.write_order));
-        let gauges = bucket.gauges.iter().map(|cell| (cell.context, cell.write_order));
-        let sets = bucket.sets.iter().map(|cell| (cell.context, cell.write_order));
-        let mut values: HashMap<u64, WriteOrder> = HashMap::new();
-        if !self.registry.has_contested() {
-            return values;
+    fn postings(&self) -> Postings<'_> {
+        Postings {
+            registry: &self.registry,
+            rules: &self.rules,
+            usual: self.overrides.usual(),
+            interval: self.settings.interval,
         }
-        for (number, write_order) in counters.chain(gauges).chain(sets) {
-            if self.registry.get(number).is_some_and(|known| known.contested) {
-                let latest = values.entry(self.registry.series_key(number)).or_insert(0);
-                *latest = write_order.max(*latest);
-            }
-        }
-        values
-    }
-
-    /// Calls `visit` with context, position, series and write order of each value that a shadowed histogram
-    /// posts.
-    fn shadowed_values(&self, flush: &Flush, visit: &mut dyn FnMut(u32, usize, u64, WriteOrder)) {
-        for cell in &flush.merged.histograms {
-            let shadowed = self.posting(cell.context).filter(|(known, _)| known.shadowed);
-            let Some((known, posting)) = shadowed else { continue };
-            let suffixes = posting.histograms(self.overrides.usual()).suffixes().enumerate();
-            for (position, suffix) in suffixes.filter(|(position, _)| posting.posts(*position)) {
-                let key = self.registry.aggregate_key(&known.context, suffix);
-                visit(cell.context, position, key, cell.write_order);
-            }
-        }
-    }
-
-    fn posting(&self, number: u32) -> Option<(&Known, Posting<'_>)> {
-        let known = self.registry.get(number)?;
-        let (rules, interval) = (&*self.rules, self.settings.interval);
-        let posting_override = self.registry.override_of(number);
-        Some((known, Posting { context: &known.context, rules, interval, posting_override }))
-    }
-
-    /// Of the kinds that would post one series at one second, the one written last is posted.
-    fn settle_conflicts(&mut self, flush: &mut Flush) {
-        let mut latest = self.contested_values(flush);
-        if latest.is_empty() {
-            return;
-        }
-        let mut outdone = HashSet::new();
-        self.shadowed_values(flush, &mut |number, position, key, write_order| {
-            if let Some(best) = latest.get_mut(&key) {
-                if write_order > *best {
-                    *best = write_order;
-                } else {
-                    outdone.insert((number, position));
-                }
-            }
-        });
-        let (registry, mut lost, mut example) = (&self.registry, 0, None);
-        let mut wins = |number: u32, write_order: WriteOrder| {
-            let Some(known) = registry.get(number).filter(|known| known.contested) else {
-                return true;
-            };
-            let won =
-                latest.get(&registry.series_key(number)).is_none_or(|best| write_order >= *best);
-            if !won {
-                lost += 1;
-                example.get_or_insert_with(|| known.context.clone());
-            }
-            won
-        };
-        let bucket = &mut flush.merged;
-        bucket.counters.retain(|cell| wins(cell.context, cell.write_order));
-        bucket.gauges.retain(|cell| wins(cell.context, cell.write_order));
-        bucket.sets.retain(|cell| wins(cell.context, cell.write_order));
-        for (number, _) in &outdone {
-            lost += 1;
-            example = example.or_else(|| registry.get(*number).map(|known| known.context.clone()));
-        }
-        flush.outdone = outdone;
-        (flush.type_conflicts, flush.conflict_example) = (lost, example);
-        self.named_conflicts += lost;
     }
 
     /// Calls `visit` once per context: touched ones first, then held gauges and continued counters.
     pub fn visit(&self, flush: &Flush, visit: &mut dyn FnMut(&Row<'_>)) {
-        Walk { flusher: self, flush }.all(visit);
+        Walk { postings: self.postings(), flush }.all(visit);
     }
 
     /// Events of a flush, in order of arrival per lane.
@@ -383,7 +227,7 @@ impl Flusher {
         })
     }
 
-    /// The latest second until which some counter is continued, for telling people.
+    /// The latest second until which some counter is continued, for messages.
     #[must_use]
     pub fn continued_until(&self) -> Option<u64> {
         self.registry.counters_until(self.settings.counter_expiry.as_secs())
@@ -421,150 +265,4 @@ impl Flusher {
 
 fn count(which: impl Iterator<Item = bool>) -> u64 {
     which.filter(|is| *is).count() as u64
-}
-
-/// Sketches of samples that carry their own time, each in the bucket of that time.
-fn gather_late(bucket: &mut Bucket, interval: u64) -> Vec<(u32, i64, Sketch)> {
-    let mut sketches: BTreeMap<(u32, i64), Sketch> = BTreeMap::new();
-    let interval = i64::try_from(interval).unwrap_or(i64::MAX).max(1);
-    for sample in bucket.timestamped_samples.drain(..) {
-        let start = sample.timestamp - sample.timestamp.rem_euclid(interval);
-        let sketch = sketches.entry((sample.context, start)).or_default();
-        let taken = sketch.insert(sample.value, sample.rate);
-        bucket.counts.values_non_finite += u64::from(!taken);
-    }
-    // One whose only value was too large holds nothing to post.
-    sketches.retain(|_, sketch| !sketch.is_empty());
-    sketches.into_iter().map(|((context, start), sketch)| (context, start, sketch)).collect()
-}
-
-struct Walk<'a> {
-    flusher: &'a Flusher,
-    flush: &'a Flush,
-}
-
-impl<'a> Walk<'a> {
-    fn all(&self, visit: &mut dyn FnMut(&Row<'_>)) {
-        let bucket = &self.flush.merged;
-        for cell in &bucket.counters {
-            self.counter(cell.context, cell.sum, false, visit);
-        }
-        for cell in &bucket.gauges {
-            self.gauge(cell.context, cell.value, visit);
-        }
-        for cell in &bucket.sets {
-            self.gauge(cell.context, cell.count() as f64, visit);
-        }
-        self.histograms(visit);
-        for cell in &bucket.distributions {
-            self.sketch(cell.context, self.flush.timestamp, &cell.sketch, false, visit);
-        }
-        for (context, start, sketch) in &self.flush.late_sketches {
-            self.sketch(*context, *start, sketch, true, visit);
-        }
-        self.timestamped(visit);
-        for (number, value) in &self.flush.held {
-            self.gauge(*number, *value, visit);
-        }
-        for number in &self.flush.idle {
-            self.counter(*number, 0.0, true, visit);
-        }
-    }
-
-    fn posting(&self, number: u32) -> Option<Posting<'a>> {
-        self.flusher.posting(number).map(|(_, posting)| posting)
-    }
-
-    fn counter(&self, number: u32, sum: f64, idle: bool, visit: &mut dyn FnMut(&Row<'_>)) {
-        let Some(posting) = self.posting(number) else { return };
-        let (kind, divisor) = posting.counter();
-        let points = [Point { timestamp: self.flush.timestamp, value: sum / divisor }];
-        let series = [posting.series("", kind, &points)];
-        visit(&Row { idle, ..row(&posting, sum, &series) });
-    }
-
-    fn gauge(&self, number: u32, value: f64, visit: &mut dyn FnMut(&Row<'_>)) {
-        let Some(posting) = self.posting(number) else { return };
-        let points = [Point { timestamp: self.flush.timestamp, value }];
-        let series = [posting.series("", SeriesKind::Gauge, &points)];
-        visit(&row(&posting, value, &series));
-    }
-
-    fn histograms(&self, visit: &mut dyn FnMut(&Row<'_>)) {
-        let (usual, interval) = (self.flusher.overrides.usual(), self.flusher.settings.interval);
-        let timestamp = self.flush.timestamp;
-        let mut values: Vec<(&str, [Point; 1], SeriesKind)> = Vec::new();
-        for cell in &self.flush.merged.histograms {
-            let Some(posting) = self.posting(cell.context) else { continue };
-            let summary = cell.summary();
-            values.clear();
-            let all = posting.histograms(usual).values(cell, summary, interval).enumerate();
-            let posted = all.filter(|(position, _)| {
-                posting.posts(*position) && !self.flush.outdone.contains(&(cell.context, *position))
-            });
-            values
-                .extend(posted.map(|(_, (suffix, value, kind))| {
-                    (suffix, [Point { timestamp, value }], kind)
-                }));
-            let series: Vec<Series<'_>> = values
-                .iter()
-                .map(|(suffix, points, kind)| posting.series(suffix, *kind, points))
-                .collect();
-            visit(&row(&posting, summary.count as f64, &series));
-        }
-    }
-
-    fn sketch(
-        &self,
-        number: u32,
-        timestamp: i64,
-        sketch: &Sketch,
-        timestamped: bool,
-        visit: &mut dyn FnMut(&Row<'_>),
-    ) {
-        let Some(posting) = self.posting(number).filter(|_| !sketch.is_empty()) else { return };
-        let name = posting.context.name();
-        let (host, tags) = (posting.host(), posting.tags());
-        let sketch = SketchSeries { name, host, tags, timestamp, sketch };
-        let input = sketch.sketch.count() as f64;
-        visit(&Row { sketch: Some(sketch), timestamped, ..row(&posting, input, &[]) });
-    }
-
-    /// Points with their own time: one series per context, its points in order of arrival.
-    fn timestamped(&self, visit: &mut dyn FnMut(&Row<'_>)) {
-        let mut points: Vec<_> = self.flush.merged.timestamped.iter().collect();
-        points.sort_by_key(|point| point.context);
-        for group in points.chunk_by(|a, b| a.context == b.context) {
-            let Some(posting) = group.first().and_then(|point| self.posting(point.context)) else {
-                continue;
-            };
-            let counter = posting.context.kind() == Kind::Counter;
-            let (kind, divisor) =
-                if counter { posting.counter() } else { (SeriesKind::Gauge, 1.0) };
-            let of_group: Vec<Point> = group
-                .iter()
-                .map(|point| Point { timestamp: point.timestamp, value: point.value / divisor })
-                .collect();
-            let input = match group.last() {
-                Some(last) if !counter => last.value,
-                _ => group.iter().map(|point| point.value).sum(),
-            };
-            let series = [posting.series("", kind, &of_group)];
-            visit(&Row { timestamped: true, ..row(&posting, input, &series) });
-        }
-    }
-}
-
-fn row<'a>(posting: &Posting<'a>, input: f64, series: &'a [Series<'a>]) -> Row<'a> {
-    Row {
-        kind: posting.context.kind(),
-        name: posting.context.name(),
-        tags: posting.tags(),
-        host: posting.host(),
-        input,
-        idle: false,
-        timestamped: false,
-        series,
-        sketch: None,
-    }
 }

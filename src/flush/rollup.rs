@@ -1,10 +1,8 @@
 //! From a merged bucket to series: which values of which kinds are posted under which names.
 
 use crate::aggregate::{HistogramCell, Summary};
-use crate::context::{Context, Rules, Tags};
 
-use super::overrides::PostingOverride;
-use super::series::{Point, Series, SeriesKind};
+use super::series::SeriesKind;
 
 /// An aggregate of a histogram (`histogram_aggregates`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,63 +153,6 @@ impl HistogramSettings {
             (percentile.suffix(), percentile.value(cell, &summary), SeriesKind::Gauge)
         });
         aggregates.chain(percentiles)
-    }
-}
-
-/// The unit of timers, in recent Agents.
-pub(super) const TIMER_UNIT: &str = "millisecond";
-
-/// A context's series under one suffix.
-pub(super) struct Posting<'a> {
-    pub context: &'a Context,
-    pub rules: &'a Rules,
-    pub interval: u64,
-    pub posting_override: Option<&'a PostingOverride>,
-}
-
-impl<'a> Posting<'a> {
-    pub fn host(&self) -> &'a [u8] {
-        self.context.host().unwrap_or(&self.rules.default_host)
-    }
-
-    pub fn tags(&self) -> Tags<'a> {
-        let own = self.posting_override.and_then(|own| own.common_tags.as_deref());
-        self.context.tags(own.unwrap_or(&self.rules.common_tags))
-    }
-
-    /// How the sum of a counter is posted, and by what it is divided.
-    pub fn counter(&self) -> (SeriesKind, f64) {
-        let profile = self.posting_override.and_then(|own| own.profile.as_ref());
-        match profile {
-            Some(profile) if profile.counters_as_counts => (SeriesKind::Count, 1.0),
-            _ => (SeriesKind::Rate, self.interval as f64),
-        }
-    }
-
-    /// What is posted of a histogram, before filters.
-    pub fn histograms(&self, usual: &'a HistogramSettings) -> &'a HistogramSettings {
-        let profile = self.posting_override.and_then(|own| own.profile.as_ref());
-        profile.map_or(usual, |profile| &profile.histograms)
-    }
-
-    /// False for the value of a histogram that a filter names, by its position.
-    pub fn posts(&self, position: usize) -> bool {
-        self.posting_override.is_none_or(|own| own.muted.get(position) != Some(&true))
-    }
-
-    pub fn series(&self, suffix: &'a str, kind: SeriesKind, points: &'a [Point]) -> Series<'a> {
-        let is_value = kind == SeriesKind::Gauge;
-        Series {
-            name: self.context.name(),
-            suffix,
-            host: self.host(),
-            tags: self.tags(),
-            kind,
-            unit: (self.context.is_timing() && is_value).then_some(TIMER_UNIT),
-            source: None,
-            interval: self.interval,
-            points,
-        }
     }
 }
 

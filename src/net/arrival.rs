@@ -1,11 +1,11 @@
 //! The nouns between a lane and its receiver: who sent, where it arrived, what went wrong.
 
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
-use super::ListenerCounts;
+use super::counts::ListenerCounts;
+use super::listener::{ListenerId, Transport};
 
 /// What a lane calls. All calls come from the thread that runs the lane.
 pub trait Receiver {
@@ -32,48 +32,6 @@ pub trait Receiver {
     /// Something was refused or failed; it is counted already, this is the occasion to say so.
     fn incident(&mut self, listener: ListenerId, incident: &Incident<'_>) {
         let _ = (listener, incident);
-    }
-}
-
-/// Position of a listener in [`Bound::listeners`](super::Bound::listeners), the same in every lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ListenerId(pub u16);
-
-/// The kind of socket bytes came through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Transport {
-    /// UDP datagrams.
-    Udp,
-    /// Unix datagrams.
-    UnixDatagram,
-    /// Unix stream with 4-byte little-endian length frames.
-    UnixStream,
-    /// TCP with newline framing.
-    Tcp,
-}
-
-impl Transport {
-    /// `udp`, `uds`, `uds-stream` or `tcp`: the word in banners and messages.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Transport::Udp => "udp",
-            Transport::UnixDatagram => "uds",
-            Transport::UnixStream => "uds-stream",
-            Transport::Tcp => "tcp",
-        }
-    }
-
-    /// Whether bytes come over accepted connections.
-    #[must_use]
-    pub const fn is_stream(self) -> bool {
-        matches!(self, Transport::UnixStream | Transport::Tcp)
-    }
-}
-
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.label())
     }
 }
 

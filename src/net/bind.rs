@@ -3,16 +3,16 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use socket2::Socket;
 
 use super::internet::bind_internet;
+use super::lane::{self, LaneLimits};
 use super::socket_file::{SocketFile, bind_path};
 use super::source::Source;
 use super::{
     BindError, InternetSettings, Lane, ListenerId, NetSettings, Problem, ProblemKind, Transport,
-    inherited, lane, sys,
+    inherited, sys,
 };
 
 /// Connections the kernel may hold on a Unix stream socket before we accept them.
@@ -81,14 +81,6 @@ pub struct Bound {
     sources: Vec<Vec<Source>>,
     files: Vec<SocketFile>,
     limits: LaneLimits,
-}
-
-/// What a lane must know of the settings.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LaneLimits {
-    pub(super) datagram_bytes_max: usize,
-    pub(super) connections_max: usize,
-    pub(super) pause: Duration,
 }
 
 impl Bound {

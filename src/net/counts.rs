@@ -1,6 +1,6 @@
 //! What one lane counted on one listener: plain numbers, one writer.
 
-use super::{ListenerId, Transport};
+use super::listener::{ListenerId, Transport};
 
 /// Counters of one listener in one lane since the start; add lanes up for the whole.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,7 +18,6 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::arrival::SocketName;
 use super::batch::Batch;
-use super::bind::LaneLimits;
 use super::connections::{Connection, Places, Turn};
 use super::handle::{INBOX, LaneHandle, Polls, STOP, WAKE};
 use super::pause::{BUFFER_BYTES_MIN, Pacer, STREAM_BUFFER_BYTES};
@@ -47,6 +46,14 @@ pub enum LaneEnd {
     },
     /// The poll failed: the lane cannot go on.
     Failed(io::Error),
+}
+
+/// What a lane must know of the settings.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LaneLimits {
+    pub(super) datagram_bytes_max: usize,
+    pub(super) connections_max: usize,
+    pub(super) pause: Duration,
 }
 
 /// The sockets of one receive thread and the loop that reads them.

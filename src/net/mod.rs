@@ -23,6 +23,7 @@ mod handle;
 mod inherited;
 mod internet;
 mod lane;
+mod listener;
 mod pause;
 mod problem;
 mod settings;
@@ -33,13 +34,12 @@ mod sys;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 use batch_portable as batch;
 
-pub use arrival::{
-    Arrival, Credentials, Incident, ListenerId, Receiver, Sender, SocketName, Transport,
-};
+pub use arrival::{Arrival, Credentials, Incident, Receiver, Sender, SocketName};
 pub use bind::{Bound, ListenerAddress, ListenerDescription, bind};
 pub use counts::ListenerCounts;
 pub use handle::LaneHandle;
 pub use inherited::inherited_sockets;
 pub use lane::{Lane, LaneEnd};
+pub use listener::{ListenerId, Transport};
 pub use problem::{BindError, Problem, ProblemKind};
 pub use settings::{Addresses, InternetSettings, NetSettings};

@@ -7,8 +7,16 @@ use nom::combinator::{eof, opt};
 use nom::sequence::{preceded, terminated};
 use nom::{AsChar, Parser};
 
-use super::number::NumberError;
 use super::scan::{At, byte};
+
+/// Why bytes are no number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NumberError {
+    /// Not the syntax of a number.
+    Syntax,
+    /// Larger than a 64-bit float can be.
+    Range,
+}
 
 /// Reads any literal; out of line because next to no client sends one.
 #[cold]

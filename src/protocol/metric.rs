@@ -14,8 +14,9 @@ use nom::Parser;
 use nom::sequence::terminated;
 
 use super::error::{ErrorKind, ParseError};
+use super::literal::NumberError;
 use super::message::{Metric, MetricType, Options, OriginFields, Values};
-use super::number::{self, NumberError};
+use super::number;
 use super::origin;
 use super::scan::{Parsed, byte, first_of_two, split_before, stop, until};
 use super::values::next_item;

@@ -33,11 +33,12 @@ mod values;
 pub use datagram::{Line, Lines, lines};
 pub use error::{ErrorKind, ParseError, Rendered};
 pub use escape::{Escaped, unescape};
+pub use literal::NumberError;
 pub use message::{
     AlertType, Event, Ignored, Message, MessageType, Metric, MetricType, Options, OriginFields,
     Priority, ServiceCheck, Status, Values,
 };
-pub use number::{NumberError, float};
+pub use number::float;
 pub use origin::{Cardinality, ExternalData, LocalData};
 pub use plain::{PlainMetric, plain_metric};
 pub use values::Numbers;

@@ -5,17 +5,8 @@
 //! is exact: a mantissa of at most 2^53 and a power of ten of at
 //! most 10^22 are both floats without error, and IEEE division of the two rounds once.
 
-use super::literal;
+use super::literal::{self, NumberError};
 use super::scan::{Parsed, stop};
-
-/// Why bytes are no number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NumberError {
-    /// Not the syntax of a number.
-    Syntax,
-    /// Larger than a 64-bit float can be.
-    Range,
-}
 
 /// More digits than this may overflow a `u64`.
 const DIGITS_MAX: usize = 19;

@@ -1,0 +1,58 @@
+//! The tags of one message, sorted by what they mean.
+
+use std::borrow::Cow;
+
+/// The tags of one message after enrichment.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Enriched<'a> {
+    /// Unique, without magic tags and without what is common to every point.
+    pub tags: Vec<Cow<'a, [u8]>>,
+    /// The last `host:` tag, unless it names the default host.
+    pub host: Option<Cow<'a, [u8]>>,
+    /// The last `dd.internal.entity_id:` tag, `none` included.
+    pub entity_id: Option<Cow<'a, [u8]>>,
+    /// The last `dd.internal.card:` tag.
+    pub cardinality: Option<Cow<'a, [u8]>>,
+}
+
+impl<'a> Enriched<'a> {
+    /// Files one tag: magic tags say something and leave the list.
+    pub(super) fn take(&mut self, tag: Cow<'a, [u8]>, cardinality_given: bool) {
+        if let Some(host) = after(&tag, b"host:") {
+            self.host = Some(host);
+        } else if let Some(id) = after(&tag, b"dd.internal.entity_id:") {
+            self.entity_id = Some(id);
+        } else if let Some(word) = after(&tag, b"dd.internal.card:").filter(|_| !cardinality_given)
+        {
+            self.cardinality = Some(word);
+        } else if after(&tag, b"dd.internal.jmx_check_name:").is_none() {
+            self.tags.push(tag);
+        }
+    }
+}
+
+fn after<'a>(tag: &Cow<'a, [u8]>, prefix: &[u8]) -> Option<Cow<'a, [u8]>> {
+    match tag {
+        Cow::Borrowed(tag) => tag.strip_prefix(prefix).map(Cow::Borrowed),
+        Cow::Owned(tag) => tag.strip_prefix(prefix).map(|rest| Cow::Owned(rest.to_vec())),
+    }
+}
+
+/// Drops repeated tags, keeping the order of first sight.
+pub(super) fn unique(tags: &mut Vec<Cow<'_, [u8]>>) {
+    /// Up to here, comparing each with each is cheaper than sorting.
+    const PAIRWISE_MAX: usize = 16;
+    if tags.len() <= PAIRWISE_MAX {
+        let mut kept = 0;
+        for at in 0..tags.len() {
+            if !tags[..kept].contains(&tags[at]) {
+                tags.swap(kept, at);
+                kept += 1;
+            }
+        }
+        tags.truncate(kept);
+        return;
+    }
+    let mut seen = std::collections::HashSet::with_capacity(tags.len());
+    tags.retain(|tag| seen.insert(tag.clone()));
+}
