@@ -7,7 +7,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use std::hint::black_box;
 use whippet::context::Tags;
 use whippet::encode::{
-    Compression, Limits, Payload, Route, SeriesEncoder, SeriesFormat, SketchEncoder,
+    Compression, Payload, PayloadLimits, Route, SeriesEncoder, SeriesFormat, SketchEncoder,
 };
 use whippet::flush::{Point, Series, SeriesKind, SketchSeries};
 use whippet::sketch::Sketch;
@@ -135,7 +135,7 @@ fn compressions() -> impl Iterator<Item = (&'static str, Compression)> {
 
 fn encode(c: &mut Criterion) {
     let contexts = contexts();
-    let limits = Limits::default();
+    let limits = PayloadLimits::default();
     let mut group = c.benchmark_group("encode");
     group.throughput(Throughput::Elements(CONTEXTS as u64)).sample_size(20);
     for (format, label) in [(SeriesFormat::V2, "series v2"), (SeriesFormat::V1, "series v1")] {

@@ -9,7 +9,7 @@
 use bytes::Bytes;
 
 use super::compress::{Compression, Compressor};
-use super::limits::{Bounds, Limits};
+use super::limits::{Bounds, PayloadLimits};
 use super::{ContentEncoding, Payload, Route};
 
 /// Bytes that gather before they go to the compressor.
@@ -81,7 +81,7 @@ impl Assembly {
     pub(super) fn new(
         route: Route,
         compression: Compression,
-        limits: &Limits,
+        limits: &PayloadLimits,
         prefix: Vec<u8>,
         suffix: Vec<u8>,
     ) -> std::io::Result<Assembly> {

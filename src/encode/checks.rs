@@ -2,7 +2,7 @@
 
 use super::assembly::{Assembly, EncodeCounts, Glue};
 use super::compress::Compression;
-use super::limits::Limits;
+use super::limits::PayloadLimits;
 use super::text::{put_json, put_json_array};
 use super::{Payload, Route};
 use crate::aggregate::CheckRecord;
@@ -16,7 +16,7 @@ pub struct CheckEncoder {
 impl CheckEncoder {
     /// # Errors
     /// When zstd refuses its level.
-    pub fn new(compression: Compression, limits: &Limits) -> std::io::Result<CheckEncoder> {
+    pub fn new(compression: Compression, limits: &PayloadLimits) -> std::io::Result<CheckEncoder> {
         let (prefix, suffix) = (b"[".to_vec(), b"]".to_vec());
         let assembly = Assembly::new(Route::ServiceChecks, compression, limits, prefix, suffix)?;
         Ok(CheckEncoder { assembly, item: Vec::new() })

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::assembly::{Assembly, EncodeCounts, Glue};
 use super::compress::Compression;
-use super::limits::Limits;
+use super::limits::PayloadLimits;
 use super::text::{put_json, put_json_array, put_json_str, utf8};
 use super::{Payload, Route};
 use crate::aggregate::EventRecord;
@@ -25,7 +25,7 @@ impl EventEncoder {
     /// When zstd refuses its level.
     pub fn new(
         compression: Compression,
-        limits: &Limits,
+        limits: &PayloadLimits,
         hostname: &[u8],
     ) -> std::io::Result<EventEncoder> {
         // The key travels in the header; the field has to be there all the same.

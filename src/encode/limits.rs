@@ -2,9 +2,9 @@
 
 use super::Route;
 
-/// Limits of payloads, named and preset as in the Agent's configuration.
+/// How large a payload may get, named and preset as in the Agent's configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct PayloadLimits {
     /// Compressed bytes of a series payload: `serializer_max_series_payload_size`, 512000, which the
     /// v2 intake enforces.
     pub series_compressed_bytes: usize,
@@ -18,9 +18,9 @@ pub struct Limits {
     pub uncompressed_bytes: usize,
 }
 
-impl Default for Limits {
+impl Default for PayloadLimits {
     fn default() -> Self {
-        Limits {
+        PayloadLimits {
             series_compressed_bytes: 512_000,
             series_uncompressed_bytes: 5_242_880,
             series_points: 10_000,
@@ -39,7 +39,7 @@ pub(super) struct Bounds {
     pub(super) points: usize,
 }
 
-impl Limits {
+impl PayloadLimits {
     pub(super) fn of(&self, route: Route) -> Bounds {
         match route {
             Route::SeriesV2 | Route::SeriesV1 => Bounds {

@@ -22,10 +22,10 @@ pub use assembly::EncodeCounts;
 pub use checks::CheckEncoder;
 pub use compress::Compression;
 pub use events::EventEncoder;
-pub use limits::Limits;
+pub use limits::PayloadLimits;
 pub use payload::{ContentEncoding, Payload, Route};
 pub use readable::readable;
-pub use series::{Origin, SeriesEncoder, SeriesFormat};
+pub use series::{MetricOrigin, SeriesEncoder, SeriesFormat};
 pub use sketches::SketchEncoder;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::assembly::{Assembly, EncodeCounts, Glue, Sink};
 use super::compress::Compression;
-use super::limits::Limits;
+use super::limits::PayloadLimits;
 use super::protobuf::{
     BYTES, VARINT, key, put_bytes, put_double, put_head, put_integer, put_varint, varint_len,
 };
@@ -23,7 +23,7 @@ pub enum SeriesFormat {
 /// Who a point claims to come from (v2 series and sketches). The Agent's own product is 10 and the
 /// category of its DogStatsD 10; nothing is claimed unless configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub struct MetricOrigin {
     /// `origin_product`
     pub product: u32,
     /// `origin_category`
@@ -36,7 +36,7 @@ pub struct Origin {
 pub struct SeriesEncoder {
     assembly: Assembly,
     format: SeriesFormat,
-    origin: Option<Origin>,
+    origin: Option<MetricOrigin>,
     scratch: Scratch,
 }
 
@@ -65,7 +65,7 @@ impl SeriesEncoder {
     pub fn new(
         format: SeriesFormat,
         compression: Compression,
-        limits: &Limits,
+        limits: &PayloadLimits,
     ) -> std::io::Result<SeriesEncoder> {
         let (route, prefix, suffix) = match format {
             SeriesFormat::V1 => (Route::SeriesV1, &br#"{"series":["#[..], &b"]}"[..]),
@@ -77,7 +77,7 @@ impl SeriesEncoder {
 
     /// Claims `origin` in the metadata of every v2 series; `None`, the default, writes no metadata.
     #[must_use]
-    pub fn with_origin(mut self, origin: Option<Origin>) -> SeriesEncoder {
+    pub fn with_origin(mut self, origin: Option<MetricOrigin>) -> SeriesEncoder {
         self.origin = origin;
         self
     }
@@ -145,7 +145,7 @@ fn write(
     scratch: &mut Scratch,
     series: &Series<'_>,
     points: &[Point],
-    origin: Option<Origin>,
+    origin: Option<MetricOrigin>,
     replaced: &mut u64,
 ) {
     const METADATA: u8 = key(9, BYTES);
@@ -294,7 +294,7 @@ fn put_point(into: &mut Vec<u8>, point: u8, Point { timestamp, value }: Point) {
 }
 
 /// A Metadata {1: Origin {4: product, 5: category, 6: service}}.
-pub(super) fn put_metadata(into: &mut Vec<u8>, metadata: u8, origin: Origin) {
+pub(super) fn put_metadata(into: &mut Vec<u8>, metadata: u8, origin: MetricOrigin) {
     let numbers = [(4, origin.product), (5, origin.category), (6, origin.service)];
     let field = |number: u32| if number == 0 { 0 } else { 1 + varint_len(u64::from(number)) };
     let length: usize = numbers.iter().map(|(_, number)| field(*number)).sum();

@@ -2,9 +2,9 @@
 
 use super::assembly::{Assembly, EncodeCounts};
 use super::compress::Compression;
-use super::limits::Limits;
+use super::limits::PayloadLimits;
 use super::protobuf::{BYTES, FIXED64, VARINT, key, put_bytes, put_double, put_integer, zigzag};
-use super::series::{Origin, Scratch, add_message, put_metadata};
+use super::series::{MetricOrigin, Scratch, add_message, put_metadata};
 use super::text::put_field;
 use super::{Payload, Route};
 use crate::flush::SketchSeries;
@@ -12,7 +12,7 @@ use crate::flush::SketchSeries;
 /// Writes sketches into payloads.
 pub struct SketchEncoder {
     assembly: Assembly,
-    origin: Option<Origin>,
+    origin: Option<MetricOrigin>,
     scratch: Scratch,
     bins: BinScratch,
 }
@@ -28,7 +28,7 @@ struct BinScratch {
 impl SketchEncoder {
     /// # Errors
     /// When zstd refuses its level.
-    pub fn new(compression: Compression, limits: &Limits) -> std::io::Result<SketchEncoder> {
+    pub fn new(compression: Compression, limits: &PayloadLimits) -> std::io::Result<SketchEncoder> {
         // The Agent ends every payload with its CommonMetadata, empty.
         let suffix = vec![key(2, BYTES), 0];
         let assembly = Assembly::new(Route::Sketches, compression, limits, Vec::new(), suffix)?;
@@ -42,7 +42,7 @@ impl SketchEncoder {
 
     /// Claims `origin` in the metadata of every sketch; `None`, the default, writes none.
     #[must_use]
-    pub fn with_origin(mut self, origin: Option<Origin>) -> SketchEncoder {
+    pub fn with_origin(mut self, origin: Option<MetricOrigin>) -> SketchEncoder {
         self.origin = origin;
         self
     }

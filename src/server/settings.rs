@@ -10,7 +10,7 @@ use crate::config::{self, Compressor, Config, OutputKind, Outputs, Port, Switch,
 use crate::context::{
     ContextLimits, Mapper, NameFilter, Namespace, OriginRules, Rules, TagFilters,
 };
-use crate::encode::{Compression, Limits as EncodeLimits, SeriesFormat, split};
+use crate::encode::{Compression, PayloadLimits, SeriesFormat, split};
 use crate::flush::{self, Aggregate, HistogramSettings, Percentile};
 use crate::forward::{
     ClientSettings, EndpointSettings, ForwarderConfig, ProxySettings, RetryPolicy, SpoolSettings,
@@ -229,7 +229,7 @@ pub(super) fn datadog(config: &Config, hostname: Option<&str>) -> DatadogSetting
         series_format: if config.use_v2_api_series { SeriesFormat::V2 } else { SeriesFormat::V1 },
         protobuf,
         json,
-        limits: EncodeLimits {
+        limits: PayloadLimits {
             series_compressed_bytes: config.serializer_max_series_payload_size,
             series_uncompressed_bytes: config.serializer_max_series_uncompressed_payload_size,
             series_points: config.serializer_max_series_points_per_payload,

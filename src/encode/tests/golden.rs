@@ -9,13 +9,14 @@ fn is_hex(payload: &Payload, expect: &str) {
     assert_eq!(hex, expect.split_whitespace().collect::<String>());
 }
 
-const AGENT: Origin = Origin { product: 10, category: 10, service: 0 };
+const AGENT: MetricOrigin = MetricOrigin { product: 10, category: 10, service: 0 };
 
 #[test]
 fn a_v2_series_is_the_worked_example() {
-    let mut encoder = SeriesEncoder::new(SeriesFormat::V2, Compression::None, &Limits::default())
-        .unwrap()
-        .with_origin(Some(AGENT));
+    let mut encoder =
+        SeriesEncoder::new(SeriesFormat::V2, Compression::None, &PayloadLimits::default())
+            .unwrap()
+            .with_origin(Some(AGENT));
     let payloads = collect(|sink| {
         encoder.begin(1_700_000_012);
         encoder.push(&page_views(&[POINT]), sink);
@@ -50,8 +51,9 @@ fn a_sketch_is_the_worked_example() {
         timestamp: 1_700_000_000,
         sketch: &sketch,
     };
-    let mut encoder =
-        SketchEncoder::new(Compression::None, &Limits::default()).unwrap().with_origin(Some(AGENT));
+    let mut encoder = SketchEncoder::new(Compression::None, &PayloadLimits::default())
+        .unwrap()
+        .with_origin(Some(AGENT));
     let payloads = collect(|sink| {
         encoder.push(&series, sink);
         encoder.finish(sink)
@@ -82,7 +84,7 @@ fn v1_series_are_the_example() {
     };
     let payloads = encode_series(
         SeriesFormat::V1,
-        &Limits::default(),
+        &PayloadLimits::default(),
         &[Series { source: Some("System"), ..page_views(&[POINT]) }, device],
     );
     assert_eq!(
@@ -98,7 +100,7 @@ fn v1_series_are_the_example() {
 
 #[test]
 fn an_event_is_the_example() {
-    let payloads = encode_events(&Limits::default(), &[event("jenkins"), event("")]);
+    let payloads = encode_events(&PayloadLimits::default(), &[event("jenkins"), event("")]);
     let mut plain = json!({
         "msg_title":"deploy","msg_text":"v2\ndone","timestamp":1700000003,"priority":"normal",
         "host":"web-1","tags":["env:prod"],"alert_type":"info","aggregation_key":"dep"
@@ -119,7 +121,7 @@ fn an_event_is_the_example() {
         tags: Vec::new(),
         ..event("")
     };
-    let payloads = encode_events(&Limits::default(), &[bare]);
+    let payloads = encode_events(&PayloadLimits::default(), &[bare]);
     let fields = plain.as_object_mut().unwrap();
     fields.remove("tags");
     fields.remove("aggregation_key");
@@ -136,7 +138,7 @@ fn a_service_check_is_the_example_and_no_tags_are_null() {
         status: Status::Unknown,
         ..check()
     };
-    let payloads = encode_checks(&Limits::default(), &[check(), untagged]);
+    let payloads = encode_checks(&PayloadLimits::default(), &[check(), untagged]);
     assert_eq!(
         decoded::json(&payloads[0]),
         json!([
@@ -156,13 +158,13 @@ fn resources(host: &str, tags: &str, expect: &[(&str, &str)], expect_tags: &[&st
         tags: Tags::from_wire(tags.as_bytes()),
         ..page_views(&[POINT])
     };
-    let payloads = encode_series(SeriesFormat::V2, &Limits::default(), &[series]);
+    let payloads = encode_series(SeriesFormat::V2, &PayloadLimits::default(), &[series]);
     let read = decoded::series(&payloads).remove(0);
     let pairs: Vec<_> =
         read.resources.iter().map(|one| (one.kind.as_str(), one.name.as_str())).collect();
     assert_eq!(pairs, expect);
     assert_eq!(read.tags, expect_tags);
-    let v1 = encode_series(SeriesFormat::V1, &Limits::default(), &[series]);
+    let v1 = encode_series(SeriesFormat::V1, &PayloadLimits::default(), &[series]);
     assert_eq!(decoded::json(&v1[0])["series"][0]["tags"], json!(expect_tags));
 }
 
@@ -192,7 +194,7 @@ fn unit_and_source_are_written_and_zeros_are_not() {
     let zero = [Point { timestamp: 0, value: 0.0 }];
     let series =
         Series { unit: Some("millisecond"), source: Some("jmx"), interval: 0, ..page_views(&zero) };
-    let payloads = encode_series(SeriesFormat::V2, &Limits::default(), &[series]);
+    let payloads = encode_series(SeriesFormat::V2, &PayloadLimits::default(), &[series]);
     let read = decoded::series(&payloads).remove(0);
     assert_eq!((read.unit.as_str(), read.source_type_name.as_str()), ("millisecond", "jmx"));
     assert_eq!((read.interval, read.metadata), (0, None));
@@ -210,7 +212,7 @@ fn invalid_utf8_is_repaired_and_counted() {
     };
     for format in [SeriesFormat::V1, SeriesFormat::V2] {
         let mut encoder =
-            SeriesEncoder::new(format, Compression::None, &Limits::default()).unwrap();
+            SeriesEncoder::new(format, Compression::None, &PayloadLimits::default()).unwrap();
         let mut payloads = Vec::new();
         encoder.push(&series, &mut |payload| payloads.push(payload));
         let counts = encoder.finish(&mut |payload| payloads.push(payload));
@@ -225,7 +227,7 @@ fn what_is_not_finite_is_left_out_and_counted() {
     let points = [f64::NAN, 1.5, f64::INFINITY].map(|value| Point { timestamp: 7, value });
     for format in [SeriesFormat::V1, SeriesFormat::V2] {
         let mut encoder =
-            SeriesEncoder::new(format, Compression::None, &Limits::default()).unwrap();
+            SeriesEncoder::new(format, Compression::None, &PayloadLimits::default()).unwrap();
         let mut payloads = Vec::new();
         encoder.push(&page_views(&points), &mut |payload| payloads.push(payload));
         encoder.push(&page_views(&points[..1]), &mut |payload| payloads.push(payload));

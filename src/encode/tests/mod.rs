@@ -60,7 +60,11 @@ fn collect(encode: impl FnOnce(&mut dyn FnMut(Payload)) -> EncodeCounts) -> Vec<
 }
 
 #[track_caller]
-fn encode_series(format: SeriesFormat, limits: &Limits, series: &[Series<'_>]) -> Vec<Payload> {
+fn encode_series(
+    format: SeriesFormat,
+    limits: &PayloadLimits,
+    series: &[Series<'_>],
+) -> Vec<Payload> {
     let mut encoder = SeriesEncoder::new(format, Compression::None, limits).unwrap();
     collect(|sink| {
         series.iter().for_each(|one| encoder.push(one, sink));
@@ -69,14 +73,14 @@ fn encode_series(format: SeriesFormat, limits: &Limits, series: &[Series<'_>]) -
 }
 
 #[track_caller]
-fn encode_events(limits: &Limits, events: &[EventRecord]) -> Vec<Payload> {
+fn encode_events(limits: &PayloadLimits, events: &[EventRecord]) -> Vec<Payload> {
     let mut encoder =
         EventEncoder::new(Compression::preset(Route::Events), limits, b"web-1").unwrap();
     collect(|sink| encoder.encode(events, sink))
 }
 
 #[track_caller]
-fn encode_checks(limits: &Limits, checks: &[CheckRecord]) -> Vec<Payload> {
+fn encode_checks(limits: &PayloadLimits, checks: &[CheckRecord]) -> Vec<Payload> {
     let mut encoder = CheckEncoder::new(Compression::preset(Route::ServiceChecks), limits).unwrap();
     collect(|sink| {
         checks.iter().for_each(|one| encoder.push(one, sink));

@@ -10,8 +10,8 @@ fn all_compressions() -> Vec<Compression> {
 }
 
 /// The same limits for all routes.
-fn limits(compressed_bytes: usize, uncompressed_bytes: usize, points: usize) -> Limits {
-    Limits {
+fn limits(compressed_bytes: usize, uncompressed_bytes: usize, points: usize) -> PayloadLimits {
+    PayloadLimits {
         series_compressed_bytes: compressed_bytes,
         series_uncompressed_bytes: uncompressed_bytes,
         series_points: points,
@@ -38,7 +38,7 @@ fn sizes(payloads: &[Payload]) -> Vec<(usize, usize)> {
 
 #[test]
 fn nothing_to_send_makes_no_payload() {
-    let limits = Limits::default();
+    let limits = PayloadLimits::default();
     assert_eq!(encode_series(SeriesFormat::V1, &limits, &[]), []);
     assert_eq!(encode_series(SeriesFormat::V2, &limits, &[page_views(&[])]), []);
     assert_eq!(encode_events(&limits, &[]), []);
@@ -84,8 +84,9 @@ fn a_series_with_more_points_than_a_payload_holds_comes_in_parts() {
 
 #[test]
 fn uncompressed_bytes_are_used_to_the_last_one() {
-    let one = encode_series(SeriesFormat::V1, &Limits::default(), &[page_views(&[POINT])]);
-    let two = encode_series(SeriesFormat::V1, &Limits::default(), &[page_views(&[POINT]); 2]);
+    let one = encode_series(SeriesFormat::V1, &PayloadLimits::default(), &[page_views(&[POINT])]);
+    let two =
+        encode_series(SeriesFormat::V1, &PayloadLimits::default(), &[page_views(&[POINT]); 2]);
     let (one, two) = (one[0].uncompressed_bytes, two[0].uncompressed_bytes);
     let counts = |bytes| {
         let series = [page_views(&[POINT]); 4];
@@ -176,7 +177,8 @@ fn event_groups_never_come_twice_in_one_object() {
     let mut events: Vec<EventRecord> = sources.map(event).into();
     events[4].source_type = Box::from(&b"\xFF"[..]);
     events.push(event("\u{FFFD}"));
-    let mut encoder = EventEncoder::new(Compression::None, &Limits::default(), b"web-1").unwrap();
+    let mut encoder =
+        EventEncoder::new(Compression::None, &PayloadLimits::default(), b"web-1").unwrap();
     let mut payloads = Vec::new();
     let counts = encoder.encode(&events, &mut |payload| payloads.push(payload));
     assert_eq!(counts.invalid_utf8, 1);
@@ -197,7 +199,7 @@ fn refuses(payload: Payload, expect: &str) {
 
 #[test]
 fn halving_refuses_what_is_no_payload() {
-    let good = encode_checks(&Limits::default(), &[check(), check()]).remove(0);
+    let good = encode_checks(&PayloadLimits::default(), &[check(), check()]).remove(0);
     assert_eq!(good.encoding, ContentEncoding::Deflate);
     refuses(Payload { body: Bytes::from_static(b"junk"), ..good.clone() }, "codec failed");
     refuses(Payload { uncompressed_bytes: 20, ..good.clone() }, "more than 20 bytes");
@@ -231,7 +233,7 @@ fn shreds(payloads: &[Payload]) -> Vec<Payload> {
     shreds
 }
 
-fn keeps(payloads: &[Payload], limits: &Limits) {
+fn keeps(payloads: &[Payload], limits: &PayloadLimits) {
     for payload in payloads {
         let bounds = limits.of(payload.route);
         assert!(payload.body.len() <= bounds.compressed_bytes, "{} compressed", payload.body.len());
@@ -270,7 +272,7 @@ fn drafts() -> impl Strategy<Value = Vec<Draft>> {
     prop::collection::vec(draft, 0..120)
 }
 
-fn any_limits() -> impl Strategy<Value = Limits> {
+fn any_limits() -> impl Strategy<Value = PayloadLimits> {
     (1_500..8_000_usize, 2_000..20_000_usize, 3..50_usize).prop_map(|(c, u, p)| limits(c, u, p))
 }
 
