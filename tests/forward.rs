@@ -15,8 +15,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use whippet::clock::Clock;
 use whippet::encode::{ContentEncoding, Payload, Route};
 use whippet::forward::{
-    ClientSettings, DropReason, Endpoint, ErrorKind, ForwardBooks, Forwarder, ForwarderConfig,
-    KeyStatus, RetryPolicy, RouteBooks, SpoolSettings,
+    ClientSettings, DropReason, Endpoint, ErrorKind, ForwardAccounting, Forwarder, ForwarderConfig,
+    KeyStatus, RetryPolicy, RouteCounts, SpoolSettings,
 };
 
 const KEY: &str = "4f1c2a9b7d3e5f60718293a4b5c6d7e8";
@@ -132,10 +132,13 @@ fn shutdown_now(forwarder: &Forwarder) {
 
 /// Waits for a state of the books, which must balance all the time.
 #[track_caller]
-fn wait_books(forwarder: &Forwarder, condition: impl Fn(&ForwardBooks) -> bool) -> ForwardBooks {
+fn wait_books(
+    forwarder: &Forwarder,
+    condition: impl Fn(&ForwardAccounting) -> bool,
+) -> ForwardAccounting {
     let until = Instant::now() + Duration::from_secs(5);
     loop {
-        let books = forwarder.books();
+        let books = forwarder.accounting();
         assert!(books.balances(), "{books:?}");
         if condition(&books) {
             return books;
@@ -145,19 +148,19 @@ fn wait_books(forwarder: &Forwarder, condition: impl Fn(&ForwardBooks) -> bool) 
     }
 }
 
-fn waiting(books: &ForwardBooks) -> u64 {
+fn waiting(books: &ForwardAccounting) -> u64 {
     books.total(|route| route.waiting).payloads
 }
 
-fn delivered(books: &ForwardBooks) -> u64 {
+fn delivered(books: &ForwardAccounting) -> u64 {
     books.total(|route| route.delivered).payloads
 }
 
-fn dropped(books: &ForwardBooks, reason: DropReason) -> u64 {
+fn dropped(books: &ForwardAccounting, reason: DropReason) -> u64 {
     books.total(|route| route.dropped_for(reason)).payloads
 }
 
-fn series_books(books: &ForwardBooks) -> &RouteBooks {
+fn series_books(books: &ForwardAccounting) -> &RouteCounts {
     books.endpoints[0].route(Route::SeriesV2)
 }
 
@@ -166,7 +169,7 @@ fn series_books(books: &ForwardBooks) -> &RouteBooks {
 /// One payload meets these answers; then it is delivered, or dropped for that reason, after that
 /// many requests.
 #[track_caller]
-fn meets(answers: &[Answer], lost: Option<DropReason>, requests: u64) -> ForwardBooks {
+fn meets(answers: &[Answer], lost: Option<DropReason>, requests: u64) -> ForwardAccounting {
     let intake = Intake::start();
     intake.script(answers.iter().cloned());
     let mut config = quick();
@@ -376,7 +379,7 @@ fn a_connection_closed_while_idle_costs_no_error() {
         submit(&forwarder, &counter(&format!("m{n}")));
         wait_books(&forwarder, |books| delivered(books) == n);
     }
-    let books = forwarder.books();
+    let books = forwarder.accounting();
     // The third was cut without an answer on a used connection: sent again at once.
     assert!(series_books(&books).stale_connections >= 1, "{books:?}");
     assert_eq!(series_books(&books).errors, [0; 7]);
@@ -446,7 +449,7 @@ fn every_route_has_its_path_and_headers() {
 fn through_tls(
     versions: &[&'static rustls::SupportedProtocolVersion],
     set: impl FnOnce(&mut ClientSettings, &TlsFront),
-) -> RouteBooks {
+) -> RouteCounts {
     let intake = Intake::start();
     let front = TlsFront::start(&intake.address(), versions);
     let mut config = slow_to_forgive();
@@ -512,7 +515,7 @@ fn a_hanging_endpoint_delays_no_other_and_not_the_flusher() {
     }
     good.wait_until(|state| state.requests.len() == 60);
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-    let books = forwarder.books();
+    let books = forwarder.accounting();
     assert!(books.balances());
     assert_eq!(books.endpoints[0].total(|route| route.waiting).payloads, 60);
 }
@@ -533,7 +536,7 @@ fn the_flusher_waits_for_a_slow_endpoint_only_as_long_as_it_said() {
     for n in 0..40 {
         forwarder.submit(&counter(&format!("m{n}")), began);
     }
-    assert!(dropped(&forwarder.books(), DropReason::QueueFull) >= 40 - 18);
+    assert!(dropped(&forwarder.accounting(), DropReason::QueueFull) >= 40 - 18);
 }
 
 #[test]
@@ -644,7 +647,7 @@ fn a_shutdown_ignores_the_breaker_and_delivers_what_waits() {
     assert_eq!(report.endpoints[0].delivered.payloads, 2);
     assert_eq!(intake.read(|state| state.sum_of_counter("m0", &[])), 10.0);
     submit(&forwarder, &counter("late"));
-    let books = forwarder.books();
+    let books = forwarder.accounting();
     assert!(books.balances());
     assert_eq!(dropped(&books, DropReason::Shutdown), 1);
 }
@@ -661,7 +664,7 @@ fn a_shutdown_gives_each_payload_one_attempt_and_counts_the_rest() {
     let report = forwarder.shutdown(Instant::now() + Duration::from_secs(3));
     assert_eq!((report.endpoints[0].lost.payloads, report.endpoints[0].in_doubt.payloads), (3, 0));
     assert_eq!(intake.read(|state| state.requests.len()), 1 + 3);
-    assert!(report.books.balances());
+    assert!(report.accounting.balances());
 }
 
 #[test]
@@ -677,7 +680,7 @@ fn a_shutdown_ends_at_its_deadline_whatever_the_intake_does() {
     let report = forwarder.shutdown(began + Duration::from_millis(800));
     let took = began.elapsed();
     assert!(took < Duration::from_millis(1300), "{took:?}");
-    assert!(report.books.balances());
+    assert!(report.accounting.balances());
     let endpoint = &report.endpoints[0];
     assert_eq!((endpoint.lost.payloads, endpoint.delivered.payloads), (4, 0));
     assert!(endpoint.in_doubt.payloads >= 2, "the one on the way and at least one more: {report}");
@@ -723,7 +726,7 @@ fn what_the_intake_missed_is_delivered_by_the_next_run() {
     }
     wait_books(&forwarder, |books| books.endpoints[0].spool_records == 10);
     let report = forwarder.shutdown(Instant::now() + Duration::from_secs(2));
-    assert!(report.is_clean() && report.books.balances(), "{report}");
+    assert!(report.is_clean() && report.accounting.balances(), "{report}");
     assert_eq!(report.endpoints[0].spooled.payloads, 10, "{report}");
     drop(forwarder);
 
@@ -776,7 +779,7 @@ fn a_shutdown_tries_what_is_on_disk_until_its_route_fails() {
     let endpoint = &report.endpoints[0];
     assert_eq!((endpoint.delivered.payloads, endpoint.spooled.payloads), (2, 3), "{report}");
     assert_eq!(intake.read(|state| state.requests.len()), 1 + 3);
-    assert!(report.is_clean() && report.books.balances(), "{report}");
+    assert!(report.is_clean() && report.accounting.balances(), "{report}");
 }
 
 #[test]
@@ -790,7 +793,7 @@ fn a_request_cut_off_by_the_shutdown_is_spooled_as_in_doubt() {
     let report = forwarder.shutdown(Instant::now() + Duration::from_millis(300));
     let endpoint = &report.endpoints[0];
     assert_eq!((endpoint.spooled.payloads, endpoint.in_doubt.payloads), (1, 1), "{report}");
-    assert!(report.books.balances());
+    assert!(report.accounting.balances());
 }
 
 #[test]
@@ -887,7 +890,7 @@ fn a_process_killed_at_any_moment_loses_nothing_it_reported_as_spooled() {
     .expect("renamed");
     let forwarder = start(&[intake.url()], config);
     let books = wait_books(&forwarder, |books| delivered(books) > 0 && waiting(books) == 0);
-    assert!(books.total(RouteBooks::dropped_total).payloads == 0, "{books}");
+    assert!(books.total(RouteCounts::dropped_total).payloads == 0, "{books}");
     assert!(reported.len() >= 12 * 3);
     intake.read(|state| {
         let missing: Vec<&u64> = reported
@@ -956,7 +959,7 @@ fn no_log_line_and_no_report_shows_a_key() {
                 && series_books(books).requests > 1
         });
         shutdown_now(&forwarder);
-        assert!(!format!("{:?}", forwarder.books()).contains(secret));
+        assert!(!format!("{:?}", forwarder.accounting()).contains(secret));
     }
     let intake = Intake::start();
     intake.script([quoting, Answer::status(403), Answer::status(400), Answer::status(413)]);

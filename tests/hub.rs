@@ -310,7 +310,8 @@ fn a_listener_may_ask_for_the_books_of_what_it_is_told() {
     let seen: Arc<Mutex<VecDeque<(String, u64)>>> = Arc::default();
     let (asked, noted) = (Arc::clone(&forwarder), Arc::clone(&seen));
     let _listening = hub.subscribe(EventKind::PayloadDropped, None, move |event| {
-        let dropped = asked.get().expect("started").books().total(|route| route.dropped_total());
+        let dropped =
+            asked.get().expect("started").accounting().total(|route| route.dropped_total());
         noted.lock().unwrap().push_back((sentence(event), dropped.payloads));
     });
     let intake = Intake::start();

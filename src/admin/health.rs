@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::forward::{ForwardBooks, KeyStatus};
+use crate::forward::{ForwardAccounting, KeyStatus};
 use crate::watch::Liveness;
 
 /// Names of what is healthy and of what is not, as the Agent's `/live` and `/ready` list them.
@@ -32,11 +32,11 @@ impl Health {
     }
 
     /// Alive, not stopping, and with a key that at least one intake accepts.
-    pub fn ready(liveness: &Liveness, books: Option<&ForwardBooks>) -> Self {
+    pub fn ready(liveness: &Liveness, books: Option<&ForwardAccounting>) -> Self {
         let mut health = Health::live(liveness);
         health.add("server".to_owned(), !liveness.is_stopping());
         if let Some(books) = books {
-            let refused = |endpoint: &crate::forward::EndpointBooks| {
+            let refused = |endpoint: &crate::forward::EndpointCounts| {
                 endpoint.key_status == KeyStatus::Invalid
             };
             health.add("forwarder".to_owned(), !books.endpoints.iter().all(refused));

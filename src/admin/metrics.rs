@@ -5,7 +5,7 @@ use super::status::{limit_rows, of_listeners};
 use crate::admin::prometheus::{Exposition, MetricKind::Counter, MetricKind::Gauge};
 use crate::context::{DropReason as LineDrop, Kind};
 use crate::encode::Route;
-use crate::forward::{DropReason, RouteBooks, Tally};
+use crate::forward::{DropReason, RouteCounts, Tally};
 use crate::net::Transport;
 use crate::protocol::{ErrorKind, MessageType};
 
@@ -249,7 +249,7 @@ fn sockets(page: &mut Exposition, state: &AdminState, snapshot: &Snapshot) {
 
 fn delivery(page: &mut Exposition, snapshot: &Snapshot) {
     let Some(books) = &snapshot.books else { return };
-    type Figure = fn(&RouteBooks) -> Tally;
+    type Figure = fn(&RouteCounts) -> Tally;
     let states: [(&str, Figure); 3] = [
         ("built", |books| books.built),
         ("delivered", |books| books.delivered),

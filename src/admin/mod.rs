@@ -128,7 +128,7 @@ fn probe(state: &AdminState, path: &str) -> Option<Response> {
     let health = match path {
         "/live" => Health::live(&state.liveness),
         "/ready" => {
-            let books = state.forwarder.as_ref().map(|forwarder| forwarder.books());
+            let books = state.forwarder.as_ref().map(|forwarder| forwarder.accounting());
             Health::ready(&state.liveness, books.as_ref())
         }
         "/startup" => Health::startup(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::{Config, Loaded, cgroup};
 use crate::context::{Context, Rules};
-use crate::forward::{ForwardBooks, Forwarder};
+use crate::forward::{ForwardAccounting, Forwarder};
 use crate::net::{LaneHandle, ListenerDescription};
 use crate::output::Discarded;
 use crate::watch::{Liveness, Totals, Watch};
@@ -78,7 +78,7 @@ pub(crate) struct AdminState {
 /// What changes, copied at one moment.
 pub(crate) struct Snapshot {
     pub totals: Totals,
-    pub books: Option<ForwardBooks>,
+    pub books: Option<ForwardAccounting>,
     pub discarded: Option<Discarded>,
     /// Resident memory of the process, where the system tells.
     pub memory_bytes: Option<u64>,
@@ -89,7 +89,7 @@ impl AdminState {
         let discarded = self.discarded.as_ref();
         Snapshot {
             totals: self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            books: self.forwarder.as_ref().map(|forwarder| forwarder.books()),
+            books: self.forwarder.as_ref().map(|forwarder| forwarder.accounting()),
             discarded: discarded.map(|sum| *sum.lock().unwrap_or_else(PoisonError::into_inner)),
             memory_bytes: resident_bytes(),
         }

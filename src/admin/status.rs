@@ -9,7 +9,7 @@ use super::state::{AdminState, Snapshot};
 use crate::aggregate::LineCounts;
 use crate::context::{DropReason as LineDrop, Kind};
 use crate::encode::Route;
-use crate::forward::{DropReason, EndpointBooks, RouteBooks, Tally};
+use crate::forward::{DropReason, EndpointCounts, RouteCounts, Tally};
 use crate::net::{ListenerCounts, ListenerDescription, Transport};
 use crate::protocol::{ErrorKind, MessageType};
 use crate::watch::Totals;
@@ -93,7 +93,7 @@ fn tally(tally: Tally) -> Value {
     json!({ "payloads": tally.payloads, "points": tally.points, "bytes": tally.bytes })
 }
 
-fn dropped(routes: &[RouteBooks]) -> Value {
+fn dropped(routes: &[RouteCounts]) -> Value {
     let mut total = Tally::default();
     let mut reasons = Map::new();
     for reason in DropReason::ALL {
@@ -118,7 +118,7 @@ fn payloads(snapshot: &Snapshot) -> Value {
         return json!({ "built": tally(built), "discarded": tally(built), "endpoints": [] });
     }
     let Some(books) = &snapshot.books else { return json!({ "endpoints": [] }) };
-    let routes: Vec<RouteBooks> =
+    let routes: Vec<RouteCounts> =
         books.endpoints.iter().flat_map(|endpoint| endpoint.routes.iter().cloned()).collect();
     json!({
         "built": tally(books.total(|route| route.built)),
@@ -130,7 +130,7 @@ fn payloads(snapshot: &Snapshot) -> Value {
     })
 }
 
-fn endpoint(books: &EndpointBooks) -> Value {
+fn endpoint(books: &EndpointCounts) -> Value {
     let mut routes = Map::new();
     for route in Route::ALL {
         let of_route = books.route(route);

@@ -1,10 +1,11 @@
-//! What waits for one endpoint, and the books about it: fresh payloads in a small channel, failed
+//! What waits for one endpoint, and its counters: fresh payloads in a small channel, failed
 //! ones in the retry queue, a breaker per route.
 //!
 //! The flusher puts payloads in, the endpoint's worker takes them out; one lock, held briefly.
 
 use super::ForwarderConfig;
-use super::books::{BuildRate, EndpointBooks, Tally};
+use super::accounting::{EndpointCounts, Tally};
+use super::build_rate::BuildRate;
 use super::outcome::{Attempt, DropReason, Outcome};
 use super::queue::{Item, RetryQueue};
 use super::retry::BreakerState;
@@ -135,7 +136,7 @@ impl Mailbox {
             last_round: Vec::new(),
             breakers: Default::default(),
             refusals: Default::default(),
-            books: Default::default(),
+            counts: Default::default(),
             rate: BuildRate::new(clock.monotonic()),
             losses: Losses::default(),
             untold: Default::default(),
@@ -158,7 +159,7 @@ impl Mailbox {
         let now = self.clock.monotonic();
         let mut state = self.lock();
         if state.stop_at.is_some() {
-            state.books[payload.route as usize].accepted(payload);
+            state.counts[payload.route as usize].accepted(payload);
             let item = Item::new(state.sequence, payload.clone());
             state.spill(&item, DropReason::Shutdown, false);
             self.release(state);
@@ -176,7 +177,7 @@ impl Mailbox {
             return false;
         }
         state.sequence += 1;
-        state.books[payload.route as usize].accepted(payload);
+        state.counts[payload.route as usize].accepted(payload);
         state.rate.built(now, payload.body.len());
         if to_channel {
             state.fresh_bytes += payload.body.len();
@@ -263,7 +264,7 @@ impl Mailbox {
         }
     }
 
-    /// Books what came of a job and decides where its payload goes. `parts` are the halves of a
+    /// Counts the result of a job and decides where its payload goes. `parts` are the halves of a
     /// payload that was too large, none when it cannot be split, or an error.
     pub fn settle(
         &self,
@@ -275,7 +276,7 @@ impl Mailbox {
         let now = self.clock.monotonic();
         let mut state = self.lock();
         if state.stopped {
-            return Settled::Dropped(DropReason::Shutdown); // abandoned: already in the books
+            return Settled::Dropped(DropReason::Shutdown); // abandoned: already counted
         }
         let was_failing = state.settle_request(&job, attempt, was_stale, now, &self.config);
         let Job { mut item, key_generation, is_last_attempt, .. } = job;
@@ -284,7 +285,7 @@ impl Mailbox {
         let route = payload.route;
         let settled = match attempt.outcome() {
             Outcome::Delivered => {
-                state.books[route as usize].delivered(&payload);
+                state.counts[route as usize].delivered(&payload);
                 state.remove_record(&item);
                 state.key_accepted(route);
                 if was_failing { Settled::Recovered } else { Settled::Delivered }
@@ -415,16 +416,16 @@ impl Mailbox {
         self.release(state);
     }
 
-    /// A copy of the account.
-    pub fn books(&self) -> EndpointBooks {
+    /// A copy of the counters.
+    pub fn counts(&self) -> EndpointCounts {
         let now = self.clock.monotonic();
         let state = self.lock();
         let (spool_bytes, spool_records) = state.spool_figures();
-        EndpointBooks {
+        EndpointCounts {
             name: self.name.clone(),
             key_shown: state.key.to_string(),
             key_status: state.key_status.clone(),
-            routes: state.books.clone(),
+            routes: state.counts.clone(),
             breaker_errors: state.breakers.map(|breaker| breaker.errors()),
             queue_bytes: state.queue.bytes(),
             queue_bytes_max: self.config.queue_bytes_max,
@@ -440,7 +441,7 @@ impl Mailbox {
     }
 
     /// Gives the lock back, then tells the hub of what was given up under it: a listener may ask
-    /// for the books.
+    /// for the counters.
     fn release(&self, mut state: MutexGuard<'_, State>) {
         let untold = std::mem::take(&mut state.untold);
         drop(state);

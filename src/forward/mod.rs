@@ -1,4 +1,4 @@
-//! In: [`Payload`]s, each for every endpoint. Out: HTTP requests to the intake, and books.
+//! In: [`Payload`]s, each for every endpoint. Out: HTTP requests to the intake, and the accounting of both.
 //!
 //! Promises: `built = delivered + waiting + dropped(reason)` at every moment, per endpoint and
 //! route; memory stays within the bound of the retry queue plus a small channel; one bad endpoint
@@ -9,7 +9,8 @@
 //! themselves at equal timestamps, so nothing doubles; sketches, events and service checks are
 //! delivered at least once.
 
-mod books;
+mod accounting;
+mod build_rate;
 mod client;
 mod endpoint;
 mod limiter;
@@ -26,7 +27,7 @@ mod validate;
 mod worker;
 
 pub use crate::config::Secret;
-pub use books::{EndpointBooks, ForwardBooks, RouteBooks, Tally};
+pub use accounting::{EndpointCounts, ForwardAccounting, RouteCounts, Tally};
 pub use client::{ClientError, ClientSettings, KEY_HEADER, USER_AGENT, headers};
 pub use endpoint::{DEFAULT_SITE, Endpoint, EndpointError, EndpointSettings, endpoints};
 pub use outcome::{Attempt, DropReason, ErrorKind, Outcome, retry_after};
@@ -281,11 +282,11 @@ impl Forwarder {
         self.endpoints.iter().for_each(|(mailbox, _)| mailbox.look_again());
     }
 
-    /// A copy of all books.
+    /// A copy of all counters.
     #[must_use]
-    pub fn books(&self) -> ForwardBooks {
-        ForwardBooks {
-            endpoints: self.endpoints.iter().map(|(mailbox, _)| mailbox.books()).collect(),
+    pub fn accounting(&self) -> ForwardAccounting {
+        ForwardAccounting {
+            endpoints: self.endpoints.iter().map(|(mailbox, _)| mailbox.counts()).collect(),
         }
     }
 
@@ -294,7 +295,7 @@ impl Forwarder {
     /// as in doubt. Returns at most a quarter of a second after the deadline. A second call only
     /// reports.
     pub fn shutdown(&self, deadline: Instant) -> ShutdownReport {
-        let before = self.books();
+        let before = self.accounting();
         self.validator.stop();
         let started = Instant::now();
         self.endpoints.iter().for_each(|(mailbox, _)| mailbox.stop(deadline));
@@ -314,10 +315,10 @@ impl Forwarder {
         let workers =
             std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
         for worker in workers.into_iter().filter(JoinHandle::is_finished) {
-            // A panicked worker has nothing more to tell: its books were closed by `abandon`.
+            // A panicked worker has nothing to report: `abandon` has counted what it held.
             let _ = worker.join();
         }
-        ShutdownReport::between(&before, self.books())
+        ShutdownReport::between(&before, self.accounting())
     }
 
     /// True when all workers are done before `until`.

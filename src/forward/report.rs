@@ -1,6 +1,6 @@
 //! The sentence at the end: what was and was not delivered.
 
-use super::books::{EndpointBooks, ForwardBooks, RouteBooks, Tally};
+use super::accounting::{EndpointCounts, ForwardAccounting, RouteCounts, Tally};
 use super::outcome::DropReason;
 use std::fmt;
 
@@ -19,20 +19,20 @@ pub struct EndpointReport {
     pub in_doubt: Tally,
 }
 
-/// What a shutdown did, and the final books.
+/// What a shutdown did, and the final accounting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShutdownReport {
     /// In the order of the endpoints.
     pub endpoints: Vec<EndpointReport>,
-    /// The books after the last attempt.
-    pub books: ForwardBooks,
+    /// The counters after the last attempt.
+    pub accounting: ForwardAccounting,
 }
 
 impl ShutdownReport {
-    pub(super) fn between(before: &ForwardBooks, books: ForwardBooks) -> Self {
-        let pairs = before.endpoints.iter().zip(&books.endpoints);
+    pub(super) fn between(before: &ForwardAccounting, accounting: ForwardAccounting) -> Self {
+        let pairs = before.endpoints.iter().zip(&accounting.endpoints);
         let endpoints = pairs.map(|(before, after)| endpoint_report(before, after)).collect();
-        ShutdownReport { endpoints, books }
+        ShutdownReport { endpoints, accounting }
     }
 
     /// True when nothing was dropped by the shutdown.
@@ -42,8 +42,8 @@ impl ShutdownReport {
     }
 }
 
-fn endpoint_report(before: &EndpointBooks, after: &EndpointBooks) -> EndpointReport {
-    let lost = |route: &RouteBooks| route.dropped_for(DropReason::Shutdown);
+fn endpoint_report(before: &EndpointCounts, after: &EndpointCounts) -> EndpointReport {
+    let lost = |route: &RouteCounts| route.dropped_for(DropReason::Shutdown);
     EndpointReport {
         name: after.name.clone(),
         delivered: after.total(|r| r.delivered).since(before.total(|r| r.delivered)),
@@ -54,11 +54,11 @@ fn endpoint_report(before: &EndpointBooks, after: &EndpointBooks) -> EndpointRep
 }
 
 impl fmt::Display for ShutdownReport {
-    /// The books as one line, the same per endpoint where there are several, then a line per
+    /// The balance as one line, the same per endpoint where there are several, then a line per
     /// endpoint that lost something.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.books)?;
-        let endpoints = &self.books.endpoints;
+        write!(f, "{}", self.accounting)?;
+        let endpoints = &self.accounting.endpoints;
         for endpoint in endpoints.iter().filter(|_| endpoints.len() > 1) {
             write!(f, "\n  of {} with key {}: {endpoint}", endpoint.name, endpoint.key_shown)?;
         }

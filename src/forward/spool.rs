@@ -6,7 +6,7 @@
 //! the restart (at least once). Writes are not forced to the platter: after a loss of power the
 //! last records may be torn, which the checksums notice.
 
-use super::books::Tally;
+use super::accounting::Tally;
 use super::record::{HEADER_BYTES, Header, RecordError, header_of, read_header, read_record};
 use crate::encode::{Payload, Route};
 use std::collections::BTreeMap;

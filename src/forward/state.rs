@@ -1,7 +1,8 @@
 //! What one lock of a mailbox guards, and the moves on it. No waiting, no logging.
 
 use super::ForwarderConfig;
-use super::books::{BuildRate, RouteBooks, Tally};
+use super::accounting::{RouteCounts, Tally};
+use super::build_rate::BuildRate;
 use super::mailbox::{Job, Losses, Settled};
 use super::outcome::{Attempt, DropReason, Outcome};
 use super::queue::{Item, RetryQueue};
@@ -34,7 +35,7 @@ pub(super) struct State {
     pub last_round: Vec<Item>,
     pub breakers: [Breaker; Route::ALL.len()],
     pub refusals: [Refusals; Route::ALL.len()],
-    pub books: [RouteBooks; Route::ALL.len()],
+    pub counts: [RouteCounts; Route::ALL.len()],
     pub rate: BuildRate,
     pub spool: Option<Spool>,
     pub spool_left: (u64, usize),
@@ -162,7 +163,7 @@ impl State {
         }
     }
 
-    /// Books the request and moves the breaker; true when its route was failing.
+    /// Counts the request and moves the breaker; true when its route was failing.
     pub fn settle_request(
         &mut self,
         job: &Job,
@@ -173,10 +174,10 @@ impl State {
     ) -> bool {
         self.in_flight = None;
         let route = job.item.payload.route as usize;
-        let books = &mut self.books[route];
-        books.attempted(attempt, job.item.attempts > 0);
-        books.requests += u64::from(was_stale);
-        books.stale_connections += u64::from(was_stale);
+        let counts = &mut self.counts[route];
+        counts.attempted(attempt, job.item.attempts > 0);
+        counts.requests += u64::from(was_stale);
+        counts.stale_connections += u64::from(was_stale);
         let breaker = &mut self.breakers[route];
         let was_failing = breaker.errors() > 0;
         match attempt.outcome() {
@@ -224,7 +225,7 @@ impl State {
     /// Moves an item out of memory: to disk if there is a spool, else it is lost for that reason.
     pub fn spill(&mut self, item: &Item, reason: DropReason, in_doubt: bool) -> Settled {
         if in_doubt {
-            self.books[item.payload.route as usize].in_doubt.add(Tally::of(&item.payload));
+            self.counts[item.payload.route as usize].in_doubt.add(Tally::of(&item.payload));
         }
         let Some(spool) = &mut self.spool else { return self.lose(item, reason) };
         if let Some(id) = item.record {
@@ -253,14 +254,14 @@ impl State {
     /// Gives an item up, with its record.
     pub fn lose(&mut self, item: &Item, reason: DropReason) -> Settled {
         self.remember_loss(Tally::of(&item.payload), reason);
-        self.books[item.payload.route as usize].dropped(&item.payload, reason);
+        self.counts[item.payload.route as usize].dropped(&item.payload, reason);
         self.remove_record(item);
         Settled::Dropped(reason)
     }
 
     fn lose_record(&mut self, record: Record, reason: DropReason) {
         self.remember_loss(record.tally, reason);
-        self.books[record.route as usize].dropped_from_disk(record.tally, reason);
+        self.counts[record.route as usize].dropped_from_disk(record.tally, reason);
     }
 
     /// Losses that no answer led to are told apart from the requests.
@@ -291,7 +292,7 @@ impl State {
     /// Halves go first, before everything else. Depth first, so at most one more waits per level.
     /// Where the whole stood on disk, its halves do before it goes.
     pub fn put_parts(&mut self, whole: &Item, first: Payload, second: Payload) {
-        self.books[whole.payload.route as usize].split(&whole.payload, [&first, &second]);
+        self.counts[whole.payload.route as usize].split(&whole.payload, [&first, &second]);
         for part in [second, first] {
             let mut item = Item::new(self.sequence, part);
             self.sequence += 1;
@@ -318,10 +319,10 @@ impl State {
         self.rate.lasts(now, self.queue.room().saturating_add(on_disk))
     }
 
-    /// Books an earlier run's records.
+    /// Counts the records of an earlier run.
     pub fn take_over_spool(&mut self) {
         for record in self.spool.iter().flat_map(Spool::records) {
-            self.books[record.route as usize].found(record.tally);
+            self.counts[record.route as usize].found(record.tally);
         }
     }
 

@@ -47,7 +47,7 @@ impl Worker {
         self.say(&payload, &posted.attempt, settled);
     }
 
-    /// Drops are told by the mailbox, where all of them are booked.
+    /// Drops are reported by the mailbox, which counts all of them.
     fn tell(
         &self,
         payload: &Payload,

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::encode::{
-    CheckEncoder, Compression, EncodeCounts, EventEncoder, Limits, Payload, Route, SeriesEncoder,
-    SeriesFormat, SketchEncoder,
+    CheckEncoder, Compression, EncodeCounts, EventEncoder, Payload, PayloadLimits, Route,
+    SeriesEncoder, SeriesFormat, SketchEncoder,
 };
 use crate::flush::{Flush, Flusher};
 use crate::forward::Forwarder;
@@ -42,7 +42,7 @@ pub(crate) struct DatadogSettings {
     pub protobuf: Compression,
     /// Compression of JSON bodies.
     pub json: Compression,
-    pub limits: Limits,
+    pub limits: PayloadLimits,
     /// The host of events without one; empty for none.
     pub host: String,
     pub enabled: EnabledPayloads,
@@ -166,7 +166,7 @@ fn log_books(delivery: &Delivery) {
         return;
     }
     if let Delivery::Forward(forwarder) = delivery {
-        for endpoint in forwarder.books().endpoints {
+        for endpoint in forwarder.accounting().endpoints {
             let (name, key) = (&endpoint.name, &endpoint.key_shown);
             tracing::debug!(target: "forward", "{name} with key {key}: {endpoint}");
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{ServerError, settings};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::forward::{self, EndpointBooks, Forwarder, ForwarderConfig, KeyStatus};
+use crate::forward::{self, EndpointCounts, Forwarder, ForwarderConfig, KeyStatus};
 
 /// A little longer than the keys' own time limit.
 const PATIENCE: Duration = Duration::from_secs(12);
@@ -34,16 +34,16 @@ pub fn check_api_keys(config: &Config) -> Result<Vec<KeyCheck>, ServerError> {
         ForwarderConfig { spool: None, validation_interval: Some(Duration::MAX), ..forwarder };
     let forwarder = Forwarder::start(endpoints, forwarder, Clock::wall())?;
     let deadline = Instant::now() + PATIENCE;
-    let asked = |books: &EndpointBooks| !books.key_status.is_unasked();
+    let asked = |books: &EndpointCounts| !books.key_status.is_unasked();
     let books = loop {
-        let books = forwarder.books();
+        let books = forwarder.accounting();
         if books.endpoints.iter().all(asked) || Instant::now() >= deadline {
             break books;
         }
         std::thread::sleep(Duration::from_millis(20));
     };
     forwarder.shutdown(Instant::now());
-    let check = |books: EndpointBooks| KeyCheck {
+    let check = |books: EndpointCounts| KeyCheck {
         endpoint: books.name,
         key: books.key_shown,
         status: books.key_status,

@@ -198,7 +198,8 @@ fn word_of(transport: net::Transport) -> Transport {
 
 pub(super) fn shutdown_started(hub: &Hub, deadline: Duration, forwarder: Option<&Forwarder>) {
     hub.emit(EventKind::ShutdownStarted, || {
-        let waiting = forwarder.map(|forwarder| forwarder.books().total(|route| route.waiting));
+        let waiting =
+            forwarder.map(|forwarder| forwarder.accounting().total(|route| route.waiting));
         let pending = waiting.unwrap_or_default().points;
         Event::ShutdownStarted { deadline, pending: usize::try_from(pending).unwrap_or(usize::MAX) }
     });

@@ -13,7 +13,7 @@ use ahash::RandomState;
 use crate::aggregate::{Bucket, CheckRecord, LineCounts, Shard, ShardSettings};
 use crate::context::Rules;
 use crate::flush::Closed;
-use crate::forward::{Forwarder, RouteBooks};
+use crate::forward::{Forwarder, RouteCounts};
 use crate::net::{ListenerCounts, Transport};
 use crate::protocol::Status;
 
@@ -188,9 +188,9 @@ impl SelfMetrics {
 
     fn delivery(&mut self) {
         let Some(forwarder) = &self.forwarder else { return };
-        let books = forwarder.books();
+        let books = forwarder.accounting();
         let delivered = books.total(|route| route.delivered).payloads;
-        let dropped = books.total(RouteBooks::dropped_total).payloads;
+        let dropped = books.total(RouteCounts::dropped_total).payloads;
         let queue: usize = books.endpoints.iter().map(|endpoint| endpoint.queue_bytes).sum();
         let before = (self.told.delivered, self.told.dropped);
         (self.told.delivered, self.told.dropped) = (delivered, dropped);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use whippet::clock::Clock;
 use whippet::encode::{ContentEncoding, Payload, Route};
 use whippet::forward::{
-    DropReason, Endpoint, ForwardBooks, Forwarder, ForwarderConfig, RouteBooks, SpoolSettings,
+    DropReason, Endpoint, ForwardAccounting, Forwarder, ForwarderConfig, RouteCounts, SpoolSettings,
 };
 
 /// The agents' interval between two flushes, and how many of them ten minutes hold.
@@ -56,10 +56,10 @@ fn start(intake: &Intake, clock: &Clock, memory: usize, spool: Option<&Path>) ->
 }
 
 #[track_caller]
-fn until(forwarder: &Forwarder, condition: impl Fn(&RouteBooks) -> bool) -> ForwardBooks {
+fn until(forwarder: &Forwarder, condition: impl Fn(&RouteCounts) -> bool) -> ForwardAccounting {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
-        let books = forwarder.books();
+        let books = forwarder.accounting();
         assert!(books.balances(), "{books:?}");
         if condition(series(&books)) {
             return books;
@@ -69,14 +69,14 @@ fn until(forwarder: &Forwarder, condition: impl Fn(&RouteBooks) -> bool) -> Forw
     }
 }
 
-fn series(books: &ForwardBooks) -> &RouteBooks {
+fn series(books: &ForwardAccounting) -> &RouteCounts {
     &books.endpoints[0].routes[Route::SeriesV2 as usize]
 }
 
 /// Flushes through the given number of intervals.
 fn pass(forwarder: &Forwarder, clock: &Clock, flushes: u64) {
     for _ in 0..flushes {
-        let built = series(&forwarder.books()).built.payloads;
+        let built = series(&forwarder.accounting()).built.payloads;
         forwarder.submit(&count(clock), Instant::now() + Duration::from_secs(5));
         until(forwarder, |books| books.built.payloads == built + 1);
         clock.advance(INTERVAL);
@@ -85,9 +85,9 @@ fn pass(forwarder: &Forwarder, clock: &Clock, flushes: u64) {
 }
 
 /// The intake is back: the clock goes on until nothing waits.
-fn drain(forwarder: &Forwarder, clock: &Clock) -> ForwardBooks {
+fn drain(forwarder: &Forwarder, clock: &Clock) -> ForwardAccounting {
     for _ in 0..2000 {
-        let books = forwarder.books();
+        let books = forwarder.accounting();
         if series(&books).waiting.payloads == 0 {
             return books;
         }
@@ -95,7 +95,7 @@ fn drain(forwarder: &Forwarder, clock: &Clock) -> ForwardBooks {
         forwarder.look_again();
         std::thread::sleep(Duration::from_millis(2));
     }
-    panic!("it still waits: {}", forwarder.books());
+    panic!("it still waits: {}", forwarder.accounting());
 }
 
 fn sum(intake: &Intake) -> f64 {

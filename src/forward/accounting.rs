@@ -1,4 +1,4 @@
-//! The books of delivery: `built = delivered + waiting + dropped(reason)`, per endpoint and route.
+//! What became of payloads: `built = delivered + waiting + dropped(reason)`, per endpoint and route.
 
 use super::outcome::{Attempt, DropReason, ErrorKind};
 use super::validate::KeyStatus;
@@ -47,9 +47,9 @@ impl Tally {
     }
 }
 
-/// The account of one route of one endpoint.
+/// The counters of one route of one endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RouteBooks {
+pub struct RouteCounts {
     /// Given to the forwarder, found in the spool at start, or made by splitting.
     pub built: Tally,
     /// Taken by the intake.
@@ -74,7 +74,7 @@ pub struct RouteBooks {
     pub statuses: BTreeMap<u16, u64>,
 }
 
-impl RouteBooks {
+impl RouteCounts {
     /// What was given up for that reason.
     #[must_use]
     pub fn dropped_for(&self, reason: DropReason) -> Tally {
@@ -134,7 +134,7 @@ impl RouteBooks {
         self.dropped[reason as usize].add(Tally::of(payload));
     }
 
-    /// A payload became two: one more was built, and the account follows the new bodies.
+    /// A payload became two: one more was built, and the counters follow the new bodies.
     pub(super) fn split(&mut self, whole: &Payload, parts: [&Payload; 2]) {
         self.splits += 1;
         self.built.subtract(Tally::of(whole));
@@ -143,9 +143,9 @@ impl RouteBooks {
     }
 }
 
-/// The account of one endpoint, copied at one moment.
+/// The counters of one endpoint, copied at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointBooks {
+pub struct EndpointCounts {
     /// The endpoint's name.
     pub name: String,
     /// The end of its key, for display.
@@ -153,7 +153,7 @@ pub struct EndpointBooks {
     /// What the intake says of the key.
     pub key_status: KeyStatus,
     /// Per route, in the order of [`Route::ALL`].
-    pub routes: [RouteBooks; Route::ALL.len()],
+    pub routes: [RouteCounts; Route::ALL.len()],
     /// Errors the breaker of each route has not taken back; 0 means it is open for everything.
     pub breaker_errors: [u32; Route::ALL.len()],
     /// Bytes of the retry queue's bound in use, overhead included.
@@ -169,52 +169,52 @@ pub struct EndpointBooks {
     pub queue_full_in: Option<Duration>,
 }
 
-impl EndpointBooks {
-    /// One route's account.
+impl EndpointCounts {
+    /// The counters of one route.
     #[must_use]
-    pub fn route(&self, route: Route) -> &RouteBooks {
+    pub fn route(&self, route: Route) -> &RouteCounts {
         &self.routes[route as usize]
     }
 
-    /// True when every route's account balances.
+    /// True when the counters of every route balance.
     #[must_use]
     pub fn balances(&self) -> bool {
-        self.routes.iter().all(RouteBooks::balances)
+        self.routes.iter().all(RouteCounts::balances)
     }
 
     /// Sums one figure over the routes.
     #[must_use]
-    pub fn total(&self, figure: impl Fn(&RouteBooks) -> Tally) -> Tally {
+    pub fn total(&self, figure: impl Fn(&RouteCounts) -> Tally) -> Tally {
         let mut total = Tally::default();
         self.routes.iter().for_each(|route| total.add(figure(route)));
         total
     }
 }
 
-/// The accounts of all endpoints.
+/// The counters of all endpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ForwardBooks {
+pub struct ForwardAccounting {
     /// In the order of the endpoints.
-    pub endpoints: Vec<EndpointBooks>,
+    pub endpoints: Vec<EndpointCounts>,
 }
 
-impl ForwardBooks {
-    /// True when every account balances.
+impl ForwardAccounting {
+    /// True when the counters of every endpoint balance.
     #[must_use]
     pub fn balances(&self) -> bool {
-        self.endpoints.iter().all(EndpointBooks::balances)
+        self.endpoints.iter().all(EndpointCounts::balances)
     }
 
     /// Sums one figure over all endpoints and routes.
     #[must_use]
-    pub fn total(&self, figure: impl Fn(&RouteBooks) -> Tally + Copy) -> Tally {
+    pub fn total(&self, figure: impl Fn(&RouteCounts) -> Tally + Copy) -> Tally {
         let mut total = Tally::default();
         self.endpoints.iter().for_each(|endpoint| total.add(endpoint.total(figure)));
         total
     }
 }
 
-impl fmt::Display for ForwardBooks {
+impl fmt::Display for ForwardAccounting {
     /// `payloads 12 built = 10 delivered + 0 waiting + 2 dropped (too_old 2)`, and the same for
     /// points.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -222,15 +222,15 @@ impl fmt::Display for ForwardBooks {
     }
 }
 
-impl fmt::Display for EndpointBooks {
-    /// As [`ForwardBooks`], for this endpoint.
+impl fmt::Display for EndpointCounts {
+    /// As [`ForwardAccounting`], for this endpoint.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_equations(f, &|figure| self.total(figure))
     }
 }
 
 /// Sums one figure over some routes.
-type Sum<'a> = &'a dyn Fn(&dyn Fn(&RouteBooks) -> Tally) -> Tally;
+type Sum<'a> = &'a dyn Fn(&dyn Fn(&RouteCounts) -> Tally) -> Tally;
 
 fn write_equations(f: &mut fmt::Formatter<'_>, sum: Sum<'_>) -> fmt::Result {
     write_equation(f, "payloads", sum, |tally| tally.payloads)?;
@@ -247,7 +247,7 @@ fn write_equation(
     let built = figure(sum(&|route| route.built));
     let delivered = figure(sum(&|route| route.delivered));
     let waiting = figure(sum(&|route| route.waiting));
-    let dropped = figure(sum(&RouteBooks::dropped_total));
+    let dropped = figure(sum(&RouteCounts::dropped_total));
     write!(
         f,
         "{noun} {built} built = {delivered} delivered + {waiting} waiting + {dropped} dropped"
@@ -266,61 +266,9 @@ fn write_equation(
     Ok(())
 }
 
-/// Minutes over which the rate of built bytes is taken, as the Agent's window of 900 s.
-const RATE_WINDOW_MINUTES: u64 = 15;
-
-/// Bytes built per minute of the last quarter of an hour.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct BuildRate {
-    started: Duration,
-    minutes: [(u64, u64); RATE_WINDOW_MINUTES as usize],
-}
-
-impl BuildRate {
-    pub fn new(now: Duration) -> Self {
-        BuildRate { started: now, minutes: Default::default() }
-    }
-
-    /// Bytes were built at the monotonic time `now`.
-    pub fn built(&mut self, now: Duration, bytes: usize) {
-        let minute = now.as_secs() / 60;
-        let slot = &mut self.minutes[(minute % RATE_WINDOW_MINUTES) as usize];
-        if slot.0 != minute {
-            *slot = (minute, 0);
-        }
-        slot.1 += bytes as u64;
-    }
-
-    /// How long `room` bytes last at the rate of the window.
-    pub fn lasts(&self, now: Duration, room: usize) -> Option<Duration> {
-        let minute = now.as_secs() / 60;
-        let recent = |slot: &&(u64, u64)| slot.0 + RATE_WINDOW_MINUTES > minute;
-        let bytes: u64 = self.minutes.iter().filter(recent).map(|slot| slot.1).sum();
-        let window = Duration::from_secs((RATE_WINDOW_MINUTES - 1) * 60 + now.as_secs() % 60);
-        // A rate of the first seconds says little: take at least ten of them.
-        let seen = now.saturating_sub(self.started).min(window).max(Duration::from_secs(10));
-        if bytes == 0 {
-            return None;
-        }
-        Duration::try_from_secs_f64(room as f64 * seen.as_secs_f64() / bytes as f64).ok()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_rate_forgets_what_is_older_than_the_window() {
-        let at = Duration::from_secs;
-        let mut rate = BuildRate::new(at(0));
-        assert_eq!(rate.lasts(at(0), 1000), None);
-        for second in (10..=100).step_by(10) {
-            rate.built(at(second), 100); // 10 bytes a second
-        }
-        assert_eq!(rate.lasts(at(100), 6000), Some(at(600)));
-        assert_eq!(rate.lasts(at(100 + 900), 6000), None);
-    }
 
     #[test]
     fn the_equation_reads_as_a_sentence() {
@@ -333,7 +281,7 @@ mod tests {
             uncompressed_bytes: 5,
             built_at: 0,
         };
-        let mut route = RouteBooks::default();
+        let mut route = RouteCounts::default();
         for _ in 0..4 {
             route.accepted(&payload);
         }
@@ -341,7 +289,7 @@ mod tests {
         route.dropped(&payload, DropReason::TooOld);
         route.dropped(&payload, DropReason::Shutdown);
         assert!(route.balances());
-        let endpoint = EndpointBooks {
+        let endpoint = EndpointCounts {
             name: "intake".to_owned(),
             key_shown: String::new(),
             key_status: KeyStatus::Valid,
@@ -359,14 +307,14 @@ mod tests {
             spool_records: 0,
             queue_full_in: None,
         };
-        let mut books = ForwardBooks { endpoints: vec![endpoint] };
+        let mut accounting = ForwardAccounting { endpoints: vec![endpoint] };
         assert_eq!(
-            books.to_string(),
+            accounting.to_string(),
             "payloads 4 built = 1 delivered + 1 waiting + 2 dropped (too_old 1, shutdown 1); \
              points 28 built = 7 delivered + 7 waiting + 14 dropped (too_old 7, shutdown 7)"
         );
-        assert!(books.balances());
-        books.endpoints[0].routes[0].delivered.points += 1;
-        assert!(!books.balances());
+        assert!(accounting.balances());
+        accounting.endpoints[0].routes[0].delivered.points += 1;
+        assert!(!accounting.balances());
     }
 }
