@@ -13,16 +13,16 @@ mod accounting;
 mod build_rate;
 mod client;
 mod endpoint;
+mod endpoint_queue;
 mod limiter;
-mod mailbox;
 mod outcome;
 mod proxy;
-mod queue;
+mod queue_state;
 mod record;
 mod report;
 mod retry;
+mod retry_queue;
 mod spool;
-mod state;
 mod validate;
 mod worker;
 
@@ -42,8 +42,8 @@ use crate::clock::Clock;
 use crate::encode::Payload;
 use crate::telemetry::Hub;
 use client::Client;
+use endpoint_queue::{EndpointQueue, Pressure, Progress};
 use limiter::Limiter;
-use mailbox::{Mailbox, Pressure, Progress};
 use spool::Spool;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -138,7 +138,7 @@ pub enum StartError {
 
 /// Delivers to every endpoint, each with a thread, a queue and breakers of its own.
 pub struct Forwarder {
-    endpoints: Vec<(Arc<Mailbox>, Arc<Client>)>,
+    endpoints: Vec<(Arc<EndpointQueue>, Arc<Client>)>,
     progress: Arc<Progress>,
     validator: Arc<Validator>,
     workers: Mutex<Vec<JoinHandle<()>>>,
@@ -190,10 +190,11 @@ impl Forwarder {
         let client = Arc::new(Client::new(endpoint, &config.client)?);
         let progress = Arc::clone(&self.progress);
         let spool = self.open_spool(config, &name);
-        let mailbox = Mailbox::new(&name, key, Arc::clone(config), clock.clone(), progress, spool);
-        let mailbox = Arc::new(mailbox);
+        let queue =
+            EndpointQueue::new(&name, key, Arc::clone(config), clock.clone(), progress, spool);
+        let queue = Arc::new(queue);
         let worker = Worker {
-            mailbox: Arc::clone(&mailbox),
+            queue: Arc::clone(&queue),
             client: Arc::clone(&client),
             config: Arc::clone(config),
             clock: clock.clone(),
@@ -203,7 +204,7 @@ impl Forwarder {
         let thread = thread::Builder::new().name(format!("forward-{number}"));
         let handle = thread.spawn(move || worker.run())?;
         self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
-        self.endpoints.push((mailbox, client));
+        self.endpoints.push((queue, client));
         Ok(())
     }
 
@@ -230,9 +231,9 @@ impl Forwarder {
     /// once, and so does a slower one that has room there while another endpoint has run dry.
     pub fn submit(&self, payload: &Payload, wait_until: Instant) {
         let mut seen = self.progress.steps();
-        let mut full: Vec<&Mailbox> =
-            self.endpoints.iter().map(|(mailbox, _)| &**mailbox).collect();
-        full.retain(|mailbox| !mailbox.offer(payload, Pressure::Patient));
+        let mut full: Vec<&EndpointQueue> =
+            self.endpoints.iter().map(|(queue, _)| &**queue).collect();
+        full.retain(|queue| !queue.offer(payload, Pressure::Patient));
         while !full.is_empty() {
             let left = wait_until.saturating_duration_since(Instant::now());
             let pressure = if left.is_zero() {
@@ -242,7 +243,7 @@ impl Forwarder {
             } else {
                 Pressure::Patient
             };
-            full.retain(|mailbox| !mailbox.offer(payload, pressure));
+            full.retain(|queue| !queue.offer(payload, pressure));
             if !full.is_empty() {
                 // A stalled endpoint makes no step, so look again now and then.
                 self.progress.wait(seen, left.min(Duration::from_millis(250)));
@@ -252,20 +253,18 @@ impl Forwarder {
     }
 
     /// True when an endpoint other than the full ones waits for work.
-    fn someone_starves(&self, payload: &Payload, full: &[&Mailbox]) -> bool {
-        self.endpoints.iter().any(|(mailbox, _)| {
-            !full.iter().any(|other| std::ptr::eq(*other, &**mailbox))
-                && mailbox.is_starving(payload.route)
+    fn someone_starves(&self, payload: &Payload, full: &[&EndpointQueue]) -> bool {
+        self.endpoints.iter().any(|(queue, _)| {
+            !full.iter().any(|other| std::ptr::eq(*other, &**queue))
+                && queue.is_starving(payload.route)
         })
     }
 
     /// Exchanges the key of the endpoint with that index; payloads that wait are sent with the new
     /// one. False when there is no such endpoint or it is the same key.
     pub fn set_api_key(&self, endpoint: usize, key: &str) -> bool {
-        let changed = self
-            .endpoints
-            .get(endpoint)
-            .is_some_and(|(mailbox, _)| mailbox.set_key(Secret::new(key)));
+        let changed =
+            self.endpoints.get(endpoint).is_some_and(|(queue, _)| queue.set_key(Secret::new(key)));
         if changed {
             self.validator.check_soon();
         }
@@ -279,14 +278,14 @@ impl Forwarder {
 
     /// Lets every worker look at the clock: needed only after a manual clock was moved.
     pub fn look_again(&self) {
-        self.endpoints.iter().for_each(|(mailbox, _)| mailbox.look_again());
+        self.endpoints.iter().for_each(|(queue, _)| queue.look_again());
     }
 
     /// A copy of all counters.
     #[must_use]
     pub fn accounting(&self) -> ForwardAccounting {
         ForwardAccounting {
-            endpoints: self.endpoints.iter().map(|(mailbox, _)| mailbox.counts()).collect(),
+            endpoints: self.endpoints.iter().map(|(queue, _)| queue.counts()).collect(),
         }
     }
 
@@ -298,19 +297,19 @@ impl Forwarder {
         let before = self.accounting();
         self.validator.stop();
         let started = Instant::now();
-        self.endpoints.iter().for_each(|(mailbox, _)| mailbox.stop(deadline));
+        self.endpoints.iter().for_each(|(queue, _)| queue.stop(deadline));
         let halfway = started + deadline.saturating_duration_since(started) / 2;
         self.wait_stopped(halfway);
-        for (mailbox, client) in &self.endpoints {
-            if mailbox.is_held_up(started) {
+        for (queue, client) in &self.endpoints {
+            if queue.is_held_up(started) {
                 client.interrupt();
             }
         }
         if !self.wait_stopped(deadline) {
-            let late = |(mailbox, _): &&(Arc<Mailbox>, _)| !mailbox.is_stopped();
+            let late = |(queue, _): &&(Arc<EndpointQueue>, _)| !queue.is_stopped();
             self.endpoints.iter().filter(late).for_each(|(_, client)| client.interrupt());
             self.wait_stopped(Instant::now() + Duration::from_millis(200));
-            self.endpoints.iter().for_each(|(mailbox, _)| mailbox.abandon());
+            self.endpoints.iter().for_each(|(queue, _)| queue.abandon());
         }
         let workers =
             std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
@@ -325,7 +324,7 @@ impl Forwarder {
     fn wait_stopped(&self, until: Instant) -> bool {
         loop {
             let seen = self.progress.steps();
-            if self.endpoints.iter().all(|(mailbox, _)| mailbox.is_stopped()) {
+            if self.endpoints.iter().all(|(queue, _)| queue.is_stopped()) {
                 return true;
             }
             let left = until.saturating_duration_since(Instant::now());

@@ -1,7 +1,7 @@
 //! Whether the intake knows a key, asked in the background.
 
 use super::client::Client;
-use super::mailbox::Mailbox;
+use super::endpoint_queue::EndpointQueue;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -84,26 +84,27 @@ impl Validator {
     }
 
     /// The thread: a round, then a pause, until stopped.
-    pub fn run(&self, endpoints: &[(Arc<Mailbox>, Arc<Client>)]) {
+    pub fn run(&self, endpoints: &[(Arc<EndpointQueue>, Arc<Client>)]) {
         let timeout = ROUND_TIMEOUT / u32::try_from(endpoints.len().max(1)).unwrap_or(u32::MAX);
         while !self.stopped.load(Ordering::Acquire) {
-            for (mailbox, client) in endpoints {
+            for (queue, client) in endpoints {
                 if self.stopped.load(Ordering::Acquire) {
                     return;
                 }
-                check(mailbox, client, timeout);
+                check(queue, client, timeout);
             }
             self.pause(endpoints);
         }
     }
 
     /// Waits for the interval to end, for being asked, or for a minute while a key is refused.
-    fn pause(&self, endpoints: &[(Arc<Mailbox>, Arc<Client>)]) {
+    fn pause(&self, endpoints: &[(Arc<EndpointQueue>, Arc<Client>)]) {
         let started = Instant::now();
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         while !*asked {
             let left = self.interval.saturating_sub(started.elapsed());
-            let refused = |(mailbox, _): &(Arc<Mailbox>, _)| mailbox.key().2 == KeyStatus::Invalid;
+            let refused =
+                |(queue, _): &(Arc<EndpointQueue>, _)| queue.key().2 == KeyStatus::Invalid;
             let is_due = started.elapsed() >= REFUSED_INTERVAL && endpoints.iter().any(refused);
             if left.is_zero() || is_due {
                 break;
@@ -115,10 +116,10 @@ impl Validator {
     }
 }
 
-fn check(mailbox: &Mailbox, client: &Client, timeout: Duration) {
-    let (key, generation, before) = mailbox.key();
+fn check(queue: &EndpointQueue, client: &Client, timeout: Duration) {
+    let (key, generation, before) = queue.key();
     let status = if key.is_fake() { KeyStatus::Valid } else { client.validate(&key, timeout) };
-    mailbox.key_checked(generation, status.clone());
+    queue.key_checked(generation, status.clone());
     let endpoint = &client.endpoint().name;
     if before == status {
         return;

@@ -2,9 +2,10 @@
 
 use super::ForwarderConfig;
 use super::client::Client;
+use super::endpoint_queue::{EndpointQueue, Step};
 use super::limiter::Limiter;
-use super::mailbox::{Job, Losses, Mailbox, Settled, Step};
 use super::outcome::{Attempt, DropReason, Outcome};
+use super::queue_state::{Job, Losses, Settled};
 use crate::clock::Clock;
 use crate::encode::Payload;
 use crate::telemetry::{Event, EventKind, RetryCause};
@@ -14,7 +15,7 @@ use tracing::{error, info, warn};
 
 /// What one delivery thread owns.
 pub(super) struct Worker {
-    pub mailbox: Arc<Mailbox>,
+    pub queue: Arc<EndpointQueue>,
     pub client: Arc<Client>,
     pub config: Arc<ForwarderConfig>,
     pub clock: Clock,
@@ -22,10 +23,10 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Works until the mailbox is stopped and empty.
+    /// Works until the queue is stopped and empty.
     pub fn run(mut self) {
         loop {
-            match self.mailbox.next() {
+            match self.queue.next() {
                 Step::Send(job) => self.deliver(*job),
                 Step::Say(losses) => self.say_losses(losses),
                 Step::Stop => return,
@@ -42,12 +43,12 @@ impl Worker {
             _ => Ok(None),
         };
         let took = self.clock.monotonic().saturating_sub(began);
-        let settled = self.mailbox.settle(job, &posted.attempt, posted.was_stale, parts);
+        let settled = self.queue.settle(job, &posted.attempt, posted.was_stale, parts);
         self.tell(&payload, &posted.attempt, settled, number, took);
         self.say(&payload, &posted.attempt, settled);
     }
 
-    /// Drops are reported by the mailbox, which counts all of them.
+    /// Drops are reported by the queue, which counts all of them.
     fn tell(
         &self,
         payload: &Payload,

@@ -1,16 +1,16 @@
-//! What waits for one endpoint, and its counters: fresh payloads in a small channel, failed
+//! The queue of one endpoint with its counters: fresh payloads in a small channel, failed
 //! ones in the retry queue, a breaker per route.
 //!
 //! The flusher puts payloads in, the endpoint's worker takes them out; one lock, held briefly.
 
 use super::ForwarderConfig;
-use super::accounting::{EndpointCounts, Tally};
+use super::accounting::EndpointCounts;
 use super::build_rate::BuildRate;
 use super::outcome::{Attempt, DropReason, Outcome};
-use super::queue::{Item, RetryQueue};
+use super::queue_state::{InFlight, Job, Losses, QueueState, Settled, Untold};
 use super::retry::BreakerState;
+use super::retry_queue::{Item, RetryQueue};
 use super::spool::Spool;
-use super::state::{InFlight, State, Untold};
 use super::validate::KeyStatus;
 use crate::clock::Clock;
 use crate::config::Secret;
@@ -58,16 +58,6 @@ pub(super) enum Pressure {
     Now,
 }
 
-/// One request to make.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub item: Item,
-    pub key: Secret,
-    pub timeout: Duration,
-    pub key_generation: u64,
-    pub is_last_attempt: bool,
-}
-
 /// What the worker does next.
 #[derive(Debug)]
 pub(super) enum Step {
@@ -79,46 +69,18 @@ pub(super) enum Step {
     Stop,
 }
 
-/// Payloads given up outside a request.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Losses {
-    pub queue_full: Tally,
-    pub spool_full: Tally,
-    pub too_old: Tally,
-    /// Why the last write to the spool failed.
-    pub spool_error: Option<String>,
-}
-
-/// What became of a job, for the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Settled {
-    Delivered,
-    /// Delivered, and the route had been failing before.
-    Recovered,
-    Split,
-    KeptForKey,
-    /// In the queue; the wait until the next try and how long the queue lasts.
-    Waits {
-        delay: Duration,
-        full_in: Option<Duration>,
-    },
-    /// On disk, for the next run.
-    Spooled,
-    Dropped(DropReason),
-}
-
-/// The waiting room of one endpoint.
+/// Everything that waits for one endpoint, behind one lock.
 #[derive(Debug)]
-pub(super) struct Mailbox {
+pub(super) struct EndpointQueue {
     name: String,
     config: Arc<ForwarderConfig>,
     clock: Clock,
     progress: Arc<Progress>,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     wake: Condvar,
 }
 
-impl Mailbox {
+impl EndpointQueue {
     pub fn new(
         name: &str,
         key: Secret,
@@ -127,12 +89,12 @@ impl Mailbox {
         progress: Arc<Progress>,
         spool: Option<Spool>,
     ) -> Self {
-        let mut state = State {
+        let mut state = QueueState {
             spool,
             spool_left: (0, 0),
             fresh: VecDeque::new(),
             fresh_bytes: 0,
-            queue: RetryQueue::new(config.queue_bytes_max),
+            retry_queue: RetryQueue::new(config.queue_bytes_max),
             last_round: Vec::new(),
             breakers: Default::default(),
             refusals: Default::default(),
@@ -151,7 +113,7 @@ impl Mailbox {
         };
         state.take_over_spool();
         let (state, wake) = (Mutex::new(state), Condvar::new());
-        Mailbox { name: name.to_owned(), config, clock, progress, state, wake }
+        EndpointQueue { name: name.to_owned(), config, clock, progress, state, wake }
     }
 
     /// Takes a payload, or says no when the channel is full and the pressure allows waiting.
@@ -170,7 +132,7 @@ impl Mailbox {
         let to_channel = is_healthy && state.channel_has_room(payload.body.len());
         let may_wait = match pressure {
             Pressure::Patient => true,
-            Pressure::IfRoom => !state.queue.has_room(item.cost()),
+            Pressure::IfRoom => !state.retry_queue.has_room(item.cost()),
             Pressure::Now => false,
         };
         if is_healthy && !to_channel && may_wait && !state.is_stalled() {
@@ -238,7 +200,7 @@ impl Mailbox {
 
     /// The last round: newest first, each once, with half of the time left while others wait. Then
     /// what is on disk, as long as its route delivers.
-    fn last_step(&self, mut state: MutexGuard<'_, State>, deadline: Instant) -> Step {
+    fn last_step(&self, mut state: MutexGuard<'_, QueueState>, deadline: Instant) -> Step {
         let left = deadline.saturating_duration_since(Instant::now());
         let next = match state.last_round.pop() {
             None if !left.is_zero() => {
@@ -380,7 +342,7 @@ impl Mailbox {
             return;
         }
         state.stop_at = Some(deadline);
-        let mut waiting = state.queue.drain();
+        let mut waiting = state.retry_queue.drain();
         waiting.extend(state.fresh.drain(..));
         state.fresh_bytes = 0;
         waiting.sort_by_key(|item| (item.payload.built_at, item.sequence));
@@ -427,7 +389,7 @@ impl Mailbox {
             key_status: state.key_status.clone(),
             routes: state.counts.clone(),
             breaker_errors: state.breakers.map(|breaker| breaker.errors()),
-            queue_bytes: state.queue.bytes(),
+            queue_bytes: state.retry_queue.bytes(),
             queue_bytes_max: self.config.queue_bytes_max,
             spool_bytes,
             spool_records,
@@ -442,7 +404,7 @@ impl Mailbox {
 
     /// Gives the lock back, then tells the hub of what was given up under it: a listener may ask
     /// for the counters.
-    fn release(&self, mut state: MutexGuard<'_, State>) {
+    fn release(&self, mut state: MutexGuard<'_, QueueState>) {
         let untold = std::mem::take(&mut state.untold);
         drop(state);
         for (reason, lost) in DropReason::ALL.iter().zip(untold) {
@@ -457,7 +419,7 @@ impl Mailbox {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,12 +1,11 @@
-//! What one lock of a mailbox guards, and the moves on it. No waiting, no logging.
+//! What the lock of an endpoint queue guards, and the moves on it. No waiting, no logging.
 
 use super::ForwarderConfig;
 use super::accounting::{RouteCounts, Tally};
 use super::build_rate::BuildRate;
-use super::mailbox::{Job, Losses, Settled};
 use super::outcome::{Attempt, DropReason, Outcome};
-use super::queue::{Item, RetryQueue};
 use super::retry::{Breaker, BreakerState};
+use super::retry_queue::{Item, RetryQueue};
 use super::spool::{Record, Spool};
 use super::validate::KeyStatus;
 use crate::config::Secret;
@@ -26,11 +25,49 @@ const STALLED_AFTER: Duration = Duration::from_secs(2);
 /// By the index of the reason in [`DropReason::ALL`].
 pub(super) type Untold = [Tally; DropReason::ALL.len()];
 
+/// One request to make.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct Job {
+    pub item: Item,
+    pub key: Secret,
+    pub timeout: Duration,
+    pub key_generation: u64,
+    pub is_last_attempt: bool,
+}
+
+/// Payloads given up outside a request.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Losses {
+    pub queue_full: Tally,
+    pub spool_full: Tally,
+    pub too_old: Tally,
+    /// Why the last write to the spool failed.
+    pub spool_error: Option<String>,
+}
+
+/// What became of a job, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    Delivered,
+    /// Delivered, and the route had been failing before.
+    Recovered,
+    Split,
+    KeptForKey,
+    /// In the queue; the wait until the next try and how long the queue lasts.
+    Waits {
+        delay: Duration,
+        full_in: Option<Duration>,
+    },
+    /// On disk, for the next run.
+    Spooled,
+    Dropped(DropReason),
+}
+
+#[derive(Debug)]
+pub(super) struct QueueState {
     pub fresh: VecDeque<Item>,
     pub fresh_bytes: usize,
-    pub queue: RetryQueue,
+    pub retry_queue: RetryQueue,
     /// At shutdown: everything that waits, newest last.
     pub last_round: Vec<Item>,
     pub breakers: [Breaker; Route::ALL.len()],
@@ -67,7 +104,7 @@ pub(super) struct InFlight {
     pub item: Item,
 }
 
-impl State {
+impl QueueState {
     pub fn breaker(&self, route: Route) -> &Breaker {
         &self.breakers[route as usize]
     }
@@ -92,12 +129,12 @@ impl State {
             self.enqueue(item, false);
         }
         if self.key_works() {
-            self.queue.release(now, false);
+            self.retry_queue.release(now, false);
         }
         let (breakers, refusals) = (self.breakers, self.refusals);
         let may_try =
             |route| !matches!(breakers[route as usize].state(now), BreakerState::Blocked(_));
-        if let Some(item) = self.queue.pop_newest(may_try) {
+        if let Some(item) = self.retry_queue.pop_newest(may_try) {
             return Some(item);
         }
         // With a refused key too, after a pause: where memory holds nothing, all that is new comes
@@ -139,8 +176,8 @@ impl State {
     pub fn next_try(&self, now: Duration) -> Option<Duration> {
         let key_works = self.key_works();
         let times = Route::ALL.iter().filter_map(|route| {
-            let ready = self.queue.has_ready(*route).then_some(now);
-            let held = self.queue.held_until(*route).filter(|_| key_works);
+            let ready = self.retry_queue.has_ready(*route).then_some(now);
+            let held = self.retry_queue.held_until(*route).filter(|_| key_works);
             let on_disk = self.spool.as_ref().is_some_and(|spool| spool.has_waiting(*route));
             let on_disk = on_disk.then(|| self.refusals[*route as usize].until.max(now));
             let first = [ready, held, on_disk].into_iter().flatten().min()?;
@@ -212,12 +249,12 @@ impl State {
         self.key_generation += 1;
         self.key_status = KeyStatus::not_asked();
         self.refusals = Default::default();
-        self.queue.release(now, true);
+        self.retry_queue.release(now, true);
     }
 
     /// Into the retry queue; what no longer fits there goes to disk, or is lost.
     pub fn enqueue(&mut self, item: Item, held: bool) {
-        for lost in self.queue.push_drop_oldest(item, held) {
+        for lost in self.retry_queue.push_drop_oldest(item, held) {
             self.spill(&lost, DropReason::QueueFull, false);
         }
     }
@@ -244,7 +281,7 @@ impl State {
     }
 
     pub fn expire(&mut self, limit: u64) {
-        for old in self.queue.expire(limit) {
+        for old in self.retry_queue.expire(limit) {
             self.lose(&old, DropReason::TooOld);
         }
         let old = self.spool.as_mut().map(|spool| spool.expire(limit));
@@ -316,7 +353,7 @@ impl State {
     pub fn queue_full_in(&self, now: Duration) -> Option<Duration> {
         let on_disk = self.spool.as_ref().map_or(0, Spool::room);
         let on_disk = usize::try_from(on_disk).unwrap_or(usize::MAX);
-        self.rate.lasts(now, self.queue.room().saturating_add(on_disk))
+        self.rate.lasts(now, self.retry_queue.room().saturating_add(on_disk))
     }
 
     /// Counts the records of an earlier run.
