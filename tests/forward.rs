@@ -324,7 +324,7 @@ fn a_payload_refused_twice_waits_for_its_pause_and_not_for_another_payload() {
     let books = wait_books(&forwarder, |books| delivered(books) == 2);
     assert_eq!((waiting(&books), series_books(&books).requests), (1, 4));
     clock.advance(Duration::from_secs(601));
-    forwarder.look_again();
+    forwarder.recheck_clock();
     wait_books(&forwarder, |books| delivered(books) == 3);
 }
 
@@ -570,7 +570,7 @@ fn newest_goes_first_after_an_outage() {
     }
     intake.respond(Answer::status(202));
     clock.advance(Duration::from_secs(2));
-    forwarder.look_again();
+    forwarder.recheck_clock();
     wait_books(&forwarder, |books| delivered(books) == 5);
     let sizes = intake.read(|state| {
         let name = |plain: &[u8]| MetricPayload::decode(plain).unwrap().series[0].metric.clone();
@@ -611,7 +611,7 @@ fn a_long_outage_loses_only_what_is_too_old() {
         payload.built_at = clock.unix().as_secs();
         submit(&forwarder, &payload);
         clock.advance(Duration::from_secs(60));
-        forwarder.look_again();
+        forwarder.recheck_clock();
     }
     // Minute 70: what was built before minute 10 is older than an hour.
     let books = wait_books(&forwarder, |books| dropped(books, DropReason::TooOld) == 10);
@@ -622,7 +622,7 @@ fn a_long_outage_loses_only_what_is_too_old() {
         series_books(books).requests == intake.read(|state| state.requests.len() as u64)
     });
     clock.advance(Duration::from_secs(64));
-    forwarder.look_again();
+    forwarder.recheck_clock();
     let books = wait_books(&forwarder, |books| waiting(books) == 0);
     let lost = dropped(&books, DropReason::TooOld);
     assert_eq!(delivered(&books) + lost, 70);

@@ -150,7 +150,7 @@ pub struct EndpointCounts {
     pub name: String,
     /// The end of its key, for display.
     pub key_shown: String,
-    /// What the intake says of the key.
+    /// Whether the intake accepts the key.
     pub key_status: KeyStatus,
     /// Per route, in the order of [`Route::ALL`].
     pub routes: [RouteCounts; Route::ALL.len()],

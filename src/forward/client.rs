@@ -48,7 +48,7 @@ pub struct ClientSettings {
     pub proxies: ProxySettings,
     /// `skip_ssl_validation`: any certificate will do.
     pub skip_ssl_validation: bool,
-    /// `min_tls_version: tlsv1.3`. Older than 1.2 is never spoken.
+    /// `min_tls_version: tlsv1.3`. Versions before 1.2 are never used.
     pub tls13_only: bool,
     /// PEM text of certificate authorities to trust instead of the system's.
     pub ca_pem: Option<Vec<u8>>,
@@ -117,7 +117,7 @@ pub(super) struct Posted {
 }
 
 impl Client {
-    /// Prepares TLS and proxies; connects to nobody yet.
+    /// Prepares TLS and proxies; opens no connection yet.
     pub fn new(endpoint: Endpoint, settings: &ClientSettings) -> Result<Self, ClientError> {
         let proxies = &settings.proxies;
         for (name, proxy) in [("https", &proxies.https), ("http", &proxies.http)] {

@@ -7,7 +7,7 @@ use super::ForwarderConfig;
 use super::accounting::EndpointCounts;
 use super::build_rate::BuildRate;
 use super::outcome::{Attempt, DropReason, Outcome};
-use super::queue_state::{InFlight, Job, Losses, QueueState, Settled, Untold};
+use super::queue_state::{DropSummary, InFlight, Job, QueueState, Settled, Unreported};
 use super::retry::BreakerState;
 use super::retry_queue::{Item, RetryQueue};
 use super::spool::Spool;
@@ -21,9 +21,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The worker looks at ages and breakers at least this often.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const RECHECK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Tells whoever waits that some endpoint got further.
+/// Wakes waiting submitters when some endpoint made progress.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     steps: Mutex<u64>,
@@ -47,7 +47,7 @@ impl Progress {
     }
 }
 
-/// How hard an offered payload pushes.
+/// Whether an offered payload may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pressure {
     /// It can wait for the channel.
@@ -63,8 +63,8 @@ pub(super) enum Pressure {
 pub(super) enum Step {
     /// Make a request.
     Send(Box<Job>),
-    /// Tell of payloads given up since the last time.
-    Say(Losses),
+    /// Log the payloads dropped since the last report.
+    Report(DropSummary),
     /// Everything is settled and no more will come.
     Stop,
 }
@@ -100,11 +100,11 @@ impl EndpointQueue {
             refusals: Default::default(),
             counts: Default::default(),
             rate: BuildRate::new(clock.monotonic()),
-            losses: Losses::default(),
-            untold: Default::default(),
+            drop_summary: DropSummary::default(),
+            unreported: Default::default(),
             key,
             key_generation: 0,
-            key_status: KeyStatus::not_asked(),
+            key_status: KeyStatus::not_checked(),
             in_flight: None,
             sequence: 0,
             stop_at: None,
@@ -116,7 +116,7 @@ impl EndpointQueue {
         EndpointQueue { name: name.to_owned(), config, clock, progress, state, wake }
     }
 
-    /// Takes a payload, or says no when the channel is full and the pressure allows waiting.
+    /// Takes a payload, or returns false when the channel is full and the pressure allows waiting.
     pub fn offer(&self, payload: &Payload, pressure: Pressure) -> bool {
         let now = self.clock.monotonic();
         let mut state = self.lock();
@@ -153,7 +153,7 @@ impl EndpointQueue {
     }
 
     /// True when the worker could send this route but has nothing to do.
-    pub fn is_starving(&self, route: Route) -> bool {
+    pub fn is_idle_on(&self, route: Route) -> bool {
         let now = self.clock.monotonic();
         let state = self.lock();
         state.fresh.is_empty()
@@ -170,16 +170,16 @@ impl EndpointQueue {
             }
             let now = self.clock.monotonic();
             state.expire(self.age_limit());
-            if let Some(losses) = state.take_losses() {
+            if let Some(drop_summary) = state.take_drop_summary() {
                 self.release(state);
-                return Step::Say(losses);
+                return Step::Report(drop_summary);
             }
             if let Some(deadline) = state.stop_at {
                 return self.last_step(state, deadline);
             }
             if let Some(item) = state.pick(now) {
                 if item.payload.built_at < self.age_limit() {
-                    state.lose(&item, DropReason::TooOld);
+                    state.drop_item(&item, DropReason::TooOld);
                     continue;
                 }
                 let job = state.start(item, self.config.client.timeout, false);
@@ -187,12 +187,12 @@ impl EndpointQueue {
                 self.progress.step();
                 return Step::Send(Box::new(job));
             }
-            if state.untold != Untold::default() {
+            if state.unreported != Unreported::default() {
                 self.release(state);
                 state = self.lock();
                 continue;
             }
-            let wait = state.next_try(now).unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN);
+            let wait = state.next_try(now).unwrap_or(RECHECK_INTERVAL).min(RECHECK_INTERVAL);
             let waited = self.wake.wait_timeout(state, wait);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -252,14 +252,14 @@ impl EndpointQueue {
                 state.key_accepted(route);
                 if was_failing { Settled::Recovered } else { Settled::Delivered }
             }
-            Outcome::Drop(reason) => state.lose(&item, reason),
+            Outcome::Drop(reason) => state.drop_item(&item, reason),
             Outcome::Split => match parts {
                 Ok(Some((first, second))) => {
                     state.put_parts(&item, first, second);
                     Settled::Split
                 }
-                Ok(None) => state.lose(&item, DropReason::TooLarge),
-                Err(()) => state.lose(&item, DropReason::SplitFailed),
+                Ok(None) => state.drop_item(&item, DropReason::TooLarge),
+                Err(()) => state.drop_item(&item, DropReason::SplitFailed),
             },
             _ if state.stop_at.is_some() => {
                 let cut_off = matches!(attempt,
@@ -281,7 +281,7 @@ impl EndpointQueue {
                 let pause = self.config.retry.delay(item.refusals - 1, (self.config.jitter)());
                 item.not_before = now + pause;
                 state.enqueue(item, same_key);
-                Settled::KeptForKey
+                Settled::HeldForKey
             }
             Outcome::Retry(_) => {
                 state.enqueue(item, false);
@@ -329,7 +329,7 @@ impl EndpointQueue {
     }
 
     /// Lets the worker look at the clock again.
-    pub fn look_again(&self) {
+    pub fn recheck_clock(&self) {
         // With the lock, so that it cannot be missed between a look at the clock and the wait.
         let _state = self.lock();
         self.wake.notify_all();
@@ -402,12 +402,12 @@ impl EndpointQueue {
         self.clock.unix().saturating_sub(self.config.age_max).as_secs()
     }
 
-    /// Gives the lock back, then tells the hub of what was given up under it: a listener may ask
-    /// for the counters.
+    /// Releases the lock, then reports the drops made under it to the hub: a listener may read the
+    /// counters.
     fn release(&self, mut state: MutexGuard<'_, QueueState>) {
-        let untold = std::mem::take(&mut state.untold);
+        let unreported = std::mem::take(&mut state.unreported);
         drop(state);
-        for (reason, lost) in DropReason::ALL.iter().zip(untold) {
+        for (reason, lost) in DropReason::ALL.iter().zip(unreported) {
             if lost.payloads > 0 {
                 self.config.hub.emit(EventKind::PayloadDropped, || Event::PayloadDropped {
                     destination: &self.name,

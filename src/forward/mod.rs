@@ -14,7 +14,7 @@ mod build_rate;
 mod client;
 mod endpoint;
 mod endpoint_queue;
-mod limiter;
+mod log_limiter;
 mod outcome;
 mod proxy;
 mod queue_state;
@@ -43,7 +43,7 @@ use crate::encode::Payload;
 use crate::telemetry::Hub;
 use client::Client;
 use endpoint_queue::{EndpointQueue, Pressure, Progress};
-use limiter::Limiter;
+use log_limiter::LogLimiter;
 use spool::Spool;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -54,7 +54,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tracing::warn;
 use validate::Validator;
-use worker::Worker;
+use worker::DeliveryWorker;
 
 /// Takes a payload apart after a 413: two halves, or nothing when it holds a single item.
 pub type Halve = Arc<
@@ -77,15 +77,15 @@ pub struct ForwarderConfig {
     pub age_max: Duration,
     /// HTTP, TLS and proxies.
     pub client: ClientSettings,
-    /// `forwarder_apikey_validation_interval`; none asks never.
+    /// `forwarder_apikey_validation_interval`; none never checks.
     pub validation_interval: Option<Duration>,
     /// The disk spool; none keeps everything in memory.
     pub spool: Option<SpoolSettings>,
     /// Splits after a 413.
     pub halve: Halve,
-    /// Chance, for tests to control.
+    /// Randomness of the backoff, for tests to control.
     pub jitter: Jitter,
-    /// Told of every payload sent, retried and dropped.
+    /// Receives an event for every payload sent, retried and dropped.
     pub hub: Hub,
 }
 
@@ -118,7 +118,7 @@ impl fmt::Debug for ForwarderConfig {
     }
 }
 
-/// The standard library's per-process random keys, drawn anew each time: chance enough to spread
+/// The standard library's per-process random keys, drawn anew each time: random enough to spread
 /// retries.
 fn random_jitter() -> f64 {
     RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64
@@ -193,12 +193,12 @@ impl Forwarder {
         let queue =
             EndpointQueue::new(&name, key, Arc::clone(config), clock.clone(), progress, spool);
         let queue = Arc::new(queue);
-        let worker = Worker {
+        let worker = DeliveryWorker {
             queue: Arc::clone(&queue),
             client: Arc::clone(&client),
             config: Arc::clone(config),
             clock: clock.clone(),
-            limiter: Limiter::default(),
+            limiter: LogLimiter::default(),
         };
         let number = self.endpoints.len();
         let thread = thread::Builder::new().name(format!("forward-{number}"));
@@ -238,14 +238,14 @@ impl Forwarder {
             let left = wait_until.saturating_duration_since(Instant::now());
             let pressure = if left.is_zero() {
                 Pressure::Now
-            } else if self.someone_starves(payload, &full) {
+            } else if self.another_is_idle(payload, &full) {
                 Pressure::IfRoom
             } else {
                 Pressure::Patient
             };
             full.retain(|queue| !queue.offer(payload, pressure));
             if !full.is_empty() {
-                // A stalled endpoint makes no step, so look again now and then.
+                // A stalled endpoint makes no progress, so check again now and then.
                 self.progress.wait(seen, left.min(Duration::from_millis(250)));
                 seen = self.progress.steps();
             }
@@ -253,10 +253,10 @@ impl Forwarder {
     }
 
     /// True when an endpoint other than the full ones waits for work.
-    fn someone_starves(&self, payload: &Payload, full: &[&EndpointQueue]) -> bool {
+    fn another_is_idle(&self, payload: &Payload, full: &[&EndpointQueue]) -> bool {
         self.endpoints.iter().any(|(queue, _)| {
             !full.iter().any(|other| std::ptr::eq(*other, &**queue))
-                && queue.is_starving(payload.route)
+                && queue.is_idle_on(payload.route)
         })
     }
 
@@ -271,14 +271,14 @@ impl Forwarder {
         changed
     }
 
-    /// Asks the intake about all keys soon, rather than at the end of the interval.
+    /// Checks all keys with the intake soon, rather than at the end of the interval.
     pub fn check_keys(&self) {
         self.validator.check_soon();
     }
 
-    /// Lets every worker look at the clock: needed only after a manual clock was moved.
-    pub fn look_again(&self) {
-        self.endpoints.iter().for_each(|(queue, _)| queue.look_again());
+    /// Makes every worker read the clock again: needed only after a manual clock was moved.
+    pub fn recheck_clock(&self) {
+        self.endpoints.iter().for_each(|(queue, _)| queue.recheck_clock());
     }
 
     /// A copy of all counters.

@@ -73,12 +73,12 @@ impl ErrorKind {
     pub fn remedy(self) -> &'static str {
         match self {
             ErrorKind::Dns => "check dd_url or site, and the resolver",
-            ErrorKind::Connect => "check that the intake is up and that a firewall lets you out",
+            ErrorKind::Connect => "check that the intake is up and that no firewall blocks it",
             ErrorKind::Tls => "check the certificate, the clock and the ca-certificates package",
             ErrorKind::Proxy => "check proxy.https, proxy.http and their credentials",
             ErrorKind::Timeout => "check the network, or raise forwarder_timeout",
             ErrorKind::Disconnect | ErrorKind::Other => {
-                "check the intake and what stands before it"
+                "check the intake and any proxy in front of it"
             }
         }
     }

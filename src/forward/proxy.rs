@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_are_exact_unless_told_otherwise() {
+    fn exceptions_are_exact_unless_configured_otherwise() {
         let (https, http) = (Some("http://secure:3128"), Some("http://plain:3128"));
         goes("", false, "https://api.datadoghq.com", https);
         goes("", false, "http://intake.corp:8080", http);

@@ -23,7 +23,7 @@ const FRESH_BYTES_MAX: usize = 8 << 20;
 const STALLED_AFTER: Duration = Duration::from_secs(2);
 
 /// By the index of the reason in [`DropReason::ALL`].
-pub(super) type Untold = [Tally; DropReason::ALL.len()];
+pub(super) type Unreported = [Tally; DropReason::ALL.len()];
 
 /// One request to make.
 #[derive(Debug)]
@@ -35,9 +35,9 @@ pub(super) struct Job {
     pub is_last_attempt: bool,
 }
 
-/// Payloads given up outside a request.
+/// Payloads dropped outside a request, since the last log line.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Losses {
+pub(super) struct DropSummary {
     pub queue_full: Tally,
     pub spool_full: Tally,
     pub too_old: Tally,
@@ -52,7 +52,7 @@ pub(super) enum Settled {
     /// Delivered, and the route had been failing before.
     Recovered,
     Split,
-    KeptForKey,
+    HeldForKey,
     /// In the queue; the wait until the next try and how long the queue lasts.
     Waits {
         delay: Duration,
@@ -76,9 +76,9 @@ pub(super) struct QueueState {
     pub rate: BuildRate,
     pub spool: Option<Spool>,
     pub spool_left: (u64, usize),
-    pub losses: Losses,
-    /// Given up and not yet told to the hub, which must not be called under the lock.
-    pub untold: Untold,
+    pub drop_summary: DropSummary,
+    /// Dropped and not yet reported to the hub, which must not be called under the lock.
+    pub unreported: Unreported,
     pub key: Secret,
     pub key_generation: u64,
     pub key_status: KeyStatus,
@@ -152,7 +152,7 @@ impl QueueState {
                     item.record = Some(id);
                     return Some(item);
                 }
-                Err(damaged) => self.lose_record(damaged, DropReason::SpoolDamaged),
+                Err(damaged) => self.drop_record(damaged, DropReason::SpoolDamaged),
             }
         }
     }
@@ -166,7 +166,7 @@ impl QueueState {
         Route::ALL.iter().any(waits)
     }
 
-    /// Unless it was refused and nothing was accepted since. What nobody could tell counts as
+    /// Unless it was refused and nothing was accepted since. An unknown status counts as
     /// working, so that an intake without a key check gets its payloads too.
     fn key_works(&self) -> bool {
         self.key_status != KeyStatus::Invalid
@@ -218,8 +218,8 @@ impl QueueState {
         let breaker = &mut self.breakers[route];
         let was_failing = breaker.errors() > 0;
         match attempt.outcome() {
-            Outcome::Retry(asked) => {
-                breaker.failed(&config.retry, now, (config.jitter)(), asked);
+            Outcome::Retry(wait) => {
+                breaker.failed(&config.retry, now, (config.jitter)(), wait);
             }
             _ => breaker.succeeded(&config.retry, now, (config.jitter)()),
         }
@@ -247,7 +247,7 @@ impl QueueState {
     pub fn exchange_key(&mut self, key: Secret, now: Duration) {
         self.key = key;
         self.key_generation += 1;
-        self.key_status = KeyStatus::not_asked();
+        self.key_status = KeyStatus::not_checked();
         self.refusals = Default::default();
         self.retry_queue.release(now, true);
     }
@@ -264,50 +264,50 @@ impl QueueState {
         if in_doubt {
             self.counts[item.payload.route as usize].in_doubt.add(Tally::of(&item.payload));
         }
-        let Some(spool) = &mut self.spool else { return self.lose(item, reason) };
+        let Some(spool) = &mut self.spool else { return self.drop_item(item, reason) };
         if let Some(id) = item.record {
             spool.put_back(id);
             return Settled::Spooled;
         }
         let (written, lost) = spool.write_drop_oldest(&item.payload, in_doubt);
-        lost.into_iter().for_each(|record| self.lose_record(record, DropReason::SpoolFull));
+        lost.into_iter().for_each(|record| self.drop_record(record, DropReason::SpoolFull));
         match written {
             Ok(_) => Settled::Spooled,
             Err(error) => {
-                self.losses.spool_error = Some(error.to_string());
-                self.lose(item, reason)
+                self.drop_summary.spool_error = Some(error.to_string());
+                self.drop_item(item, reason)
             }
         }
     }
 
     pub fn expire(&mut self, limit: u64) {
         for old in self.retry_queue.expire(limit) {
-            self.lose(&old, DropReason::TooOld);
+            self.drop_item(&old, DropReason::TooOld);
         }
         let old = self.spool.as_mut().map(|spool| spool.expire(limit));
-        old.into_iter().flatten().for_each(|record| self.lose_record(record, DropReason::TooOld));
+        old.into_iter().flatten().for_each(|record| self.drop_record(record, DropReason::TooOld));
     }
 
     /// Gives an item up, with its record.
-    pub fn lose(&mut self, item: &Item, reason: DropReason) -> Settled {
-        self.remember_loss(Tally::of(&item.payload), reason);
+    pub fn drop_item(&mut self, item: &Item, reason: DropReason) -> Settled {
+        self.note_drop(Tally::of(&item.payload), reason);
         self.counts[item.payload.route as usize].dropped(&item.payload, reason);
         self.remove_record(item);
         Settled::Dropped(reason)
     }
 
-    fn lose_record(&mut self, record: Record, reason: DropReason) {
-        self.remember_loss(record.tally, reason);
+    fn drop_record(&mut self, record: Record, reason: DropReason) {
+        self.note_drop(record.tally, reason);
         self.counts[record.route as usize].dropped_from_disk(record.tally, reason);
     }
 
-    /// Losses that no answer led to are told apart from the requests.
-    fn remember_loss(&mut self, tally: Tally, reason: DropReason) {
-        self.untold[reason as usize].add(tally);
+    /// Drops that no answer caused are summed for the next log line.
+    fn note_drop(&mut self, tally: Tally, reason: DropReason) {
+        self.unreported[reason as usize].add(tally);
         match reason {
-            DropReason::QueueFull => self.losses.queue_full.add(tally),
-            DropReason::SpoolFull => self.losses.spool_full.add(tally),
-            DropReason::TooOld => self.losses.too_old.add(tally),
+            DropReason::QueueFull => self.drop_summary.queue_full.add(tally),
+            DropReason::SpoolFull => self.drop_summary.spool_full.add(tally),
+            DropReason::TooOld => self.drop_summary.too_old.add(tally),
             _ => {}
         }
     }
@@ -319,11 +319,13 @@ impl QueueState {
         }
     }
 
-    pub fn take_losses(&mut self) -> Option<Losses> {
-        let losses = &self.losses;
-        let lost =
-            losses.queue_full.payloads + losses.spool_full.payloads + losses.too_old.payloads;
-        (lost > 0 || losses.spool_error.is_some()).then(|| std::mem::take(&mut self.losses))
+    pub fn take_drop_summary(&mut self) -> Option<DropSummary> {
+        let drop_summary = &self.drop_summary;
+        let lost = drop_summary.queue_full.payloads
+            + drop_summary.spool_full.payloads
+            + drop_summary.too_old.payloads;
+        (lost > 0 || drop_summary.spool_error.is_some())
+            .then(|| std::mem::take(&mut self.drop_summary))
     }
 
     /// Halves go first, before everything else. Depth first, so at most one more waits per level.
@@ -337,7 +339,7 @@ impl QueueState {
                 let (written, lost) = spool.write_drop_oldest(&item.payload, false);
                 item.record = written.ok();
                 item.record.iter().for_each(|id| spool.take_out(*id));
-                lost.into_iter().for_each(|old| self.lose_record(old, DropReason::SpoolFull));
+                lost.into_iter().for_each(|old| self.drop_record(old, DropReason::SpoolFull));
             }
             if self.stop_at.is_some() {
                 self.last_round.push(item);

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_and_another_file_are_told_apart() {
+    fn another_version_and_another_file_are_distinguished() {
         let (_, mut bytes) = record(Route::Events, ContentEncoding::Identity);
         bytes[8] = 2;
         let crc = crc32fast::hash(&bytes[..60]);

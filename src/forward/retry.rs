@@ -1,4 +1,4 @@
-//! When to try again: the breaker of one (endpoint, route). Pure: time and chance come from outside.
+//! When to try again: the breaker of one (endpoint, route). Pure: time and randomness come from outside.
 
 use std::time::Duration;
 
@@ -107,8 +107,8 @@ impl Breaker {
             return;
         }
         self.errors = (self.errors + 1).min(policy.errors_max());
-        let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
-        self.blocked_until = Some(now + policy.delay(self.errors, jitter).max(asked));
+        let wait = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
+        self.blocked_until = Some(now + policy.delay(self.errors, jitter).max(wait));
     }
 
     /// The endpoint answered. Blocked again for the shorter delay until all errors are taken back.

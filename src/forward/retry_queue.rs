@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_exceeds_the_whole_bound_is_given_back_and_harms_nobody() {
+    fn one_that_exceeds_the_whole_bound_is_given_back_and_evicts_nothing() {
         let mut queue = filled(3 * COST, 3);
         let lost = queue.push_drop_oldest(item(9, Route::Events, 109, 4 * BODY), false);
         assert_eq!(sequences(&lost), [9]);

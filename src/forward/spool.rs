@@ -28,7 +28,7 @@ pub struct SpoolSettings {
     pub path: PathBuf,
     /// `forwarder_storage_max_size_in_bytes`, per endpoint, above 0.
     pub bytes_max: u64,
-    /// `forwarder_storage_max_disk_ratio`: the part of the disk that may be in use, by anyone.
+    /// `forwarder_storage_max_disk_ratio`: the part of the disk that may be in use, by all programs.
     pub disk_ratio_max: f64,
 }
 
@@ -162,7 +162,7 @@ impl Spool {
 
     /// Bytes it could still take without losing a record.
     pub fn room(&self) -> u64 {
-        // A disk that cannot be asked cannot be counted on.
+        // Without an answer of the file system, count on no room.
         self.limit().map_or(0, |limit| limit.saturating_sub(self.bytes))
     }
 
@@ -498,7 +498,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn nobody_else_may_look() {
+    fn other_users_cannot_read_it() {
         use std::os::unix::fs::PermissionsExt;
         let directory = TempDir::new().expect("a directory");
         drop(filled(&directory, 10, 1..2));

@@ -1,4 +1,4 @@
-//! Whether the intake knows a key, asked in the background.
+//! Checks in the background whether the intake accepts a key.
 
 use super::client::Client;
 use super::endpoint_queue::EndpointQueue;
@@ -15,31 +15,31 @@ const ROUND_TIMEOUT: Duration = Duration::from_secs(10);
 /// soon after it is accepted again, even if nothing new comes.
 const REFUSED_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What the intake says of a key.
+/// Whether the intake accepts a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyStatus {
     /// It is accepted.
     Valid,
     /// It was refused with 403.
     Invalid,
-    /// Not asked, or no clear answer, with the reason; used as if it were valid.
+    /// Not checked yet, or no clear answer, with the reason; used as if it were valid.
     Unknown(String),
 }
 
-/// The reason of a key that nobody was asked about.
-const NOT_ASKED: &str = "not checked yet";
+/// The reason of a key that was not checked yet.
+const NOT_CHECKED: &str = "not checked yet";
 
 impl KeyStatus {
-    /// Nobody was asked about the key.
+    /// The key was not checked yet.
     #[must_use]
-    pub fn not_asked() -> Self {
-        KeyStatus::Unknown(NOT_ASKED.to_owned())
+    pub fn not_checked() -> Self {
+        KeyStatus::Unknown(NOT_CHECKED.to_owned())
     }
 
-    /// True for [`KeyStatus::not_asked`].
+    /// True for [`KeyStatus::not_checked`].
     #[must_use]
-    pub fn is_unasked(&self) -> bool {
-        matches!(self, KeyStatus::Unknown(reason) if reason == NOT_ASKED)
+    pub fn is_unchecked(&self) -> bool {
+        matches!(self, KeyStatus::Unknown(reason) if reason == NOT_CHECKED)
     }
 }
 
@@ -53,10 +53,10 @@ impl fmt::Display for KeyStatus {
     }
 }
 
-/// Checks keys at start, every interval, and when told that one changed.
+/// Checks keys at start, every interval, and when one changed.
 pub(super) struct Validator {
     interval: Duration,
-    asked: Mutex<bool>,
+    requested: Mutex<bool>,
     wake: Condvar,
     stopped: AtomicBool,
 }
@@ -65,7 +65,7 @@ impl Validator {
     pub fn new(interval: Duration) -> Self {
         Validator {
             interval,
-            asked: Mutex::new(false),
+            requested: Mutex::new(false),
             wake: Condvar::new(),
             stopped: AtomicBool::new(false),
         }
@@ -73,7 +73,7 @@ impl Validator {
 
     /// Checks all keys soon.
     pub fn check_soon(&self) {
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self.requested.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.wake.notify_all();
     }
 
@@ -97,11 +97,11 @@ impl Validator {
         }
     }
 
-    /// Waits for the interval to end, for being asked, or for a minute while a key is refused.
+    /// Waits for the interval to end, for a request to check, or for a minute while a key is refused.
     fn pause(&self, endpoints: &[(Arc<EndpointQueue>, Arc<Client>)]) {
         let started = Instant::now();
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        while !*asked {
+        let mut requested = self.requested.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*requested {
             let left = self.interval.saturating_sub(started.elapsed());
             let refused =
                 |(queue, _): &(Arc<EndpointQueue>, _)| queue.key().2 == KeyStatus::Invalid;
@@ -109,10 +109,10 @@ impl Validator {
             if left.is_zero() || is_due {
                 break;
             }
-            let waited = self.wake.wait_timeout(asked, left.min(REFUSED_INTERVAL));
-            asked = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.wake.wait_timeout(requested, left.min(REFUSED_INTERVAL));
+            requested = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        *asked = false;
+        *requested = false;
     }
 }
 
@@ -133,7 +133,7 @@ fn check(queue: &EndpointQueue, client: &Client, timeout: Duration) {
         ),
         KeyStatus::Unknown(reason) => warn!(
             target: "forward", %endpoint,
-            "API key ending in {key} could not be checked ({reason}): sending goes on"
+            "API key ending in {key} could not be checked ({reason}): sending continues"
         ),
     }
 }

@@ -1,11 +1,11 @@
-//! The delivery thread of one endpoint: take a job, post it, settle it, say what happened.
+//! The delivery thread of one endpoint: take a job, post it, settle it, log the result.
 
 use super::ForwarderConfig;
 use super::client::Client;
 use super::endpoint_queue::{EndpointQueue, Step};
-use super::limiter::Limiter;
+use super::log_limiter::LogLimiter;
 use super::outcome::{Attempt, DropReason, Outcome};
-use super::queue_state::{Job, Losses, Settled};
+use super::queue_state::{DropSummary, Job, Settled};
 use crate::clock::Clock;
 use crate::encode::Payload;
 use crate::telemetry::{Event, EventKind, RetryCause};
@@ -14,21 +14,21 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 /// What one delivery thread owns.
-pub(super) struct Worker {
+pub(super) struct DeliveryWorker {
     pub queue: Arc<EndpointQueue>,
     pub client: Arc<Client>,
     pub config: Arc<ForwarderConfig>,
     pub clock: Clock,
-    pub limiter: Limiter,
+    pub limiter: LogLimiter,
 }
 
-impl Worker {
+impl DeliveryWorker {
     /// Works until the queue is stopped and empty.
     pub fn run(mut self) {
         loop {
             match self.queue.next() {
                 Step::Send(job) => self.deliver(*job),
-                Step::Say(losses) => self.say_losses(losses),
+                Step::Report(drop_summary) => self.log_drops(drop_summary),
                 Step::Stop => return,
             }
         }
@@ -44,12 +44,12 @@ impl Worker {
         };
         let took = self.clock.monotonic().saturating_sub(began);
         let settled = self.queue.settle(job, &posted.attempt, posted.was_stale, parts);
-        self.tell(&payload, &posted.attempt, settled, number, took);
-        self.say(&payload, &posted.attempt, settled);
+        self.emit(&payload, &posted.attempt, settled, number, took);
+        self.log(&payload, &posted.attempt, settled);
     }
 
     /// Drops are reported by the queue, which counts all of them.
-    fn tell(
+    fn emit(
         &self,
         payload: &Payload,
         attempt: &Attempt,
@@ -70,7 +70,7 @@ impl Worker {
             }
             (Settled::Waits { delay, .. }, _) => Some(delay),
             (Settled::Split, _) => Some(Duration::ZERO),
-            (Settled::KeptForKey | Settled::Spooled, _) => None,
+            (Settled::HeldForKey | Settled::Spooled, _) => None,
             _ => return,
         };
         let cause = cause(attempt);
@@ -80,84 +80,86 @@ impl Worker {
     fn halve(&mut self, payload: &Payload) -> Result<Option<(Payload, Payload)>, ()> {
         (self.config.halve)(payload).map_err(|problem| {
             let route = payload.route.label();
-            if let Some(unsaid) = self.may_say("split_failed", 0) {
-                error!(target: "forward", route, unsaid, "payload could not be split: {problem}");
+            if let Some(suppressed) = self.permit("split_failed", 0) {
+                error!(target: "forward", route, suppressed, "cannot split the payload: {problem}");
             }
         })
     }
 
-    /// Whether to say it, and how many like it went unsaid, if any did.
-    fn may_say(&mut self, reason: &'static str, detail: u16) -> Option<Option<u64>> {
-        let unsaid = self.limiter.may_say(reason, detail, self.clock.monotonic())?;
-        Some((unsaid > 0).then_some(unsaid))
+    /// Whether to log it, and how many like it were suppressed, if any were.
+    fn permit(&mut self, reason: &'static str, detail: u16) -> Option<Option<u64>> {
+        let suppressed = self.limiter.permit(reason, detail, self.clock.monotonic())?;
+        Some((suppressed > 0).then_some(suppressed))
     }
 
-    /// One line per kind of trouble and minute: endpoint, answer, what happens next, remedy.
-    fn say(&mut self, payload: &Payload, attempt: &Attempt, settled: Settled) {
+    /// One line per kind of failure and minute: endpoint, answer, what happens next, remedy.
+    fn log(&mut self, payload: &Payload, attempt: &Attempt, settled: Settled) {
         let client = Arc::clone(&self.client);
         let (endpoint, route) = (&client.endpoint().name, payload.route.label());
         if settled == Settled::Recovered
-            && let Some(unsaid) = self.may_say("recovered", payload.route as u16)
+            && let Some(suppressed) = self.permit("recovered", payload.route as u16)
         {
-            info!(target: "forward", %endpoint, route, unsaid, "delivering again");
+            info!(target: "forward", %endpoint, route, suppressed, "delivering again");
         }
         if matches!(settled, Settled::Delivered | Settled::Recovered) {
             return;
         }
         let (reason, detail, answer) = describe(attempt);
-        let Some(unsaid) = self.may_say(reason, detail) else { return };
+        let Some(suppressed) = self.permit(reason, detail) else { return };
         let next = next_step(settled, payload, self.config.age_max);
         let remedy = remedy(attempt, settled);
         match settled {
-            Settled::Dropped(_) | Settled::KeptForKey => {
-                error!(target: "forward", %endpoint, route, unsaid, "{answer}: {next}; {remedy}");
+            Settled::Dropped(_) | Settled::HeldForKey => {
+                error!(target: "forward", %endpoint, route, suppressed, "{answer}: {next}; {remedy}");
             }
-            _ => warn!(target: "forward", %endpoint, route, unsaid, "{answer}: {next}; {remedy}"),
+            _ => {
+                warn!(target: "forward", %endpoint, route, suppressed, "{answer}: {next}; {remedy}")
+            }
         }
     }
 
-    fn say_losses(&mut self, losses: Losses) {
+    fn log_drops(&mut self, drop_summary: DropSummary) {
         let client = Arc::clone(&self.client);
         let endpoint = &client.endpoint().name;
-        let full = losses.queue_full;
+        let full = drop_summary.queue_full;
         if full.payloads > 0
-            && let Some(unsaid) = self.may_say("queue_full", 0)
+            && let Some(suppressed) = self.permit("queue_full", 0)
         {
             warn!(
-                target: "forward", %endpoint, unsaid,
+                target: "forward", %endpoint, suppressed,
                 "dropped the {} oldest payloads ({} points): the retry queue holds at most {} \
                  bytes; raise forwarder_retry_queue_payloads_max_size",
                 full.payloads, full.points, self.config.queue_bytes_max,
             );
         }
-        let spool_full = losses.spool_full;
+        let spool_full = drop_summary.spool_full;
         if spool_full.payloads > 0
-            && let Some(unsaid) = self.may_say("spool_full", 0)
+            && let Some(suppressed) = self.permit("spool_full", 0)
         {
             warn!(
-                target: "forward", %endpoint, unsaid,
+                target: "forward", %endpoint, suppressed,
                 "dropped the {} oldest payloads ({} points) from disk; raise \
                  forwarder_storage_max_size_in_bytes or free disk space",
                 spool_full.payloads, spool_full.points,
             );
         }
-        if let Some(problem) = &losses.spool_error
-            && let Some(unsaid) = self.may_say("spool_error", 0)
+        if let Some(problem) = &drop_summary.spool_error
+            && let Some(suppressed) = self.permit("spool_error", 0)
         {
             error!(
-                target: "forward", %endpoint, unsaid,
+                target: "forward", %endpoint, suppressed,
                 "cannot write to the disk spool: {problem}; check forwarder_storage_path and the \
                  space there",
             );
         }
-        let old = losses.too_old;
+        let old = drop_summary.too_old;
         if old.payloads > 0
-            && let Some(unsaid) = self.may_say("too_old", 0)
+            && let Some(suppressed) = self.permit("too_old", 0)
         {
             warn!(
-                target: "forward", %endpoint, unsaid,
-                "dropped {} payloads ({} points) built more than {} min ago: the intake would not \
-                 take them any more",
+                target: "forward", %endpoint, suppressed,
+                "dropped {} payloads ({} points) built more than {} min ago: the intake no \
+                 longer accepts them",
                 old.payloads, old.points, self.config.age_max.as_secs() / 60,
             );
         }
@@ -192,16 +194,16 @@ fn next_step(settled: Settled, payload: &Payload, age_max: Duration) -> String {
         Settled::Delivered | Settled::Recovered => "delivered".to_owned(),
         Settled::Spooled => "kept on disk for the next run".to_owned(),
         Settled::Split => format!("sending its {items} items in two parts"),
-        Settled::KeptForKey => {
-            "kept until the key is changed or accepted, new payloads are still tried".to_owned()
+        Settled::HeldForKey => {
+            "kept until the key is changed or accepted; new payloads are still sent".to_owned()
         }
-        Settled::Waits { delay, full_in: None } => format!("next try in {}", spoken(delay)),
+        Settled::Waits { delay, full_in: None } => format!("next try in {}", human(delay)),
         // Then it is their age that ends the wait.
         Settled::Waits { delay, full_in: Some(full_in) } if full_in > age_max => {
-            format!("next try in {}, kept for at most {}", spoken(delay), spoken(age_max))
+            format!("next try in {}, kept for at most {}", human(delay), human(age_max))
         }
         Settled::Waits { delay, full_in: Some(full_in) } => {
-            format!("next try in {}, retry queue full in {}", spoken(delay), spoken(full_in))
+            format!("next try in {}, retry queue full in {}", human(delay), human(full_in))
         }
         Settled::Dropped(reason) => {
             format!("dropped {items} items, {points} points ({})", reason.label())
@@ -214,19 +216,21 @@ fn remedy(attempt: &Attempt, settled: Settled) -> &'static str {
         Attempt::Failed { kind, .. } => kind.remedy(),
         Attempt::Answered { status, .. } => match (status, settled) {
             (403, _) => "check api_key, and that it belongs to the site",
-            (413, Settled::Dropped(DropReason::TooLarge)) => "a single item is too large for it",
+            (413, Settled::Dropped(DropReason::TooLarge)) => {
+                "a single item exceeds the limit of the intake"
+            }
             (413, _) => "lower serializer_max_payload_size or serializer_max_series_payload_size",
             (400, _) => "please report this with the log line",
             (300..=399, _) => "set dd_url to where it redirects",
-            (404, _) => "check dd_url and what stands before the intake",
-            (429, _) => "the intake limits the rate",
-            _ => "the intake has trouble",
+            (404, _) => "check dd_url and any proxy in front of the intake",
+            (429, _) => "the intake is rate limiting",
+            _ => "the intake is failing",
         },
     }
 }
 
 /// `0.4 s`, `17 s`, `14 min`, `3 h`.
-fn spoken(time: Duration) -> String {
+fn human(time: Duration) -> String {
     match time.as_secs() {
         0 => format!("{:.1} s", time.as_secs_f64()),
         seconds @ 1..120 => format!("{seconds} s"),
@@ -240,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_spoken_in_the_unit_that_fits() {
+    fn times_are_written_in_the_unit_that_fits() {
         for (millis, text) in [
             (0, "0.0 s"),
             (440, "0.4 s"),
@@ -249,12 +253,12 @@ mod tests {
             (840_000, "14 min"),
             (3 * 3_600_000, "3 h"),
         ] {
-            assert_eq!(spoken(Duration::from_millis(millis)), text);
+            assert_eq!(human(Duration::from_millis(millis)), text);
         }
     }
 
     #[test]
-    fn the_wait_says_what_ends_first_the_room_or_the_age() {
+    fn the_wait_names_what_ends_first_the_room_or_the_age() {
         let payload = Payload {
             route: crate::encode::Route::Events,
             body: bytes::Bytes::new(),

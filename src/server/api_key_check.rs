@@ -34,7 +34,7 @@ pub fn check_api_keys(config: &Config) -> Result<Vec<KeyCheck>, ServerError> {
         ForwarderConfig { spool: None, validation_interval: Some(Duration::MAX), ..forwarder };
     let forwarder = Forwarder::start(endpoints, forwarder, Clock::wall())?;
     let deadline = Instant::now() + PATIENCE;
-    let asked = |books: &EndpointCounts| !books.key_status.is_unasked();
+    let asked = |books: &EndpointCounts| !books.key_status.is_unchecked();
     let books = loop {
         let books = forwarder.accounting();
         if books.endpoints.iter().all(asked) || Instant::now() >= deadline {

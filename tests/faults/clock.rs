@@ -80,7 +80,7 @@ fn pass(forwarder: &Forwarder, clock: &Clock, flushes: u64) {
         forwarder.submit(&count(clock), Instant::now() + Duration::from_secs(5));
         until(forwarder, |books| books.built.payloads == built + 1);
         clock.advance(INTERVAL);
-        forwarder.look_again();
+        forwarder.recheck_clock();
     }
 }
 
@@ -92,7 +92,7 @@ fn drain(forwarder: &Forwarder, clock: &Clock) -> ForwardAccounting {
             return books;
         }
         clock.advance(Duration::from_secs(1));
-        forwarder.look_again();
+        forwarder.recheck_clock();
         std::thread::sleep(Duration::from_millis(2));
     }
     panic!("it still waits: {}", forwarder.accounting());
