@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use super::client::ThreadStats;
 use super::flush::Outbox;
 use super::http::{HttpOptions, HttpReporter};
-use super::options::Limits;
+use super::options::ClientLimits;
 use super::reporter::Reporter;
 use super::shard::Slots;
 use crate::clock::Clock;
@@ -26,7 +26,7 @@ pub struct Builder {
     environment: Environment,
     reporter: Option<Box<dyn Reporter>>,
     http: Http,
-    pub(super) limits: Limits,
+    pub(super) limits: ClientLimits,
     pub(super) clock: Option<Clock>,
     pub(super) slots: Option<Slots>,
     pub(super) hub: Hub,
@@ -51,7 +51,7 @@ impl Builder {
             environment: Box::new(|name| std::env::var(name).ok()),
             reporter: None,
             http: Http::default(),
-            limits: Limits::default(),
+            limits: ClientLimits::default(),
             clock: None,
             slots: None,
             hub: Hub::default(),
@@ -136,7 +136,7 @@ impl Builder {
     }
 
     /// What the client may hold between flushes.
-    pub fn limits(mut self, limits: Limits) -> Self {
+    pub fn limits(mut self, limits: ClientLimits) -> Self {
         self.limits = limits;
         self
     }

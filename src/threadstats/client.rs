@@ -16,7 +16,7 @@ use super::key::{Call, Key, Wanted};
 use super::losses::{Loss, LossCounters, Losses};
 use super::member::Member;
 use super::number::Number;
-use super::options::{EventOpts, Limits, Opts, StartError, StartOptions};
+use super::options::{ClientLimits, EventOpts, Opts, StartError, StartOptions};
 use super::periodic::Periodic;
 use super::reporter::ReportError;
 use super::series::Event;
@@ -57,7 +57,7 @@ pub(crate) struct Inner {
     state: AtomicU8,
     hasher: RandomState,
     constant_tags: Vec<String>,
-    limits: Limits,
+    limits: ClientLimits,
     publishes: bool,
     flushes_on_drop: bool,
 }

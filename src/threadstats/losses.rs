@@ -16,10 +16,10 @@ pub enum Loss {
     NonFinite,
     /// A text or bytes fed to a key whose interval began as something other than a set.
     NotANumber,
-    /// [`Limits::series_max`](super::Limits::series_max) or
-    /// [`Limits::values_max`](super::Limits::values_max) was reached.
+    /// [`ClientLimits::series_max`](super::ClientLimits::series_max) or
+    /// [`ClientLimits::values_max`](super::ClientLimits::values_max) was reached.
     Full,
-    /// [`Limits::events_max`](super::Limits::events_max) was reached.
+    /// [`ClientLimits::events_max`](super::ClientLimits::events_max) was reached.
     EventsFull,
     /// Unflushed when `start` was called again.
     Discarded,

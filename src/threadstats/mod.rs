@@ -86,7 +86,7 @@
 //! Values and times that are not finite, and empty metric names, are refused and counted. `stop` before
 //! `start` does nothing. A second `start` ends the first background thread. `set` with a text on a key
 //! that began the interval as another kind is refused, where Python would report the text. What is held
-//! between flushes is bounded ([`Limits`]). The last clone flushes when it is dropped, in place of a hook
+//! between flushes is bounded ([`ClientLimits`]). The last clone flushes when it is dropped, in place of a hook
 //! at process exit. There is no cooperative flusher: any task may call [`ThreadStats::flush`].
 
 mod backoff;
@@ -121,7 +121,7 @@ pub use lines::LineReporter;
 pub use losses::{Loss, Losses};
 pub use member::Member;
 pub use number::Number;
-pub use options::{EventOpts, Limits, Opts, StartError, StartOptions};
+pub use options::{ClientLimits, EventOpts, Opts, StartError, StartOptions};
 pub use reporter::{Delivery, MemoryReporter, ReportError, Reported, Reporter};
 pub use series::{Event, PointValue, Series, SeriesType};
 pub use timer::Timer;

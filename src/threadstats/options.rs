@@ -153,7 +153,7 @@ pub enum StartError {
 
 /// What a client may hold between flushes. Past a limit a call is refused and counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ClientLimits {
     /// Keys times intervals not yet flushed. Default one million.
     pub series_max: usize,
     /// Distribution values and set members not yet flushed, 16 to 24 bytes each. Default ten million.
@@ -162,8 +162,8 @@ pub struct Limits {
     pub events_max: usize,
 }
 
-impl Default for Limits {
+impl Default for ClientLimits {
     fn default() -> Self {
-        Limits { series_max: 1_000_000, values_max: 10_000_000, events_max: 100_000 }
+        ClientLimits { series_max: 1_000_000, values_max: 10_000_000, events_max: 100_000 }
     }
 }

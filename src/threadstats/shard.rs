@@ -16,7 +16,7 @@ use super::key::{Key, Wanted};
 use super::losses::Loss;
 use super::member::Member;
 use super::number::Number;
-use super::options::Limits;
+use super::options::ClientLimits;
 
 /// More than any machine's threads need: two busy threads rarely meet.
 const SHARDS: usize = 64;
@@ -84,7 +84,7 @@ impl Allowance {
 }
 
 impl Shards {
-    pub(crate) fn new(limits: Limits, slots: Option<Slots>, seed: u64) -> Self {
+    pub(crate) fn new(limits: ClientLimits, slots: Option<Slots>, seed: u64) -> Self {
         let shard = |index: u64| Shard {
             table: HashTable::new(),
             entries: Vec::new(),

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use whippet::ThreadStats;
 use whippet::telemetry::{Event as Fact, EventKind, Hub};
 use whippet::threadstats::{
-    Builder, Delivery, Event, EventOpts, FlushOutcome, Limits, Loss, MemoryReporter, Number, Opts,
-    PointValue, ReportError, Reporter, Series, StartOptions,
+    Builder, ClientLimits, Delivery, Event, EventOpts, FlushOutcome, Loss, MemoryReporter, Number,
+    Opts, PointValue, ReportError, Reporter, Series, StartOptions,
 };
 
 fn with_memory() -> (Builder, MemoryReporter) {
@@ -294,7 +294,7 @@ fn a_refused_metric_is_told_with_its_name_and_reason() {
         }
         _ => None,
     });
-    let limits = Limits { series_max: 1, ..Limits::default() };
+    let limits = ClientLimits { series_max: 1, ..ClientLimits::default() };
     let stats = ThreadStats::builder().env(|_| None).limits(limits).hub(hub).build();
     stats.increment("early", 1, Opts::default());
     stats.start(&StartOptions::manual()).unwrap();

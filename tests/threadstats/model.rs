@@ -2,7 +2,8 @@
 
 use whippet::ThreadStats;
 use whippet::threadstats::{
-    EventOpts, Limits, Loss, MemoryReporter, Number, Opts, PointValue, StartError, StartOptions,
+    ClientLimits, EventOpts, Loss, MemoryReporter, Number, Opts, PointValue, StartError,
+    StartOptions,
 };
 
 /// A client with a memory behind it, started without a thread.
@@ -188,7 +189,7 @@ fn intervals_that_are_no_intervals_are_refused_and_change_nothing() {
 #[test]
 fn limits_refuse_and_count_and_a_flush_makes_room_again() {
     let memory = MemoryReporter::default();
-    let limits = Limits { series_max: 3, values_max: 5, events_max: 2 };
+    let limits = ClientLimits { series_max: 3, values_max: 5, events_max: 2 };
     let stats =
         ThreadStats::builder().env(|_| None).reporter(memory.clone()).limits(limits).build();
     stats.start(&StartOptions::manual()).unwrap();
