@@ -3,9 +3,12 @@
 //!
 //! `cargo bench --bench aggregate`; the figure is the time of one insert.
 
+mod random;
+
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput};
+use random::Random;
 use whippet::aggregate::{HistogramCell, Sample, Summary};
 use whippet::sketch::Sketch;
 
@@ -14,14 +17,8 @@ const VALUES: usize = 900;
 
 /// Latency-like values: seeded, whole numbers from 1 to 10,000, most of them small.
 fn values() -> Vec<f64> {
-    let mut state = 0x5eed_5eed_5eed_5eed_u64;
-    let mut next = || {
-        state ^= state >> 12;
-        state ^= state << 25;
-        state ^= state >> 27;
-        state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33
-    };
-    (0..VALUES).map(|_| 1.0 + (next() % (1 + next() % 10_000)) as f64).collect()
+    let mut random = Random::new(0x5eed_5eed_5eed_5eed);
+    (0..VALUES).map(|_| 1.0 + (random.next() % (1 + random.below(10_000))) as f64).collect()
 }
 
 fn fill(cell: &mut HistogramCell, values: &[f64]) {

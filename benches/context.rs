@@ -6,12 +6,15 @@
 //! to make every metric known, then ten times through `records_known`, which is not inlined
 //! (`--toggle-collect='*records_known*'`), and prints the number of lines.
 
+mod random;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::RandomState;
 use criterion::{BatchSize, Criterion, Throughput};
+use random::Random;
 use whippet::aggregate::{Bucket, Shard, ShardSettings};
 use whippet::config::{MapperProfile, Mapping, MatchType, TagAction, TagFilter};
 use whippet::context::{Mapper, NameFilter, Namespace, Rules, TagFilters};
@@ -24,22 +27,10 @@ const PROFILES: usize = 100;
 const MAPPINGS: usize = 10;
 const NOW: Duration = Duration::from_secs(1_700_000_000);
 
-/// xorshift64*: the same seed gives the same bytes on every machine.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound
-    }
-}
-
 /// Each key once, then at random. Half of the names are under some profile, most of those match its
 /// last mapping; the lengths are those of real names and tags.
 fn corpus() -> Vec<String> {
-    let mut random = Random(0x5EED);
+    let mut random = Random::new(0x5EED);
     let key = |number: usize| match number % 4 {
         0 => format!("team{}.job.etl.step{number}.rows", number % PROFILES),
         1 => format!("team{}.queue.depth.{number}", number % PROFILES),
@@ -50,7 +41,7 @@ fn corpus() -> Vec<String> {
         format!("{}:{value}|{kind}|#env:prod,service:web-{},id:{number}", key(number), number % 7)
     };
     let mut lines: Vec<String> = (0..KEYS).map(&mut line).collect();
-    let mut order = Random(0xC0FFEE);
+    let mut order = Random::new(0xC0FFEE);
     lines.extend((KEYS..LINES).map(|_| line(order.below(KEYS))));
     lines
 }

@@ -3,7 +3,10 @@
 //! Input is seeded: names, hosts and three to six tags as services send them, one point each, counters
 //! and gauges mixed, most values different.
 
+mod random;
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use random::Random;
 use std::hint::black_box;
 use whippet::context::Tags;
 use whippet::encode::{
@@ -23,13 +26,8 @@ struct Context {
 }
 
 fn contexts() -> Vec<Context> {
-    let mut state = 0x5EED_u64;
-    let mut next = move |below: u64| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 33) % below
-    };
+    let mut random = Random::new(0x5EED);
+    let mut next = move |bound| random.below(bound);
     (0..CONTEXTS)
         .map(|place| {
             let service = next(40);

@@ -2,21 +2,19 @@
 //!
 //! Input is seeded: latencies between 1 and about 10,000, log-uniform, so that some 600 bins fill.
 
+mod random;
+
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use random::Random;
 use std::hint::black_box;
 use whippet::sketch::Sketch;
 
 const VALUES: usize = 100_000;
 
 fn latencies(seed: u64) -> Vec<f64> {
-    let mut state = seed;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 11) as f64 / (1_u64 << 53) as f64
-    };
-    (0..VALUES).map(|_| 10_f64.powf(next() * 4.0)).collect()
+    let mut random = Random::new(seed);
+    let mut fraction = || random.below(1 << 31) as f64 / (1_u64 << 31) as f64;
+    (0..VALUES).map(|_| 10_f64.powf(fraction() * 4.0)).collect()
 }
 
 fn filled(values: &[f64], rate: f64) -> Sketch {

@@ -12,6 +12,7 @@
 
 mod line;
 mod memory;
+#[path = "../../src/context/prefetch.rs"]
 mod prefetch;
 mod serve;
 mod table;

@@ -8,7 +8,7 @@ use ahash::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 
 use crate::line::Line;
-use crate::prefetch;
+use crate::prefetch::{prefetch, prefetch_two_lines};
 
 /// Where sums are kept.
 pub struct Table {
@@ -67,7 +67,7 @@ impl Table {
     /// First step of a batch: the slot.
     #[inline]
     pub fn prefetch_slot(&self, hash: u64) {
-        prefetch::read(&self.slots[hash as usize & (self.slots.len() - 1)]);
+        prefetch(&self.slots[hash as usize & (self.slots.len() - 1)]);
     }
 
     /// Second step of a batch, once the slots are there: the record.
@@ -75,9 +75,7 @@ impl Table {
     pub fn prefetch_record(&self, hash: u64) {
         let slot = self.slots[hash as usize & (self.slots.len() - 1)];
         if slot.record != 0 {
-            let at = slot.at();
-            prefetch::read(&self.records[at]);
-            prefetch::read(&self.records[(at + 64).min(self.records.len() - 1)]);
+            prefetch_two_lines(&self.records[slot.at()]);
         }
     }
 
