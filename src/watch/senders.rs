@@ -2,7 +2,7 @@
 //!
 //! Clever: each lane has small direct-mapped tables in front of the real one, so that a datagram of
 //! a known sender costs one multiplication, one comparison and three additions and no hash of a
-//! map: some two dozen instructions (`benches/senders.py` counts them). Slots are found by an IPv4
+//! map: some two dozen instructions (`tools/senders.py` counts them). Slots are found by an IPv4
 //! address as it stands in memory, which needs no decoding. What is displaced from it is added to the real table, which
 //! holds [`SENDERS_MAX`] entries of at most about a kilobyte; further senders are counted together.
 //! When touching this file: a slot holds only what the table does not know yet.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Instructions per packet with and without sender accounts, counted by callgrind.
 
-    cargo build --release && python3 benches/senders.py target/release/whippet
+    cargo build --release && python3 tools/senders.py target/release/whippet
 
 Starts the program under `valgrind --tool=callgrind` for each load with `sender_accounts` on and off,
 with few and with many packets; the difference of the two counts is what the packets cost, start and
