@@ -16,8 +16,18 @@ mod admin {
     mod self_metrics;
     mod senders;
 }
+/// The program on its command line: what a person types, what comes back, what arrives.
 #[cfg(feature = "cli")]
-mod cli;
+mod cli {
+    mod command;
+    mod explain;
+    mod help;
+    mod log_files;
+    mod promise;
+    mod send;
+    mod server;
+    mod service_manager;
+}
 /// The program, driven from outside.
 #[cfg(all(feature = "cli", feature = "zstd"))]
 mod e2e {
@@ -46,12 +56,30 @@ mod faults {
     mod soak;
     mod wall;
 }
+/// The forwarder against a fake intake over real sockets.
 #[cfg(all(feature = "cli", feature = "zstd"))]
-mod forward;
+mod forward {
+    mod answers;
+    mod connections;
+    mod forwarder;
+    mod keys;
+    mod queue;
+    mod shutdown;
+    mod spool;
+}
 #[cfg(all(feature = "cli", feature = "zstd"))]
 mod hub;
+/// The receive room against real sockets: loopback, port 0, temporary folders.
 #[cfg(feature = "server")]
-mod net;
+mod net {
+    mod addresses;
+    mod datagrams;
+    mod inherited;
+    mod lane;
+    mod poll_loop;
+    mod socket_files;
+    mod streams;
+}
 /// Tags of senders and raw copies: a faked process file system and control groups, a kubelet of
 /// our own behind TLS.
 #[cfg(feature = "cli")]

@@ -1,0 +1,158 @@
+//! `whippet explain`: how a line is read and what it becomes.
+
+use serde_json::Value;
+
+use super::command::{run, run_with_stdin};
+
+/// Explains one line under `settings`; every expected line must be on the page, in this order.
+#[track_caller]
+fn explains(line: &str, settings: &[&str], expect: &[&str]) {
+    let mut args = vec!["explain", line, "--set", "hostname=h"];
+    settings.iter().for_each(|setting| args.extend(["--set", setting]));
+    let got = run(&args);
+    assert_eq!((got.stderr.as_str(), got.code), ("", 0), "{line}");
+    let mut page =
+        got.stdout.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    for wanted in expect {
+        assert!(
+            page.any(|line| line == *wanted),
+            "{line}: no {wanted:?} at its place in\n{}",
+            got.stdout
+        );
+    }
+}
+
+#[test]
+fn explain_shows_how_a_metric_is_read_and_what_it_becomes() {
+    explains(
+        "name:1|c|@0.5|#a",
+        &[],
+        &[
+            "name:1|c|@0.5|#a",
+            "kind counter",
+            "name name",
+            "value 1",
+            "rate 0.5",
+            "tags a",
+            "on the way:",
+            "each value counts 2 times (sample rate)",
+            "context:",
+            "tags a",
+            "host h (from hostname)",
+        ],
+    );
+    explains(
+        "n:1:nan|h|@7|#a,a,host:web,env:prod,device:d|zz|c:x",
+        &["statsd_metric_namespace=ns", "tags=env:prod team:x"],
+        &[
+            "values 1 NaN",
+            "tags a a host:web env:prod device:d",
+            "ignored zz: no such field",
+            "ignored c:x: dogstatsd_origin_detection_client is false",
+            "rate 7 is out of range (above 0, at most 1): taken as 1",
+            "1 of 2 values dropped: not finite",
+            "the name becomes ns.n (statsd_metric_namespace)",
+            "tag a is repeated: a tag counts once",
+            "tag host:web leaves the tags: it sets the host (the last one wins)",
+            "tag env:prod is already on everything, from the configuration",
+            "tag device:d is sent to the intake as a resource",
+            "tag team:x comes from the configuration",
+            "name ns.n",
+            "tags a device:d env:prod team:x",
+            "host web (from the host: tag)",
+        ],
+    );
+    explains(
+        "n:1|h",
+        &["histogram_copy_to_distribution=true", "histogram_copy_to_distribution_prefix=dist."],
+        &[
+            "a distribution gets the same values (histogram_copy_to_distribution)",
+            "name n",
+            "kind distribution",
+            "name dist.n",
+        ],
+    );
+    explains("n:x:y|s|@0.1", &[], &["member x:y", "the rate changes nothing for a set"]);
+    explains(
+        "n:nan|g",
+        &[],
+        &["1 of 1 values dropped: not finite", "dropped: non finite", "posted: nothing"],
+    );
+    explains(
+        "n:1|h|T5",
+        &[],
+        &["timestamp 5 (1970-01-01 00:00:05 UTC)", "dropped: timestamp unsupported"],
+    );
+    explains(
+        "n:1|c|T5",
+        &["dogstatsd_no_aggregation_pipeline=false"],
+        &["ignored T5: dogstatsd_no_aggregation_pipeline is false", "nothing changes"],
+    );
+    explains(
+        "n:1|c|c:ci-abc|card:high",
+        &["dogstatsd_origin_detection_client=true"],
+        &["local data ci-abc", "card high"],
+    );
+}
+
+#[test]
+fn explain_shows_events_and_checks() {
+    explains(
+        "_e{5,4}:title|a\\nb|p:urgent|h:web|#host:x,t",
+        &["dogstatsd_tags=env:prod"],
+        &[
+            "kind event",
+            "text a\\nb",
+            "priority normal",
+            "host web",
+            "timestamp when it arrives",
+            "ignored p:urgent: not understood",
+            "each \\n of the text becomes a newline",
+            "tag env:prod comes from the configuration",
+            "h: wins over the host: tag",
+        ],
+    );
+    explains(
+        "_sc|db.up|2|d:21|#host:q|m:gone",
+        &[],
+        &["kind service check", "status 2 (critical)", "message gone", "the host is q"],
+    );
+}
+
+/// The JSON of what would be posted, in order.
+pub fn posted(stdout: &str) -> Vec<Value> {
+    let lines = stdout.lines().filter(|line| line.trim_start().starts_with('{'));
+    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn explain_shows_what_would_be_posted() {
+    let got = run(&[
+        "explain",
+        "n:1:3|ms|#b,a",
+        "--set",
+        "hostname=h",
+        "--set",
+        "histogram_aggregates=max",
+    ]);
+    let posted = posted(&got.stdout);
+    let names: Vec<&str> = posted.iter().filter_map(|json| json["metric"].as_str()).collect();
+    assert_eq!(names, ["n.max", "n.95percentile"]);
+    assert_eq!(posted[0]["points"][0][1], 3.0);
+    assert_eq!((&posted[0]["host"], &posted[0]["unit"]), (&"h".into(), &"millisecond".into()));
+    let timestamped = run(&["explain", "n:4|c|@0.5|T1656581400"]);
+    let json = &self::posted(&timestamped.stdout)[0];
+    assert_eq!(json["points"].to_string(), "[[1656581400,0.4]]");
+}
+
+#[test]
+fn explain_refuses_with_the_place_and_goes_on() {
+    let got = run_with_stdin(&["explain", "-"], b"x:1|q\nx:1|c\n");
+    assert!(got.stdout.starts_with("x:1|q\nrefused: the metric type must be c, g, h, ms, s or d\n    x:1|q\n        ^\n\nx:1|c\n  kind       counter\n"), "{}", got.stdout);
+    assert_eq!(got.code, 1);
+    let nothing = run_with_stdin(&["explain", "-"], b"\n");
+    assert_eq!((nothing.stderr.as_str(), nothing.code), ("whippet: no lines to explain\n", 1));
+    let bad = run(&["explain", "x:1|c", "--set", "dogstatsd_port=x"]);
+    assert!(bad.stderr.contains("dogstatsd_port"), "{}", bad.stderr);
+    assert_eq!(bad.code, 1);
+}

@@ -1,0 +1,117 @@
+//! Files of Unix sockets: whose they are, and what stands in the way.
+
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::Path;
+
+use whippet::net::{Addresses, InternetSettings, NetSettings, ProblemKind, Transport, bind};
+
+use super::lane::{drained, folder, on_datagrams, on_stream, only_lane, refused, udp};
+
+#[test]
+fn a_live_socket_is_not_stolen() {
+    let (_folder, path) = folder();
+    let owner = UnixDatagram::bind(&path).unwrap();
+    // Also when the rest would work, and when the owner's socket is of the other kind.
+    for settings in [on_datagrams(&path), on_stream(&path)] {
+        let error = refused(NetSettings { udp: udp(0), ..settings });
+        assert_eq!(error.problems[0].kind, ProblemKind::LiveOwner);
+        assert!(error.to_string().contains("a live process serves this socket"), "{error}");
+    }
+    UnixDatagram::unbound().unwrap().send_to(b"still here", &path).unwrap();
+    assert_eq!(owner.recv(&mut [0; 16]).unwrap(), 10);
+    let (_folder, path) = folder();
+    let _owner = UnixListener::bind(&path).unwrap();
+    assert_eq!(refused(on_stream(&path)).problems[0].kind, ProblemKind::LiveOwner);
+}
+
+#[test]
+fn a_stale_socket_is_replaced_and_removed_at_the_end() {
+    let (_folder, path) = folder();
+    drop(UnixDatagram::bind(&path).unwrap());
+    assert!(path.exists(), "a socket nobody serves");
+    let mut lane = only_lane(bind(on_datagrams(&path)).unwrap());
+    UnixDatagram::unbound().unwrap().send_to(b"a:1|c", &path).unwrap();
+    assert_eq!(drained(&mut lane).texts(), ["a:1|c"]);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_socket_file_that_is_no_longer_ours_stays() {
+    let (_folder, path) = folder();
+    let lane = only_lane(bind(on_datagrams(&path)).unwrap());
+    std::fs::rename(&path, path.with_extension("aside")).unwrap();
+    let _successor = UnixDatagram::bind(&path).unwrap();
+    drop(lane);
+    assert!(std::fs::symlink_metadata(&path).unwrap().file_type().is_socket());
+}
+
+#[test]
+fn what_is_not_a_socket_is_left_alone() {
+    let (_folder, path) = folder();
+    std::fs::write(&path, "precious").unwrap();
+    assert_eq!(refused(on_datagrams(&path)).problems[0].kind, ProblemKind::NotASocket);
+    let bound = bind(NetSettings { udp: udp(0), ..on_datagrams(&path) }).unwrap();
+    assert_eq!((bound.listeners.len(), bound.remarks[0].kind), (1, ProblemKind::NotASocket));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[test]
+fn a_missing_folder_turns_the_listener_off_while_another_works() {
+    let (folder, _) = folder();
+    let path = folder.path().join("datadog/dsd.socket");
+    let bound = bind(NetSettings { udp: udp(0), ..on_datagrams(&path) }).unwrap();
+    let remark = &bound.remarks[0];
+    assert_eq!(
+        (remark.kind, remark.transport),
+        (ProblemKind::FolderMissing, Transport::UnixDatagram)
+    );
+    let missing = folder.path().join("datadog");
+    assert_eq!(remark.detail, format!("{} does not exist", missing.display()));
+    assert_eq!(refused(on_datagrams(&path)).problems[0].kind, ProblemKind::FolderMissing);
+}
+
+#[test]
+fn nothing_to_listen_on_is_an_error_that_names_the_keys() {
+    let error = refused(NetSettings::default());
+    assert!(error.problems.is_empty());
+    assert!(error.to_string().contains("dogstatsd_port"), "{error}");
+}
+
+/// A folder nobody can make sockets in, not even root.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_takes_no_socket_is_named() {
+    let error = refused(on_datagrams(Path::new("/sys/dsd.socket")));
+    assert_eq!(error.problems[0].kind, ProblemKind::PermissionDenied);
+    assert!(error.to_string().contains("make /sys writable for this user or set"), "{error}");
+}
+
+#[test]
+fn a_path_that_does_not_fit_is_explained() {
+    let (folder, _) = folder();
+    let path = folder.path().join("x".repeat(120));
+    let error = refused(on_datagrams(&path));
+    assert_eq!(error.problems[0].kind, ProblemKind::PathTooLong);
+    assert!(error.to_string().contains("shorter path"), "{error}");
+}
+
+#[test]
+fn a_host_that_does_not_exist_is_named() {
+    let host =
+        InternetSettings { addresses: Addresses::Host("no.such.host.invalid".into()), port: 0 };
+    let error = refused(NetSettings { udp: Some(host), ..NetSettings::default() });
+    assert_eq!(error.problems[0].kind, ProblemKind::UnknownHost);
+    assert!(error.to_string().contains("bind_host"), "{error}");
+}
+
+#[test]
+fn the_socket_has_exactly_the_mode_asked_for() {
+    for mode in [0o722, 0o700, 0o666, 0o777] {
+        let (_folder, path) = folder();
+        let settings = NetSettings { socket_mode: mode, ..on_datagrams(&path) };
+        let _bound = bind(settings).unwrap();
+        let found = std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(found, mode, "{found:o}");
+    }
+}
