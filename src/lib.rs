@@ -17,6 +17,8 @@
 
 pub mod clock;
 pub mod config;
+#[cfg(feature = "server")]
+mod http;
 pub mod tagger;
 pub mod telemetry;
 pub(crate) mod text;

@@ -15,6 +15,7 @@ mod admin {
     mod program;
     mod self_metrics;
     mod senders;
+    mod slow_clients;
 }
 /// The program on its command line: what a person types, what comes back, what arrives.
 #[cfg(feature = "cli")]

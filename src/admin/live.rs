@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::ranking;
 use super::state::AdminState;
-use crate::telemetry::http::{Request, Response};
+use crate::http::{Request, Response};
 use crate::watch::{Samples, Sent};
 
 /// Longest time one request may watch for.

@@ -20,7 +20,9 @@ use self::health::Health;
 pub(crate) use self::state::{AdminState, ConfigState, KnownContexts, ProcessLimits};
 use crate::config::{Config, Port};
 use crate::context::Kind;
-use crate::telemetry::http::{Address, Handler, HttpServer, Request, Response};
+use crate::http::{
+    Address, HttpServer, Limits, Request, Response, Router, direct, page, read_only,
+};
 
 const INDEX: &str = "\
 whippet answers here, read only:
@@ -35,49 +37,49 @@ whippet answers here, read only:
   /contexts               one context per line as JSON (/contexts.zstd: compressed)
 ";
 
-/// The admin server and the one for probes alone.
+/// The admin address and the port for probes alone, on one server.
 #[derive(Debug, Default)]
 pub(crate) struct AdminServers {
-    servers: Vec<HttpServer>,
+    server: Option<HttpServer>,
 }
 
 impl AdminServers {
-    /// Starts what is configured; what cannot be had is told, and the server goes on without.
+    /// Starts what is configured; whippet warns and continues without what cannot be had.
     pub fn start(config: &Config, state: &Arc<AdminState>) -> Self {
         let mut admin = AdminServers::default();
-        let answering = Arc::clone(state);
         if let Some(address) = &config.admin_address {
-            let handler: Handler = Arc::new(move |request| answer(&answering, request));
-            admin.add("admin", "admin_address", address, handler);
+            admin.add("admin", "admin_address", address, pages(state));
         }
         let port = match config.health_port {
             Port::Off => return admin,
             Port::Fixed(port) => port,
             Port::Random => 0,
         };
-        let probing = Arc::clone(state);
-        let handler: Handler = Arc::new(move |request| {
-            probe(&probing, &request.path)
-                .unwrap_or_else(|| Response::text(404, "see /live, /ready, /startup\n"))
-        });
         let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-        admin.add("health", "health_port", &probed(config, in_pod, port), handler);
+        let probes = probes(state)
+            .fallback(async || Response::text(404, "see /live, /ready, /startup\n"))
+            .method_not_allowed_fallback(read_only);
+        admin.add("health", "health_port", &probed(config, in_pod, port), probes);
         admin
     }
 
-    fn add(&mut self, name: &str, key: &str, address: &str, handler: Handler) {
-        let started =
-            Address::parse(address).and_then(|address| HttpServer::start(name, &address, handler));
-        match started {
-            Ok(server) => {
-                tracing::info!(target: "server", "{name:4} {}", server.address());
-                self.servers.push(server);
-            }
+    fn add(&mut self, name: &str, key: &str, address: &str, router: Router) {
+        match self.listen(address, router) {
+            Ok(bound) => tracing::info!(target: "server", "{name:4} {bound}"),
             Err(error) => tracing::warn!(
                 target: "server",
                 "{name} off: {address}: {error}; going on without it; set {key} to another address"
             ),
         }
+    }
+
+    fn listen(&mut self, address: &str, router: Router) -> io::Result<Address> {
+        let address = Address::parse(address)?;
+        let server = match &mut self.server {
+            Some(server) => server,
+            none => none.insert(HttpServer::start(Limits::default())?),
+        };
+        server.listen(&address, router)
     }
 }
 
@@ -89,52 +91,77 @@ fn probed(config: &Config, in_pod: bool, port: u16) -> String {
     format!("{}:{port}", if everywhere { "0.0.0.0" } else { "127.0.0.1" })
 }
 
-fn answer(state: &AdminState, request: &Request) -> Response {
-    if let Some(response) = probe(state, &request.path) {
-        return response;
-    }
-    match request.path.as_str() {
-        "/" => Response::text(200, INDEX),
-        "/metrics" | "/telemetry" => {
-            let page = metrics::page(state, &state.snapshot());
-            Response::whole(200, prometheus::CONTENT_TYPE, page.into_bytes())
-        }
-        "/status" => json(&status::status(state, &state.snapshot())),
-        "/debug/vars" => json(&status::agent(state, &state.snapshot())),
-        "/stats" => live::stats(state, request),
-        "/top" => live::top(state, request),
-        "/tap" => live::tap(state, request),
-        "/senders" => {
-            state.watch.refresh(&state.lanes);
-            let all = state.watch.senders().rows(&state.listeners, usize::MAX);
-            json(&serde_json::Value::Array(all))
-        }
-        "/contexts" => contexts(state, "application/x-ndjson", |known, out| dump(&known, out)),
-        #[cfg(feature = "zstd")]
-        "/contexts.zstd" => contexts(state, "application/zstd", |known, out| {
-            let mut encoder = zstd::Encoder::new(out, 1)?;
-            dump(&known, &mut encoder)?;
-            encoder.finish().map(drop)
-        }),
-        _ => Response::text(404, format!("nothing here\n\n{INDEX}")),
-    }
+/// Probes are answered at once, whatever other clients do.
+fn probes(state: &Arc<AdminState>) -> Router {
+    let probe = |health: fn(&AdminState) -> Health| {
+        let state = Arc::clone(state);
+        direct(move |_| {
+            let health = health(&state);
+            Response::json(health.status(), format!("{}\n", serde_json::json!(health)))
+        })
+    };
+    Router::new()
+        .route("/live", probe(|state| Health::live(&state.liveness)))
+        .route("/ready", probe(ready))
+        .route("/startup", probe(|_| Health::startup()))
+}
+
+fn ready(state: &AdminState) -> Health {
+    let books = state.forwarder.as_ref().map(|forwarder| forwarder.accounting());
+    Health::ready(&state.liveness, books.as_ref())
+}
+
+/// Everything else waits for locks, lanes or the flusher, so it has threads of its own.
+fn pages(state: &Arc<AdminState>) -> Router {
+    let page = |make: fn(&AdminState, &Request) -> Response| {
+        let state = Arc::clone(state);
+        page(move |request| make(&state, request))
+    };
+    let router = probes(state)
+        .route("/", direct(|_| Response::text(200, INDEX)))
+        .route("/metrics", page(prometheus_page))
+        .route("/telemetry", page(prometheus_page))
+        .route("/status", page(|state, _| json(&status::status(state, &state.snapshot()))))
+        .route("/debug/vars", page(|state, _| json(&status::agent(state, &state.snapshot()))))
+        .route("/stats", page(live::stats))
+        .route("/top", page(live::top))
+        .route("/tap", page(live::tap))
+        .route("/senders", page(senders))
+        .route(
+            "/contexts",
+            page(|state, _| {
+                contexts(state, "application/x-ndjson", |known, out| dump(&known, out))
+            }),
+        );
+    #[cfg(feature = "zstd")]
+    let router = router.route("/contexts.zstd", page(compressed_contexts));
+    router
+        .fallback(async || Response::text(404, format!("nothing here\n\n{INDEX}")))
+        .method_not_allowed_fallback(read_only)
+}
+
+fn prometheus_page(state: &AdminState, _: &Request) -> Response {
+    let page = metrics::page(state, &state.snapshot());
+    Response::whole(200, prometheus::CONTENT_TYPE, page.into_bytes())
+}
+
+fn senders(state: &AdminState, _: &Request) -> Response {
+    state.watch.refresh(&state.lanes);
+    let all = state.watch.senders().rows(&state.listeners, usize::MAX);
+    json(&serde_json::Value::Array(all))
+}
+
+#[cfg(feature = "zstd")]
+fn compressed_contexts(state: &AdminState, _: &Request) -> Response {
+    contexts(state, "application/zstd", |known, out| {
+        let mut encoder = zstd::Encoder::new(out, 1)?;
+        dump(&known, &mut encoder)?;
+        encoder.finish().map(drop)
+    })
 }
 
 fn json(value: &serde_json::Value) -> Response {
     Response::json(200, format!("{value:#}\n"))
-}
-
-fn probe(state: &AdminState, path: &str) -> Option<Response> {
-    let health = match path {
-        "/live" => Health::live(&state.liveness),
-        "/ready" => {
-            let books = state.forwarder.as_ref().map(|forwarder| forwarder.accounting());
-            Health::ready(&state.liveness, books.as_ref())
-        }
-        "/startup" => Health::startup(),
-        _ => return None,
-    };
-    Some(Response::json(health.status(), format!("{}\n", serde_json::json!(health))))
 }
 
 /// The flusher did not answer in time.

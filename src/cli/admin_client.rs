@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 
 use super::config_args::ConfigArgs;
 use crate::config::{self, Mode};
-use crate::telemetry::http::{Address, Connection};
+use crate::http::{Address, Connection};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest silence of a server that answers.
@@ -52,7 +52,8 @@ impl AdminClient {
             .and_then(|address| address.connect(CONNECT_TIMEOUT))
             .with_context(none)?;
         connection.set_read_timeout(Some(SILENCE_MAX))?;
-        write!(connection, "GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        // To a client of HTTP/1.0 a body comes as it is, without the lengths of its chunks.
+        write!(connection, "GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n")
             .with_context(none)?;
         let mut reader = BufReader::new(connection);
         let mut line = String::new();

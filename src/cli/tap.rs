@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::admin_client::{self, AdminClient};
 use super::config_args::ConfigArgs;
-use crate::telemetry::http::encoded;
+use crate::http::encoded;
 use crate::text::{grouped, printable};
 
 /// Characters shown of a line.

@@ -153,7 +153,7 @@ fn the_contexts_dump_is_what_the_agent_reads() {
         ]
     );
     let mut stream = TcpStream::connect(&program.admin).unwrap();
-    write!(stream, "GET /contexts.zstd HTTP/1.1\r\n\r\n").unwrap();
+    write!(stream, "GET /contexts.zstd HTTP/1.0\r\n\r\n").unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     let body = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;

@@ -137,6 +137,11 @@ impl Program {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// What the system says of the process: a file or folder below `/proc/PID`.
+    pub fn proc(&self, name: &str) -> std::path::PathBuf {
+        format!("/proc/{}/{name}", self.child.id()).into()
+    }
+
     /// SIGTERM; all logs once it is gone.
     pub fn stop(mut self) -> Vec<String> {
         let pid = self.child.id().to_string();
@@ -157,7 +162,8 @@ impl Drop for Program {
 pub fn get(address: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    // To HTTP/1.0 a stream comes without the lengths of its chunks.
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     let text = String::from_utf8_lossy(&answer);

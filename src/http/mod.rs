@@ -1,0 +1,27 @@
+//! The HTTP server that the admin pages stand on: `axum` routes on one thread, everything bounded.
+//!
+//! In: an [`Address`] and a [`Router`]. Out: answers, one request per connection. Promise: a route
+//! made with [`direct`] is answered at once on the thread `http`, whatever other clients do: slow
+//! clients lose their place to newer ones, and pages that take time are made with [`page`] on at
+//! most [`Limits::pages_max`] threads. Refusal: no keep-alive, no TLS; on loopback no host name but
+//! `localhost`, so that no web page can make a browser read it under a name of the page's choosing.
+//!
+//! `axum::serve` decides neither how long a head may take nor who makes room for whom, so
+//! `connection` drives hyper itself; the routes, methods and bodies are axum's.
+
+mod address;
+mod admission;
+mod connection;
+mod page;
+mod server;
+mod stream;
+
+pub use address::{Address, Connection};
+pub use admission::Limits;
+pub use page::{Request, Response, direct, encoded, page, read_only};
+pub use server::HttpServer;
+
+pub use axum::Router;
+
+#[cfg(test)]
+mod tests;
