@@ -122,3 +122,17 @@ fn every_package_comes_from_the_registry() {
         .collect();
     assert_eq!(elsewhere, ["name = \"whippet\""]);
 }
+
+/// Who embeds the engine chooses a runtime, or none.
+#[test]
+fn the_library_alone_brings_no_async_runtime() {
+    let tree = |features: &str| {
+        let tree =
+            cargo(&["tree", "--offline", "--locked", "--edges=normal", "--prefix=none", features]);
+        String::from_utf8(tree).expect("text")
+    };
+    let has_runtime = |tree: &str| tree.lines().any(|package| package.starts_with("tokio "));
+    assert!(has_runtime(&tree("--all-features")), "the check looks for the wrong name");
+    let alone = tree("--no-default-features");
+    assert!(!has_runtime(&alone), "{alone}");
+}
