@@ -69,14 +69,14 @@ pub struct BenchArgs {
     #[arg(long, value_name = "CMD")]
     pub server: Option<String>,
     /// Alternate with a second server and print the ratio of CPU per metric, pair by pair
-    #[arg(long, value_name = "CMD", requires = "server", conflicts_with = "ladder")]
+    #[arg(long, value_name = "CMD", requires = "server", conflicts_with = "find_max_rate")]
     pub vs: Option<String>,
     /// Pairs measured with --vs, runs without it
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000), conflicts_with = "ladder")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000), conflicts_with = "find_max_rate")]
     pub rounds: Option<u16>,
-    /// Search the highest rate without loss, beginning with --rate or 50k
-    #[arg(long, conflicts_with = "datagram_rate")]
-    pub ladder: bool,
+    /// Find the highest rate without loss, starting from --rate or 50k
+    #[arg(long, alias = "ladder", conflicts_with = "datagram_rate")]
+    pub find_max_rate: bool,
     /// Processors of the server [default: the first one allowed]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub server_cpus: Vec<usize>,

@@ -47,7 +47,7 @@ const ATTEMPTS: usize = 1_000;
 ///
 /// # Errors
 /// When the shape has too few distinct contexts or a name alone overflows a datagram.
-pub fn draw(shape: &Shape, random: &mut Random) -> Result<Vec<Context>, ShapeError> {
+pub fn generate(shape: &Shape, random: &mut Random) -> Result<Vec<Context>, ShapeError> {
     let names = names(shape, random)?;
     let mut seen = HashSet::with_capacity(shape.contexts);
     let mut contexts = Vec::with_capacity(shape.contexts);
@@ -76,7 +76,7 @@ fn names(shape: &Shape, random: &mut Random) -> Result<Vec<(Vec<u8>, MetricType)
     let wanted = if shape.tags.1 == 0 { shape.contexts } else { shape.names.min(shape.contexts) };
     let mut seen = HashSet::with_capacity(wanted);
     let mut names = Vec::with_capacity(wanted);
-    for kind in shape.kinds.deal().take(wanted.max(1)) {
+    for kind in shape.kinds.sequence().take(wanted.max(1)) {
         // Very short names run out (there are 26 of one letter): later ones grow.
         let name = (0..ATTEMPTS)
             .map(|attempt| name(random.between(shape.name_bytes) + attempt / 100, random))
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn contexts_are_distinct_however_their_tags_are_ordered() {
         let shape = Shape { contexts: 5_000, names: 10, ..Profile::Packed.shape() };
-        let contexts = draw(&shape, &mut Random::new(1)).unwrap();
+        let contexts = generate(&shape, &mut Random::new(1)).unwrap();
         let distinct: HashSet<_> = contexts.iter().map(|c| (&c.name, sorted(&c.tags))).collect();
         assert_eq!(distinct.len(), 5_000);
         assert_eq!(contexts.iter().map(|c| &c.name).collect::<HashSet<_>>().len(), 10);
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_name_has_one_kind() {
-        let contexts = draw(&Profile::Packed.shape(), &mut Random::new(1)).unwrap();
+        let contexts = generate(&Profile::Packed.shape(), &mut Random::new(1)).unwrap();
         let pairs: HashSet<_> = contexts.iter().map(|c| (&c.name, c.kind)).collect();
         assert_eq!(pairs.len(), 100);
     }
@@ -159,14 +159,14 @@ mod tests {
     #[test]
     fn without_tags_every_context_has_its_own_name() {
         let shape = Shape { tags: (0, 0), contexts: 50, names: 3, ..Profile::Packed.shape() };
-        let contexts = draw(&shape, &mut Random::new(1)).unwrap();
+        let contexts = generate(&shape, &mut Random::new(1)).unwrap();
         assert!(contexts.iter().all(|c| c.tags.is_empty()));
         assert_eq!(contexts.iter().map(|c| &c.name).collect::<HashSet<_>>().len(), 50);
     }
 
     #[test]
     fn names_and_tags_are_well_formed() {
-        for context in draw(&Profile::Realistic.shape(), &mut Random::new(4)).unwrap() {
+        for context in generate(&Profile::Realistic.shape(), &mut Random::new(4)).unwrap() {
             let name = String::from_utf8(context.name).unwrap();
             assert!(name.starts_with(|c: char| c.is_ascii_lowercase()), "{name}");
             assert!(!name.ends_with('.') && !name.contains(".."), "{name}");
@@ -186,13 +186,13 @@ mod tests {
             contexts: 40_000,
             ..Profile::Packed.shape()
         };
-        let refused = draw(&narrow, &mut Random::new(1)).unwrap_err();
+        let refused = generate(&narrow, &mut Random::new(1)).unwrap_err();
         assert!(
             matches!(refused, ShapeError::TooFewDistinct { found } if found > 500),
             "{refused:?}"
         );
         let tiny = Shape { payload_bytes: 50, ..Profile::Packed.shape() };
-        let refused = draw(&tiny, &mut Random::new(1)).unwrap_err();
+        let refused = generate(&tiny, &mut Random::new(1)).unwrap_err();
         assert!(
             matches!(refused, ShapeError::LineTooLong { payload_bytes: 50, .. }),
             "{refused:?}"

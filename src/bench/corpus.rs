@@ -8,7 +8,7 @@ use std::io::Write as _;
 
 use super::contexts::{self, Context, ShapeError};
 use super::random::Random;
-use super::shape::{Shape, word};
+use super::shape::{Shape, type_code};
 use crate::protocol::MetricType;
 
 /// How datagrams stand in the block.
@@ -27,7 +27,7 @@ pub struct Corpus {
     bytes: Vec<u8>,
     /// Where each datagram ends; one more entry than datagrams, the first is 0.
     ends: Vec<Mark>,
-    deposits: Vec<Deposit>,
+    contributions: Vec<Contribution>,
     counters: Vec<Context>,
     contexts: usize,
 }
@@ -38,12 +38,12 @@ struct Mark {
     bytes: usize,
     lines: u64,
     values: u64,
-    deposits: usize,
+    contributions: usize,
 }
 
 /// What one counter line adds to its series.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Deposit {
+struct Contribution {
     counter: u32,
     amount: f64,
 }
@@ -92,7 +92,7 @@ impl Corpus {
         framing: Framing,
     ) -> Result<Self, ShapeError> {
         let mut random = Random::new(seed);
-        let contexts = contexts::draw(shape, &mut random)?;
+        let contexts = contexts::generate(shape, &mut random)?;
         let mut writer = Writer::new(shape, framing, &contexts);
         let mut deck: Vec<usize> = (0..contexts.len()).collect();
         let mut left = lines.max(contexts.len());
@@ -133,7 +133,7 @@ impl Corpus {
     /// Datagram `index` as it goes on the wire, its length prefix included.
     #[must_use]
     pub fn datagram(&self, index: usize) -> &[u8] {
-        self.stretch(index, 1)
+        self.bytes_of(index, 1)
     }
 
     /// Datagram `index` without framing: lines, each with its newline.
@@ -144,7 +144,7 @@ impl Corpus {
 
     /// `count` datagrams from `index` on, as one piece for a stream.
     #[must_use]
-    pub fn stretch(&self, index: usize, count: usize) -> &[u8] {
+    pub fn bytes_of(&self, index: usize, count: usize) -> &[u8] {
         &self.bytes[self.ends[index].bytes..self.ends[index + count].bytes]
     }
 
@@ -179,9 +179,9 @@ impl Corpus {
         tally.bytes += (to.bytes - from.bytes) as u64 * times;
         tally.lines += (to.lines - from.lines) * times;
         tally.values += (to.values - from.values) * times;
-        for deposit in &self.deposits[from.deposits..to.deposits] {
-            let sum = tally.counters[deposit.counter as usize].get_or_insert(0.0);
-            *sum += deposit.amount * times as f64;
+        for contribution in &self.contributions[from.contributions..to.contributions] {
+            let sum = tally.counters[contribution.counter as usize].get_or_insert(0.0);
+            *sum += contribution.amount * times as f64;
         }
     }
 
@@ -227,7 +227,7 @@ impl<'a> Writer<'a> {
             framing,
             bytes: Vec::new(),
             ends: vec![Mark::default()],
-            deposits: Vec::new(),
+            contributions: Vec::new(),
             counters,
             contexts: contexts.len(),
         };
@@ -249,7 +249,7 @@ impl<'a> Writer<'a> {
         self.line.extend_from_slice(&context.name);
         let (values, sum) = self.values(context.kind, random);
         self.line.push(b'|');
-        self.line.extend_from_slice(word(context.kind).as_bytes());
+        self.line.extend_from_slice(type_code(context.kind).as_bytes());
         let mut weight = 1.0;
         if random.percent(self.shape.sampled_percent) {
             let (text, inverse) = SAMPLE_RATES[random.below(SAMPLE_RATES.len() as u64) as usize];
@@ -271,7 +271,7 @@ impl<'a> Writer<'a> {
         self.mark.values += values;
         if context.kind == MetricType::Counter {
             let counter = self.counter_of[index];
-            self.corpus.deposits.push(Deposit { counter, amount: sum as f64 * weight });
+            self.corpus.contributions.push(Contribution { counter, amount: sum as f64 * weight });
         }
     }
 
@@ -319,7 +319,7 @@ impl<'a> Writer<'a> {
             bytes[at..at + 4].copy_from_slice(&(self.open_bytes as u32).to_le_bytes());
         }
         self.mark.bytes = bytes.len();
-        self.mark.deposits = self.corpus.deposits.len();
+        self.mark.contributions = self.corpus.contributions.len();
         self.corpus.ends.push(self.mark);
         (self.open_bytes, self.open_lines) = (0, 0);
     }

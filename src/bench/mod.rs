@@ -4,27 +4,27 @@
 //! it never slows the schedule down to flatter a server.
 //!
 //! The way of a run: `args` → `shape` → `contexts` → `corpus` (all before the first datagram) →
-//! `server` started → `sender` on its `pace` → `run` measures → `flushed` compares → `judge` →
+//! `server` started → `sender` on its `pace` → `run` measures → `flushed` compares → `validity` →
 //! `render`.
 
 mod args;
-mod books;
 mod contexts;
 mod corpus;
-mod flushed;
-mod judge;
-mod ladder;
+mod flush_check;
 mod pace;
 mod procfs;
 mod random;
+mod rate_search;
 mod render;
 mod report;
 mod run;
 mod sender;
 mod server;
+mod server_counts;
 mod shape;
 mod sys;
 mod target;
+mod validity;
 
 use std::fs;
 use std::io::Write as _;
@@ -39,23 +39,23 @@ use signal_hook::flag;
 
 pub use args::{BenchArgs, LoadArgs};
 pub use corpus::{Corpus, Framing, Span};
-pub use judge::sums_differ;
 pub use report::{Limit, Report, Run, spread};
-pub use server::bound;
+pub use server::is_bound;
 pub use sys::{process_cpu, thread_cpu};
 pub use target::Target;
+pub use validity::sums_differ;
 
 use report::{Load, Machine, Pair, Versus};
-use run::Plan;
+use run::RunSettings;
 
 /// Rate of the first step of a ladder in lines per second.
-const LADDER_START: f64 = 50_000.0;
+const SEARCH_START: f64 = 50_000.0;
 
 /// Seconds measured.
 const DURATION: f64 = 10.0;
 
 /// Seconds measured on each step of a ladder.
-const LADDER_DURATION: f64 = 3.0;
+const SEARCH_DURATION: f64 = 3.0;
 
 /// Pairs measured with `--vs`: the median of an odd number is a run that happened.
 const PAIRS: u16 = 5;
@@ -74,7 +74,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<i32> {
         flag::register(signal, Arc::clone(&interrupted))?;
     }
     let report = measure(args, interrupted)?;
-    let differs = report.runs.iter().any(judge::sums_differ);
+    let differs = report.runs.iter().any(validity::sums_differ);
     let text = if json {
         let mut text = serde_json::to_string_pretty(&report).context("cannot write the report")?;
         text.push('\n');
@@ -91,13 +91,13 @@ pub fn run(args: BenchArgs) -> anyhow::Result<i32> {
 /// # Errors
 /// When the load cannot be drawn or sent, a server does not start, or it was interrupted.
 pub fn measure(args: BenchArgs, interrupted: Arc<AtomicBool>) -> anyhow::Result<Report> {
-    let target = args.target.clone().settle().context("no free port")?;
+    let target = args.target.clone().with_free_port().context("no free port")?;
     let corpus = args.load.corpus(target.framing()).context("cannot draw this load")?;
     let per_datagram = corpus.lines_per_datagram();
     let rate = args.rate.or(args.datagram_rate.map(|datagrams| datagrams * per_datagram));
-    let duration = if args.ladder { LADDER_DURATION } else { DURATION };
+    let duration = if args.find_max_rate { SEARCH_DURATION } else { DURATION };
     let (server_cpus, generator_cpus) = processors(&args);
-    let plan = Plan {
+    let settings = RunSettings {
         duration: Duration::try_from_secs_f64(args.duration.unwrap_or(duration))
             .context("--duration is too long")?,
         warmup: Duration::try_from_secs_f64(args.warmup).context("--warmup is too long")?,
@@ -113,38 +113,39 @@ pub fn measure(args: BenchArgs, interrupted: Arc<AtomicBool>) -> anyhow::Result<
         corpus,
         interrupted,
     };
-    let machine = machine(&plan);
-    if !plan.generator_cpus.is_empty() {
+    let machine = machine(&settings);
+    if !settings.generator_cpus.is_empty() {
         // Whatever this thread starts from here on stays off the server's processors too.
-        sys::pin(&plan.generator_cpus).context("cannot pin the generator; see --no-pin")?;
+        sys::pin(&settings.generator_cpus).context("cannot pin the generator; see --no-pin")?;
     }
     let mut report = Report {
         schema: report::SCHEMA,
         whippet: env!("CARGO_PKG_VERSION"),
         machine,
-        load: load(&args, &plan, rate),
+        load: load(&args, &settings, rate),
         runs: Vec::new(),
         versus: None,
-        ladder: None,
+        rate_search: None,
     };
     let server = args.server.as_deref();
-    match (&args.vs, args.ladder) {
+    match (&args.vs, args.find_max_rate) {
         (_, true) => {
-            let start = rate.unwrap_or(LADDER_START);
-            let (ladder, runs) =
-                ladder::climb(start, |rate, round| run::measure(&plan, server, Some(rate), round))?;
-            (report.ladder, report.runs) = (Some(ladder), runs);
+            let start = rate.unwrap_or(SEARCH_START);
+            let (found, runs) = rate_search::search(start, |rate, round| {
+                run::measure(&settings, server, Some(rate), round)
+            })?;
+            (report.rate_search, report.runs) = (Some(found), runs);
         }
         (Some(vs), false) => {
             for round in 1..=usize::from(args.rounds.unwrap_or(PAIRS)) {
-                report.runs.push(run::measure(&plan, server, rate, round)?);
-                report.runs.push(run::measure(&plan, Some(vs), rate, round)?);
+                report.runs.push(run::measure(&settings, server, rate, round)?);
+                report.runs.push(run::measure(&settings, Some(vs), rate, round)?);
             }
             report.versus = versus(vs, &report.runs);
         }
         (None, false) => {
             for round in 1..=usize::from(args.rounds.unwrap_or(1)) {
-                report.runs.push(run::measure(&plan, server, rate, round)?);
+                report.runs.push(run::measure(&settings, server, rate, round)?);
             }
         }
     }
@@ -192,7 +193,7 @@ fn processors(args: &BenchArgs) -> (Vec<usize>, Vec<usize>) {
     (server, generator)
 }
 
-fn machine(plan: &Plan) -> Machine {
+fn machine(settings: &RunSettings) -> Machine {
     let read = |path| fs::read_to_string(path).ok().map(|text: String| text.trim().to_owned());
     let processor = read("/proc/cpuinfo").and_then(|text| {
         let line = text.lines().find(|line| line.starts_with("model name"))?;
@@ -203,17 +204,17 @@ fn machine(plan: &Plan) -> Machine {
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
         kernel: read("/proc/sys/kernel/osrelease"),
         rmem_max: read("/proc/sys/net/core/rmem_max").and_then(|text| text.parse().ok()),
-        server_cpus: plan.server_cpus.clone(),
-        generator_cpus: plan.generator_cpus.clone(),
+        server_cpus: settings.server_cpus.clone(),
+        generator_cpus: settings.generator_cpus.clone(),
     }
 }
 
-fn load(args: &BenchArgs, plan: &Plan, rate: Option<f64>) -> Load {
-    let corpus = &plan.corpus;
+fn load(args: &BenchArgs, settings: &RunSettings, rate: Option<f64>) -> Load {
+    let corpus = &settings.corpus;
     let block = corpus.tally(&[corpus::Span { start: 0, count: corpus.len() as u64 }]);
-    let prefixes = block.datagrams * plan.target.framing().prefix_bytes() as u64;
+    let prefixes = block.datagrams * settings.target.framing().prefix_bytes() as u64;
     Load {
-        target: plan.target.to_string(),
+        target: settings.target.to_string(),
         profile: args
             .load
             .profile
@@ -225,7 +226,7 @@ fn load(args: &BenchArgs, plan: &Plan, rate: Option<f64>) -> Load {
         block_datagrams: corpus.len(),
         bytes_per_line: (block.bytes - prefixes) as f64 / block.lines.max(1) as f64,
         lines_per_datagram: corpus.lines_per_datagram(),
-        senders: plan.senders,
+        senders: settings.senders,
         lines_per_second: rate,
     }
 }

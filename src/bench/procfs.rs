@@ -36,12 +36,12 @@ pub fn memory(pid: u32) -> io::Result<Memory> {
 ///
 /// # Errors
 /// When there is no such process, or the kernel keeps no such statistics.
-pub fn waited(pid: u32) -> io::Result<Duration> {
+pub fn run_queue_wait(pid: u32) -> io::Result<Duration> {
     let mut sum = Duration::ZERO;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         // A thread may end between the listing and the reading.
         let text = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
-        sum += read_waited(&text).unwrap_or_default();
+        sum += read_run_queue_wait(&text).unwrap_or_default();
     }
     Ok(sum)
 }
@@ -95,7 +95,7 @@ fn read_memory(text: &str) -> Option<Memory> {
 }
 
 // nanoseconds run, nanoseconds waited, times scheduled
-fn read_waited(text: &str) -> Option<Duration> {
+fn read_run_queue_wait(text: &str) -> Option<Duration> {
     text.split_ascii_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
 }
 
@@ -149,8 +149,8 @@ mod tests {
 
     #[test]
     fn the_time_on_the_run_queue_is_the_second_field() {
-        assert_eq!(read_waited("5000 7000 3\n"), Some(Duration::from_nanos(7_000)));
-        assert_eq!(read_waited(""), None);
+        assert_eq!(read_run_queue_wait("5000 7000 3\n"), Some(Duration::from_nanos(7_000)));
+        assert_eq!(read_run_queue_wait(""), None);
     }
 
     #[cfg(target_os = "linux")]

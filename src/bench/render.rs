@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Ladder, Latency, Limit, Report, Run, Versus};
+use super::report::{Latency, Limit, RateSearch, Report, Run, Versus};
 
 /// Adds a line; writing to a string cannot fail.
 macro_rules! line {
@@ -33,15 +33,15 @@ pub fn text(report: &Report) -> String {
     if let Some(versus) = &report.versus {
         pairs(&mut out, versus);
     }
-    if let Some(ladder) = &report.ladder {
-        climbed(&mut out, ladder);
+    if let Some(found) = &report.rate_search {
+        max_rate(&mut out, found);
     }
     out
 }
 
 fn head(out: &mut String, report: &Report) {
     let (machine, load) = (&report.machine, &report.load);
-    let rate = match (load.lines_per_second, &report.ladder) {
+    let rate = match (load.lines_per_second, &report.rate_search) {
         (_, Some(_)) => "at rising rates".to_owned(),
         (Some(rate), None) => format!("{} lines/s", grouped(rate)),
         (None, None) => "flat out".to_owned(),
@@ -141,10 +141,10 @@ fn rooms(out: &mut String, run: &Run) {
     );
     line!(out, "  kernel dropped {:>15} datagrams", run.kernel_dropped.map_or_else(unknown, whole));
     let rows: [(&str, Option<u64>); 4] = [
-        ("received", run.books.map(|books| books.received)),
-        ("recorded", run.books.map(|books| books.recorded)),
-        ("refused", run.books.map(|books| books.refused)),
-        ("dropped", run.books.map(|books| books.dropped)),
+        ("received", run.server_counts.map(|counts| counts.received)),
+        ("recorded", run.server_counts.map(|counts| counts.recorded)),
+        ("refused", run.server_counts.map(|counts| counts.refused)),
+        ("dropped", run.server_counts.map(|counts| counts.dropped)),
     ];
     for (room, lines) in rows {
         line!(out, "  {room:<14} {:>15} lines", lines.map_or_else(unknown, whole));
@@ -221,15 +221,15 @@ fn pairs(out: &mut String, versus: &Versus) {
     );
 }
 
-fn climbed(out: &mut String, ladder: &Ladder) {
-    let why = match ladder.limited_by {
+fn max_rate(out: &mut String, found: &RateSearch) {
+    let why = match found.limited_by {
         Limit::None => "nothing stopped the climb",
         Limit::Loss => "beyond it lines were lost",
         Limit::BackPressure => "beyond it the socket held the generator up",
         Limit::Generator => "beyond it the generator was the limit, so the server may bear more",
     };
     line!(out, "");
-    match ladder.lines_per_second {
+    match found.lines_per_second {
         Some(rate) => line!(out, "highest rate without loss: {} lines/s; {why}", grouped(rate)),
         None => line!(out, "no rate was free of loss; {why}"),
     }
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_rate_is_told_as_it_was_asked_for() {
-        let mut report = Report { ladder: None, ..report() };
+        let mut report = Report { rate_search: None, ..report() };
         says(&report, &["8125, 800 lines/s, 1"]);
         report.load.lines_per_second = None;
         says(&report, &["8125, flat out, 1"]);
@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn what_is_unknown_is_said_to_be() {
         let blind = Run {
-            books: None,
+            server_counts: None,
             cpu: None,
             check: None,
             kernel_dropped: None,

@@ -5,8 +5,8 @@
 
 use serde::Serialize;
 
-use super::books::Books;
-use super::flushed::Check;
+use super::flush_check::FlushCheck;
+use super::server_counts::ServerCounts;
 
 /// Name and version of the schema.
 pub const SCHEMA: &str = "whippet-bench/1";
@@ -27,7 +27,8 @@ pub struct Report {
     /// The comparison asked for with `--vs`.
     pub versus: Option<Versus>,
     /// The search asked for with `--ladder`.
-    pub ladder: Option<Ladder>,
+    #[serde(rename = "ladder")]
+    pub rate_search: Option<RateSearch>,
 }
 
 /// The machine.
@@ -87,15 +88,16 @@ pub struct Run {
     /// Datagrams that were due while measuring.
     pub offered_datagrams: u64,
     /// Sent while measuring.
-    pub measured: Flow,
+    pub measured: Traffic,
     /// Sent in all, the warm-up included: what the rooms below add up to.
-    pub sent: Flow,
+    pub sent: Traffic,
     /// Datagrams the kernel dropped before the server could receive them, in all.
     pub kernel_dropped: Option<u64>,
     /// The same while measuring.
     pub kernel_dropped_measured: Option<u64>,
     /// Lines by what became of them, as the server says.
-    pub books: Option<Books>,
+    #[serde(rename = "books")]
+    pub server_counts: Option<ServerCounts>,
     /// CPU of the server while measuring.
     pub cpu: Option<Cpu>,
     /// Memory of the server at the end.
@@ -103,14 +105,14 @@ pub struct Run {
     /// The other side.
     pub generator: Generator,
     /// Flushed against sent.
-    pub check: Option<Check>,
+    pub check: Option<FlushCheck>,
     /// Why the figures might not mean what they seem to.
     pub warnings: Vec<String>,
 }
 
 /// An amount of traffic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Flow {
+pub struct Traffic {
     /// Datagrams or frames.
     pub datagrams: u64,
     /// Lines.
@@ -214,19 +216,19 @@ pub struct Pair {
 
 /// A search for the highest rate.
 #[derive(Clone, Debug, Serialize)]
-pub struct Ladder {
+pub struct RateSearch {
     /// Highest rate in lines per second that went through whole; null when the first step failed
     /// and nothing below held either.
     pub lines_per_second: Option<f64>,
     /// What stopped the climb.
     pub limited_by: Limit,
     /// Each step in the order tried.
-    pub steps: Vec<Step>,
+    pub steps: Vec<SearchStep>,
 }
 
 /// One step of the ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Step {
+pub struct SearchStep {
     /// Rate offered in lines per second.
     pub lines_per_second: f64,
     /// What was wrong with it.

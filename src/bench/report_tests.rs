@@ -9,11 +9,16 @@ pub(in super::super) fn run() -> Run {
         start_ms: Some(12.5),
         seconds: 4.0,
         offered_datagrams: 800,
-        measured: Flow { datagrams: 800, lines: 3_200, values: 3_200, bytes: 217_600 },
-        sent: Flow { datagrams: 1_000, lines: 4_000, values: 4_000, bytes: 272_000 },
+        measured: Traffic { datagrams: 800, lines: 3_200, values: 3_200, bytes: 217_600 },
+        sent: Traffic { datagrams: 1_000, lines: 4_000, values: 4_000, bytes: 272_000 },
         kernel_dropped: Some(0),
         kernel_dropped_measured: Some(0),
-        books: Some(Books { received: 4_000, recorded: 3_990, refused: 10, dropped: 0 }),
+        server_counts: Some(ServerCounts {
+            received: 4_000,
+            recorded: 3_990,
+            refused: 10,
+            dropped: 0,
+        }),
         cpu: Some(Cpu {
             seconds: 2.0,
             ns_per_line: 68.5,
@@ -30,7 +35,7 @@ pub(in super::super) fn run() -> Run {
             call: latency,
             late: Some(latency),
         },
-        check: Some(Check {
+        check: Some(FlushCheck {
             sent: 12.0,
             flushed: 12.0,
             series_sent: 2,
@@ -76,10 +81,10 @@ pub(in super::super) fn report() -> Report {
             server_ns_per_line: 68.5,
             vs_ns_per_line: 57.1,
         }),
-        ladder: Some(Ladder {
+        rate_search: Some(RateSearch {
             lines_per_second: Some(100_000.0),
             limited_by: Limit::BackPressure,
-            steps: vec![Step { lines_per_second: 100_000.0, limit: Limit::None }],
+            steps: vec![SearchStep { lines_per_second: 100_000.0, limit: Limit::None }],
         }),
     }
 }
@@ -96,8 +101,14 @@ fn the_schema_is_stable() {
 
 #[test]
 fn what_is_not_known_is_null_and_not_zero() {
-    let unknown =
-        Run { books: None, cpu: None, memory: None, check: None, kernel_dropped: None, ..run() };
+    let unknown = Run {
+        server_counts: None,
+        cpu: None,
+        memory: None,
+        check: None,
+        kernel_dropped: None,
+        ..run()
+    };
     let json = serde_json::to_value(unknown).unwrap();
     for field in ["books", "cpu", "memory", "check", "kernel_dropped"] {
         assert!(json[field].is_null(), "{field}");

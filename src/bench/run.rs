@@ -11,18 +11,18 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::corpus::{Corpus, Span, Tally};
-use super::flushed::{self, Check};
-use super::judge;
+use super::flush_check::{self, FlushCheck};
 use super::procfs;
-use super::report::{Cpu, Flow, Generator, Latency, MemoryUse, Run, spread};
-use super::sender::{self, Order, Progress, Sent};
+use super::report::{Cpu, Generator, Latency, MemoryUse, Run, Traffic, spread};
+use super::sender::{self, PhaseLoad, Progress, Sent};
 use super::server::{self, Server};
 use super::sys;
 use super::target::Target;
+use super::validity;
 
 /// What all runs of one invocation share.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct RunSettings {
     /// Where to.
     pub target: Target,
     /// What.
@@ -52,10 +52,10 @@ pub struct Plan {
 }
 
 /// How long to wait for a server to finish what it received.
-const SETTLED_WITHIN: Duration = Duration::from_secs(5);
+const IDLE_WITHIN: Duration = Duration::from_secs(5);
 
 /// A pause in which a settled server uses next to no CPU.
-const SETTLE_PAUSE: Duration = Duration::from_millis(20);
+const IDLE_PAUSE: Duration = Duration::from_millis(20);
 
 /// A sender that is this late past its end is stopped: the server has stopped reading.
 const OVERTIME: Duration = Duration::from_secs(10);
@@ -65,53 +65,58 @@ const OVERTIME: Duration = Duration::from_secs(10);
 /// # Errors
 /// When the server does not start or the load cannot be sent.
 pub fn measure(
-    plan: &Plan,
+    settings: &RunSettings,
     command: Option<&str>,
     lines_per_second: Option<f64>,
     round: usize,
 ) -> anyhow::Result<Run> {
-    let scratch = if command.is_some() && plan.check { Some(Scratch::create()?) } else { None };
-    let flushed_to = scratch.as_ref().map(Scratch::rows);
+    let scratch =
+        if command.is_some() && settings.check { Some(ScratchDir::create()?) } else { None };
+    let flushed_to = scratch.as_ref().map(ScratchDir::rows);
     let mut process = match command {
-        Some(command) => {
-            Some(Server::start(command, &plan.target, &plan.server_cpus, flushed_to.as_deref())?)
-        }
-        None if !plan.remote && server::deserted(&plan.target) => {
+        Some(command) => Some(Server::start(
+            command,
+            &settings.target,
+            &settings.server_cpus,
+            flushed_to.as_deref(),
+        )?),
+        None if !settings.remote && server::nothing_listens(&settings.target) => {
             anyhow::bail!(
                 "nobody listens at {}; start the server first, or use --server",
-                plan.target
+                settings.target
             )
         }
         None => None,
     };
     let pid = process.as_ref().map(Server::pid);
-    let start_ms = process.as_ref().map(|process| process.bound_after().as_secs_f64() * 1e3);
-    let before = Snapshot::take(plan, pid);
-    let mut starts = starts(&plan.corpus, plan.senders);
+    let start_ms = process.as_ref().map(|process| process.start_time().as_secs_f64() * 1e3);
+    let before = Snapshot::take(settings, pid);
+    let mut starts = starts(&settings.corpus, settings.senders);
     let mut spans = Vec::new();
-    if !plan.warmup.is_zero() {
-        let warm = phase(plan, &starts, lines_per_second, plan.warmup, None, pid, "warming up")?;
-        go_on(&mut starts, &warm.sent.spans, plan.corpus.len());
+    if !settings.warmup.is_zero() {
+        let warm =
+            phase(settings, &starts, lines_per_second, settings.warmup, None, pid, "warming up")?;
+        advance(&mut starts, &warm.sent.spans, settings.corpus.len());
         spans.extend(warm.sent.spans);
-        settle(plan, pid);
+        wait_until_idle(settings, pid);
     }
-    let middle = Snapshot::take(plan, pid);
+    let middle = Snapshot::take(settings, pid);
     let name = command.unwrap_or("measuring");
-    let most = plan.datagrams_max;
-    let phase = phase(plan, &starts, lines_per_second, plan.duration, most, pid, name)?;
-    settle(plan, pid);
-    let after = Snapshot::take(plan, pid);
+    let most = settings.datagrams_max;
+    let phase = phase(settings, &starts, lines_per_second, settings.duration, most, pid, name)?;
+    wait_until_idle(settings, pid);
+    let after = Snapshot::take(settings, pid);
     let memory = pid.and_then(|pid| procfs::memory(pid).ok());
     if process.as_mut().is_some_and(Server::ended) {
         let said = process.take().map(|p| p.stop().last_lines.join("\n    ")).unwrap_or_default();
         anyhow::bail!("`{name}` ended while it was measured; it said:\n    {said}");
     }
     let stopped = process.map(Server::stop);
-    let measured = plan.corpus.tally(&phase.sent.spans);
+    let measured = settings.corpus.tally(&phase.sent.spans);
     spans.extend(phase.sent.spans.iter().copied());
-    let sent = plan.corpus.tally(&spans);
+    let sent = settings.corpus.tally(&spans);
     let check = match flushed_to {
-        Some(path) => compare(&path, &plan.corpus, &sent)?,
+        Some(path) => compare(&path, &settings.corpus, &sent)?,
         None => None,
     };
     let mut run = Run {
@@ -120,19 +125,19 @@ pub fn measure(
         start_ms,
         seconds: phase.sent.elapsed.as_secs_f64(),
         offered_datagrams: phase.sent.offered,
-        measured: flow(&measured),
-        sent: flow(&sent),
-        kernel_dropped: since(after.drops, before.drops),
-        kernel_dropped_measured: since(after.drops, middle.drops),
-        books: stopped.as_ref().and_then(|stopped| stopped.books),
+        measured: traffic(&measured),
+        sent: traffic(&sent),
+        kernel_dropped: difference(after.drops, before.drops),
+        kernel_dropped_measured: difference(after.drops, middle.drops),
+        server_counts: stopped.as_ref().and_then(|stopped| stopped.counts),
         cpu: None,
         memory: memory.map(|m| MemoryUse { rss_bytes: m.rss, peak_bytes: m.peak }),
-        generator: generator(plan, &phase.sent, lines_per_second.is_some()),
+        generator: generator(settings, &phase.sent, lines_per_second.is_some()),
         check,
         warnings: Vec::new(),
     };
     run.cpu = cpu(&run, &middle, &after, &phase.percents);
-    run.warnings = judge::warnings(&run);
+    run.warnings = validity::warnings(&run);
     match stopped.map(|stopped| stopped.status) {
         Some(None) => run.warnings.push("the server did not stop when asked and was killed".into()),
         Some(Some(status)) if !status.success() => {
@@ -148,7 +153,7 @@ fn starts(corpus: &Corpus, senders: usize) -> Vec<usize> {
     (0..senders).map(|sender| sender * corpus.len() / senders.max(1)).collect()
 }
 
-fn go_on(starts: &mut [usize], spans: &[Span], block: usize) {
+fn advance(starts: &mut [usize], spans: &[Span], block: usize) {
     for (start, span) in starts.iter_mut().zip(spans) {
         *start = ((span.start as u64 + span.count) % block as u64) as usize;
     }
@@ -161,7 +166,7 @@ struct Phase {
 }
 
 fn phase(
-    plan: &Plan,
+    settings: &RunSettings,
     starts: &[usize],
     lines_per_second: Option<f64>,
     duration: Duration,
@@ -169,49 +174,49 @@ fn phase(
     pid: Option<u32>,
     name: &str,
 ) -> anyhow::Result<Phase> {
-    let order = Order {
-        target: &plan.target,
-        corpus: &plan.corpus,
+    let load = PhaseLoad {
+        target: &settings.target,
+        corpus: &settings.corpus,
         starts,
         datagrams_per_second: lines_per_second
-            .map(|lines| lines / plan.corpus.lines_per_datagram()),
+            .map(|lines| lines / settings.corpus.lines_per_datagram()),
         duration,
         datagrams_max,
-        batch: plan.batch,
-        cpus: &plan.generator_cpus,
-        spin: plan.spin,
-        remote: plan.remote,
+        batch: settings.batch,
+        cpus: &settings.generator_cpus,
+        spin: settings.spin,
+        remote: settings.remote,
     };
     let progress = Progress::default();
     let mut percents = Vec::new();
     let sent = std::thread::scope(|scope| {
-        let senders = scope.spawn(|| sender::send(&order, &progress));
-        percents = watch(plan, &order, &progress, pid, name, || senders.is_finished());
+        let senders = scope.spawn(|| sender::send(&load, &progress));
+        percents = watch(settings, &load, &progress, pid, name, || senders.is_finished());
         senders.join().unwrap_or_else(|_| Err(std::io::Error::other("the senders panicked")))
     });
-    anyhow::ensure!(!plan.interrupted.load(Ordering::Relaxed), "interrupted");
-    let sent = sent.with_context(|| format!("cannot send to {}", plan.target))?;
+    anyhow::ensure!(!settings.interrupted.load(Ordering::Relaxed), "interrupted");
+    let sent = sent.with_context(|| format!("cannot send to {}", settings.target))?;
     Ok(Phase { sent, percents })
 }
 
 /// Follows a phase from outside: the progress bar, the server's CPU once a second, the overtime.
 fn watch(
-    plan: &Plan,
-    order: &Order<'_>,
+    settings: &RunSettings,
+    load: &PhaseLoad<'_>,
     progress: &Progress,
     pid: Option<u32>,
     name: &str,
     finished: impl Fn() -> bool,
 ) -> Vec<f64> {
-    let bar = bar(order.duration, name);
+    let bar = bar(load.duration, name);
     let began = Instant::now();
     let mut percents = Vec::new();
     let mut last = (Instant::now(), server_cpu(pid));
     while !finished() {
         std::thread::sleep(Duration::from_millis(20));
         bar.set_position(began.elapsed().as_millis() as u64);
-        let given_up = plan.interrupted.load(Ordering::Relaxed);
-        if given_up || began.elapsed() > order.duration + OVERTIME {
+        let given_up = settings.interrupted.load(Ordering::Relaxed);
+        if given_up || began.elapsed() > load.duration + OVERTIME {
             progress.stop.store(true, Ordering::Relaxed);
         }
         let passed = last.0.elapsed();
@@ -222,7 +227,7 @@ fn watch(
                     .push(100.0 * now.saturating_sub(then).as_secs_f64() / passed.as_secs_f64());
             }
             let sent = progress.datagrams.load(Ordering::Relaxed) as f64;
-            let lines = sent * plan.corpus.lines_per_datagram() / began.elapsed().as_secs_f64();
+            let lines = sent * settings.corpus.lines_per_datagram() / began.elapsed().as_secs_f64();
             let cpu =
                 percents.last().map_or(String::new(), |p| format!(", server {p:.0} % of a core"));
             bar.set_message(format!("{lines:.0} lines/s{cpu}"));
@@ -250,14 +255,15 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    fn take(plan: &Plan, pid: Option<u32>) -> Self {
-        let sockets = plan.target.udp_port().filter(|_| !plan.remote).map(procfs::udp_sockets);
+    fn take(settings: &RunSettings, pid: Option<u32>) -> Self {
+        let sockets =
+            settings.target.udp_port().filter(|_| !settings.remote).map(procfs::udp_sockets);
         let drops = sockets
             .filter(|sockets| !sockets.is_empty())
             .map(|sockets| sockets.iter().map(|socket| socket.drops).sum());
         // A Unix socket or a stream blocks instead of dropping.
-        let drops = if plan.target.udp_port().is_none() { Some(0) } else { drops };
-        let waited = pid.and_then(|pid| procfs::waited(pid).ok());
+        let drops = if settings.target.udp_port().is_none() { Some(0) } else { drops };
+        let waited = pid.and_then(|pid| procfs::run_queue_wait(pid).ok());
         Snapshot { cpu: server_cpu(pid), waited, drops }
     }
 }
@@ -266,23 +272,23 @@ fn server_cpu(pid: Option<u32>) -> Option<Duration> {
     sys::process_cpu(pid?).ok()
 }
 
-fn since(after: Option<u64>, before: Option<u64>) -> Option<u64> {
+fn difference(after: Option<u64>, before: Option<u64>) -> Option<u64> {
     Some(after?.saturating_sub(before?))
 }
 
 /// Waits until the receive queue is empty and the server rests, so that the CPU of a phase is the
 /// CPU of everything that arrived in it.
-fn settle(plan: &Plan, pid: Option<u32>) {
+fn wait_until_idle(settings: &RunSettings, pid: Option<u32>) {
     let began = Instant::now();
     let mut last = server_cpu(pid);
-    while began.elapsed() < SETTLED_WITHIN {
-        std::thread::sleep(SETTLE_PAUSE);
+    while began.elapsed() < IDLE_WITHIN {
+        std::thread::sleep(IDLE_PAUSE);
         let now = server_cpu(pid);
         let used = now.zip(last).map_or(Duration::ZERO, |(now, last)| now.saturating_sub(last));
-        let queued = plan.target.udp_port().filter(|_| !plan.remote).map_or(0, |port| {
+        let queued = settings.target.udp_port().filter(|_| !settings.remote).map_or(0, |port| {
             procfs::udp_sockets(port).iter().map(|socket| socket.queued).sum::<u64>()
         });
-        if queued == 0 && used < SETTLE_PAUSE / 20 {
+        if queued == 0 && used < IDLE_PAUSE / 20 {
             return;
         }
         last = now;
@@ -306,12 +312,12 @@ fn cpu(run: &Run, middle: &Snapshot, after: &Snapshot, percents: &[f64]) -> Opti
     })
 }
 
-fn generator(plan: &Plan, sent: &Sent, paced: bool) -> Generator {
-    let wall = sent.elapsed.as_secs_f64() * plan.senders as f64;
+fn generator(settings: &RunSettings, sent: &Sent, paced: bool) -> Generator {
+    let wall = sent.elapsed.as_secs_f64() * settings.senders as f64;
     Generator {
         cpu_seconds: sent.cpu.as_secs_f64(),
         cpu_percent: 100.0 * sent.cpu.as_secs_f64() / wall.max(f64::MIN_POSITIVE),
-        spinning: paced && plan.spin,
+        spinning: paced && settings.spin,
         refusals: sent.refusals,
         call: latency(&sent.call),
         late: paced.then(|| latency(&sent.late)),
@@ -323,8 +329,8 @@ fn latency(nanoseconds: &hdrhistogram::Histogram<u64>) -> Latency {
     Latency { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: nanoseconds.max() as f64 / 1e3 }
 }
 
-fn flow(tally: &Tally) -> Flow {
-    Flow {
+fn traffic(tally: &Tally) -> Traffic {
+    Traffic {
         datagrams: tally.datagrams,
         lines: tally.lines,
         values: tally.values,
@@ -333,19 +339,23 @@ fn flow(tally: &Tally) -> Flow {
 }
 
 /// `None` when the server wrote nothing there: it is not one of ours.
-fn compare(path: &std::path::Path, corpus: &Corpus, sent: &Tally) -> anyhow::Result<Option<Check>> {
+fn compare(
+    path: &std::path::Path,
+    corpus: &Corpus,
+    sent: &Tally,
+) -> anyhow::Result<Option<FlushCheck>> {
     let Ok(file) = File::open(path) else { return Ok(None) };
     let rows = BufReader::with_capacity(1 << 16, file);
-    let check = flushed::check(rows, corpus.counters(), &sent.counters);
+    let check = flush_check::check(rows, corpus.counters(), &sent.counters);
     check
         .map(Some)
         .with_context(|| format!("cannot read what the server flushed ({})", path.display()))
 }
 
 /// A directory of ours that goes away with us.
-struct Scratch(PathBuf);
+struct ScratchDir(PathBuf);
 
-impl Scratch {
+impl ScratchDir {
     fn create() -> anyhow::Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -353,7 +363,7 @@ impl Scratch {
             std::env::temp_dir().join(format!("whippet-bench-{}-{number}", std::process::id()));
         // `create_dir` fails on anything that exists, a planted link included.
         fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Scratch(path))
+        Ok(ScratchDir(path))
     }
 
     fn rows(&self) -> PathBuf {
@@ -361,7 +371,7 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
+impl Drop for ScratchDir {
     fn drop(&mut self) {
         // What cannot be removed is left to the system's cleaning of its temporary directory.
         let _left = fs::remove_dir_all(&self.0);
@@ -384,7 +394,7 @@ mod tests {
         let mut starts = starts(&corpus, 4);
         assert_eq!(starts, [0, 250, 500, 750]);
         let spans = starts.iter().map(|&start| Span { start, count: 2_300 }).collect::<Vec<_>>();
-        go_on(&mut starts, &spans, corpus.len());
+        advance(&mut starts, &spans, corpus.len());
         assert_eq!(starts, [300, 550, 800, 50]);
     }
 
@@ -410,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_scratch_directory_goes_away() {
-        let scratch = Scratch::create().unwrap();
+        let scratch = ScratchDir::create().unwrap();
         let path = scratch.rows();
         fs::write(&path, "x").unwrap();
         drop(scratch);

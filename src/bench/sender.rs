@@ -9,12 +9,12 @@ use hdrhistogram::Histogram;
 use super::corpus::{Corpus, Span};
 use super::pace::{Pace, Step};
 use super::sys;
-use super::target::{Outlet, Target};
+use super::target::{Connection, Target};
 use crate::clock::Clock;
 
 /// What one phase of a run sends.
 #[derive(Clone, Debug)]
-pub struct Order<'a> {
+pub struct PhaseLoad<'a> {
     /// Where to.
     pub target: &'a Target,
     /// The prepared block.
@@ -85,25 +85,25 @@ pub fn nanoseconds() -> Histogram<u64> {
 ///
 /// # Errors
 /// When a sender cannot connect, or is refused for about a second.
-pub fn send(order: &Order<'_>, progress: &Progress) -> io::Result<Sent> {
-    let senders = order.starts.len().max(1) as u64;
-    let outlets = order
+pub fn send(load: &PhaseLoad<'_>, progress: &Progress) -> io::Result<Sent> {
+    let senders = load.starts.len().max(1) as u64;
+    let connections = load
         .starts
         .iter()
-        .map(|_| order.target.connect(order.remote))
+        .map(|_| load.target.connect(load.remote))
         .collect::<io::Result<Vec<_>>>()?;
     let began = Instant::now();
     let results: Vec<io::Result<Sent>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = outlets
+        let threads: Vec<_> = connections
             .into_iter()
-            .zip(order.starts)
+            .zip(load.starts)
             .enumerate()
-            .map(|(index, (outlet, &start))| {
+            .map(|(index, (connection, &start))| {
                 // The remainder of the total goes to the first senders.
-                let most = order
+                let most = load
                     .datagrams_max
                     .map(|all| all / senders + u64::from((index as u64) < all % senders));
-                let sender = Sender { order, progress, outlet, start, most, senders };
+                let sender = Sender { load, progress, connection, start, most, senders };
                 std::thread::Builder::new()
                     .name(format!("bench-sender-{index}"))
                     .spawn_scoped(scope, move || sender.run())
@@ -121,7 +121,7 @@ pub fn send(order: &Order<'_>, progress: &Progress) -> io::Result<Sent> {
         let one = result?;
         match &mut all {
             None => all = Some(one),
-            Some(all) => all.absorb(one)?,
+            Some(all) => all.merge(one)?,
         }
     }
     let mut all = all.ok_or_else(|| io::Error::other("no sender"))?;
@@ -130,7 +130,7 @@ pub fn send(order: &Order<'_>, progress: &Progress) -> io::Result<Sent> {
 }
 
 impl Sent {
-    fn absorb(&mut self, other: Sent) -> io::Result<()> {
+    fn merge(&mut self, other: Sent) -> io::Result<()> {
         self.spans.extend(other.spans);
         self.offered += other.offered;
         self.cpu += other.cpu;
@@ -141,9 +141,9 @@ impl Sent {
 }
 
 struct Sender<'a> {
-    order: &'a Order<'a>,
+    load: &'a PhaseLoad<'a>,
     progress: &'a Progress,
-    outlet: Outlet,
+    connection: Connection,
     start: usize,
     most: Option<u64>,
     senders: u64,
@@ -151,8 +151,8 @@ struct Sender<'a> {
 
 impl Sender<'_> {
     fn run(mut self) -> io::Result<Sent> {
-        if !self.order.cpus.is_empty() {
-            sys::pin(self.order.cpus)?;
+        if !self.load.cpus.is_empty() {
+            sys::pin(self.load.cpus)?;
         }
         let mut sent = Sent {
             spans: Vec::new(),
@@ -164,7 +164,7 @@ impl Sender<'_> {
             late: nanoseconds(),
         };
         let cpu = sys::thread_cpu().unwrap_or_default();
-        let rate = self.order.datagrams_per_second.map(|all| all / self.senders as f64);
+        let rate = self.load.datagrams_per_second.map(|all| all / self.senders as f64);
         let pace = Pace::start(Clock::wall(), rate);
         let count = self.push(&pace, &mut sent)?;
         // Due at the end of the schedule, not at the last turn: a sender that was held up owes
@@ -172,7 +172,7 @@ impl Sender<'_> {
         let end = if self.progress.stop.load(Ordering::Relaxed) {
             pace.elapsed()
         } else {
-            self.order.duration
+            self.load.duration
         };
         let due = pace.due_by(end.saturating_sub(Duration::from_nanos(1)));
         sent.offered = due.unwrap_or(count).min(self.most.unwrap_or(u64::MAX)).max(count);
@@ -182,21 +182,21 @@ impl Sender<'_> {
     }
 
     fn push(&mut self, pace: &Pace, sent: &mut Sent) -> io::Result<u64> {
-        let block = self.order.corpus.len();
+        let block = self.load.corpus.len();
         let most = self.most.unwrap_or(u64::MAX);
         let stop = || self.progress.stop.load(Ordering::Relaxed);
         let (mut count, mut index, mut refused) = (0, self.start, 0);
-        while count < most && pace.elapsed() < self.order.duration && !stop() {
-            let due = match pace.next(count, self.order.batch as u64) {
+        while count < most && pace.elapsed() < self.load.duration && !stop() {
+            let due = match pace.next(count, self.load.batch as u64) {
                 Step::Wait(wait) => {
-                    self.rest(wait);
+                    self.wait(wait);
                     continue;
                 }
                 Step::Send(due) => due.min(most - count) as usize,
             };
             let due = due.min(block - index);
             let called = pace.elapsed();
-            match self.outlet.send(self.order.corpus, index, due, &stop) {
+            match self.connection.send(self.load.corpus, index, due, &stop) {
                 Ok(went) => {
                     refused = 0;
                     self.record(pace, called, count, went, sent);
@@ -205,7 +205,7 @@ impl Sender<'_> {
                     self.progress.datagrams.fetch_add(went as u64, Ordering::Relaxed);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if self.outlet.is_stream() || refused >= REFUSALS_IN_A_ROW_MAX => {
+                Err(error) if self.connection.is_stream() || refused >= REFUSALS_IN_A_ROW_MAX => {
                     return Err(error);
                 }
                 // Nobody listened to an earlier UDP datagram, or the kernel is short of buffers.
@@ -219,8 +219,8 @@ impl Sender<'_> {
         Ok(count)
     }
 
-    fn rest(&self, wait: Duration) {
-        if !self.order.spin {
+    fn wait(&self, wait: Duration) {
+        if !self.load.spin {
             std::thread::sleep(wait.min(SLEEP_MAX));
         } else if wait > SPIN {
             std::thread::sleep((wait - SPIN).min(SLEEP_MAX));
@@ -232,7 +232,7 @@ impl Sender<'_> {
     fn record(&self, pace: &Pace, called: Duration, first: u64, went: usize, sent: &mut Sent) {
         let returned = pace.elapsed();
         sent.call.saturating_record(nanos(returned.saturating_sub(called)));
-        if self.order.datagrams_per_second.is_some() {
+        if self.load.datagrams_per_second.is_some() {
             for index in first..first + went as u64 {
                 sent.late.saturating_record(nanos(returned.saturating_sub(pace.due_at(index))));
             }

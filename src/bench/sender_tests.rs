@@ -10,8 +10,8 @@ fn corpus(target: &Target) -> Corpus {
     Corpus::write(&shape, 1, 400, target.framing()).unwrap()
 }
 
-fn order<'a>(target: &'a Target, corpus: &'a Corpus, starts: &'a [usize]) -> Order<'a> {
-    Order {
+fn phase<'a>(target: &'a Target, corpus: &'a Corpus, starts: &'a [usize]) -> PhaseLoad<'a> {
+    PhaseLoad {
         target,
         corpus,
         starts,
@@ -42,8 +42,8 @@ fn bytes_of(corpus: &Corpus, span: Span) -> Vec<u8> {
 fn a_total_is_sent_exactly_and_shared_by_the_senders() {
     let (socket, target) = udp();
     let corpus = corpus(&target);
-    let order = Order { datagrams_max: Some(11), ..order(&target, &corpus, &[0, 5, 50]) };
-    let sent = send(&order, &Progress::default()).unwrap();
+    let load = PhaseLoad { datagrams_max: Some(11), ..phase(&target, &corpus, &[0, 5, 50]) };
+    let sent = send(&load, &Progress::default()).unwrap();
     let counts: Vec<u64> = sent.spans.iter().map(|span| span.count).collect();
     assert_eq!(counts, [4, 4, 3]);
     assert_eq!(sent.offered, 11);
@@ -76,9 +76,9 @@ fn the_block_goes_round() {
     });
     let start = corpus.len() - 2;
     let most = corpus.len() as u64 * 2 + 5;
-    let order = Order { datagrams_max: Some(most), ..order(&target, &corpus, &[]) };
-    let order = Order { starts: &[start], ..order };
-    let sent = send(&order, &Progress::default()).unwrap();
+    let starts = [start];
+    let load = PhaseLoad { datagrams_max: Some(most), ..phase(&target, &corpus, &starts) };
+    let sent = send(&load, &Progress::default()).unwrap();
     assert_eq!(sent.spans, [Span { start, count: most }]);
     assert!(reader.join().unwrap() == bytes_of(&corpus, sent.spans[0]), "not the same bytes");
 }
@@ -100,8 +100,8 @@ fn frames_arrive_whole_over_a_unix_stream_that_is_read_slowly() {
             }
         }
     });
-    let order = Order { datagrams_max: Some(3_000), ..order(&target, &corpus, &[0]) };
-    let sent = send(&order, &Progress::default()).unwrap();
+    let load = PhaseLoad { datagrams_max: Some(3_000), ..phase(&target, &corpus, &[0]) };
+    let sent = send(&load, &Progress::default()).unwrap();
     assert!(reader.join().unwrap() == bytes_of(&corpus, sent.spans[0]), "not the same bytes");
 }
 
@@ -109,12 +109,12 @@ fn frames_arrive_whole_over_a_unix_stream_that_is_read_slowly() {
 fn a_rate_is_kept_and_lateness_recorded_for_every_datagram() {
     let (_socket, target) = udp();
     let corpus = corpus(&target);
-    let order = Order {
+    let load = PhaseLoad {
         datagrams_per_second: Some(1_000.0),
         duration: Duration::from_millis(200),
-        ..order(&target, &corpus, &[0, 1])
+        ..phase(&target, &corpus, &[0, 1])
     };
-    let sent = send(&order, &Progress::default()).unwrap();
+    let sent = send(&load, &Progress::default()).unwrap();
     // 100 for each of two senders; on a busy machine the last ones may not make it in time.
     assert_eq!(sent.offered, 200);
     let count: u64 = sent.spans.iter().map(|span| span.count).sum();
@@ -131,12 +131,12 @@ fn what_was_due_but_not_sent_is_still_offered() {
     let _unread = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
     let target: Target = format!("unixgram://{}", path.display()).parse().unwrap();
     let corpus = corpus(&target);
-    let order = Order {
+    let load = PhaseLoad {
         datagrams_per_second: Some(10_000.0),
         duration: Duration::from_millis(100),
-        ..order(&target, &corpus, &[0])
+        ..phase(&target, &corpus, &[0])
     };
-    let sent = send(&order, &Progress::default()).unwrap();
+    let sent = send(&load, &Progress::default()).unwrap();
     assert_eq!(sent.offered, 1_000);
     assert!((1..900).contains(&sent.spans[0].count), "{:?}", sent.spans);
 }
@@ -147,9 +147,9 @@ fn a_stop_ends_every_sender() {
     let corpus = corpus(&target);
     let progress = Progress::default();
     let sent = std::thread::scope(|scope| {
-        let order = order(&target, &corpus, &[0, 3]);
+        let load = phase(&target, &corpus, &[0, 3]);
         let progress = &progress;
-        let senders = scope.spawn(move || send(&order, progress));
+        let senders = scope.spawn(move || send(&load, progress));
         while progress.datagrams.load(Ordering::Relaxed) == 0 {
             std::thread::yield_now();
         }
@@ -166,6 +166,6 @@ fn nobody_listening_is_an_error_for_unix_sockets_and_streams() {
     for target in ["unixgram:///nonexistent/s", "unixstream:///nonexistent/s"] {
         let target: Target = target.parse().unwrap();
         let corpus = corpus(&target);
-        assert!(send(&order(&target, &corpus, &[0]), &Progress::default()).is_err());
+        assert!(send(&phase(&target, &corpus, &[0]), &Progress::default()).is_err());
     }
 }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use super::books::{self, Books};
 use super::procfs;
+use super::server_counts::{self, ServerCounts};
 use super::sys;
 use super::target::Target;
 
@@ -20,8 +20,8 @@ use super::target::Target;
 #[derive(Debug)]
 pub struct Server {
     child: Child,
-    output: Vec<JoinHandle<Heard>>,
-    bound_after: Duration,
+    output: Vec<JoinHandle<ServerOutput>>,
+    start_time: Duration,
 }
 
 /// What a server left behind.
@@ -30,16 +30,16 @@ pub struct Stopped {
     /// How it ended; `None` when it had to be killed.
     pub status: Option<ExitStatus>,
     /// Its books, when it prints any.
-    pub books: Option<Books>,
+    pub counts: Option<ServerCounts>,
     /// Its last lines, standard output first.
     pub last_lines: Vec<String>,
 }
 
 /// How long a server may take until its socket is bound.
-const BOUND_WITHIN: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a server may take to stop; whippet gives up its own deliveries after 8 s.
-const STOPPED_WITHIN: Duration = Duration::from_secs(20);
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Resolution of the time to the bound socket.
 const POLL: Duration = Duration::from_micros(200);
@@ -57,11 +57,11 @@ impl Server {
         cpus: &[usize],
         output: Option<&Path>,
     ) -> anyhow::Result<Self> {
-        if bound(target) {
+        if is_bound(target) {
             bail!("something is bound to {target} already; stop it or choose another target");
         }
         let mut shell = Command::new("sh");
-        shell.arg("-c").arg(format!("exec {}", target.fill(command)));
+        shell.arg("-c").arg(format!("exec {}", target.fill_placeholders(command)));
         shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(path) = output {
             shell.env("WHIPPET_OUTPUT", format!("jsonl:{}", path.display()));
@@ -73,12 +73,15 @@ impl Server {
             child.stdout.take().map(|pipe| Box::new(pipe) as Box<_>),
             child.stderr.take().map(|pipe| Box::new(pipe) as Box<_>),
         ];
-        let output =
-            pipes.into_iter().flatten().map(|p| std::thread::spawn(move || listen(p))).collect();
-        let mut server = Server { child, output, bound_after: Duration::ZERO };
+        let output = pipes
+            .into_iter()
+            .flatten()
+            .map(|p| std::thread::spawn(move || read_output(p)))
+            .collect();
+        let mut server = Server { child, output, start_time: Duration::ZERO };
         match server.wait_until_bound(target) {
             Ok(()) => {
-                server.bound_after = began.elapsed();
+                server.start_time = began.elapsed();
                 Ok(server)
             }
             Err(why) => {
@@ -97,8 +100,8 @@ impl Server {
 
     /// Time from starting the command to its bound socket.
     #[must_use]
-    pub fn bound_after(&self) -> Duration {
-        self.bound_after
+    pub fn start_time(&self) -> Duration {
+        self.start_time
     }
 
     /// True once the process has ended on its own.
@@ -113,7 +116,7 @@ impl Server {
         // An error means that it has ended already; the wait below tells how.
         let _gone = if self.ended() { Ok(()) } else { sys::terminate(self.pid()) };
         let mut status = None;
-        while status.is_none() && asked.elapsed() < STOPPED_WITHIN {
+        while status.is_none() && asked.elapsed() < STOP_TIMEOUT {
             status = self.child.try_wait().ok().flatten();
             std::thread::sleep(POLL);
         }
@@ -122,23 +125,23 @@ impl Server {
             let _killed = self.child.kill();
             let _reaped = self.child.wait();
         }
-        let mut stopped = Stopped { status, books: None, last_lines: Vec::new() };
+        let mut stopped = Stopped { status, counts: None, last_lines: Vec::new() };
         for listener in self.output.drain(..) {
-            let heard = listener.join().unwrap_or_default();
-            stopped.books = stopped.books.or(heard.books);
-            stopped.last_lines.extend(heard.last_lines);
+            let read = listener.join().unwrap_or_default();
+            stopped.counts = stopped.counts.or(read.counts);
+            stopped.last_lines.extend(read.last_lines);
         }
         stopped
     }
 
     fn wait_until_bound(&mut self, target: &Target) -> anyhow::Result<()> {
         let began = Instant::now();
-        while !bound(target) {
+        while !is_bound(target) {
             if let Ok(Some(status)) = self.child.try_wait() {
                 bail!("it ended before its socket was bound ({status})");
             }
-            if began.elapsed() > BOUND_WITHIN {
-                bail!("its socket was not bound after {} s", BOUND_WITHIN.as_secs());
+            if began.elapsed() > START_TIMEOUT {
+                bail!("its socket was not bound after {} s", START_TIMEOUT.as_secs());
             }
             std::thread::sleep(POLL);
         }
@@ -159,13 +162,13 @@ impl Drop for Server {
 /// True when it is certain that nobody listens at a UDP `target` of this machine: sending there
 /// succeeds all the same. The other transports tell when connecting.
 #[must_use]
-pub fn deserted(target: &Target) -> bool {
-    matches!(target, Target::Udp(_)) && procfs::shows_udp() && !bound(target)
+pub fn nothing_listens(target: &Target) -> bool {
+    matches!(target, Target::Udp(_)) && procfs::shows_udp() && !is_bound(target)
 }
 
 /// True when somebody listens at `target`.
 #[must_use]
-pub fn bound(target: &Target) -> bool {
+pub fn is_bound(target: &Target) -> bool {
     match target {
         Target::Udp(_) => {
             target.udp_port().is_some_and(|port| !procfs::udp_sockets(port).is_empty())
@@ -191,8 +194,8 @@ fn spawn_on(cpus: &[usize], command: &mut Command) -> std::io::Result<Child> {
 }
 
 #[derive(Debug, Default)]
-struct Heard {
-    books: Option<Books>,
+struct ServerOutput {
+    counts: Option<ServerCounts>,
     last_lines: VecDeque<String>,
 }
 
@@ -203,22 +206,22 @@ const LAST_LINES: usize = 20;
 const LINE_BYTES_MAX: u64 = 4_096;
 
 /// Reads a stream to its end in bounded memory.
-fn listen(pipe: Box<dyn Read + Send>) -> Heard {
+fn read_output(pipe: Box<dyn Read + Send>) -> ServerOutput {
     let mut reader = BufReader::new(pipe);
-    let mut heard = Heard::default();
+    let mut read = ServerOutput::default();
     let mut line = Vec::new();
     loop {
         line.clear();
         match (&mut reader).take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return heard,
+            Ok(0) | Err(_) => return read,
             Ok(_) => {}
         }
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-        heard.books = books::read(&text).or(heard.books);
-        if heard.last_lines.len() == LAST_LINES {
-            heard.last_lines.pop_front();
+        read.counts = server_counts::read(&text).or(read.counts);
+        if read.last_lines.len() == LAST_LINES {
+            read.last_lines.pop_front();
         }
-        heard.last_lines.push_back(text);
+        read.last_lines.push_back(text);
     }
 }
 
@@ -227,7 +230,7 @@ mod tests {
     use super::*;
 
     fn udp() -> Target {
-        "udp://127.0.0.1:0".parse::<Target>().unwrap().settle().unwrap()
+        "udp://127.0.0.1:0".parse::<Target>().unwrap().with_free_port().unwrap()
     }
 
     #[test]
@@ -251,10 +254,13 @@ mod tests {
     fn a_udp_port_without_a_socket_is_deserted() {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let target: Target = format!("udp://{}", socket.local_addr().unwrap()).parse().unwrap();
-        assert!(!deserted(&target));
+        assert!(!nothing_listens(&target));
         drop(socket);
-        assert!(deserted(&target));
-        assert!(!deserted(&"unixgram:///nonexistent/s".parse().unwrap()), "connecting tells");
+        assert!(nothing_listens(&target));
+        assert!(
+            !nothing_listens(&"unixgram:///nonexistent/s".parse().unwrap()),
+            "connecting tells"
+        );
     }
 
     #[test]
@@ -262,9 +268,9 @@ mod tests {
         let mut text = "x\n".repeat(100);
         text.push_str(&"y".repeat(10_000));
         text.push_str("\nlines 5 received = 5 recorded + 0 refused + 0 dropped\nbye\n");
-        let heard = listen(Box::new(std::io::Cursor::new(text)));
-        assert_eq!(heard.books.map(|books| books.received), Some(5));
-        assert_eq!(heard.last_lines.len(), LAST_LINES);
-        assert!(heard.last_lines.iter().all(|line| line.len() <= LINE_BYTES_MAX as usize));
+        let read = read_output(Box::new(std::io::Cursor::new(text)));
+        assert_eq!(read.counts.map(|counts| counts.received), Some(5));
+        assert_eq!(read.last_lines.len(), LAST_LINES);
+        assert!(read.last_lines.iter().all(|line| line.len() <= LINE_BYTES_MAX as usize));
     }
 }

@@ -114,7 +114,7 @@ impl Mix {
     }
 
     /// Deals kinds so that every stretch is as close to the weights as whole numbers allow.
-    pub fn deal(&self) -> impl Iterator<Item = MetricType> + '_ {
+    pub fn sequence(&self) -> impl Iterator<Item = MetricType> + '_ {
         let total: i64 = self.weights.iter().map(|&(weight, _)| i64::from(weight)).sum();
         let mut credit = vec![0i64; self.weights.len()];
         std::iter::from_fn(move || {
@@ -139,7 +139,7 @@ const KINDS: [MetricType; 6] = [
 
 /// The type field of `kind` on the wire.
 #[must_use]
-pub fn word(kind: MetricType) -> &'static str {
+pub fn type_code(kind: MetricType) -> &'static str {
     match kind {
         MetricType::Counter => "c",
         MetricType::Gauge => "g",
@@ -157,7 +157,7 @@ impl FromStr for Mix {
         let mut weights = Vec::new();
         for part in text.split(',') {
             let (name, weight) = part.split_once('=').unwrap_or((part, "1"));
-            let kind = KINDS.into_iter().find(|&kind| word(kind) == name);
+            let kind = KINDS.into_iter().find(|&kind| type_code(kind) == name);
             let kind =
                 kind.ok_or_else(|| format!("`{name}` is no kind; use c, g, ms, h, s or d"))?;
             let weight = weight.parse::<u32>();
@@ -177,7 +177,7 @@ impl fmt::Display for Mix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, &(weight, kind)) in self.weights.iter().enumerate() {
             let comma = if i == 0 { "" } else { "," };
-            write!(f, "{comma}{}={weight}", word(kind))?;
+            write!(f, "{comma}{}={weight}", type_code(kind))?;
         }
         Ok(())
     }
@@ -209,7 +209,7 @@ mod tests {
     fn dealing_is_exact_over_one_turn_of_the_weights() {
         let mix: Mix = "c=208,g=66,d=72,s=9,h=1".parse().unwrap();
         let mut counts = [0; 6];
-        for kind in mix.deal().take(356) {
+        for kind in mix.sequence().take(356) {
             counts[kind as usize] += 1;
         }
         assert_eq!(counts[MetricType::Counter as usize], 208);
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn dealing_mixes_early() {
         let mix: Mix = "c,g,ms".parse().unwrap();
-        let first: Vec<&str> = mix.deal().take(6).map(word).collect();
+        let first: Vec<&str> = mix.sequence().take(6).map(type_code).collect();
         assert_eq!(first, ["c", "g", "ms", "c", "g", "ms"]);
     }
 }

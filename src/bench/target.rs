@@ -49,7 +49,7 @@ impl Target {
 
     /// Fills `{host}`, `{port}`, `{path}` and `{target}` of a server's command line.
     #[must_use]
-    pub fn fill(&self, command: &str) -> String {
+    pub fn fill_placeholders(&self, command: &str) -> String {
         let filled = command.replace("{target}", &self.to_string());
         match self {
             Target::Udp(address) | Target::Tcp(address) => {
@@ -66,7 +66,7 @@ impl Target {
     ///
     /// # Errors
     /// When no port can be bound there.
-    pub fn settle(self) -> io::Result<Self> {
+    pub fn with_free_port(self) -> io::Result<Self> {
         let free = |address: &str| address.strip_suffix(":0").map(str::to_owned);
         match self {
             Target::Udp(address) if address.ends_with(":0") => {
@@ -97,7 +97,7 @@ impl Target {
     ///
     /// # Errors
     /// When the name does not resolve, is not local, or nobody listens (Unix sockets and TCP).
-    pub fn connect(&self, remote: bool) -> io::Result<Outlet> {
+    pub fn connect(&self, remote: bool) -> io::Result<Connection> {
         let addresses = self.addresses()?;
         if !remote
             && let Some(far) = addresses.iter().find(|a| !a.ip().to_canonical().is_loopback())
@@ -112,24 +112,24 @@ impl Target {
                 let socket = UdpSocket::bind(any)?;
                 socket.connect(first)?;
                 socket.set_write_timeout(Some(SEND_TIMEOUT))?;
-                Ok(Outlet::Udp(socket))
+                Ok(Connection::Udp(socket))
             }
             Target::Tcp(_) => {
                 let socket = TcpStream::connect(&addresses[..])?;
                 socket.set_nodelay(true)?;
                 socket.set_write_timeout(Some(SEND_TIMEOUT))?;
-                Ok(Outlet::Tcp(socket))
+                Ok(Connection::Tcp(socket))
             }
             Target::UnixDatagram(path) => {
                 let socket = UnixDatagram::unbound()?;
                 socket.connect(path)?;
                 socket.set_write_timeout(Some(SEND_TIMEOUT))?;
-                Ok(Outlet::UnixDatagram(socket))
+                Ok(Connection::UnixDatagram(socket))
             }
             Target::UnixStream(path) => {
                 let socket = UnixStream::connect(path)?;
                 socket.set_write_timeout(Some(SEND_TIMEOUT))?;
-                Ok(Outlet::UnixStream(socket))
+                Ok(Connection::UnixStream(socket))
             }
         }
     }
@@ -137,7 +137,7 @@ impl Target {
 
 /// A connected, blocking socket.
 #[derive(Debug)]
-pub enum Outlet {
+pub enum Connection {
     /// Datagrams over UDP.
     Udp(UdpSocket),
     /// Bytes over TCP.
@@ -148,7 +148,7 @@ pub enum Outlet {
     UnixStream(UnixStream),
 }
 
-impl Outlet {
+impl Connection {
     /// Sends up to `count` datagrams of the block from `index` on and returns how many went. On a
     /// stream they go as one piece; `stop` is asked whenever the peer makes us wait, and a piece
     /// that was begun and stopped breaks the connection for good.
@@ -163,10 +163,12 @@ impl Outlet {
         stop: &dyn Fn() -> bool,
     ) -> io::Result<usize> {
         match self {
-            Outlet::Udp(socket) => send_batch(socket.as_fd(), corpus, index, count),
-            Outlet::UnixDatagram(socket) => send_batch(socket.as_fd(), corpus, index, count),
-            Outlet::Tcp(socket) => write_piece(socket, corpus.stretch(index, count), stop),
-            Outlet::UnixStream(socket) => write_piece(socket, corpus.stretch(index, count), stop),
+            Connection::Udp(socket) => send_batch(socket.as_fd(), corpus, index, count),
+            Connection::UnixDatagram(socket) => send_batch(socket.as_fd(), corpus, index, count),
+            Connection::Tcp(socket) => write_piece(socket, corpus.bytes_of(index, count), stop),
+            Connection::UnixStream(socket) => {
+                write_piece(socket, corpus.bytes_of(index, count), stop)
+            }
         }
         .map(|sent| sent.unwrap_or(count))
     }
@@ -174,7 +176,7 @@ impl Outlet {
     /// True when a failed send ends it: the peer would lose its place among the bytes.
     #[must_use]
     pub fn is_stream(&self) -> bool {
-        matches!(self, Outlet::Tcp(_) | Outlet::UnixStream(_))
+        matches!(self, Connection::Tcp(_) | Connection::UnixStream(_))
     }
 }
 
@@ -295,15 +297,18 @@ mod tests {
     #[test]
     fn a_command_line_learns_the_address() {
         let udp: Target = "udp://127.0.0.1:8126".parse().unwrap();
-        assert_eq!(udp.fill("s --port {port} --host {host}"), "s --port 8126 --host 127.0.0.1");
+        assert_eq!(
+            udp.fill_placeholders("s --port {port} --host {host}"),
+            "s --port 8126 --host 127.0.0.1"
+        );
         let unix: Target = "unix:///tmp/s".parse().unwrap();
-        assert_eq!(unix.fill("s {path} {target}"), "s /tmp/s unixgram:///tmp/s");
+        assert_eq!(unix.fill_placeholders("s {path} {target}"), "s /tmp/s unixgram:///tmp/s");
     }
 
     #[test]
     fn port_0_becomes_a_free_port() {
         for text in ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"] {
-            let settled = text.parse::<Target>().unwrap().settle().unwrap().to_string();
+            let settled = text.parse::<Target>().unwrap().with_free_port().unwrap().to_string();
             assert!(settled.starts_with(&text[..16]) && !settled.ends_with(":0"), "{settled}");
         }
     }

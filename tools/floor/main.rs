@@ -18,9 +18,9 @@ mod serve;
 mod table;
 
 #[cfg(test)]
-mod drive;
+mod bench_tests;
 #[cfg(test)]
-mod honest;
+mod reference_server;
 #[cfg(test)]
 mod tests;
 

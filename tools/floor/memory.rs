@@ -16,9 +16,9 @@ pub fn measure(load: &LoadArgs, seconds: f64, ahead: usize) -> anyhow::Result<St
     let corpus = load.corpus(Framing::Bare)?;
     let block = corpus.tally(&[Span { start: 0, count: corpus.len() as u64 }]);
     let mut table = Table::default();
-    let mut held = Vec::with_capacity(ahead);
+    let mut pending = Vec::with_capacity(ahead);
     // The first round makes the table; it is not measured.
-    let first = round(&corpus, &mut table, ahead, &mut held);
+    let first = round(&corpus, &mut table, ahead, &mut pending);
     ensure!(first == block.lines, "read {first} lines of {}", block.lines);
     ensure!(table.len() == corpus.contexts(), "{} of {} contexts", table.len(), corpus.contexts());
     let total = table.total();
@@ -26,7 +26,7 @@ pub fn measure(load: &LoadArgs, seconds: f64, ahead: usize) -> anyhow::Result<St
     let mut rounds = Vec::new();
     while rounds.len() < 3 || thread_cpu()? - began < budget {
         let before = thread_cpu()?;
-        let lines = round(&corpus, &mut table, ahead, &mut held);
+        let lines = round(&corpus, &mut table, ahead, &mut pending);
         let spent = thread_cpu()? - before;
         ensure!(lines == block.lines, "read {lines} lines of {}", block.lines);
         rounds.push(spent.as_secs_f64() * 1e9 / lines as f64);
@@ -58,7 +58,7 @@ fn round<'a>(
     corpus: &'a Corpus,
     table: &mut Table,
     ahead: usize,
-    held: &mut Vec<(u64, Line<'a>)>,
+    pending: &mut Vec<(u64, Line<'a>)>,
 ) -> u64 {
     let mut lines = 0;
     for index in 0..corpus.len() {
@@ -72,23 +72,23 @@ fn round<'a>(
             while let Some(line) = line::next(&mut rest) {
                 let hash = table.hash(&line);
                 table.prefetch_slot(hash);
-                held.push((hash, line));
+                pending.push((hash, line));
                 lines += 1;
-                if held.len() == ahead {
-                    settle(table, held);
+                if pending.len() == ahead {
+                    look_up(table, pending);
                 }
             }
         }
     }
-    settle(table, held);
+    look_up(table, pending);
     lines
 }
 
-fn settle(table: &mut Table, held: &mut Vec<(u64, Line<'_>)>) {
-    for (hash, _) in held.iter() {
+fn look_up(table: &mut Table, pending: &mut Vec<(u64, Line<'_>)>) {
+    for (hash, _) in pending.iter() {
         table.prefetch_record(*hash);
     }
-    for (hash, line) in held.drain(..) {
+    for (hash, line) in pending.drain(..) {
         table.add(hash, &line);
     }
 }

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::Row;
-use super::tools::{Problem, Tools, median, number_after};
+use super::tools::{Error, Tools, median, number_after};
 
 /// Measures one or more rows.
-pub type Measure = fn(&Tools) -> Result<Vec<Row>, Problem>;
+pub type Measure = fn(&Tools) -> Result<Vec<Row>, Error>;
 
 pub const ALL: &[(&str, Measure)] = &[
     ("S1", in_cache),
@@ -19,10 +19,10 @@ pub const ALL: &[(&str, Measure)] = &[
     ("S12", two_shards),
 ];
 
-fn in_cache(tools: &Tools) -> Result<Vec<Row>, Problem> {
+fn in_cache(tools: &Tools) -> Result<Vec<Row>, Error> {
     let mut rows =
         vec![in_process(tools, "S1", "in process, 1,000 contexts, c/g/ms", &[], "≤ 1.4", 1.4)?];
-    let count = |pass: &str| -> Result<f64, Problem> {
+    let count = |pass: &str| -> Result<f64, Error> {
         let toggle = format!("--toggle-collect=*{pass}*");
         let under = [
             "valgrind",
@@ -49,12 +49,12 @@ fn in_cache(tools: &Tools) -> Result<Vec<Row>, Problem> {
             reached: ours <= 520.0,
             command: "make count".into(),
         }),
-        (Err(problem), _) | (_, Err(problem)) => eprintln!("instructions: {problem}"),
+        (Err(error), _) | (_, Err(error)) => eprintln!("instructions: {error}"),
     }
     Ok(rows)
 }
 
-fn a_million_contexts(tools: &Tools) -> Result<Vec<Row>, Problem> {
+fn a_million_contexts(tools: &Tools) -> Result<Vec<Row>, Error> {
     let million = ("INGEST_CONTEXTS", "1000000");
     Ok(vec![
         in_process(
@@ -83,7 +83,7 @@ fn in_process(
     settings: &[(&str, &str)],
     goal: &'static str,
     limit: f64,
-) -> Result<Row, Problem> {
+) -> Result<Row, Error> {
     let all = [&[("INGEST", "ratio")], settings].concat();
     let text = tools.ingest(&all, &[])?;
     let of = |word| number_after(&text, word).ok_or_else(|| format!("no {word} in: {text}"));
@@ -101,7 +101,7 @@ fn in_process(
     })
 }
 
-fn paced(tools: &Tools) -> Result<Vec<Row>, Problem> {
+fn paced(tools: &Tools) -> Result<Vec<Row>, Error> {
     let one = over(tools, "S6", "single", "udp", Some("50k"), "≤ 0.65", 0.65)?;
     let packed = over(tools, "S6", "packed", "udp", Some("100k"), "≤ 0.75", 0.75)?;
     Ok(one.into_iter().chain(packed).collect())
@@ -117,7 +117,7 @@ fn over(
     rate: Option<&str>,
     goal: &'static str,
     limit: f64,
-) -> Result<Vec<Row>, Problem> {
+) -> Result<Vec<Row>, Error> {
     let target = match transport {
         "udp" => "udp://127.0.0.1:28125".to_owned(),
         _ => format!("unixgram://{}", std::env::temp_dir().join("whippet-report.sock").display()),
@@ -173,7 +173,7 @@ fn pairs(report: &Value) -> (Vec<f64>, Vec<f64>) {
     (of(false), of(true))
 }
 
-fn two_shards(tools: &Tools) -> Result<Vec<Row>, Problem> {
+fn two_shards(tools: &Tools) -> Result<Vec<Row>, Error> {
     let text = tools.ingest(&[("INGEST", "ratio"), ("INGEST_SHARDS", "2")], &[])?;
     let alone = number_after(&text, "one shard").ok_or("no figure of one shard")?;
     let both = number_after(&text, "at once").ok_or("no figure of two shards")?;

@@ -1,4 +1,4 @@
-//! One sitting: every figure of `docs/performance.md`, measured one after the other on this machine,
+//! One session: every figure of `docs/performance.md`, measured one after the other on this machine,
 //! the floor beside each. `make bench-report` builds what it needs and starts it.
 //!
 //! ```text
@@ -76,14 +76,14 @@ fn main() -> std::process::ExitCode {
                 measured.iter().for_each(|row| println!("{}", page::line(row)));
                 rows.extend(measured);
             }
-            Err(problem) => eprintln!("{id} could not be measured: {problem}"),
+            Err(error) => eprintln!("{id} could not be measured: {error}"),
         }
     }
     let written = page::write(&rows, args.record.as_deref(), args.page.as_deref(), args.rounds);
     match written {
         Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(problem) => {
-            eprintln!("{problem}");
+        Err(error) => {
+            eprintln!("{error}");
             std::process::ExitCode::FAILURE
         }
     }

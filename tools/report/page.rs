@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::Row;
-use super::tools::Problem;
+use super::tools::Error;
 
 const BEGIN: &str = "<!-- report: begin -->";
 const END: &str = "<!-- report: end -->";
@@ -18,17 +18,17 @@ pub fn line(row: &Row) -> String {
     )
 }
 
-/// Writes what was asked for; an empty sitting writes nothing.
+/// Writes what was asked for; an empty session writes nothing.
 pub fn write(
     rows: &[Row],
     record: Option<&Path>,
     page: Option<&Path>,
     rounds: usize,
-) -> Result<(), Problem> {
+) -> Result<(), Error> {
     if rows.is_empty() {
         return Err("nothing was measured".into());
     }
-    let date = said("date", &["-u", "+%Y-%m-%d"]);
+    let date = output_of("date", &["-u", "+%Y-%m-%d"]);
     if let Some(folder) = record {
         std::fs::create_dir_all(folder)?;
         let mut text =
@@ -57,8 +57,8 @@ pub fn write(
          | row | load | floor | whippet | ratio | to reach |\n|---|---|---|---|---|---|\n",
         processor(),
         std::thread::available_parallelism()?,
-        said("uname", &["-r"]),
-        said("git", &["rev-parse", "--short", "HEAD"]),
+        output_of("uname", &["-r"]),
+        output_of("git", &["rev-parse", "--short", "HEAD"]),
     );
     rows.iter().for_each(|row| table += &(line(row) + "\n"));
     std::fs::write(page, format!("{head}{BEGIN}\n{table}\n{END}{tail}"))?;
@@ -72,7 +72,7 @@ fn processor() -> String {
         .map_or("unknown processor".into(), |name| name.trim_start_matches([' ', '\t', ':']).into())
 }
 
-fn said(program: &str, args: &[&str]) -> String {
+fn output_of(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output();
     output.map_or(String::new(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Row;
 use super::loads::Measure;
-use super::tools::{Problem, SERVER_ENVIRONMENT, Tools, median, number_after};
+use super::tools::{Error, SERVER_ENVIRONMENT, Tools, median, number_after};
 
 pub const ALL: &[(&str, Measure)] = &[("S8", memory), ("S9", flushes), ("S11", idle)];
 
@@ -17,7 +17,7 @@ const MIB: f64 = 1_048_576.0;
 /// The rate of the rows about many contexts.
 const RATE: &str = "150k";
 
-fn memory(tools: &Tools) -> Result<Vec<Row>, Problem> {
+fn memory(tools: &Tools) -> Result<Vec<Row>, Error> {
     [
         ("c=1,g=1,ms=1", 100_000, "≤ 45 MiB", 45.0),
         ("c=1,g=1,ms=1", 1_000_000, "≤ 330 MiB", 330.0),
@@ -45,14 +45,14 @@ fn memory(tools: &Tools) -> Result<Vec<Row>, Problem> {
     .collect()
 }
 
-/// A server of this sitting, on the first processor; killed when dropped.
+/// A server of this session, on the first processor; killed when dropped.
 struct Server {
     child: Child,
     log: std::path::PathBuf,
 }
 
 impl Server {
-    fn start(tools: &Tools, port: u16, settings: &[(&str, &str)]) -> Result<Self, Problem> {
+    fn start(tools: &Tools, port: u16, settings: &[(&str, &str)]) -> Result<Self, Error> {
         let log = std::env::temp_dir().join(format!("whippet-report-{port}.log"));
         let child = Command::new("taskset")
             .args(["-c", "0"])
@@ -70,7 +70,7 @@ impl Server {
     }
 
     /// Ends it as an operator would; what it said.
-    fn stop(mut self) -> Result<String, Problem> {
+    fn stop(mut self) -> Result<String, Error> {
         Command::new("kill").arg(self.child.id().to_string()).status()?;
         self.child.wait()?;
         let mut text = String::new();
@@ -80,7 +80,7 @@ impl Server {
 }
 
 /// Nanoseconds of CPU that the threads of this name have used, or all of them.
-fn cpu_nanos(process: &Child, thread: Option<&str>) -> Result<f64, Problem> {
+fn cpu_nanos(process: &Child, thread: Option<&str>) -> Result<f64, Error> {
     let mut sum = 0.0;
     for task in std::fs::read_dir(format!("/proc/{}/task", process.id()))?.flatten() {
         let name = std::fs::read_to_string(task.path().join("comm"))?;
@@ -102,7 +102,7 @@ impl Drop for Server {
     }
 }
 
-fn load(tools: &Tools, port: u16, kinds: &str, seconds: u64) -> Result<Child, Problem> {
+fn load(tools: &Tools, port: u16, kinds: &str, seconds: u64) -> Result<Child, Error> {
     let target = format!("udp://127.0.0.1:{port}");
     let seconds = seconds.to_string();
     let args = ["bench", "--target", &target, "--profile", "cardinality", "--kinds", kinds];
@@ -113,7 +113,7 @@ fn load(tools: &Tools, port: u16, kinds: &str, seconds: u64) -> Result<Child, Pr
 }
 
 /// Flushes of a million contexts under load, and how long a close keeps a lane from its sockets.
-fn flushes(tools: &Tools) -> Result<Vec<Row>, Problem> {
+fn flushes(tools: &Tools) -> Result<Vec<Row>, Error> {
     const CONTEXTS: f64 = 1e6;
     const FLUSHES: u64 = 4;
     let mut rows = Vec::new();
@@ -157,7 +157,7 @@ fn flushes(tools: &Tools) -> Result<Vec<Row>, Problem> {
     Ok(rows)
 }
 
-fn closes(tools: &Tools) -> Result<Row, Problem> {
+fn closes(tools: &Tools) -> Result<Row, Error> {
     const CLOSES: u64 = 30;
     let server = Server::start(tools, 28_127, &[("WHIPPET_INTERVAL", "2")])?;
     sleep(Duration::from_millis(500));
@@ -181,7 +181,7 @@ fn closes(tools: &Tools) -> Result<Row, Problem> {
     })
 }
 
-fn idle(tools: &Tools) -> Result<Vec<Row>, Problem> {
+fn idle(tools: &Tools) -> Result<Vec<Row>, Error> {
     let row = |load: &str, whippet: String, goal, reached, command: &str| Row {
         id: "S11",
         load: load.into(),
@@ -236,7 +236,7 @@ fn idle(tools: &Tools) -> Result<Vec<Row>, Problem> {
 }
 
 /// From the start of the process until its port is taken.
-fn start_millis(tools: &Tools) -> Result<f64, Problem> {
+fn start_millis(tools: &Tools) -> Result<f64, Error> {
     const PORT: u16 = 28_129;
     let started = std::time::Instant::now();
     let mut child = Command::new(&tools.whippet)

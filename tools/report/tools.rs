@@ -1,4 +1,4 @@
-//! The programs a sitting drives, and what their output says.
+//! The programs a session drives, and what their output says.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 /// What can go wrong, in words.
-pub type Problem = Box<dyn std::error::Error>;
+pub type Error = Box<dyn std::error::Error>;
 
 /// The server: told where to listen by whoever starts it, quiet, without any output but its encoder.
 pub const SERVER_ENVIRONMENT: [(&str, &str); 3] =
@@ -53,7 +53,7 @@ impl Tools {
     }
 
     /// Runs the bench tool and reads its report.
-    pub fn bench(&self, args: &[&str]) -> Result<Value, Problem> {
+    pub fn bench(&self, args: &[&str]) -> Result<Value, Error> {
         let output = Command::new(&self.whippet)
             .arg("bench")
             .args(args)
@@ -64,7 +64,7 @@ impl Tools {
     }
 
     /// Runs the ingest bench with these settings; its output.
-    pub fn ingest(&self, settings: &[(&str, &str)], under: &[&str]) -> Result<String, Problem> {
+    pub fn ingest(&self, settings: &[(&str, &str)], under: &[&str]) -> Result<String, Error> {
         let bench = self.ingest.as_ref().ok_or("the ingest bench is not built")?;
         let mut command = match under {
             [program, args @ ..] => {

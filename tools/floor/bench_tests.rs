@@ -23,7 +23,7 @@ fn floor(flags: &str) -> String {
     let program = std::env::current_exe().unwrap();
     let program = program.display();
     format!(
-        "env {FLAGS}='floor --target {{target}} {flags}' '{program}' --ignored --exact drive::serves --nocapture"
+        "env {FLAGS}='floor --target {{target}} {flags}' '{program}' --ignored --exact bench_tests::serves --nocapture"
     )
 }
 
@@ -56,9 +56,9 @@ fn run(target: &str, profile: &str, lines: &str, flags: &str) -> Run {
 }
 
 fn all_received(run: &Run) {
-    let books = run.books.expect("the floor prints its books");
-    assert_eq!(books.received, run.sent.lines, "{run:#?}");
-    assert_eq!((books.recorded, books.refused), (books.received, 0));
+    let counts = run.server_counts.expect("the floor prints its books");
+    assert_eq!(counts.received, run.sent.lines, "{run:#?}");
+    assert_eq!((counts.recorded, counts.refused), (counts.received, 0));
     assert_eq!(run.kernel_dropped, Some(0));
 }
 
@@ -99,7 +99,7 @@ fn over_udp_what_was_sent_was_received_or_dropped_by_the_kernel() {
         // One line in each datagram, and a buffer that overflows.
         let run =
             run("udp://127.0.0.1:0", "single", "20k", &format!("{flags} --receive-buffer 4096"));
-        let received = run.books.expect("the floor prints its books").received;
+        let received = run.server_counts.expect("the floor prints its books").received;
         let dropped = run.kernel_dropped.expect("the socket is on this machine");
         assert_eq!(received + dropped, run.sent.lines, "{flags}: {run:#?}");
     }
@@ -112,7 +112,7 @@ fn two_servers_are_measured_in_turn_and_compared_pair_by_pair() {
         let flags = ["--total", "100k", "--rounds", "2", "--server", &work, "--vs", &discard];
         let report = drive(&format!("unixgram://{}", path.display()), &flags);
         let servers: Vec<_> =
-            report.runs.iter().map(|run| (run.round, run.books.is_some())).collect();
+            report.runs.iter().map(|run| (run.round, run.server_counts.is_some())).collect();
         assert_eq!(
             servers,
             [(1, true), (1, false), (2, true), (2, false)],
@@ -131,27 +131,28 @@ fn two_servers_are_measured_in_turn_and_compared_pair_by_pair() {
 fn a_ladder_ends_at_a_rate_that_went_through_whole() {
     in_directory(|path| {
         let server = floor("--mode work");
-        let flags = ["--ladder", "--rate", "1G", "--duration", "0.05", "--server", &server];
+        let flags = ["--find-max-rate", "--rate", "1G", "--duration", "0.05", "--server", &server];
         assert!(Bench::try_parse_from(["bench"].iter().chain(&flags)).is_err(), "1G is no number");
-        let flags = ["--ladder", "--rate", "500M", "--duration", "0.05", "--server", &server];
+        let flags =
+            ["--find-max-rate", "--rate", "500M", "--duration", "0.05", "--server", &server];
         let report = drive(&format!("unixgram://{}", path.display()), &flags);
-        let ladder = report.ladder.unwrap();
-        assert_eq!(ladder.steps[0].lines_per_second, 5e8);
-        assert_ne!(ladder.steps[0].limit, Limit::None, "nothing sends 500 million lines a second");
-        let held = ladder.steps.iter().filter(|step| step.limit == Limit::None);
+        let found = report.rate_search.unwrap();
+        assert_eq!(found.steps[0].lines_per_second, 5e8);
+        assert_ne!(found.steps[0].limit, Limit::None, "nothing sends 500 million lines a second");
+        let held = found.steps.iter().filter(|step| step.limit == Limit::None);
         let highest = held.map(|step| step.lines_per_second).fold(0.0, f64::max);
-        assert_eq!(ladder.lines_per_second.unwrap_or(0.0), highest);
-        assert_eq!(report.runs.len(), ladder.steps.len());
+        assert_eq!(found.lines_per_second.unwrap_or(0.0), highest);
+        assert_eq!(report.runs.len(), found.steps.len());
     });
 }
 
 #[test]
 fn an_interrupted_run_stops_its_server() {
-    let target = "udp://127.0.0.1:0".parse::<Target>().unwrap().settle().unwrap();
+    let target = "udp://127.0.0.1:0".parse::<Target>().unwrap().with_free_port().unwrap();
     let (address, server) = (target.to_string(), floor("--mode discard"));
     let flags = ["bench", "--no-pin", "--target", &address, "--server", &server];
     let interrupted = Arc::new(AtomicBool::new(true));
     let error = bench::measure(Bench::parse_from(flags).args, interrupted).unwrap_err();
     assert_eq!(error.to_string(), "interrupted");
-    assert!(!bench::bound(&target), "the server is still there");
+    assert!(!bench::is_bound(&target), "the server is still there");
 }

@@ -1,8 +1,8 @@
 //! The search for the highest rate that goes through whole: double until a step fails, then halve
 //! the gap until it is below five percent.
 
-use super::judge;
-use super::report::{Ladder, Limit, Run, Step};
+use super::report::{Limit, RateSearch, Run, SearchStep};
+use super::validity;
 
 /// The answer is this close to the first rate that failed.
 const RESOLUTION: f64 = 1.05;
@@ -17,17 +17,17 @@ const RATE_MAX: f64 = 1e9;
 ///
 /// # Errors
 /// Whatever `measure` fails with.
-pub fn climb(
+pub fn search(
     start: f64,
     mut measure: impl FnMut(f64, usize) -> anyhow::Result<Run>,
-) -> anyhow::Result<(Ladder, Vec<Run>)> {
+) -> anyhow::Result<(RateSearch, Vec<Run>)> {
     let (mut held, mut failed): (Option<f64>, Option<f64>) = (None, None);
     let (mut steps, mut runs) = (Vec::new(), Vec::new());
     let mut limited_by = Limit::None;
     while let Some(rate) = next(start, held, failed) {
         let run = measure(rate, steps.len() + 1)?;
-        let limit = judge::limit(&run);
-        steps.push(Step { lines_per_second: rate, limit });
+        let limit = validity::limit(&run);
+        steps.push(SearchStep { lines_per_second: rate, limit });
         runs.push(run);
         if limit == Limit::None {
             held = Some(rate);
@@ -35,7 +35,7 @@ pub fn climb(
             (failed, limited_by) = (Some(rate), limit);
         }
     }
-    Ok((Ladder { lines_per_second: held, limited_by, steps }, runs))
+    Ok((RateSearch { lines_per_second: held, limited_by, steps }, runs))
 }
 
 /// The next rate to try, `None` when the answer is known.
@@ -59,14 +59,14 @@ mod tests {
 
     /// A server that loses lines above `capacity`.
     fn climbs(start: f64, capacity: f64) -> (Option<f64>, Limit, usize) {
-        let (ladder, runs) = climb(start, |rate, _| {
+        let (found, runs) = search(start, |rate, _| {
             let mut run = super::super::report::tests::run();
             run.kernel_dropped_measured = Some(u64::from(rate > capacity));
             Ok(run)
         })
         .unwrap();
-        assert_eq!(ladder.steps.len(), runs.len());
-        (ladder.lines_per_second, ladder.limited_by, runs.len())
+        assert_eq!(found.steps.len(), runs.len());
+        (found.lines_per_second, found.limited_by, runs.len())
     }
 
     #[test]

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use whippet::bench::{self, Run};
 
-use crate::drive::drive;
+use crate::bench_tests::drive;
 
 /// Socket of the child process, and how many counter lines it loses.
-const SOCKET: &str = "WHIPPET_HONEST_SOCKET";
-const LOSES: &str = "WHIPPET_HONEST_LOSES";
+const SOCKET: &str = "WHIPPET_REFERENCE_SOCKET";
+const LOSES: &str = "WHIPPET_REFERENCE_LOSES";
 
 #[test]
 #[ignore = "is the child of the tests beside it"]
@@ -90,7 +90,7 @@ fn run_losing(lines: u32) -> Run {
     let program = std::env::current_exe().unwrap();
     let program = program.display();
     let server = format!(
-        "env {SOCKET}={{path}} {LOSES}={lines} '{program}' --ignored --exact honest::serves --nocapture"
+        "env {SOCKET}={{path}} {LOSES}={lines} '{program}' --ignored --exact reference_server::serves --nocapture"
     );
     let target = format!("unixgram://{}", directory.path().join("s").display());
     let flags = ["--profile", "realistic", "--total", "6k", "--senders", "2", "--server", &server];
@@ -106,7 +106,7 @@ fn sums_that_were_flushed_whole_are_found_exact_series_by_series() {
     assert_eq!((check.series_found, check.series_exact), (check.series_sent, check.series_sent));
     assert_eq!((check.overwritten, check.unreadable), (0, 0));
     assert!(!bench::sums_differ(&run));
-    assert_eq!(run.books.unwrap().received, run.sent.lines);
+    assert_eq!(run.server_counts.unwrap().received, run.sent.lines);
 }
 
 #[test]

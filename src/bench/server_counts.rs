@@ -2,7 +2,7 @@
 
 /// `lines    12 received = 10 recorded + 1 refused + 1 dropped`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Books {
+pub struct ServerCounts {
     /// Lines that arrived.
     pub received: u64,
     /// Lines that reached a cell.
@@ -16,14 +16,14 @@ pub struct Books {
 /// Reads one line of output; `None` when it is not the line with the books. Thousands separators
 /// and whatever stands before or after are tolerated.
 #[must_use]
-pub fn read(line: &str) -> Option<Books> {
+pub fn read(line: &str) -> Option<ServerCounts> {
     let mut words = line.split_ascii_whitespace().skip_while(|word| *word != "lines").skip(1);
     let mut part = |name: &str, joint: &str| {
         let number = words.next()?.replace(',', "").parse().ok()?;
         let named = words.next()?.trim_end_matches([',', ';', '.']) == name;
         (named && (joint.is_empty() || words.next()? == joint)).then_some(number)
     };
-    Some(Books {
+    Some(ServerCounts {
         received: part("received", "=")?,
         recorded: part("recorded", "+")?,
         refused: part("refused", "+")?,

@@ -15,7 +15,7 @@ use super::contexts::{self, Context};
 
 /// The comparison of flushed counters with sent ones.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Check {
+pub struct FlushCheck {
     /// Sum of every counter sent, corrected for sample rates.
     pub sent: f64,
     /// Sum of every flushed series that bears the name of a sent counter.
@@ -32,7 +32,7 @@ pub struct Check {
     pub unreadable: u64,
 }
 
-impl Check {
+impl FlushCheck {
     /// True when the total is what was sent: every contribution is a whole number, so less than
     /// half a count may be missing through rounding of rates.
     #[must_use]
@@ -65,18 +65,18 @@ pub fn check(
     mut rows: impl BufRead,
     counters: &[Context],
     sums: &[Option<f64>],
-) -> io::Result<Check> {
-    let mut ledger = Ledger::new(counters);
+) -> io::Result<FlushCheck> {
+    let mut comparison = FlushComparison::new(counters);
     let mut line = Vec::new();
     while rows.read_until(b'\n', &mut line)? > 0 {
-        ledger.row(&line);
+        comparison.row(&line);
         line.clear();
     }
-    Ok(ledger.close(sums))
+    Ok(comparison.close(sums))
 }
 
-/// Place of a series that has the name of a sent counter but other tags.
-type Place = (u32, Vec<u8>);
+/// A series that has the name of a sent counter (its number) but other tags.
+type OtherSeries = (u32, Vec<u8>);
 
 /// One name of the sent counters.
 #[derive(Default)]
@@ -86,16 +86,16 @@ struct Name {
     tag_sets: HashMap<Vec<u8>, u32>,
 }
 
-struct Ledger {
+struct FlushComparison {
     known: HashMap<Vec<u8>, Name>,
     /// Points of sent series by position and second.
     points: HashMap<(u32, i64), f64>,
     /// Points under a known name with unknown tags (a server that adds its own).
-    strangers: HashMap<(Place, i64), f64>,
-    check: Check,
+    other_tags: HashMap<(OtherSeries, i64), f64>,
+    check: FlushCheck,
 }
 
-impl Ledger {
+impl FlushComparison {
     fn new(counters: &[Context]) -> Self {
         let mut known: HashMap<Vec<u8>, Name> = HashMap::new();
         for (position, counter) in counters.iter().enumerate() {
@@ -105,7 +105,12 @@ impl Ledger {
                 .or_insert_with(|| Name { number, ..Name::default() });
             name.tag_sets.insert(contexts::sorted(&counter.tags), position as u32);
         }
-        Ledger { known, points: HashMap::new(), strangers: HashMap::new(), check: Check::default() }
+        FlushComparison {
+            known,
+            points: HashMap::new(),
+            other_tags: HashMap::new(),
+            check: FlushCheck::default(),
+        }
     }
 
     fn row(&mut self, line: &[u8]) {
@@ -133,21 +138,21 @@ impl Ledger {
             let (second, amount) = (second as i64, value * factor);
             let before = match name.tag_sets.get(&tags) {
                 Some(&position) => self.points.insert((position, second), amount),
-                None => self.strangers.insert(((name.number, tags.clone()), second), amount),
+                None => self.other_tags.insert(((name.number, tags.clone()), second), amount),
             };
             self.check.overwritten += u64::from(before.is_some());
         }
     }
 
-    fn close(mut self, sums: &[Option<f64>]) -> Check {
+    fn close(mut self, sums: &[Option<f64>]) -> FlushCheck {
         let mut flushed = vec![None; sums.len()];
         for (&(position, _), amount) in &self.points {
             if let Some(sum) = flushed.get_mut(position as usize) {
                 *sum.get_or_insert(0.0) += amount;
             }
         }
-        let strangers: f64 = self.strangers.values().sum();
-        self.check.flushed = flushed.iter().flatten().sum::<f64>() + strangers;
+        let other_tags: f64 = self.other_tags.values().sum();
+        self.check.flushed = flushed.iter().flatten().sum::<f64>() + other_tags;
         self.check.sent = sums.iter().flatten().sum();
         for (sent, flushed) in sums.iter().zip(&flushed).filter_map(|(s, f)| Some(((*s)?, f))) {
             self.check.series_sent += 1;
@@ -175,14 +180,14 @@ mod tests {
     }
 
     #[track_caller]
-    fn checks(rows: &[String], expect: Check) {
+    fn checks(rows: &[String], expect: FlushCheck) {
         let counters = [counter("a", "x:1,b:2"), counter("a", "x:2"), counter("plain", "")];
         let sums = [Some(30.0), Some(5.0), None];
         let text = rows.join("\n");
         assert_eq!(check(text.as_bytes(), &counters, &sums).unwrap(), expect);
     }
 
-    const NOTHING: Check = Check {
+    const NOTHING: FlushCheck = FlushCheck {
         sent: 35.0,
         flushed: 0.0,
         series_sent: 2,
@@ -200,7 +205,7 @@ mod tests {
                 series("a", "rate", 20, 2.0, r#""x:1","b:2""#),
                 series("a", "count", 20, 5.0, r#""x:2""#),
             ],
-            Check { flushed: 35.0, series_found: 2, series_exact: 2, ..NOTHING },
+            FlushCheck { flushed: 35.0, series_found: 2, series_exact: 2, ..NOTHING },
         );
     }
 
@@ -208,7 +213,7 @@ mod tests {
     fn a_second_point_at_one_second_overwrites_and_is_counted() {
         checks(
             &[series("a", "count", 20, 5.0, r#""x:2""#), series("a", "count", 20, 4.0, r#""x:2""#)],
-            Check { flushed: 4.0, series_found: 1, overwritten: 1, ..NOTHING },
+            FlushCheck { flushed: 4.0, series_found: 1, overwritten: 1, ..NOTHING },
         );
     }
 
@@ -219,7 +224,7 @@ mod tests {
                 series("a", "count", 20, 30.0, r#""x:1","b:2","env:prod""#),
                 series("a", "count", 20, 5.0, r#""x:2","env:prod""#),
             ],
-            Check { flushed: 35.0, ..NOTHING },
+            FlushCheck { flushed: 35.0, ..NOTHING },
         );
     }
 
@@ -246,13 +251,13 @@ mod tests {
                 r#"{"kind":"series","metric":"a","type":"rate","points":{}}"#.into(),
                 r#"{"kind":"series","metric":"a","type":"count","points":[[1,5]],"tags":["x:2"],"new":{"y":[]}}"#.into(),
             ],
-            Check { flushed: 5.0, series_found: 1, series_exact: 1, unreadable: 2, ..NOTHING },
+            FlushCheck { flushed: 5.0, series_found: 1, series_exact: 1, unreadable: 2, ..NOTHING },
         );
     }
 
     #[test]
     fn a_total_is_exact_within_half_a_count() {
-        let with = |flushed| Check { sent: 1e9, flushed, ..Check::default() };
+        let with = |flushed| FlushCheck { sent: 1e9, flushed, ..FlushCheck::default() };
         assert!(with(1e9 + 1e-5).total_exact());
         assert!(!with(1e9 - 1.0).total_exact());
         assert!(!with(1e9 + 1.0).total_exact());

@@ -21,8 +21,9 @@ const KEPT: f64 = 0.995;
 /// The place where the load was held up or lost.
 #[must_use]
 pub fn limit(run: &Run) -> Limit {
-    let lines_lost =
-        run.books.is_some_and(|books| books.received + books_gap(run) < run.sent.lines);
+    let lines_lost = run
+        .server_counts
+        .is_some_and(|counts| counts.received + lines_dropped_by_kernel(run) < run.sent.lines);
     if run.kernel_dropped_measured.unwrap_or(0) > 0 || lines_lost {
         Limit::Loss
     } else if (run.measured.datagrams as f64) < run.offered_datagrams as f64 * KEPT {
@@ -127,20 +128,20 @@ fn short(run: &Run) -> Option<String> {
 }
 
 /// Lines that datagrams dropped by the kernel held, by the mean: only their number is known.
-fn books_gap(run: &Run) -> u64 {
+fn lines_dropped_by_kernel(run: &Run) -> u64 {
     let per_datagram = run.sent.lines as f64 / run.sent.datagrams.max(1) as f64;
     (run.kernel_dropped.unwrap_or(0) as f64 * per_datagram).ceil() as u64
 }
 
 fn lost(run: &Run) -> Option<String> {
-    let books = run.books?;
-    if run.kernel_dropped.unwrap_or(0) == 0 && books.received != run.sent.lines {
+    let counts = run.server_counts?;
+    if run.kernel_dropped.unwrap_or(0) == 0 && counts.received != run.sent.lines {
         return Some(format!(
             "{} lines were sent and {} received, and the kernel dropped none of them",
-            run.sent.lines, books.received
+            run.sent.lines, counts.received
         ));
     }
-    (books.received != books.recorded + books.refused + books.dropped)
+    (counts.received != counts.recorded + counts.refused + counts.dropped)
         .then(|| "the server's books do not balance".to_owned())
 }
 
@@ -151,10 +152,10 @@ fn refused(run: &Run) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::books::Books;
-    use super::super::flushed::Check;
+    use super::super::flush_check::FlushCheck;
     use super::super::report::tests::run;
     use super::super::report::{Cpu, Latency};
+    use super::super::server_counts::ServerCounts;
     use super::*;
 
     #[track_caller]
@@ -237,19 +238,20 @@ mod tests {
 
     #[test]
     fn books_must_agree_with_what_was_sent_and_with_themselves() {
-        let books = |received, recorded| {
+        let counts = |received, recorded| {
             move |run: &mut Run| {
-                run.books = Some(Books { received, recorded, refused: 0, dropped: 0 })
+                run.server_counts =
+                    Some(ServerCounts { received, recorded, refused: 0, dropped: 0 })
             }
         };
-        warns(books(4_000, 4_000), &[], Limit::None);
-        warns(books(3_999, 3_999), &["4000 lines were sent and 3999 received"], Limit::Loss);
-        warns(books(4_000, 3_999), &["do not balance"], Limit::None);
+        warns(counts(4_000, 4_000), &[], Limit::None);
+        warns(counts(3_999, 3_999), &["4000 lines were sent and 3999 received"], Limit::Loss);
+        warns(counts(4_000, 3_999), &["do not balance"], Limit::None);
     }
 
     #[test]
     fn wrong_sums_come_first_unless_datagrams_were_lost() {
-        let wrong = Check { sent: 10.0, flushed: 9.0, ..Check::default() };
+        let wrong = FlushCheck { sent: 10.0, flushed: 9.0, ..FlushCheck::default() };
         warns(
             |run| run.check = Some(wrong.clone()),
             &["flushed counters sum to 9 but 10"],
