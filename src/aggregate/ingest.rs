@@ -133,7 +133,7 @@ impl Shard {
             _ => false,
         };
         if !written {
-            self.unusual(metric, sender);
+            self.unusual(hash, metric, sender);
         }
     }
 
@@ -163,8 +163,8 @@ impl Shard {
     /// First sight, first touch in this bucket, a rate out of range, a sum out of range.
     #[cold]
     #[inline(never)]
-    fn unusual(&mut self, metric: &PlainMetric<'_>, sender: &[u8]) {
-        let fate = self.metric(&(*metric).into(), sender);
+    fn unusual(&mut self, hash: u64, metric: &PlainMetric<'_>, sender: &[u8]) {
+        let fate = self.hashed_metric(&(*metric).into(), sender, hash);
         self.enter(fate);
     }
 }

@@ -40,12 +40,44 @@ impl Shard {
     }
 
     #[inline(never)]
-    pub(super) fn metric(&mut self, metric: &Metric<'_>, sender: &[u8]) -> Result<(), Fate> {
+    fn metric(&mut self, metric: &Metric<'_>, sender: &[u8]) -> Result<(), Fate> {
+        let rate = self.checked_rate(metric)?;
+        let fields = &metric.origin;
+        let claimed = fields.local_data.is_some()
+            || fields.external_data.is_some()
+            || fields.cardinality.is_some();
+        if !claimed {
+            // Nearly every line: the origin part of the key is the sender, which is mostly unknown.
+            let raw = raw_key(metric, sender);
+            return self.keyed(metric, rate, &raw, self.contexts.hash(&raw));
+        }
+        let mut key = std::mem::take(&mut self.origin_key);
+        Claims { fields: metric.origin, sender }.write_key(&mut key);
+        let raw = raw_key(metric, &key);
+        let fate = self.keyed(metric, rate, &raw, self.contexts.hash(&raw));
+        self.origin_key = key;
+        fate
+    }
+
+    /// As [`Shard::metric`], for a metric without origin fields whose raw key is hashed already.
+    pub(super) fn hashed_metric(
+        &mut self,
+        metric: &Metric<'_>,
+        sender: &[u8],
+        hash: u64,
+    ) -> Result<(), Fate> {
+        let rate = self.checked_rate(metric)?;
+        self.keyed(metric, rate, &raw_key(metric, sender), hash)
+    }
+
+    /// The sample rate, 1 for one out of range. An error when no value of the line can be summed:
+    /// checked before there is a context, so that such a line posts nothing.
+    #[inline]
+    fn checked_rate(&mut self, metric: &Metric<'_>) -> Result<f64, Fate> {
         // Differs: the Agent lets 0, negative and larger rates distort or poison the sum.
         let valid = metric.rate > 0.0 && metric.rate <= 1.0;
         let rate = if valid { metric.rate } else { 1.0 };
         self.bucket.counts.rates_invalid += u64::from(!valid);
-        // Checked before there is a context, so that a value that cannot be summed posts nothing.
         let scale = if metric.timestamp.is_some() || rate == 1.0 { 1.0 } else { 1.0 / rate };
         let scale = if metric.kind == MetricType::Gauge { 1.0 } else { scale };
         if let Values::One(value) = metric.values {
@@ -57,29 +89,22 @@ impl Shard {
         {
             return Err(self.non_finite(metric.values.numbers().count() as u64));
         }
-        let fields = &metric.origin;
-        let claimed = fields.local_data.is_some()
-            || fields.external_data.is_some()
-            || fields.cardinality.is_some();
-        if !claimed {
-            // Nearly every line: the key is the sender itself, mostly nobody.
-            return self.keyed(metric, rate, sender);
-        }
-        let mut key = std::mem::take(&mut self.origin_key);
-        Claims { fields: metric.origin, sender }.write_key(&mut key);
-        let fate = self.keyed(metric, rate, &key);
-        self.origin_key = key;
-        fate
+        Ok(rate)
     }
 
     /// Records a metric whose raw key is complete.
     #[inline]
-    fn keyed(&mut self, metric: &Metric<'_>, rate: f64, origin: &[u8]) -> Result<(), Fate> {
-        let raw = RawKey { kind: metric.kind, name: metric.name, tags: metric.tags, origin };
+    fn keyed(
+        &mut self,
+        metric: &Metric<'_>,
+        rate: f64,
+        raw: &RawKey<'_>,
+        hash: u64,
+    ) -> Result<(), Fate> {
         if let Some(timestamp) = metric.timestamp {
-            return self.timestamped(metric, &raw, rate, timestamp).map_err(Fate::Dropped);
+            return self.timestamped(metric, raw, hash, rate, timestamp).map_err(Fate::Dropped);
         }
-        let (context, cell) = self.locate(&raw).map_err(Fate::Dropped)?;
+        let (context, cell) = self.locate(raw, hash).map_err(Fate::Dropped)?;
         let write_order = self.write_orders.advance();
         self.record(metric, rate, context, cell, write_order)
     }
@@ -92,8 +117,7 @@ impl Shard {
 
     /// The context of a raw key and its cell in the open bucket.
     #[inline]
-    fn locate(&mut self, raw: &RawKey<'_>) -> Result<(u32, u32), DropReason> {
-        let hash = self.contexts.hash(raw);
+    fn locate(&mut self, raw: &RawKey<'_>, hash: u64) -> Result<(u32, u32), DropReason> {
         let epoch = self.epoch;
         let known = self.contexts.alias(hash, raw).map(|alias| *alias);
         match known {
@@ -236,6 +260,7 @@ impl Shard {
         &mut self,
         metric: &Metric<'_>,
         raw: &RawKey<'_>,
+        hash: u64,
         rate: f64,
         timestamp: i64,
     ) -> Result<(), DropReason> {
@@ -248,7 +273,6 @@ impl Shard {
         if held >= self.settings.events_max.saturating_mul(TIMESTAMPED_PER_EVENT) {
             return Err(DropReason::IntervalFull);
         }
-        let hash = self.contexts.hash(raw);
         let known = self.contexts.alias(hash, raw).map(|alias| alias.decision);
         let context = self.context_of(hash, raw, known)?;
         let epoch = self.epoch;
@@ -272,6 +296,10 @@ impl Shard {
         self.bucket.counts.metrics += 1;
         Ok(())
     }
+}
+
+fn raw_key<'a>(metric: &Metric<'a>, origin: &'a [u8]) -> RawKey<'a> {
+    RawKey { kind: metric.kind, name: metric.name, tags: metric.tags, origin }
 }
 
 fn is_distribution(context: &Context) -> bool {
