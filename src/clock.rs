@@ -1,7 +1,11 @@
-//! Wall and manual time. Nobody else in the crate asks what time it is.
+//! Wall and manual time: what the pipeline decides by.
+//!
+//! Every time that decides about data (buckets, timestamps, expiry, retries) is read from a [`Clock`],
+//! so that tests can hold it still. Deadlines of blocking calls, watchdogs and stopwatches of reports
+//! use [`Instant`] directly.
 //!
 //! In: nothing. Out: the time since the Unix epoch and a monotonic reading. Promise: cloned clocks
-//! agree; a manual clock moves only when told. Refusal: it never sleeps.
+//! agree; a manual clock moves only when it is moved. Refusal: it never sleeps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -128,6 +128,17 @@ fn every_module_of_the_library_has_its_place() {
     }
 }
 
+#[test]
+fn time_that_decides_about_data_comes_from_the_clock() {
+    for file in sources(&root()).iter().filter(|file| !file.ends_with("clock.rs")) {
+        let source = fs::read_to_string(file).expect("a source");
+        let module = module_of(file);
+        let pipeline = module == "net" || ROOMS[..5].contains(&&*module);
+        assert!(!source.contains("SystemTime::now"), "{}", file.display());
+        assert!(!pipeline || !source.contains("Instant::now"), "{}", file.display());
+    }
+}
+
 /// Unsafe code stands where the lint is lifted: in `net`, in the prefetch of the hot context table,
 /// and in the load test's one file of system calls.
 #[test]
