@@ -36,7 +36,7 @@ fn plain_agrees(rest: &[u8], line: &[u8], options: Options) {
     };
     assert_eq!(Metric::from(plain), metric);
     let taken = &rest[..rest.len() - next.len()];
-    // A carriage return may end a field that nobody reads.
+    // A carriage return may end a field that is not read.
     let taken = taken.strip_suffix(b"\n").unwrap_or(taken);
     assert_eq!(taken.strip_suffix(b"\r").unwrap_or(taken), line);
 }

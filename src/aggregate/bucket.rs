@@ -19,7 +19,7 @@ use crate::sketch::Sketch;
 /// A value at a second that the client chose; never merged.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TimestampedPoint {
-    /// Whose it is.
+    /// Its context.
     pub context: u32,
     /// Unix seconds, as the client gave them.
     pub timestamp: i64,
@@ -31,7 +31,7 @@ pub struct TimestampedPoint {
 /// histogram, which belongs in the bucket of its own time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TimestampedSample {
-    /// Whose it is.
+    /// Its context.
     pub context: u32,
     /// Unix seconds, as the client gave them.
     pub timestamp: i64,
@@ -64,11 +64,11 @@ pub struct Bucket {
     pub events: Vec<EventRecord>,
     /// Service checks, in order of arrival.
     pub checks: Vec<CheckRecord>,
-    /// Ids that stand for nobody any more; to be applied before `births`.
+    /// Ids of contexts that expired; to be applied before `births`.
     pub deaths: Vec<u32>,
     /// Contexts the flusher does not know yet.
     pub births: Vec<Birth>,
-    /// The books.
+    /// What was counted.
     pub counts: LineCounts,
     spare_samples: SpareSamples,
     spare_sketches: Vec<Sketch>,
@@ -86,7 +86,7 @@ fn empty<T>(list: &mut Vec<T>) {
 }
 
 impl Bucket {
-    /// True when there is nothing to post; births and books may be there all the same.
+    /// True when there is nothing to post; births and counts may be there all the same.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.counters.is_empty()

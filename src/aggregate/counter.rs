@@ -7,7 +7,7 @@ use super::write_order::WriteOrder;
 pub struct CounterCell {
     /// Sample-rate corrected, always finite.
     pub sum: f64,
-    /// Whose it is.
+    /// Its context.
     pub context: u32,
     /// When it was last written (see [`super::WriteOrder`]).
     pub write_order: u32,

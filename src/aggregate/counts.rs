@@ -3,7 +3,7 @@
 use crate::context::DropReason;
 use crate::protocol::ErrorKind;
 
-/// The books of one shard for one bucket: `received = recorded + refused + dropped`, in lines.
+/// The accounting of one shard for one bucket: `received = recorded + refused + dropped`, in lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LineCounts {
     /// Lines found, empty ones not counted. Counted where lines are found, so that the equation
@@ -34,7 +34,7 @@ pub struct LineCounts {
     pub fields_ignored: u64,
     /// Lines that went to an overflow context; they are recorded lines.
     pub lines_folded: u64,
-    /// Datagrams whose sender's container could not be told; they were kept, without origin.
+    /// Datagrams whose sender's container could not be found out; they were kept, without origin.
     pub origins_unreadable: u64,
     /// Lines lost with the open bucket of a lane that failed.
     pub lost: u64,
@@ -88,7 +88,7 @@ impl LineCounts {
         (self.metrics, self.events, self.checks) = (0, 0, 0);
     }
 
-    /// What was counted since these same books stood at `earlier`.
+    /// What was counted since these counts stood at `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &LineCounts) -> LineCounts {
         let less = |now: u64, then: u64| now.saturating_sub(then);
@@ -112,7 +112,7 @@ impl LineCounts {
         }
     }
 
-    /// Adds the books of another bucket or lane.
+    /// Adds the counts of another bucket or lane.
     pub fn add(&mut self, other: &LineCounts) {
         self.received += other.received;
         self.metrics += other.metrics;

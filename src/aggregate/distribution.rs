@@ -7,7 +7,7 @@ use crate::sketch::Sketch;
 pub struct DistributionCell {
     /// Never empty once a value was recorded.
     pub sketch: Sketch,
-    /// Whose it is.
+    /// Its context.
     pub context: u32,
 }
 

@@ -7,7 +7,7 @@ use super::write_order::WriteOrder;
 pub struct GaugeCell {
     /// Always finite.
     pub value: f64,
-    /// Whose it is.
+    /// Its context.
     pub context: u32,
     /// When it was written (see [`super::WriteOrder`]).
     pub write_order: u32,

@@ -10,7 +10,7 @@ use super::write_order::WriteOrder;
 #[derive(Clone, Debug)]
 pub struct HistogramCell {
     samples: Samples,
-    /// Whose it is.
+    /// Its context.
     pub context: u32,
     /// When it was last written (see [`super::WriteOrder`]).
     pub write_order: u32,

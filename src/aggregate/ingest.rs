@@ -30,7 +30,7 @@ struct Waiting<'a> {
 impl Shard {
     /// Reads every line of a datagram and records it. `sender` is what the sender's identity adds
     /// to the raw key, empty when nothing does. With `eol_required` a last line without newline is
-    /// refused. `refused` is told of each line that does not follow the grammar, with its number in
+    /// refused. `refused` is called with each line that does not follow the grammar, with its number in
     /// the datagram, from 1.
     pub fn datagram(
         &mut self,
@@ -54,7 +54,7 @@ impl Shard {
             let mut lines = protocol::lines(rest);
             let Some(line) = lines.next() else { break };
             rest = lines.rest();
-            // Before anything else, so that the books balance even if the line brings us down.
+            // Before anything else, so that the counts balance even if the line makes us panic.
             self.counts().received += 1;
             if let Fate::Refused(error) = self.line(line.bytes, sender) {
                 refused(self.counts().received - first, line.bytes, error);
@@ -165,7 +165,7 @@ impl Shard {
     #[inline(never)]
     fn unusual(&mut self, hash: u64, metric: &PlainMetric<'_>, sender: &[u8]) {
         let fate = self.hashed_metric(&(*metric).into(), sender, hash);
-        self.enter(fate);
+        self.count_fate(fate);
     }
 }
 

@@ -25,11 +25,11 @@ impl Shard {
             Ok(Message::ServiceCheck(check)) => self.check(&check, sender),
             Err(error) => Err(Fate::Refused(error)),
         };
-        self.enter(fate)
+        self.count_fate(fate)
     }
 
-    /// Enters a fate in the books.
-    pub(super) fn enter(&mut self, fate: Result<(), Fate>) -> Fate {
+    /// Counts a fate.
+    pub(super) fn count_fate(&mut self, fate: Result<(), Fate>) -> Fate {
         match fate {
             Ok(()) => return Fate::Recorded,
             Err(Fate::Refused(error)) => self.bucket.counts.refused[error.kind as usize] += 1,

@@ -1,6 +1,6 @@
 //! In: lines. Out: a closed [`Bucket`] per interval. Promise: one owner, no lock, no allocation for
 //! known counters and gauges; every line has exactly one [`Fate`] and is counted; merging buckets is
-//! associative and commutative. Refusal: it reads no clock and decides no time; the caller tells it.
+//! associative and commutative. Refusal: it reads no clock; the caller passes the time.
 
 mod bucket;
 mod counter;

@@ -15,7 +15,7 @@ const REGISTERS: usize = 1 << PRECISION;
 #[derive(Clone, Debug)]
 pub struct SetCell {
     members: Members,
-    /// Whose it is.
+    /// Its context.
     pub context: u32,
     /// When it was last written (see [`super::WriteOrder`]).
     pub write_order: u32,

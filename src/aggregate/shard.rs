@@ -117,7 +117,7 @@ impl Shard {
         self.begin_batch(now);
     }
 
-    /// Tells the time of the lines that follow: read the clock once per batch.
+    /// Sets the time of the lines that follow: read the clock once per batch.
     pub fn begin_batch(&mut self, now: Duration) {
         self.now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         self.write_orders.batch(now.saturating_sub(Duration::from_secs(self.bucket.start)));
@@ -141,7 +141,7 @@ impl Shard {
         closed
     }
 
-    /// The open bucket's books.
+    /// What was counted in the open bucket.
     pub fn counts(&mut self) -> &mut LineCounts {
         &mut self.bucket.counts
     }
@@ -152,7 +152,7 @@ impl Shard {
         &self.contexts
     }
 
-    /// Who asked for contexts past a cap since the last call.
+    /// Which names asked for contexts past a cap since the last call.
     pub fn take_heavy_hitters(&mut self) -> HeavyHitters {
         self.contexts.take_heavy_hitters()
     }

@@ -39,7 +39,7 @@ impl IdTable {
         (hash >> SEGMENT_SHIFT) as usize
     }
 
-    /// The first number with this hash that `is_it`; which numbers are asked is a matter of chance.
+    /// The first number with this hash that `is_it`; which numbers are asked depends on the hashes.
     #[inline]
     pub fn find(&self, hash: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         let segment = &self.segments[Self::segment_of(hash)];
@@ -77,7 +77,7 @@ impl IdTable {
             return;
         }
         segment.used -= 1;
-        // Whoever was pushed past the hole by those before it moves up, or could not be found again.
+        // A number that was pushed past the hole moves up; otherwise it could not be found again.
         let mut at = hole;
         loop {
             segment.slots[hole] = EMPTY;

@@ -205,7 +205,7 @@ impl StoredKey {
         self.bytes().len() + size_of::<usize>() + size_of::<u64>() + size_of::<usize>()
     }
 
-    /// Heap bytes that nobody but an alias holds: none where the key is the context itself.
+    /// Heap bytes that only an alias holds: none where the key is the context itself.
     pub fn alias_bytes(&self) -> usize {
         if self.marks() & RAW != 0 { self.heap_bytes() } else { 0 }
     }

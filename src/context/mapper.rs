@@ -75,7 +75,7 @@ pub struct Mapped<'a> {
 }
 
 impl Mapper {
-    /// Compiles what can be compiled; the rest is told.
+    /// Compiles every mapping that can be compiled and reports the others.
     #[must_use]
     pub fn new(profiles: &[MapperProfile]) -> (Self, Vec<MapperProblem>) {
         let mut problems = Vec::new();
@@ -123,12 +123,12 @@ impl Profile {
     fn new(profile: &MapperProfile, problems: &mut Vec<MapperProblem>) -> Self {
         let prefix = if profile.prefix == "*" { "" } else { profile.prefix.as_str() };
         let rules = profile.mappings.iter().filter_map(|mapping| {
-            let told = |reason| MapperProblem {
+            let problem = |reason| MapperProblem {
                 profile: profile.name.clone(),
                 pattern: mapping.pattern.clone(),
                 reason,
             };
-            Rule::new(mapping).map_err(|reason| problems.push(told(reason))).ok()
+            Rule::new(mapping).map_err(|reason| problems.push(problem(reason))).ok()
         });
         let rules = rules.collect();
         let settings = ProfileSettings {
@@ -323,14 +323,14 @@ mod tests {
         let good = mapping(Wildcard, "ok.*", "ok", &[]);
         let profiles = [profile("*", &[mapping(match_type, pattern, name, &[]), good])];
         let (mapper, problems) = Mapper::new(&profiles);
-        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].contains(expect), "{told:?}");
+        let reported: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(reported.len(), 1, "{reported:?}");
+        assert!(reported[0].contains(expect), "{reported:?}");
         assert_eq!(*mapper.map(b"ok.x").name, *b"ok", "the others go on");
     }
 
     #[test]
-    fn a_bad_mapping_is_told_and_the_others_go_on() {
+    fn a_bad_mapping_is_reported_and_the_others_go_on() {
         refuses(Wildcard, "^test.*", "x", "'^' is not allowed");
         refuses(Wildcard, "test.[]x", "x", "'[' is not allowed");
         refuses(Wildcard, "a.**", "x", "** is no wildcard");

@@ -145,7 +145,7 @@ impl OriginRules {
 
 /// A broken item costs itself alone; the line is kept.
 ///
-/// Differs: the Agent logs an error each time; whoever can send could fill a disk with that.
+/// Differs: the Agent logs an error each time; any sender could fill a disk with that.
 fn report_bad_items(local: &LocalData<'_>, external: &ExternalData<'_>) {
     if local.bad_inode {
         tracing::debug!(target: "context", "c: the inode of an in- item is no number; item skipped");

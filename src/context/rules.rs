@@ -29,7 +29,7 @@ pub struct Rules {
     pub default_host: Box<[u8]>,
     /// Caps against attacks.
     pub limits: ContextLimits,
-    /// Tags of senders; none when nobody could know any.
+    /// Tags of senders; none when there is no source of them.
     pub origin: Option<OriginRules>,
 }
 

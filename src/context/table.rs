@@ -1,4 +1,4 @@
-//! The contexts of one shard: who they are, who was seen, who is gone.
+//! The contexts of one shard: known, new, and expired ones.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -54,7 +54,7 @@ impl Decision {
 pub struct Birth {
     /// Its id in the shard.
     pub id: u32,
-    /// Who it is.
+    /// Its identity.
     pub context: Context,
     /// What its mapper profile changes in its posting.
     pub settings: Option<Arc<ProfileSettings>>,
@@ -64,7 +64,7 @@ pub struct Birth {
 #[derive(Debug)]
 pub struct Entry {
     context: Option<Context>,
-    /// Half of the identity hash: the other half tells nothing new in a table of 2^32.
+    /// Half of the identity hash: the other half adds nothing in a table of 2^32.
     hash: u32,
     /// The last bucket that saw it.
     epoch: u32,
@@ -105,7 +105,7 @@ impl Entry {
 struct Settled {
     settings: Option<Arc<ProfileSettings>>,
     /// The flusher does not know it yet.
-    untold: bool,
+    unsent: bool,
 }
 
 /// The table of contexts of one shard.
@@ -124,7 +124,7 @@ pub struct Contexts {
     deaths: Vec<u32>,
     /// Contexts that have or had settings, which most have not.
     settled: HashMap<u32, Settled, RandomState>,
-    /// Those of them that the flusher has to be told of.
+    /// Those of them whose settings the flusher does not know yet.
     resettled: Vec<u32>,
     sweep: Option<Sweep>,
     arrivals: u64,
@@ -225,8 +225,8 @@ impl Contexts {
             self.settle(id, rules.mapper.settings(raw.name));
         }
         if raw.name.starts_with(CLIENT_TELEMETRY) {
-            // Few, and whoever watches senders wants to see each: never remembered, so that all
-            // other lines need not be asked.
+            // Few, and the list of senders needs each one: never remembered, so that all
+            // other lines need no check.
             self.arrivals += 1;
             self.client_reports += 1;
         } else {
@@ -236,7 +236,7 @@ impl Contexts {
     }
 
     /// The settings of a context are those of the raw name that was decided last.
-    /// The flusher is told once per bucket, however often they change.
+    /// The flusher learns of it once per bucket, however often they change.
     fn settle(&mut self, id: u32, settings: Option<&Arc<ProfileSettings>>) {
         if settings.is_none() && self.settled.is_empty() {
             return;
@@ -245,9 +245,9 @@ impl Contexts {
         if known.as_ref().and_then(|known| known.settings.as_ref()) == settings {
             return;
         }
-        let told = known.is_none_or(|known| !known.untold);
-        self.settled.insert(id, Settled { settings: settings.cloned(), untold: true });
-        if told {
+        let is_new = known.is_none_or(|known| !known.unsent);
+        self.settled.insert(id, Settled { settings: settings.cloned(), unsent: true });
+        if is_new {
             self.resettled.push(id);
         }
     }
@@ -388,7 +388,7 @@ impl Contexts {
         &mut self.entries[id as usize]
     }
 
-    /// Who a live context is.
+    /// The identity of a live context.
     #[must_use]
     pub fn context(&self, id: u32) -> Option<&Context> {
         self.entries.get(id as usize).and_then(|entry| entry.context.as_ref())
@@ -407,7 +407,7 @@ impl Contexts {
     }
 
     /// Contexts made, lines of new contexts past a cap, and reports of clients on themselves, since
-    /// the start: grows whenever a line was worth a second look.
+    /// the start: grows with every line that the list of senders looks at twice.
     #[inline]
     #[must_use]
     pub fn arrivals(&self) -> u64 {
@@ -431,7 +431,7 @@ impl Contexts {
         std::mem::take(&mut self.folded)
     }
 
-    /// Who asked for contexts past a cap since the last call.
+    /// Which names asked for contexts past a cap since the last call.
     pub fn take_heavy_hitters(&mut self) -> HeavyHitters {
         std::mem::take(&mut self.heavy)
     }
@@ -458,10 +458,10 @@ impl Contexts {
     /// with new settings comes (again) with them, after its birth.
     pub fn take_changes(&mut self) -> (Vec<Birth>, Vec<u32>) {
         for id in std::mem::take(&mut self.resettled) {
-            let Some(known) = self.settled.get_mut(&id).filter(|known| known.untold) else {
+            let Some(known) = self.settled.get_mut(&id).filter(|known| known.unsent) else {
                 continue;
             };
-            known.untold = false;
+            known.unsent = false;
             let settings = known.settings.clone();
             if settings.is_none() {
                 self.settled.remove(&id);
@@ -693,7 +693,7 @@ mod tests {
                 None => table.resolve(hash, &raw, 10),
             }
         };
-        // Nobody's tags are known: all senders are one context.
+        // No sender's tags are known: all senders are one context.
         let untagged = of(&mut table, "");
         assert_eq!((of(&mut table, "c1"), of(&mut table, "c2")), (untagged, untagged));
         assert_eq!((table.len(), table.aliases()), (1, 3));

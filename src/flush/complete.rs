@@ -15,7 +15,7 @@ pub struct Flush {
     pub timestamp: i64,
     /// Lines and values, over all lanes.
     pub counts: LineCounts,
-    /// Datagrams the kernel dropped in this interval; filled in by whoever reads the sockets.
+    /// Datagrams the kernel dropped in this interval; filled in by the owner of the sockets.
     pub kernel_drops: u64,
     /// Counters continued with 0.
     pub idle: Vec<u32>,

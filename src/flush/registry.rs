@@ -8,7 +8,7 @@ use super::overrides::{PostingOverride, PostingOverrides};
 use crate::context::{Birth, Context, IdTable, Kind};
 
 /// A context as the flusher knows it. There are as many as contexts, so it is kept small: what few
-/// have stands in tables beside.
+/// of them have is kept in side tables.
 #[derive(Debug)]
 pub(super) struct Known {
     pub context: Context,
@@ -25,7 +25,7 @@ pub(super) struct Known {
     pub shadowed: bool,
 }
 
-/// No start of a bucket: the last second that 32 bits can tell, in 2106.
+/// No start of a bucket: the last second that 32 bits can hold, in 2106.
 const NEVER: u32 = u32::MAX;
 
 /// The start of a bucket in 32 bits.
@@ -39,7 +39,7 @@ impl Known {
     }
 }
 
-/// Everyone the flusher has to know, by number.
+/// Every context the flusher has to know, by number.
 #[derive(Debug)]
 pub(super) struct Registry {
     state: RandomState,
@@ -80,7 +80,7 @@ impl Registry {
     }
 
     /// Applies what a lane's bucket says of contexts: deaths first, their ids are used again.
-    /// A birth under an id that is known tells of new settings.
+    /// A birth under a known id brings new settings.
     pub fn apply(
         &mut self,
         lane: usize,
@@ -181,7 +181,7 @@ impl Registry {
         self.by_kind
     }
 
-    /// Everyone known.
+    /// Every context known.
     pub fn contexts(&self) -> impl Iterator<Item = &Context> {
         self.known.iter().flatten().map(|known| &known.context)
     }
@@ -249,7 +249,7 @@ impl Registry {
         self.find_as(hash, context.name(), context, kind)
     }
 
-    /// Who of that kind posts the series of `context` under another name.
+    /// The context of that kind that posts the series of `context` under another name.
     fn find_as(&self, hash: u32, name: &[u8], context: &Context, kind: Kind) -> Option<u32> {
         let is_it = |known: &Known| {
             known.hash == hash
@@ -392,7 +392,7 @@ impl Registry {
     }
 }
 
-/// The half hash of a number; 0 for one that nobody has, which the table never asks for.
+/// The half hash of a number; 0 for an unused one, which the table never asks for.
 fn hash_of(all: &[Option<Known>], number: u32) -> u32 {
     all.get(number as usize).and_then(Option::as_ref).map_or(0, |known| known.hash)
 }

@@ -311,7 +311,7 @@ fn a_histogram_copy_is_a_distribution_of_the_same_samples() {
 }
 
 #[test]
-fn the_books_balance() {
+fn the_counts_balance() {
     let mut house = House::plain(1000);
     let lines = ["a:1|c", "a:nan|c", "junk", "_e{1,1}:a|b", "_sc|x|0", "_sc|x|9", "h:1|h|T5"];
     house.send(0, &lines);
@@ -468,7 +468,7 @@ fn a_gauge_is_posted_again_for_its_time() {
         assert_eq!(house.at(start + 10), [format!("{start} a.x gauge 6")]);
     }
     assert_eq!(house.at(1080), [""; 0]);
-    assert_eq!(house.flusher.contexts(), 0, "nobody is kept for nothing");
+    assert_eq!(house.flusher.contexts(), 0, "no context is kept without need");
     house.send(0, &["a.x:7|g"]);
     assert_eq!(house.at(1090), ["1080 a.x gauge 7"]);
     assert_eq!(house.stop(1095), [""; 0], "the partial bucket repeats nothing");
@@ -593,7 +593,7 @@ fn what_was_recorded_before_a_filter_is_posted_and_then_ends() {
 }
 
 #[test]
-fn settings_that_change_with_every_line_are_told_once() {
+fn settings_that_change_with_every_line_are_passed_on_once() {
     let to_x = ["a", "b"].map(|name| config::Mapping {
         pattern: name.into(),
         match_type: config::MatchType::Wildcard,

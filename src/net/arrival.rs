@@ -29,7 +29,7 @@ pub trait Receiver {
     /// [`LaneHandle::wake`](super::LaneHandle::wake) was called since the last turn.
     fn woken(&mut self) {}
 
-    /// Something was refused or failed; it is counted already, this is the occasion to say so.
+    /// Something was refused or failed; it is counted already; log it here.
     fn incident(&mut self, listener: ListenerId, incident: &Incident<'_>) {
         let _ = (listener, incident);
     }
@@ -48,7 +48,7 @@ pub struct Arrival {
     pub cut_bytes: usize,
 }
 
-/// The process behind a Unix socket, as the kernel vouches for it.
+/// The process behind a Unix socket, as the kernel reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Credentials {
     /// Process id; 0 when the sender lives in a foreign pid namespace.
@@ -59,13 +59,13 @@ pub struct Credentials {
     pub gid: u32,
 }
 
-/// Who sent a datagram. Costs nothing until asked.
+/// Who sent a datagram. Decoded only when a method is called.
 #[derive(Clone, Copy, Debug)]
 pub enum Sender<'a> {
     /// The peer of an internet socket; [`Sender::address`] decodes it. First, since the first is the
     /// cheapest to tell from the others.
     Internet(&'a SocketName),
-    /// Nobody the kernel names.
+    /// The kernel does not name the sender.
     Unknown,
     /// The peer process of a Unix socket; only when credentials are asked for.
     Process(Credentials),

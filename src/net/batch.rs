@@ -3,7 +3,7 @@
 //! Clever: the message headers are built once and point into vectors of this struct that never grow;
 //! only the lengths the kernel overwrites are reset between calls. Slots are spaced one cache line
 //! more than their size, because a stride of 8192 puts the start of every slot into the same set of
-//! the first-level cache. When touching this file: whoever makes a vector grow, or hands out a slot
+//! the first-level cache. When touching this file: code that makes a vector grow, or hands out a slot
 //! while a receive runs, breaks the SAFETY arguments.
 #![allow(unsafe_code)]
 

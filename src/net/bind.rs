@@ -71,12 +71,12 @@ impl ListenerDescription {
     }
 }
 
-/// Bound listeners that nobody reads yet.
+/// Bound listeners that no lane reads yet.
 #[derive(Debug)]
 pub struct Bound {
     /// The listeners, by [`ListenerId`].
     pub listeners: Vec<ListenerDescription>,
-    /// Listeners that could not be had and promises that could not be kept whole, none of them fatal.
+    /// Listeners that could not be bound and settings that could not be fully applied, none of them fatal.
     pub remarks: Vec<Problem>,
     sources: Vec<Vec<Source>>,
     files: Vec<SocketFile>,

@@ -1,4 +1,4 @@
-//! Speaking to a running lane: flags, a drawer for connections, and a waker in each of its polls.
+//! Commands to a running lane: flags, an inbox for connections, and a waker in each of its polls.
 
 use std::io;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -19,12 +19,12 @@ pub(super) const WAKE: u8 = 2;
 /// Connections were handed over.
 pub(super) const INBOX: u8 = 4;
 
-/// A way to speak to a running lane from another thread.
+/// Sends commands to a running lane from another thread.
 #[derive(Clone, Debug)]
-pub struct LaneHandle(Arc<Mailbox>);
+pub struct LaneHandle(Arc<Shared>);
 
 #[derive(Debug)]
-struct Mailbox {
+struct Shared {
     flags: AtomicU8,
     drain_nanos: AtomicU64,
     inbox: Mutex<Vec<Connection>>,
@@ -54,7 +54,7 @@ impl LaneHandle {
     fn raise(&self, flag: u8) {
         self.0.flags.fetch_or(flag, Ordering::AcqRel);
         for waker in &self.0.wakers {
-            // Only a closed poll cannot be woken, and then nobody runs the lane.
+            // Only a closed poll cannot be woken, and then the lane is not running.
             let _ = waker.wake();
         }
     }
@@ -72,7 +72,7 @@ impl LaneHandle {
         std::mem::take(&mut *self.0.inbox.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether both speak to the same lane.
+    /// True when both belong to the same lane.
     pub(super) fn is(&self, other: &LaneHandle) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -98,7 +98,7 @@ impl Polls {
     pub(super) fn new() -> io::Result<Self> {
         let (main, pause) = (Poll::new()?, Poll::new()?);
         let wakers = [Waker::new(main.registry(), WAKER)?, Waker::new(pause.registry(), WAKER)?];
-        let handle = LaneHandle(Arc::new(Mailbox {
+        let handle = LaneHandle(Arc::new(Shared {
             flags: AtomicU8::new(0),
             drain_nanos: AtomicU64::new(0),
             inbox: Mutex::default(),

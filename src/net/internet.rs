@@ -88,7 +88,7 @@ fn candidates(transport: Transport, settings: &InternetSettings) -> Result<Vec<I
 }
 
 fn bind_group(transport: Transport, wanted: SocketAddr, group: usize) -> io::Result<Group> {
-    // Alone first: a socket without SO_REUSEPORT cannot join anybody's group, so this is the probe
+    // Alone first: a socket without SO_REUSEPORT cannot join a group of another process, so this is the probe
     // for an address in use, and no moment passes between the probe and our own first socket.
     let first = bind_one(transport, wanted, false)?;
     let address = first.local_addr()?.as_socket().unwrap_or(wanted);

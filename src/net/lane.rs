@@ -5,7 +5,7 @@
 //! the waker and the urgent sockets (Unix datagrams, whose senders block, and UDP sockets with a small
 //! buffer). Urgent sockets are registered in both; an event left behind in the one that did not
 //! handle it is not reported once the socket is empty. When touching this file: every socket that was
-//! not read to its end must be in `ready`, nobody will say again that it has data.
+//! not read to its end must be in `ready`, no further event will report its data.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
@@ -58,7 +58,7 @@ pub(super) struct LaneLimits {
 
 /// The sockets of one receive thread and the loop that reads them.
 ///
-/// Belongs to whoever supervises the thread: when the receiver panics out of [`Lane::run`], sockets,
+/// Belongs to the supervisor of the thread: when the receiver panics out of [`Lane::run`], sockets,
 /// connections and the rest of the batch in hand are still here, and `run` can be called again. The
 /// unit whose handling panicked is not handed on again; a connection interrupted in the middle of a
 /// read is closed and counted as cut.

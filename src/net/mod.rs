@@ -5,8 +5,8 @@
 //! borrowed bytes, the [`Sender`] and the [`Arrival`]. Promise: bytes reach the receiver in the order
 //! the kernel gave them, every cut, refused or lost unit is a number in [`ListenerCounts`], memory is
 //! bounded by the settings, a live socket is never stolen, and a lane whose receiver panicked can run
-//! again on the same sockets. Refusal: it does not parse, does not log, does not ask what time it is
-//! for anybody else, and knows no other room.
+//! again on the same sockets. Refusal: it does not parse, does not log, does not read the
+//! clock for other rooms, and knows no other room.
 
 mod arrival;
 #[cfg(any(target_os = "linux", target_os = "android"))]

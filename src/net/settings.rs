@@ -15,8 +15,8 @@ pub struct NetSettings {
     pub unix_stream: Option<PathBuf>,
     /// The TCP listener (newline framing); `None` turns it off.
     pub tcp: Option<InternetSettings>,
-    /// Permission bits of the datagram socket's file, default `0o722` as the Agent's: anybody may
-    /// send.
+    /// Permission bits of the datagram socket's file, default `0o722` as the Agent's: every
+    /// user may send.
     pub socket_mode: u32,
     /// Permission bits of the stream socket's file, the same by default.
     pub stream_socket_mode: u32,

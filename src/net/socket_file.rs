@@ -92,7 +92,7 @@ fn check_path(transport: Transport, path: &Path) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Removes a socket file nobody serves; refuses a live one and anything that is no socket.
+/// Removes a socket file that no process serves; refuses a live one and anything that is no socket.
 fn clear_stale(transport: Transport, path: &Path, kind: Type) -> Result<(), Problem> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,

@@ -15,7 +15,7 @@ use super::Credentials;
 /// Takes ownership of the descriptors a service manager passed: `3 .. 3 + count`.
 ///
 /// Call it once per process, and only when `LISTEN_PID` names this process: that is the manager's
-/// word that these numbers are open and belong to nobody else. Numbers that are not open are
+/// word that these numbers are open and have no other owner. Numbers that are not open are
 /// skipped; the others are set close-on-exec.
 pub(super) fn take_passed_descriptors(count: usize) -> Vec<OwnedFd> {
     let end = i32::try_from(count).unwrap_or(0).saturating_add(3);

@@ -94,7 +94,7 @@ impl fmt::Debug for Kubelet {
 }
 
 impl Kubelet {
-    /// Connects to nobody yet.
+    /// Opens no connection yet.
     #[must_use]
     pub fn new(settings: KubeletSettings) -> Self {
         let host = settings.host.trim_matches(['[', ']']);

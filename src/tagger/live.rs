@@ -23,7 +23,7 @@ use super::workload::{Tags, WorkloadBuilder};
 use super::{Cardinality, Identity, Tagger};
 use crate::clock::Clock;
 
-/// How often sources are read while nobody asks for what is not known.
+/// How often sources are read while no unknown workload is queried.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// Shortest time between two readings. Each next one takes twice as long, up to the above: a
 /// container speaks some seconds before its kubelet knows it.
@@ -62,9 +62,9 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Wishes {
     stop: bool,
-    /// Somebody asked for a workload that is not known.
+    /// An unknown workload was queried.
     unknown: bool,
-    /// Somebody asked for an inode: control groups are not walked before that.
+    /// An inode was queried: control groups are not walked before that.
     inodes: bool,
     /// Sources were read once.
     ready: bool,
@@ -136,7 +136,7 @@ impl LiveTagger {
 impl Drop for LiveTagger {
     fn drop(&mut self) {
         lock(&self.shared.wishes).stop = true;
-        // A question on its way ends by itself; nobody waits for it.
+        // A request on its way ends by itself; the drop does not wait for it.
         self.shared.changed.notify_all();
     }
 }
@@ -247,7 +247,7 @@ impl Reader {
         }
     }
 
-    /// Until it is time to read again, or somebody wants it; what for, `None` to stop.
+    /// Until it is time to read again, or a query needs it; what for, `None` to stop.
     fn wait(&self, pace: Duration) -> Option<Wishes> {
         let shared = &self.shared;
         let mut wishes = lock(&shared.wishes);
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn an_inode_is_found_after_somebody_asked_and_moves_the_generation() {
+    fn an_inode_is_found_after_a_query_and_moves_the_generation() {
         let folder = tempfile::tempdir().unwrap();
         let group = folder.path().join(format!("docker-{ID}.scope"));
         std::fs::create_dir(&group).unwrap();

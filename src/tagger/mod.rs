@@ -1,7 +1,7 @@
 //! Tags of workloads: from who sent a line to what the orchestrator knows of the sender.
 //!
 //! In: an [`Identity`] (a container, a control group's inode, a pod, a pod's container) and a
-//! cardinality. Out: the [`Tags`] of that workload, or the answer that nobody knows it yet. Promise:
+//! cardinality. Out: the [`Tags`] of that workload, or the answer that it is not known yet. Promise:
 //! an answer never waits for the network or walks a folder, memory is bounded, and an answer that
 //! changes moves the [`Tagger::generation`]. Refusal: it knows no other room, parses no line and
 //! decides no precedence between identities.

@@ -10,7 +10,7 @@ use super::Identity;
 /// Identities remembered at most; past it every change counts as asked for.
 const QUERIED_MAX: usize = 65_536;
 
-/// Hashes of identities that somebody asked about since the last change. A collision costs an
+/// Hashes of identities that were queried since the last change. A collision costs an
 /// unneeded decision, nothing else.
 #[derive(Debug)]
 pub(super) struct Queried {
