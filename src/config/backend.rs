@@ -1,7 +1,7 @@
-//! `ENC[handle]` values: a program of the operator turns handles into secrets.
+//! Resolves `ENC[handle]` values with a program of the operator.
 //!
-//! In: handles. Out: their values. Promise: the program is killed when its time is over, and no
-//! more than 1 MiB of its answer is kept. Refusal: nothing it prints is ever quoted.
+//! Input: handles. Output: their values. The program is killed at its timeout, at most 1 MiB of its
+//! answer is kept, and its output is never quoted in a message.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -23,7 +23,7 @@ struct Answer {
     error: Option<String>,
 }
 
-/// Asks the program for all handles at once. The error says what failed, without any secret.
+/// Resolves all handles in one call. The error says what failed and contains no secret.
 pub(super) fn resolve(
     command: &Path,
     arguments: &[String],
@@ -63,14 +63,14 @@ fn exchange(
         .map_err(|error| format!("{shown} cannot be started ({error})"))?;
     let (input, output) = (child.stdin.take(), child.stdout.take());
     let (done, answer) = mpsc::channel();
-    // A program that reads or answers slowly holds this thread, not the caller. The kill below ends
-    // the thread too, unless a child of the program keeps the pipe open.
+    // A slow program blocks this thread, not the caller. The kill below ends the thread too, unless
+    // a child of the program keeps the pipe open.
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
-        // A program that does not read its question may still answer.
+        // A program that does not read its input may still answer.
         let _unread = input.map(|mut input| input.write_all(question.as_bytes()));
         let read = output.map(|output| output.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes));
-        // Nobody listens any more after the timeout.
+        // Fails after the timeout, when the receiver is gone.
         let _late = done.send(read.transpose().map(|_| bytes));
     });
     let answer = answer.recv_timeout(timeout);
@@ -83,7 +83,7 @@ fn exchange(
     }
 }
 
-/// Ends the program: after its answer it has a moment to exit by itself.
+/// Ends the program. After it has answered, it has one second to exit on its own.
 fn finish(child: &mut Child, at_once: bool) -> Option<std::process::ExitStatus> {
     for _ in 0..if at_once { 0 } else { 100 } {
         match child.try_wait() {
@@ -92,7 +92,7 @@ fn finish(child: &mut Child, at_once: bool) -> Option<std::process::ExitStatus> 
             Err(_) => break,
         }
     }
-    // Both fail only when it has ended meanwhile.
+    // Both fail only if it has already exited.
     let _ended = child.kill();
     let _ended = child.wait();
     None

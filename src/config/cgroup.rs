@@ -1,7 +1,7 @@
-//! The limits of the control group that this process runs in, version 2 and version 1.
+//! Limits of the cgroup of this process, version 2 and version 1.
 //!
-//! In: the root of a file system. Out: bytes and processors, or `None` for no limit. A file that is
-//! missing or odd is no limit.
+//! Input: the root of a file system. Output: bytes and CPUs, or `None` for no limit. A missing or
+//! malformed file means no limit.
 
 use std::path::{Path, PathBuf};
 
@@ -11,14 +11,14 @@ const V1_UNLIMITED: u64 = 1 << 62;
 /// CgroupLimits of the control group.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CgroupLimits {
-    /// Bytes of memory.
+    /// Memory, in bytes.
     pub memory_bytes: Option<u64>,
-    /// Processors, as 1.5.
+    /// CPUs, such as 1.5.
     pub cpus: Option<f64>,
 }
 
-/// Reads the limits below `root` (`/` outside of tests): the tightest from the group of this
-/// process up to the mount.
+/// Reads the limits under `root` (`/` outside tests): the tightest of the process's cgroup and its
+/// ancestors up to the mount.
 #[must_use]
 pub fn limits(root: &Path) -> CgroupLimits {
     let groups = std::fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
@@ -54,8 +54,8 @@ fn group(groups: &str, controller: &str) -> String {
     path.unwrap_or("/").to_owned()
 }
 
-/// The group's folder and all above it. In a container the path is often that of the host and
-/// does not exist; the mount itself is then the group.
+/// The cgroup's directory and its ancestors. In a container the path is often the host's and does
+/// not exist; the mount itself is then the cgroup.
 fn upwards(base: &Path, group: &str) -> Vec<PathBuf> {
     let mut folders = vec![base.to_path_buf()];
     for part in group.split('/').filter(|part| !part.is_empty() && *part != "..") {
@@ -73,7 +73,7 @@ fn read(path: &Path) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
 
-/// `max` and `-1` are no numbers, and so no limit.
+/// `None` for `max` and `-1`, which mean no limit.
 fn number(path: &Path) -> Option<u64> {
     read(path)?.trim().parse().ok()
 }

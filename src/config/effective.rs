@@ -13,7 +13,7 @@ use super::read;
 use super::secret::Secret;
 use super::value::Value;
 
-/// The values read so far.
+/// The values merged so far.
 #[derive(Default)]
 pub(super) struct EffectiveValues {
     pub(super) values: BTreeMap<&'static str, Value>,
@@ -38,7 +38,7 @@ impl EffectiveValues {
             self.values.insert(key.name, value);
             self.origins.insert(key.name, ValueOrigin::Default);
         }
-        // The program that resolves secrets is configured by keys that hold none.
+        // The keys that configure the secret backend contain no secrets themselves.
         let (backend, others): (Vec<_>, Vec<_>) =
             raws.drain(..).partition(|raw| raw.key.name.starts_with("secret_backend"));
         self.layer(backend);
@@ -47,7 +47,7 @@ impl EffectiveValues {
         self.layer(others);
     }
 
-    /// Reads settings, weakest first: a good one replaces what stands there.
+    /// Reads settings, weakest first; a valid one replaces the current value.
     fn layer(&mut self, raws: Vec<Raw>) {
         for (index, raw) in raws.iter().enumerate() {
             let shadowed = raws[index + 1..].iter().any(|other| other.key.name == raw.key.name);
@@ -94,7 +94,7 @@ impl EffectiveValues {
             }
             _ => Err("needs secret_backend_command to be resolved; set it".to_owned()),
         };
-        // What cannot be resolved is no value: the handle must not be posted as a key.
+        // An unresolved handle is removed: it must not be posted as a key.
         raws.retain_mut(|raw| match put_secrets(&mut raw.node, &answers) {
             Ok(()) => true,
             Err(reason) => {
@@ -119,7 +119,7 @@ impl EffectiveValues {
         }
     }
 
-    /// `api_key_file` stands in for an unset `api_key`.
+    /// Reads `api_key_file` if `api_key` is unset.
     pub(super) fn api_key_file(&mut self) {
         let Some(Value::Path(path)) = self.values.get("api_key_file") else { return };
         if self.values.get("api_key") != Some(&Value::Unset) {
@@ -138,7 +138,7 @@ impl EffectiveValues {
             }
             Err(error) => format!("cannot be read ({error})"),
         };
-        let message = format!("{} {wrong}; put the key into it, or set api_key", path.display());
+        let message = format!("{} {wrong}; write the key to it, or set api_key", path.display());
         self.problem(Class::Value, origin, "api_key_file", message);
     }
 
@@ -151,7 +151,7 @@ impl EffectiveValues {
     }
 }
 
-/// The default as a value. A test reads every default without a fault.
+/// The default as a value. A test checks that every default is valid.
 pub(super) fn default_of(key: &Key) -> Value {
     read::read(key, &Node::text(key.default), &mut Vec::new()).unwrap_or(Value::Unset)
 }

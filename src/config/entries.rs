@@ -1,12 +1,12 @@
-//! One entry of a list or map: where the reader stands, the faults it finds, and entries of the
-//! simple types. A bad entry is skipped with a fault of its own; the rest is used.
+//! Reads entries of lists and maps: the path to the entry, the faults found, and the simple entry
+//! types. An invalid entry is skipped and reported; the rest are used.
 
 use super::node::{At, Entry, Node, Tree};
 use super::problem::Class;
 use super::types::Aggregate;
 use super::value::{Fault, quoted};
 
-/// Where the reader stands and what it found wrong.
+/// The current path and the faults found.
 pub(super) struct EntryReader<'a> {
     pub(super) path: String,
     pub(super) faults: &'a mut Vec<Fault>,
@@ -22,7 +22,7 @@ impl EntryReader<'_> {
         self.fault(Class::Entry, at, message);
     }
 
-    /// Runs `read` one step further down the path.
+    /// Runs `read` with `step` appended to the path.
     pub(super) fn below<T>(&mut self, step: &str, read: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.path.len();
         self.path.push_str(step);
@@ -50,7 +50,7 @@ impl EntryReader<'_> {
                 None
             }
             Tree::Text(text) => Some(text.trim().to_owned()),
-            // `- env: prod` is a map; the writer meant a tag.
+            // `- env: prod` is a map; a tag was meant.
             Tree::Map(entries) if entries.len() == 1 && entries[0].value.as_text().is_some() => {
                 let meant = format!("{}:{}", entries[0].key, entries[0].value);
                 self.skip(

@@ -1,5 +1,5 @@
-//! What is written from the table of keys: the reference page, the comparison with the Agent, the
-//! sample file, the listing for `--help`.
+//! Text generated from the table of keys: the reference page, the comparison with the Agent, the
+//! sample file, and the listing of `whippet config`.
 
 use std::fmt::Write;
 
@@ -8,8 +8,7 @@ use super::key::{Key, Kind, Parity, Status};
 use super::keys::{SECTIONS, Section};
 use super::value::{Value, show};
 
-/// Writing to a `String` cannot fail.
-const TO_TEXT: &str = "a String takes all text";
+const TO_TEXT: &str = "writing to a String cannot fail";
 
 /// `docs/configuration.md`.
 #[must_use]
@@ -18,13 +17,14 @@ pub fn reference() -> String {
     for section in SECTIONS {
         write!(page, "\n## {}\n", section.title).expect(TO_TEXT);
         for key in honoured(section) {
-            write!(page, "\n### `{}`\n\n{}\n\n", key.name, key.doc).expect(TO_TEXT);
+            write!(page, "\n### `{}`\n\n{}\n\n", key.name, wrapped(key.doc, 100).join("\n"))
+                .expect(TO_TEXT);
             writeln!(page, "- Value: {}", expected(key.kind)).expect(TO_TEXT);
             writeln!(page, "- Default: {}", default(key)).expect(TO_TEXT);
             writeln!(page, "- Environment: {}", environment(key)).expect(TO_TEXT);
         }
     }
-    page.push_str("\n## Accepted without effect\n\nKeys of the Agent's DogStatsD that whippet reads over in silence.\n\n| Key | Why |\n| --- | --- |\n");
+    page.push_str("\n## Accepted without effect\n\nKeys of the Agent's DogStatsD that whippet accepts and ignores.\n\n| Key | Why |\n| --- | --- |\n");
     for key in SECTIONS.iter().flat_map(|section| section.keys) {
         if let Status::Ignored(reason) = key.status {
             writeln!(page, "| `{}` | {reason} |", key.name).expect(TO_TEXT);
@@ -52,7 +52,7 @@ pub fn sample() -> String {
     file
 }
 
-/// `docs/compatibility.md`: what is written by hand, then a row for every key of the Agent.
+/// `docs/compatibility.md`: the handwritten part, then a row for every key of the Agent.
 #[must_use]
 pub fn compatibility() -> String {
     let mut page = include_str!("compatibility.md").trim_end().to_owned();
@@ -68,7 +68,7 @@ pub fn compatibility() -> String {
             writeln!(page, "| `{}` | {default} | {verdict} | {why} |", key.name).expect(TO_TEXT);
         }
     }
-    page.push_str("\n### Of whippet alone\n\nThe Agent knows none of these; in the environment they begin with `WHIPPET_`.\n\n");
+    page.push_str("\n### Only in whippet\n\nThe Agent does not know these keys; in the environment they start with `WHIPPET_`.\n\n");
     let ours = SECTIONS.iter().flat_map(|section| section.keys).filter(|key| key.ours());
     let names: Vec<String> = ours.map(|key| format!("`{}`", key.name)).collect();
     for line in wrapped(&format!("{}.", names.join(", ")), 100) {
@@ -77,12 +77,12 @@ pub fn compatibility() -> String {
     page
 }
 
-const KEYS_INTRODUCED: &str = "\n\n## Keys\n\nEvery key of the Agent that has to do with its DogStatsD, \
-and those beside it that look as if. [configuration.md](configuration.md) tells what each does. \
-\"No effect\" is read over in silence; `check-config` lists it with the reason.\n";
+const KEYS_INTRODUCED: &str = "\n\n## Keys\n\nEvery key of the Agent that concerns its DogStatsD server, \
+and keys with similar names. [configuration.md](configuration.md) describes each one. A key with \
+\"no effect\" is accepted and ignored; `check-config` lists it with the reason.\n";
 const KEYS_HEAD: &str = "| Key | Default here | Here | Why |\n| --- | --- | --- | --- |\n";
 
-/// How a key of the Agent fares here, and why.
+/// How whippet treats a key of the Agent, and why.
 fn verdict(key: &Key) -> (&'static str, &'static str) {
     match (key.status, key.parity) {
         (Status::Ignored(reason), _) => ("no effect", reason),
@@ -129,7 +129,7 @@ fn environment(key: &Key) -> String {
     names.join(", ")
 }
 
-/// The default as YAML that the reader takes back.
+/// The default as YAML that reads back to the same value.
 fn in_yaml(kind: Kind, written: &str, value: &Value) -> String {
     match (kind, value) {
         (Kind::Pairs | Kind::Endpoints, _) => "{}".to_owned(),
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
     use crate::config::{Mode, Sources, ValueOrigin, examine};
 
-    /// Compares a committed file with what the table gives, or writes it with `REGENERATE=1`.
+    /// Compares a committed file with the generated text, or writes it with `REGENERATE=1`.
     #[track_caller]
     fn is_current(path: &str, text: &str) {
         let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -172,14 +172,10 @@ mod tests {
             std::fs::write(&file, text).unwrap();
         }
         let committed = std::fs::read_to_string(&file).unwrap_or_default();
-        assert!(
-            committed == text,
-            "{path} is not what the table of keys gives; run \
-             REGENERATE=1 cargo test --lib config::generate"
-        );
+        assert!(committed == text, "{path} differs from the table of keys; run make config-docs");
     }
 
-    // The default socket differs by platform; the committed files are those of Linux.
+    // The default socket differs by platform; the committed files are generated on Linux.
     #[cfg(target_os = "linux")]
     #[test]
     fn the_reference_page_is_current() {
@@ -192,8 +188,8 @@ mod tests {
         is_current("docs/compatibility.md", &compatibility());
     }
 
-    /// What a DogStatsD server of the Agent reads, or that stands beside it in the same file, as
-    /// its own documentation and its configuration template list it.
+    /// Keys that the Agent's DogStatsD server reads, or that sit next to them in the same file,
+    /// as listed by the Agent's documentation and configuration template.
     const OF_THE_AGENT: &str = "
         api_key site dd_url additional_endpoints hostname hostname_file tags extra_tags env
         expected_tags_duration allow_arbitrary_tags convert_dd_site_fqdn.enabled

@@ -1,4 +1,4 @@
-//! What is known about one key: its name, where it may come from, its type, default and meaning.
+//! One row of the table of keys: name, environment variables, type, default and documentation.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ pub struct Key {
     pub name: &'static str,
     /// Type and range.
     pub kind: Kind,
-    /// The default as it would be written in the environment; empty means unset.
+    /// The default, as written in the environment; empty means unset.
     pub default: &'static str,
     /// Effect, unit, what 0 means, when to change it.
     pub doc: &'static str,
@@ -21,34 +21,34 @@ pub struct Key {
     pub weak: &'static [&'static str],
     /// An empty value turns it off instead of meaning the default.
     pub clearable: bool,
-    /// A value that cannot be used keeps nothing from running: the server goes on without it, in a
-    /// degraded state. For rules that make posted data differ, never for where it goes.
+    /// An invalid value does not prevent the start: the server runs without it, in a degraded
+    /// state. For rules that shape posted data, never for its destination.
     pub expendable: bool,
-    /// What whoever comes from the Agent should know about it.
+    /// How it compares with the Agent.
     pub parity: Parity,
 }
 
-/// How a key of the Agent differs here.
+/// How a key of the Agent behaves in whippet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parity {
-    /// It does what it does in the Agent.
+    /// As in the Agent.
     Same,
-    /// It does that and more, for the reason given: nobody has to change anything.
+    /// As in the Agent, with an improvement that needs no change of configuration.
     Better(&'static str),
-    /// It does something else, for the reason given: look before you migrate.
+    /// Different, for the reason given: check before migrating.
     Different(&'static str),
 }
 
 /// What whippet does with a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Has an effect.
+    /// whippet acts on it.
     Honoured,
     /// Accepted without effect, for the reason given.
     Ignored(&'static str),
 }
 
-/// The type of a key's value and what is allowed.
+/// The type of a key's value, and its range.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// true, false, 1, 0, t, f.
@@ -67,9 +67,9 @@ pub enum Kind {
         /// Largest allowed.
         max: f64,
     },
-    /// Any text.
+    /// Any string.
     Text,
-    /// A key or token: trimmed, never printed.
+    /// A key or token: trimmed, and never printed in full.
     Secret,
     /// An absolute http or https URL.
     Url,
@@ -85,7 +85,7 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// `1h30m`, `100ms`, or a bare number in `unit`.
     Duration {
-        /// What a bare number counts.
+        /// The unit of a bare number.
         unit: Duration,
         /// Shortest allowed.
         min: Duration,
@@ -113,7 +113,7 @@ pub enum Kind {
     Aggregates,
     /// A list of transports.
     Transports,
-    /// A map from text to text.
+    /// A map from string to string.
     Pairs,
     /// A map from URL to a list of API keys.
     Endpoints,
@@ -137,13 +137,13 @@ impl Key {
         std::iter::once(main).chain(self.also.iter().map(|name| (*name).to_owned())).collect()
     }
 
-    /// True for a key of whippet alone, which the Agent does not know.
+    /// True for a key of whippet that the Agent does not have.
     #[must_use]
     pub fn ours(&self) -> bool {
         self.prefix == OURS
     }
 
-    /// True for a row that stands for every key below a section.
+    /// The section name of a row that covers every key below a section.
     #[must_use]
     pub fn section(&self) -> Option<&'static str> {
         self.name.strip_suffix(".*")
@@ -177,7 +177,7 @@ impl Key {
 const AGENT: &str = "DD_";
 const OURS: &str = "WHIPPET_";
 
-/// A key that the Agent has too.
+/// A key that the Agent also has.
 pub(super) const fn key(
     name: &'static str,
     kind: Kind,
@@ -199,7 +199,7 @@ pub(super) const fn key(
     }
 }
 
-/// A key of whippet alone.
+/// A key that only whippet has.
 pub(super) const fn ours(
     name: &'static str,
     kind: Kind,
@@ -224,19 +224,19 @@ pub(super) const fn float(min: f64, max: f64) -> Kind {
     Kind::Float { min, max }
 }
 
-/// A year: longer than any interval or timeout makes sense.
+/// A year: longer than any useful interval or timeout.
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
-/// A time; a bare number counts `unit`.
+/// A duration; a bare number is in `unit`.
 const fn time(unit: Duration) -> Kind {
     Kind::Duration { unit, min: Duration::ZERO, max: YEAR, whole_seconds: false }
 }
 
-/// A time; a bare number is in seconds.
+/// A duration; a bare number is in seconds.
 pub(super) const SECONDS: Kind = time(Duration::from_secs(1));
-/// A time; a bare number is in minutes.
+/// A duration; a bare number is in minutes.
 pub(super) const MINUTES: Kind = time(Duration::from_secs(60));
-/// A time of at most `max`; a bare number is in milliseconds.
+/// A duration of at most `max`; a bare number is in milliseconds.
 pub(super) const fn millis(max: Duration) -> Kind {
     Kind::Duration {
         unit: Duration::from_millis(1),
@@ -246,7 +246,7 @@ pub(super) const fn millis(max: Duration) -> Kind {
     }
 }
 
-/// A time above zero; a bare number is in seconds.
+/// A duration above zero; a bare number is in seconds.
 pub(super) const SECONDS_NOT_ZERO: Kind = Kind::Duration {
     unit: Duration::from_secs(1),
     min: Duration::from_millis(1),

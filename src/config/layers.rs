@@ -1,7 +1,7 @@
-//! The four sources, weakest first: proxy variables of the system, file, environment, flags.
+//! The four sources, weakest first: the system's proxy variables, file, environment, flags.
 //!
-//! In: what was written. Out: one [`Raw`] per setting of a known key, and a problem for each name
-//! that looks like a mistyped one. What a value means is decided later.
+//! Input: the sources. Output: one [`Raw`] per known key that is set, and a problem for each name
+//! that looks mistyped. Values are interpreted later.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use super::nearest::nearest;
 use super::node::{At, Entry, Node, Tree};
 use super::problem::{Class, Problem, ValueOrigin};
 
-/// Names the file when no flag does.
+/// Names the configuration file if no flag does.
 pub const CONFIG_ENV: &str = "WHIPPET_CONFIG";
 
 /// One setting of one key.
@@ -22,7 +22,7 @@ pub(super) struct Raw {
     pub(super) origin: ValueOrigin,
 }
 
-/// What the sources hold.
+/// The contents of the sources.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
     /// Weakest first.
@@ -30,13 +30,13 @@ pub(super) struct Layers {
     pub(super) problems: Vec<Problem>,
     /// Accepted keys without effect, with the place.
     pub(super) ignored: Vec<(&'static Key, ValueOrigin)>,
-    /// Names in the file that are not of whippet, as they were written.
+    /// Names in the file that whippet does not know, as written.
     foreign: Vec<String>,
 }
 
 impl Layers {
-    /// `HTTPS_PROXY` and the like, weaker than everything that is meant for whippet. Only the
-    /// lists of the system are separated by commas.
+    /// `HTTPS_PROXY` and similar, weaker than any source meant for whippet. Their lists are
+    /// comma-separated.
     pub(super) fn weak_env(&mut self, env: &[(String, String)]) {
         for key in keys::all() {
             let found = key.weak.iter().find_map(|name| set(env, name).map(|text| (name, text)));
@@ -55,8 +55,8 @@ impl Layers {
                 for entry in entries {
                     self.file_entry(path, "", entry);
                 }
-                // No place: it is about the file as a whole.
-                self.told_foreign(origin(path, At::default()));
+                // No position: it concerns the whole file.
+                self.report_foreign(origin(path, At::default()));
             }
             Tree::Null => {}
             _ => {
@@ -66,7 +66,7 @@ impl Layers {
         }
     }
 
-    /// Walks down sections until a name is a key; dots inside a name work as nesting does.
+    /// Descends into sections until a name is a key; dots in a name are equivalent to nesting.
     fn file_entry(&mut self, path: &Path, above: &str, entry: Entry) {
         let Entry { key: written, key_at, value } = entry;
         let name = join(above, &written.to_lowercase());
@@ -103,7 +103,7 @@ impl Layers {
         self.unknown_env(env);
     }
 
-    /// Every unknown `WHIPPET_` name is a mistake; of the `DD_` names only those near ours.
+    /// Reports every unknown `WHIPPET_` name, and `DD_` names that are close to a known one.
     fn unknown_env(&mut self, env: &[(String, String)]) {
         let known: Vec<String> = keys::all().flat_map(Key::env).collect();
         for (name, value) in env {
@@ -130,8 +130,8 @@ impl Layers {
         }
     }
 
-    /// Tells at once what has no effect here: the Agent's file holds dozens of such names.
-    fn told_foreign(&mut self, origin: ValueOrigin) {
+    /// Reports all unknown keys in one problem: an Agent's file contains dozens of them.
+    fn report_foreign(&mut self, origin: ValueOrigin) {
         if self.foreign.is_empty() {
             return;
         }
@@ -142,7 +142,7 @@ impl Layers {
         self.problem(Class::Note, origin, "", message);
     }
 
-    /// `--set name=value`: nobody writes a flag for another program, so an unknown one is fatal.
+    /// `--set name=value`: a flag is always meant for whippet, so an unknown one is fatal.
     pub(super) fn flags(&mut self, flags: &[(String, String)]) {
         for (name, value) in flags {
             let origin = ValueOrigin::Flag(name.clone());
@@ -182,8 +182,7 @@ impl Layers {
     }
 }
 
-/// The value of a variable that is set to something: an empty one counts as not set, as in the
-/// Agent.
+/// The value of a variable. An empty one counts as unset, as in the Agent.
 fn set<'e>(env: &'e [(String, String)], name: &str) -> Option<&'e str> {
     let found = env.iter().find(|(known, _)| known == name)?;
     (!found.1.trim().is_empty()).then_some(found.1.as_str())

@@ -1,4 +1,4 @@
-//! Values with several entries. A bad entry is skipped with a fault of its own; the rest is used.
+//! Lists and maps. An invalid entry is skipped and reported; the rest are used.
 
 use std::path::PathBuf;
 
@@ -34,7 +34,7 @@ pub(super) fn read(kind: Kind, node: &Node, faults: &mut Vec<Fault>) -> Option<R
         }),
         (Tree::Null, _) => reader.list(kind, &[]),
         _ => {
-            // What an endpoint holds may be a key.
+            // An endpoint's value may be a key, so it is not shown.
             let shape = match (&node.tree, kind) {
                 (Tree::List(_), _) => "is a list".to_owned(),
                 (Tree::Map(_), _) => "is a map".to_owned(),
@@ -55,7 +55,7 @@ fn whole(at: At, message: String) -> Fault {
     Fault { class: Class::Value, at, path: String::new(), message }
 }
 
-/// A text becomes what it stands for: JSON, or words between spaces (for outputs also commas).
+/// Parses a string as JSON, or as words separated by spaces (for outputs also commas).
 fn opened(kind: Kind, node: &Node) -> Result<Node, String> {
     let Tree::Text(text) = &node.tree else { return Ok(node.clone()) };
     let text = text.trim();
@@ -100,7 +100,7 @@ impl EntryReader<'_> {
             Kind::Endpoints => Value::Endpoints(Vec::new()),
             _ => Value::Words(self.each(items, Self::word)),
         };
-        // An output left out would be data that goes nowhere: no entry to skip.
+        // Skipping an output would silently lose data, so an invalid one is an error.
         if kind == Kind::Outputs && self.faults.len() > before {
             return Err(());
         }
@@ -133,7 +133,7 @@ impl EntryReader<'_> {
         self.one_of(item, Transport::of, Transport::WORDS)
     }
 
-    /// Blank and repeated keys are dropped without a word, as in the Agent.
+    /// Empty and duplicate keys are dropped silently, as in the Agent.
     fn endpoints(&mut self, entries: &[Entry]) -> Vec<AdditionalEndpoint> {
         let mut endpoints = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -182,25 +182,25 @@ pub(super) mod tests {
     use crate::config::read;
     use crate::config::value::show;
 
-    /// Reads a YAML value for `key`: what is kept, and each fault as `path: message`.
+    /// Reads a YAML value for `key`: the value kept, and each fault as `path: message`.
     pub(in crate::config) fn look(key: &str, yaml: &str) -> (Option<Value>, Vec<String>) {
         let mut faults = Vec::new();
         let node = crate::config::yaml::parse(yaml).unwrap();
         let value = read::read(keys::find(key).unwrap(), &node, &mut faults);
-        let told = |fault: Fault| {
+        let shown = |fault: Fault| {
             assert!(fault.at.line > 0, "every fault in a file has a line: {fault:?}");
             format!("{:?} {} {}", fault.class, fault.path, fault.message)
         };
-        (value, faults.into_iter().map(told).collect())
+        (value, faults.into_iter().map(shown).collect())
     }
 
     #[track_caller]
     pub(in crate::config) fn keeps(key: &str, yaml: &str, expect: &str, faults: &[&str]) {
-        let (value, told) = look(key, yaml);
+        let (value, reported) = look(key, yaml);
         assert_eq!(value.map(|value| show(&value)).as_deref(), Some(expect));
-        assert_eq!(told.len(), faults.len(), "{told:#?}");
-        for (told, expect) in told.iter().zip(faults) {
-            assert!(told.contains(expect), "{told} does not say {expect}");
+        assert_eq!(reported.len(), faults.len(), "{reported:#?}");
+        for (reported, expect) in reported.iter().zip(faults) {
+            assert!(reported.contains(expect), "{reported} does not contain {expect}");
         }
     }
 

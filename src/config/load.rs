@@ -1,4 +1,4 @@
-//! From sources to a [`Config`]: gather, resolve secrets, read, check relations, build.
+//! From sources to a [`Config`]: collect, resolve secrets, read, check relations, build.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use super::settings::{self, Config};
 use super::value::{Value, show};
 use super::yaml;
 
-/// Where values come from, and who asks.
+/// The sources of values, and the mode.
 #[derive(Clone, Debug)]
 pub struct Sources<E> {
     /// The file named on the command line. `None`: the one in `WHIPPET_CONFIG`, else none at all;
-    /// `/etc` is never searched, so that no leftover of an Agent decides what whippet does. A
-    /// folder stands for its `whippet.yaml`, `dogstatsd.yaml` or `datadog.yaml`.
+    /// `/etc` is never searched, so that a leftover Agent file has no effect. For a directory, its
+    /// `whippet.yaml`, `dogstatsd.yaml` or `datadog.yaml` is read.
     pub file: Option<PathBuf>,
     /// Names and values of the environment.
     pub env: E,
@@ -36,9 +36,9 @@ pub struct Loaded {
     pub config: Config,
     /// Where each honoured key's value comes from.
     pub origins: BTreeMap<&'static str, ValueOrigin>,
-    /// Problems that are not fatal in the mode that was asked for.
+    /// Problems that are not fatal in the requested mode.
     pub warnings: Vec<Problem>,
-    /// Signs that this is meant to be a real deployment, in words.
+    /// Signs of a real deployment, in words.
     pub hints: Vec<String>,
     /// Accepted keys without effect, with the reason.
     pub ignored: Vec<(&'static str, ValueOrigin, &'static str)>,
@@ -54,7 +54,7 @@ impl Loaded {
             .collect()
     }
 
-    /// True when entries were skipped: the server runs, but not with all that was written.
+    /// True when entries were skipped: the server runs with part of the configuration.
     #[must_use]
     pub fn degraded(&self) -> bool {
         self.warnings.iter().any(|problem| problem.class == Class::Entry)
@@ -71,11 +71,11 @@ impl Loaded {
     }
 }
 
-/// What a look at the sources gives: always a configuration (bad values fall back), and all that
-/// is wrong with it.
+/// The result of examining the sources: a configuration, in which invalid values fall back to
+/// defaults, and every problem.
 #[derive(Clone, Debug)]
 pub struct Examined {
-    /// The configuration as far as it could be read; its `warnings` are empty.
+    /// The configuration; its `warnings` are empty.
     pub loaded: Option<Loaded>,
     /// Every problem, files first, by line.
     pub problems: Vec<Problem>,
@@ -98,7 +98,7 @@ pub fn load(
     }
 }
 
-/// Reads all sources and goes on past every problem; `sources.mode` has no effect here.
+/// Reads all sources and continues after every problem; `sources.mode` has no effect.
 pub fn examine(sources: Sources<impl IntoIterator<Item = (String, String)>>) -> Examined {
     let env: Vec<(String, String)> = sources.env.into_iter().collect();
     let mut layers = Layers::default();
@@ -133,7 +133,7 @@ pub fn examine(sources: Sources<impl IntoIterator<Item = (String, String)>>) -> 
             origins: effective.origins,
             values: effective.values,
         }),
-        // A test builds the defaults and every kind: this would be a bug, and is told as one.
+        // A test builds the defaults and every type, so this would be a bug.
         Err(name) => {
             effective.problem(
                 Class::Value,
@@ -165,7 +165,7 @@ fn ignored(
         .collect()
 }
 
-/// Variables that somebody sets only to send to Datadog.
+/// Variables that are set only to send to Datadog.
 fn env_hints(env: &[(String, String)]) -> Vec<String> {
     env.iter()
         .filter_map(|(name, value)| match (name.as_str(), value.trim().is_empty()) {
@@ -185,7 +185,7 @@ fn chosen_file(flag: Option<PathBuf>, env: &[(String, String)]) -> Option<(PathB
     flag.map(|path| (path, ValueOrigin::Default)).or_else(from_env)
 }
 
-/// Files looked for in a folder, in this order.
+/// Files tried in a directory, in this order.
 const FILE_NAMES: [&str; 3] = ["whippet.yaml", "dogstatsd.yaml", "datadog.yaml"];
 
 fn read_file(path: &Path, named_by: ValueOrigin) -> Result<(PathBuf, Node), Problem> {

@@ -1,9 +1,9 @@
-//! Configuration: from what people write to a [`Config`] that is ready to run.
+//! Configuration: from the sources to a valid [`Config`].
 //!
-//! In: a YAML file, the environment, flags. Out: [`Loaded`], a `Config` with the origin of every
-//! value, or [`Problems`], all of them at once. Promise: one table of keys ([`keys`]) decides names,
-//! types, defaults and documentation; a `Config` that exists is valid; no secret is ever printed.
-//! Refusal: it does not search for files (only a named one is read), and it never asks the network.
+//! Input: a YAML file, the environment, flags. Output: [`Loaded`], a `Config` with the origin of
+//! every value, or [`Problems`], all of them at once. Guarantees: one table of keys ([`keys`])
+//! defines names, types, defaults and documentation; a `Config` that exists is valid; no secret is
+//! printed. It does not search for files (only a named one is read) and does not use the network.
 
 mod backend;
 pub mod cgroup;

@@ -1,24 +1,25 @@
-//! The key that somebody probably meant.
+//! Suggests the key that a mistyped name probably meant.
 
-/// The nearest of `names` to `written`: at most one slip for names of four to eight characters,
-/// two for longer ones. Shorter names are too near to everything.
+/// The nearest of `names` to `written`: at most one edit for names of four to eight characters,
+/// two for longer ones. Shorter names are too close to everything.
 pub(super) fn nearest<'n>(written: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     names
         .filter_map(|name| {
             let length = written.chars().count().min(name.chars().count());
-            let slips_max = match length {
+            let edits_max = match length {
                 0..4 => return None,
                 4..9 => 1,
                 _ => 2,
             };
-            let slips = distance(written, name);
-            (slips <= slips_max).then_some((slips, name))
+            let edits = distance(written, name);
+            (edits <= edits_max).then_some((edits, name))
         })
-        .min_by_key(|(slips, _)| *slips)
+        .min_by_key(|(edits, _)| *edits)
         .map(|(_, name)| name)
 }
 
-/// Slips between two words: letters added, left out, changed, or swapped with a neighbour.
+/// Edits between two words: characters added, removed, replaced, or swapped with a neighbour
+/// (optimal string alignment distance).
 fn distance(left: &str, right: &str) -> usize {
     let left: Vec<char> = left.chars().take(120).collect();
     let right: Vec<char> = right.chars().take(120).collect();
@@ -27,11 +28,11 @@ fn distance(left: &str, right: &str) -> usize {
     for (i, l) in left.iter().enumerate() {
         let mut row = vec![i + 1];
         for (j, r) in right.iter().enumerate() {
-            let mut slips = (above[j] + usize::from(l != r)).min(above[j + 1] + 1).min(row[j] + 1);
+            let mut edits = (above[j] + usize::from(l != r)).min(above[j + 1] + 1).min(row[j] + 1);
             if i > 0 && j > 0 && *l == right[j - 1] && left[i - 1] == *r {
-                slips = slips.min(before[j - 1] + 1);
+                edits = edits.min(before[j - 1] + 1);
             }
-            row.push(slips);
+            row.push(edits);
         }
         before = std::mem::replace(&mut above, row);
     }
@@ -50,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn slips_are_found_and_other_names_are_not() {
+    fn typing_mistakes_are_found_and_other_names_are_not() {
         meant("dogstatsd_prot", Some("dogstatsd_port"));
         meant("dogstatd_port", Some("dogstatsd_port"));
         meant("dogstatsd_taags", Some("dogstatsd_tags"));

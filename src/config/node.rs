@@ -1,11 +1,11 @@
-//! The tree that every source of values is brought into before any key is looked at.
+//! The tree that every source is parsed into before keys are interpreted.
 //!
-//! Scalars stay the text that was written: `08125`, `1e10` or a key of digits only are told apart
-//! by the type of the key they stand under, not by a guess of the file format.
+//! Scalars keep their written text: whether `08125`, `1e10` or an API key of digits is a number is
+//! decided by the type of the key, not by the file format.
 
 use std::fmt;
 
-/// A place in a file, both numbers from 1. Zeros mean that the place is unknown.
+/// A position in a file, starting at 1. Zeros mean that the position is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct At {
     /// Line.
@@ -14,14 +14,14 @@ pub struct At {
     pub column: u32,
 }
 
-/// One value and where it stands.
+/// A value and its position.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node {
     pub(super) tree: Tree,
     pub(super) at: At,
 }
 
-/// The shapes a value can have.
+/// The shape of a value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Tree {
     Null,
@@ -39,12 +39,12 @@ pub(super) struct Entry {
 }
 
 impl Node {
-    /// A scalar from a place without lines: environment, flag, default.
+    /// A scalar from a source without positions: environment, flag, default.
     pub(super) fn text(text: impl Into<String>) -> Self {
         Node { tree: Tree::Text(text.into()), at: At::default() }
     }
 
-    /// A JSON document as a tree. Its depth is bounded by the reader (128).
+    /// A JSON document as a tree. The parser limits its depth (128).
     pub(super) fn json(text: &str) -> Result<Self, String> {
         serde_json::from_str::<serde_json::Value>(text).map(from_json).map_err(|error| {
             format!("is not valid JSON ({} at column {})", json_reason(&error), error.column())
@@ -60,7 +60,7 @@ impl Node {
     }
 }
 
-/// serde_json's message without its own position, and never with the text it read.
+/// The reason without serde_json's position, and without quoting the input.
 fn json_reason(error: &serde_json::Error) -> &'static str {
     match error.classify() {
         serde_json::error::Category::Eof => "it ends too early",
@@ -87,7 +87,7 @@ fn from_json(value: serde_json::Value) -> Node {
 }
 
 impl fmt::Display for Node {
-    /// One line, as JSON would write it, without quotes around plain words.
+    /// One line, like JSON but without quotes around strings.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.tree {
             Tree::Null => f.write_str("null"),

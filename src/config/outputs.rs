@@ -1,4 +1,4 @@
-//! Where data goes, decided from what was set and what it hints at.
+//! Chooses the outputs from the configuration.
 
 use super::load::Loaded;
 use super::problem::{Class, Problem};
@@ -7,19 +7,20 @@ use super::types::OutputKind;
 /// The outputs to start, never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outputs {
-    /// Each once, in the order they were written.
+    /// Without duplicates, in the order written.
     pub list: Vec<OutputKind>,
-    /// True when nobody asked for the console: there is no key, and nothing hints at a deployment.
+    /// True when the console is the default: no output and no key are configured, and nothing
+    /// suggests a real deployment.
     pub implied: bool,
 }
 
 impl Outputs {
-    /// Chooses: what `output` says, else `datadog` with a key, else the console.
+    /// Chooses `output` if set, else `datadog` with a key, else the console.
     ///
     /// # Errors
-    /// The Datadog output without an API key, asked for or hinted at (a configuration file,
-    /// `DD_SITE`, `DD_DD_URL`, an empty `DD_API_KEY`): a server that silently sends nothing would
-    /// be found out too late.
+    /// The Datadog output is configured, or suggested by a configuration file, `DD_SITE`,
+    /// `DD_DD_URL` or an empty `DD_API_KEY`, but there is no API key: a server that silently sends
+    /// nothing would be noticed too late.
     pub fn choose(loaded: &Loaded) -> Result<Outputs, Problem> {
         let has_key = loaded.config.api_key.is_some();
         let mut list: Vec<OutputKind> = Vec::new();

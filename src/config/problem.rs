@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, where, and what to do about it.
+//! A problem in a configuration: what is wrong, where, and how to fix it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,14 +8,14 @@ use super::node::At;
 /// Where a value comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ValueOrigin {
-    /// Nobody set it.
+    /// Not set.
     #[default]
     Default,
     /// A file.
     File {
         /// Its path.
         path: PathBuf,
-        /// The value's place in it.
+        /// The value's position.
         at: At,
     },
     /// An environment variable.
@@ -38,7 +38,7 @@ impl fmt::Display for ValueOrigin {
     }
 }
 
-/// Who asks: a server that has to come up, or somebody who wants to know everything.
+/// Whether a server is starting or a configuration is being checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// `whippet run`.
@@ -47,37 +47,37 @@ pub enum Mode {
     Check,
 }
 
-/// What kind of mistake it is. Decides what it means for [`Mode::Run`]; for [`Mode::Check`] all
-/// but [`Class::Note`] are errors.
+/// The class of a problem. It decides the effect in [`Mode::Run`]; in [`Mode::Check`] all but
+/// [`Class::Note`] are errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// A value that cannot be used, a file that cannot be read: nothing starts.
+    /// An invalid value or an unreadable file: whippet does not start.
     Value,
-    /// One entry of a list is skipped; the rest is used, in a degraded state.
+    /// An invalid entry of a list: it is skipped, and whippet runs in a degraded state.
     Entry,
-    /// A name that is probably a mistyped one of ours.
+    /// A name that is probably a mistyped key.
     Name,
-    /// A bad value under a stronger good one.
+    /// An invalid value that a stronger source replaces.
     Shadowed,
-    /// Worth saying, never an error.
+    /// A note, never an error.
     Note,
 }
 
-/// One mistake. Prints as `place: key: what is wrong; the way out`.
+/// One problem. Displays as `place: key: what is wrong; how to fix it`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// What kind of mistake.
+    /// Its class.
     pub class: Class,
     /// Where.
     pub origin: ValueOrigin,
-    /// The key as it was written; empty for a whole file.
+    /// The key as written; empty for a whole file.
     pub key: String,
-    /// The value (never a secret one), what was expected, and the way out.
+    /// The value (never a secret), what was expected, and how to fix it.
     pub message: String,
 }
 
 impl Problem {
-    /// True when nothing may start with this problem.
+    /// True when the problem is fatal in this mode.
     #[must_use]
     pub fn is_error(&self, mode: Mode) -> bool {
         match self.class {
@@ -100,7 +100,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All the problems that keep whippet from starting, one per line.
+/// The problems that prevent the start, one per line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", lines(.0))]
 pub struct Problems(pub Vec<Problem>);

@@ -1,7 +1,7 @@
-//! One value: from the tree that was written to the type of its key.
+//! Reads one value: from the parsed tree to the type of its key.
 //!
-//! Everything here is pure. A scalar that cannot be read is a fault of the value; a list is read
-//! entry by entry (in `lists`), and a bad entry is a fault of that entry alone.
+//! An invalid scalar makes the whole value invalid; a list is read entry by entry (in `lists`), and
+//! an invalid entry affects only itself.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ use super::units::{boolean, bytes, duration};
 use super::url;
 use super::value::{Fault, Value, quoted};
 
-/// Reads a node as the type of `key`. `None` when it cannot be used at all; then a fault says why.
+/// Reads a node as the type of `key`. Returns `None`, and adds a fault, when it is invalid.
 pub(super) fn read(key: &Key, node: &Node, faults: &mut Vec<Fault>) -> Option<Value> {
     if let Some(list) = lists::read(key.kind, node, faults) {
         return list.ok();
@@ -45,7 +45,7 @@ pub(super) fn read(key: &Key, node: &Node, faults: &mut Vec<Fault>) -> Option<Va
         .ok()
 }
 
-/// A scalar of every kind that is one. An empty text is "unset" for all but plain texts.
+/// Reads a scalar. An empty string means "unset" for every type but `Text`.
 fn scalar(kind: Kind, written: &str) -> Result<Value, String> {
     let text = written.trim();
     if text.is_empty() {
@@ -110,14 +110,14 @@ fn scalar(kind: Kind, written: &str) -> Result<Value, String> {
             Ok(port) => Ok(Value::Port(Port::Fixed(port))),
             Err(_) => refuse("is not a valid port"),
         },
-        // Lists never get here; a text is a text.
+        // Lists are handled elsewhere.
         _ => Ok(Value::Text(written.to_owned())),
     }
 }
 
-/// A word of the list; words for true and false meet as such.
+/// Looks up a word of the list; other spellings of true and false match `true` and `false`.
 fn choice(words: &'static [&'static str], text: &str) -> Option<Value> {
-    // The Agent's other word for that log level.
+    // The Agent's other name for that log level.
     let text = if text.eq_ignore_ascii_case("warning") { "warn" } else { text };
     let word = words.iter().find(|word| word.eq_ignore_ascii_case(text)).or_else(|| {
         let as_bool = boolean(text)?.to_string();
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_a_choice_know_no_case() {
+    fn choices_ignore_case() {
         reads("log_level", "WARN", "warn");
         reads("log_level", "warning", "warn");
         reads("self_telemetry", "yes", "true");
@@ -297,15 +297,15 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// No text panics in any kind, and what is accepted is shown without a control character.
+        /// No input panics in any type, and messages contain no control characters.
         #[test]
         fn any_text_is_read_or_refused(text in ".{0,40}|[-0-9.:@/a-z\\[\\]{}\",µ]{0,20}") {
             for key in keys::all() {
                 let mut faults = Vec::new();
                 let value = read(key, &Node::text(text.clone()), &mut faults);
                 proptest::prop_assert!(value.is_some() || !faults.is_empty());
-                let told: String = faults.into_iter().map(|fault| fault.message).collect();
-                proptest::prop_assert!(!told.chars().any(char::is_control), "{}: {told:?}", key.name);
+                let messages: String = faults.into_iter().map(|fault| fault.message).collect();
+                proptest::prop_assert!(!messages.chars().any(char::is_control), "{}: {messages:?}", key.name);
             }
         }
 

@@ -1,14 +1,14 @@
-//! What only several values together can get wrong, and what one value means for others.
+//! Checks that involve several values, and values that change others.
 
 use super::effective::{EffectiveValues, default_of};
 use super::keys;
 use super::problem::{Class, ValueOrigin};
 use super::value::{Value, show};
 
-/// Keys of a shared file that name ports and files of the one process that reads it.
+/// Keys of a shared file that name a port or file only one process can use.
 const OF_THE_PROCESS: [&str; 4] = ["health_port", "run_path", "forwarder_storage_path", "log_file"];
 
-/// How strong a source is.
+/// Precedence of a source.
 fn rank(origin: &ValueOrigin) -> u8 {
     match origin {
         ValueOrigin::Default => 0,
@@ -19,7 +19,7 @@ fn rank(origin: &ValueOrigin) -> u8 {
 }
 
 impl EffectiveValues {
-    /// What only several values together can get wrong.
+    /// Runs every check that involves several values.
     pub(super) fn relations(&mut self) {
         self.old_queue_bound();
         if self.is_default("statsd_forward_port") && !self.is_default("statsd_forward_host") {
@@ -42,9 +42,9 @@ impl EffectiveValues {
         self.backoff();
     }
 
-    /// `use_dogstatsd: false` is how an Agent makes room. What the same source, or a weaker one, says
-    /// of ports and files of the process is then meant for that Agent: taking it over would put two
-    /// programs on one port, or into one folder. A flag is written for whippet alone.
+    /// `use_dogstatsd: false` tells an Agent to leave DogStatsD to whippet. Ports and files set by the
+    /// same source or a weaker one then belong to that Agent: using them would put two programs on
+    /// one port or in one directory. A flag is always meant for whippet.
     fn beside_an_agent(&mut self) {
         let name = "use_dogstatsd";
         if self.values.get(name) != Some(&Value::Bool(false)) {
@@ -73,7 +73,7 @@ impl EffectiveValues {
         }
     }
 
-    /// A base above the maximum makes every backoff the maximum. Told where somebody wrote the base.
+    /// A base above the maximum makes every backoff the maximum. Reported if the base was set.
     fn backoff(&mut self) {
         if let (Some(Value::Float(base)), Some(Value::Float(max))) =
             (self.values.get("forwarder_backoff_base"), self.values.get("forwarder_backoff_max"))

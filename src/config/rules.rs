@@ -1,4 +1,4 @@
-//! Lists of rules: mapper profiles and tag filters. A bad rule is skipped, the others are used.
+//! Mapper profiles and tag filters. An invalid rule is skipped; the others are used.
 
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ impl EntryReader<'_> {
             Some(node) => self
                 .below(".action", |reader| reader.one_of(node, TagAction::of, TagAction::WORDS))?,
         };
-        // Half a filter is none: `include` without keys would take every tag away.
+        // A filter without keys is skipped: `include` without keys would remove every tag.
         let tags = match fields.get("tags") {
             Some(_) => self.inner_list(&fields, "tags", Self::word)?,
             None => {
@@ -88,7 +88,7 @@ impl EntryReader<'_> {
         Some(TagFilter { metric_name: metric_name?, action, tags })
     }
 
-    /// The fields of a map entry; unknown ones are named.
+    /// The fields of a map entry; unknown ones are reported.
     fn fields<'n>(&mut self, item: &'n Node, known: &[&str]) -> Option<Fields<'n>> {
         let Tree::Map(entries) = &item.tree else {
             self.skip(item.at, format!("expected a map of {}", known.join(", ")));
@@ -167,7 +167,7 @@ impl<'n> Fields<'n> {
     }
 }
 
-/// A pattern that the mapper can compile: the alphabet of wildcards, or a regular expression.
+/// Checks that the mapper can compile the pattern.
 fn check_pattern(match_type: MatchType, pattern: &str) -> Result<(), String> {
     match match_type {
         MatchType::Wildcard if pattern.contains("**") => {

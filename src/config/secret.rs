@@ -5,16 +5,16 @@ use std::fmt;
 /// How many trailing characters of a key may be shown.
 const SHOWN: usize = 5;
 
-/// The key the Agent's own tests use: never validated, always taken as valid.
+/// The key used by the Agent's tests: never validated, always treated as valid.
 const FAKE_KEY: &str = "00000000000000000000000000000000";
 
-/// An API key. `Debug` and `Display` show its last five characters, and nothing of a key so short
-/// that five characters would be most of it.
+/// An API key. `Debug` and `Display` show its last five characters, and none of a key shorter than
+/// ten.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes a key as configured; surrounding white space goes.
+    /// A key as configured, without surrounding whitespace.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Secret(text.trim().to_owned())
@@ -38,7 +38,7 @@ impl Secret {
         self.0 == FAKE_KEY
     }
 
-    /// `text` with every occurrence of the key blotted out.
+    /// `text` with every occurrence of the key redacted.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         if self.0.is_empty() { text.to_owned() } else { text.replace(&self.0, &self.to_string()) }
@@ -52,7 +52,7 @@ impl fmt::Display for Secret {
             return f.write_str("*****");
         }
         let tail: String = self.0.chars().skip(length - SHOWN).collect();
-        // What is no key may hold anything; a terminal must not see it.
+        // The value may not be a key at all; do not print control characters to a terminal.
         let tail = if tail.chars().all(|shown| shown.is_ascii_graphic()) { &*tail } else { "" };
         write!(f, "*****{tail}")
     }

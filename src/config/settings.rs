@@ -1,4 +1,4 @@
-//! [`Config`]: every value in the type that the rooms use, ready to run.
+//! [`Config`]: every value in its final type.
 //!
 //! The struct has one field per honoured key, named as the key with `_` for `.`. It is built only
 //! from values that were read against the table of keys, so it cannot be invalid.
@@ -14,15 +14,15 @@ use super::types::{
 use super::url::Url;
 use super::value::Value;
 
-/// A type that a field of [`Config`] can have. `None` means that table and struct disagree.
+/// A type of a field of [`Config`]. `None` means that table and struct disagree.
 pub(super) trait Field: Sized {
     fn of(value: &Value) -> Option<Self>;
 }
 
-/// Writes the struct, the list of its keys, and the way from values to fields: they cannot drift.
+/// Generates the struct, the list of its keys and the conversion from values, so that they agree.
 macro_rules! settings {
     ($($field:ident: $type:ty = $key:literal,)+) => {
-        /// Everything that can be set. See `docs/configuration.md` for what each key means.
+        /// The whole configuration. See `docs/configuration.md` for what each key means.
         #[derive(Clone, Debug, PartialEq)]
         pub struct Config {
             $(#[doc = concat!("The value of `", $key, "`.")] pub $field: $type,)+
@@ -206,14 +206,14 @@ impl Config {
         }
     }
 
-    /// Where files of whippet go: a folder of its own, so that a `run_path` shared with an Agent
-    /// never mixes the files of both.
+    /// The directory for whippet's files, separate so that a `run_path` shared with an Agent does
+    /// not mix the files of both.
     #[must_use]
     pub fn run_directory(&self) -> PathBuf {
         self.run_path.join("whippet")
     }
 
-    /// Where the disk spool goes.
+    /// The directory of the disk spool.
     #[must_use]
     pub fn storage_directory(&self) -> PathBuf {
         let own = || self.run_directory().join("transactions_to_retry");
@@ -241,7 +241,7 @@ impl Config {
     }
 }
 
-/// Fields whose type stands in a variant of its own.
+/// Field types with their own variant.
 macro_rules! fields {
     ($($variant:ident => $type:ty,)+) => {
         $(impl Field for $type {
@@ -274,7 +274,7 @@ fields! {
     Url => Url,
 }
 
-/// Whole numbers: the range of the key keeps them inside the type.
+/// Integers: the range of the key keeps them within the type.
 macro_rules! integers {
     ($($type:ty),+) => {
         $(impl Field for $type {
@@ -301,7 +301,7 @@ impl Field for String {
     }
 }
 
-/// Nothing, or an empty text, is `None`.
+/// An unset value or an empty string is `None`.
 impl<T: Field> Field for Option<T> {
     fn of(value: &Value) -> Option<Self> {
         match value {
@@ -312,7 +312,7 @@ impl<T: Field> Field for Option<T> {
     }
 }
 
-/// Words of an enum.
+/// Enums, from their words.
 macro_rules! choices {
     ($($type:ident),+) => {
         $(impl Field for $type {
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn every_honoured_key_has_a_field() {
-        // Folded into the bound in bytes.
+        // Merged into the limit in bytes.
         let folded = "forwarder_retry_queue_max_size";
         for key in keys::all().filter(|key| key.status == Status::Honoured && key.name != folded) {
             assert!(FIELDS.contains(&key.name), "{} has no field", key.name);

@@ -1,4 +1,4 @@
-//! Sources together: who wins, what is told, what is never printed.
+//! Sources together: precedence, problems reported, secrets never printed.
 
 use std::path::PathBuf;
 
@@ -50,7 +50,7 @@ impl Case<'_> {
     }
 
     #[track_caller]
-    fn tells(&self, expect: &[&str]) {
+    fn reports(&self, expect: &[&str]) {
         let problems = self.problems();
         assert_eq!(problems.len(), expect.len(), "{problems:#?}");
         for (problem, expect) in problems.iter().zip(expect) {
@@ -125,7 +125,7 @@ fn empty_values_mean_the_default_unless_they_turn_something_off() {
 }
 
 #[test]
-fn mistyped_names_are_told_each_and_foreign_ones_together() {
+fn mistyped_names_are_reported_singly_and_foreign_ones_together() {
     let yaml = "\nlogs_enabled: true\n\ndogstatsd_prot: 1\nproxy:\n  htps: x\nfoo_bar_baz: 1\nstatsd_port: 1\n";
     Case {
         yaml: Some(yaml),
@@ -139,7 +139,7 @@ fn mistyped_names_are_told_each_and_foreign_ones_together() {
         ],
         flags: &[("dogstatsd_prot", "1"), ("nothing.like.it", "1")],
     }
-    .tells(&[
+    .reports(&[
         "-- w.yaml: ignored, unknown to whippet: foo_bar_baz, logs_enabled, statsd_port",
         "-C w.yaml:4:1: dogstatsd_prot: unknown; did you mean dogstatsd_port?",
         "-C w.yaml:6:3: proxy.htps: unknown; did you mean proxy.https?",
@@ -151,13 +151,13 @@ fn mistyped_names_are_told_each_and_foreign_ones_together() {
 }
 
 #[test]
-fn all_bad_values_are_told_at_once_with_their_place() {
+fn all_invalid_values_are_reported_at_once_with_their_position() {
     Case {
         yaml: Some("dogstatsd_port: x\nproxy: 5\ntags: {a: b}\nlanes: [1]\nlog_payloads: {}\n"),
         env: &[("WHIPPET_INTERVAL", "0.5"), ("DD_DD_URL", "nowhere")],
         flags: &[("lanes", "none")],
     }
-    .tells(&[
+    .reports(&[
         "RC w.yaml:1:17: dogstatsd_port: \"x\" is not a valid port; use a port from 1 to 65535",
         "RC w.yaml:2:8: proxy: is a section; use http, https, no_proxy",
         "RC w.yaml:3:7: tags: is a map; expected a list of strings",
@@ -172,7 +172,7 @@ fn all_bad_values_are_told_at_once_with_their_place() {
 #[test]
 fn a_bad_entry_degrades_run_and_fails_the_check() {
     let case = Case { yaml: Some("histogram_percentiles: [0.5, 7]"), ..Case::default() };
-    case.tells(&["-C w.yaml:1:30: histogram_percentiles[1]: \"7\" is not a percentile"]);
+    case.reports(&["-C w.yaml:1:30: histogram_percentiles[1]: \"7\" is not a percentile"]);
     let loaded = case.loads();
     assert!(loaded.degraded());
     assert_eq!(loaded.config.histogram_percentiles, [0.5]);
@@ -221,13 +221,13 @@ fn rules_that_cannot_be_used_at_all_degrade_run_and_fail_the_check() {
     for (yaml, expect) in rows {
         let case = Case { yaml: Some(yaml), ..Case::default() };
         let column = yaml.find(": ").unwrap() + 3;
-        case.tells(&[&format!("-C w.yaml:1:{column}: {expect}")]);
+        case.reports(&[&format!("-C w.yaml:1:{column}: {expect}")]);
         let loaded = case.loads();
         assert!(loaded.degraded(), "{yaml}");
         assert_eq!(loaded.config, default, "{yaml}");
     }
     let env = &[("DD_DOGSTATSD_MAPPER_PROFILES", "[{"), ("DD_DOGSTATSD_TAG_CARDINALITY", "most")];
-    Case { env, ..Case::default() }.tells(&[
+    Case { env, ..Case::default() }.reports(&[
         "-C DD_DOGSTATSD_TAG_CARDINALITY: dogstatsd_tag_cardinality: \"most\" is unknown",
         "-C DD_DOGSTATSD_MAPPER_PROFILES: dogstatsd_mapper_profiles: is not valid JSON",
     ]);
@@ -250,30 +250,30 @@ fn files_that_cannot_be_used_are_fatal() {
     std::fs::write(folder.path().join("whippet.yaml"), "lanes: 4").unwrap();
     assert_eq!(load(&path).unwrap().config.lanes, 4);
     Case { env: &[("WHIPPET_CONFIG", "/nonexistent")], ..Case::default() }
-        .tells(&["RC WHIPPET_CONFIG: /nonexistent cannot be read: "]);
+        .reports(&["RC WHIPPET_CONFIG: /nonexistent cannot be read: "]);
     Case { yaml: Some("a: 1\na: 2"), ..Case::default() }
-        .tells(&["RC w.yaml:2:1: is not valid YAML: dupl"]);
-    Case { yaml: Some("- a"), ..Case::default() }.tells(&["RC w.yaml:1:1: is not a map of keys"]);
+        .reports(&["RC w.yaml:2:1: is not valid YAML: dupl"]);
+    Case { yaml: Some("- a"), ..Case::default() }.reports(&["RC w.yaml:1:1: is not a map of keys"]);
 }
 
 #[test]
 fn relations_between_values_are_checked() {
     Case { flags: &[("statsd_forward_host", "x")], ..Case::default() }
-        .tells(&["-- --set statsd_forward_host: statsd_forward_host: has no effect without"]);
+        .reports(&["-- --set statsd_forward_host: statsd_forward_host: has no effect without"]);
     let worker = "observability_pipelines_worker.metrics.enabled";
     Case { flags: &[(worker, "1")], ..Case::default() }
-        .tells(&["RC --set observability_pipelines_worker.metrics.enabled: "]);
+        .reports(&["RC --set observability_pipelines_worker.metrics.enabled: "]);
     Case { flags: &[("forwarder_backoff_base", "100")], ..Case::default() }
-        .tells(&["RC --set forwarder_backoff_base: forwarder_backoff_base: 100 is above"]);
+        .reports(&["RC --set forwarder_backoff_base: forwarder_backoff_base: 100 is above"]);
     // A maximum below the default base makes every backoff the maximum.
-    Case { flags: &[("forwarder_backoff_max", "1")], ..Case::default() }.tells(&[]);
+    Case { flags: &[("forwarder_backoff_max", "1")], ..Case::default() }.reports(&[]);
 }
 
 #[test]
-fn a_file_that_makes_room_for_whippet_keeps_the_ports_and_files_of_its_agent() {
+fn with_use_dogstatsd_false_ports_and_files_are_left_to_the_agent() {
     let yaml = "use_dogstatsd: false\nhealth_port: 5555\nrun_path: /opt/dd/run\nlog_file: /var/log/dd.log\nforwarder_storage_path: /opt/dd/spool\n";
     let case = Case { yaml: Some(yaml), ..Case::default() };
-    case.tells(&[
+    case.reports(&[
         "-- w.yaml:1:16: use_dogstatsd: does not turn whippet off",
         "-- w.yaml:2:14: health_port: is left to the Agent because use_dogstatsd is false; whippet uses its default, 0 (off); --set health_port=… sets it",
         "-- w.yaml:3:11: run_path: is left to the Agent",
@@ -284,20 +284,20 @@ fn a_file_that_makes_room_for_whippet_keeps_the_ports_and_files_of_its_agent() {
     assert_eq!((config.health_port, &config.log_file), (Port::Off, &None));
     let spool = std::path::Path::new("/var/lib/whippet/transactions_to_retry");
     assert_eq!(config.storage_directory(), spool);
-    // Whoever sets them above the shared file means whippet.
+    // A source stronger than the shared file is meant for whippet.
     let env = &[("DD_RUN_PATH", "/own"), ("DD_HEALTH_PORT", "5556")];
     let flags = &[("log_file", "/own.log")];
     let own = Case { yaml: Some(yaml), env, flags }.loads().config;
     assert_eq!((own.health_port, own.run_path), (Port::Fixed(5556), "/own".into()));
     assert_eq!(own.log_file, Some("/own.log".into()));
-    // A shared environment is as good as a shared file, a flag is not.
+    // The environment may be shared too; a flag may not.
     let env = &[("DD_USE_DOGSTATSD", "0"), env[0]];
     let shared = Case { yaml: Some("health_port: 1"), env, flags }.loads().config;
     assert_eq!((shared.health_port, shared.run_path), (Port::Off, "/var/lib".into()));
     assert_eq!(shared.log_file, Some("/own.log".into()));
-    // Without that sign the file is whippet's.
+    // Without use_dogstatsd: false the file is whippet's.
     let whole = Case { yaml: Some(&yaml[21..]), ..Case::default() };
-    whole.tells(&[]);
+    whole.reports(&[]);
     assert_eq!(whole.loads().config.health_port, Port::Fixed(5555));
 }
 
@@ -321,9 +321,9 @@ fn an_api_key_comes_from_its_file_when_unset() {
     let name = path.display().to_string();
     let env = [("WHIPPET_API_KEY_FILE", name.as_str())];
     let case = Case { env: &env, ..Case::default() };
-    case.tells(&["RC WHIPPET_API_KEY_FILE: api_key_file: "]);
+    case.reports(&["RC WHIPPET_API_KEY_FILE: api_key_file: "]);
     std::fs::write(&path, " \n").unwrap();
-    case.tells(&["RC WHIPPET_API_KEY_FILE: api_key_file: "]);
+    case.reports(&["RC WHIPPET_API_KEY_FILE: api_key_file: "]);
     std::fs::write(&path, format!("{KEY}\n")).unwrap();
     let loaded = case.loads();
     assert_eq!(loaded.config.api_key, Some(Secret::new(KEY)));
@@ -337,7 +337,7 @@ fn an_api_key_comes_from_its_file_when_unset() {
 #[test]
 fn handles_of_secrets_are_resolved_or_refused() {
     let yaml = "api_key: ENC[main]\nadditional_endpoints: {'https://x': ['ENC[second]']}\n";
-    Case { yaml: Some(yaml), ..Case::default() }.tells(&[
+    Case { yaml: Some(yaml), ..Case::default() }.reports(&[
         "RC w.yaml:1:10: api_key: ENC[…] needs secret_backend_command to be resolved",
         "RC w.yaml:2:23: additional_endpoints: ENC[…] needs secret_backend_command",
     ]);
@@ -381,7 +381,7 @@ fn without_a_key_the_console_is_implied_only_when_nothing_hints_at_a_deployment(
     );
 }
 
-/// As an Agent's file in use looks: most of it is not about DogStatsD.
+/// A typical Agent file: most of it does not concern DogStatsD.
 const DATADOG_YAML: &str = r#"
 api_key: 0123456789abcdef0123456789abcdef
 site: datadoghq.eu
@@ -448,7 +448,7 @@ remote_configuration: {enabled: true}
 #[test]
 fn a_file_of_an_agent_in_use_loads_without_a_problem() {
     let case = Case { yaml: Some(DATADOG_YAML), ..Case::default() };
-    case.tells(&["-- w.yaml: ignored, unknown to whippet: GUI_port, apm_config, "]);
+    case.reports(&["-- w.yaml: ignored, unknown to whippet: GUI_port, apm_config, "]);
     let loaded = case.loads();
     assert_eq!(loaded.config.site, "datadoghq.eu");
     assert_eq!(loaded.config.dogstatsd_mapper_profiles[0].mappings.len(), 1);

@@ -1,4 +1,4 @@
-//! The types that values of the configuration have, beyond those of the standard library.
+//! The types of configuration values, beyond those of the standard library.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,14 +14,14 @@ pub enum Port {
     Off,
     /// This port.
     Fixed(u16),
-    /// Any free port; the listener says which it got.
+    /// Any free port; the listener logs which.
     Random,
 }
 
-/// An intake besides the main one, with the keys to post under.
+/// An additional intake, with the keys to post with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdditionalEndpoint {
-    /// Base URL, without a slash at its end.
+    /// Base URL, without a trailing slash.
     pub url: Url,
     /// At least one key, no duplicates.
     pub api_keys: Vec<Secret>,
@@ -36,9 +36,9 @@ pub enum OutputKind {
     JsonLines(Option<PathBuf>),
     /// The intake.
     Datadog,
-    /// Nowhere: everything is aggregated and encoded, nothing is delivered.
+    /// Aggregates and encodes everything, delivers nothing.
     None,
-    /// Standard output: the requests that the intake would get, one JSON object each.
+    /// The requests the intake would receive, on standard output, one JSON object each.
     DryRun {
         /// With the exact bytes of each body.
         bytes: bool,
@@ -59,10 +59,10 @@ impl fmt::Display for OutputKind {
     }
 }
 
-/// A profile of the mapper: names with this prefix are tried against its mappings.
+/// A mapper profile: names with this prefix are matched against its mappings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MapperProfile {
-    /// What messages call it.
+    /// Its name in messages.
     pub name: String,
     /// Prefix of metric names, or `*` for all.
     pub prefix: String,
@@ -83,11 +83,11 @@ pub struct MapperProfile {
 pub struct Mapping {
     /// Pattern for the whole name.
     pub pattern: String,
-    /// How the pattern is written.
+    /// The syntax of the pattern.
     pub match_type: MatchType,
     /// The new name; `$1` and `${1}` stand for captures.
     pub name: String,
-    /// Tags to add; values may hold captures.
+    /// Tags to add; values may contain captures.
     pub tags: Vec<(String, String)>,
 }
 
@@ -96,7 +96,7 @@ pub struct Mapping {
 pub struct TagFilter {
     /// Exact name.
     pub metric_name: String,
-    /// What happens to the listed keys.
+    /// What to do with the listed keys.
     pub action: TagAction,
     /// Tag keys (the part before `:`).
     pub tags: Vec<String>,
@@ -113,7 +113,7 @@ macro_rules! words {
             /// The accepted words.
             pub const WORDS: &'static [&'static str] = &[$($word),+];
 
-            /// The variant of a word, whatever its case.
+            /// The variant of a word, ignoring case.
             #[must_use]
             pub fn of(word: &str) -> Option<Self> {
                 $(if word.eq_ignore_ascii_case($word) { return Some($name::$variant); })+
@@ -143,26 +143,26 @@ words! {
     }
 }
 words! {
-    /// How much is logged.
+    /// Lowest level that is logged.
     LogLevel {
         /// Everything.
         Trace = "trace",
-        /// For finding faults.
+        /// For debugging.
         Debug = "debug",
-        /// What an operator wants to know.
+        /// Normal operation.
         Info = "info",
-        /// What an operator has to look at.
+        /// Needs the operator's attention.
         Warn = "warn",
-        /// What went wrong.
+        /// A failure.
         Error = "error",
-        /// What stops the program.
+        /// A failure that stops the program.
         Critical = "critical",
         /// Nothing.
         Off = "off",
     }
 }
 words! {
-    /// The oldest TLS version that is spoken. The TLS library has none below 1.2.
+    /// The lowest TLS version to use. The TLS library supports none below 1.2.
     TlsVersion {
         /// Raised to 1.2.
         Tls10 = "tlsv1.0",
@@ -175,22 +175,22 @@ words! {
     }
 }
 words! {
-    /// How many of a workload's tags are added to what it sends.
+    /// How many of a workload's tags are added to its metrics.
     Cardinality {
         /// None.
         None = "none",
-        /// Tags that are shared by many containers.
+        /// Tags shared by many containers.
         Low = "low",
-        /// Also per pod or task.
+        /// Also tags per pod or task.
         Orchestrator = "orchestrator",
-        /// Also per container.
+        /// Also tags per container.
         High = "high",
     }
 }
 words! {
-    /// On, off, or decided by the outputs.
+    /// On, off, or depending on the outputs.
     Switch {
-        /// On when an output delivers to an intake.
+        /// On if an output delivers to an intake.
         Auto = "auto",
         /// Always.
         On = "true",
@@ -222,14 +222,14 @@ words! {
         Udp = "udp",
         /// Unix sockets, datagram and stream.
         Uds = "uds",
-        /// Windows pipe: accepted, without effect.
+        /// Windows pipe: accepted, no effect.
         NamedPipe = "named_pipe",
     }
 }
 words! {
-    /// How the pattern of a mapping is written.
+    /// The syntax of a mapping's pattern.
     MatchType {
-        /// `*` stands for a piece without dots.
+        /// `*` matches a segment without dots.
         Wildcard = "wildcard",
         /// A regular expression.
         Regex = "regex",

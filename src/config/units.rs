@@ -32,7 +32,7 @@ fn unit_seconds(unit: &str) -> Option<f64> {
     })
 }
 
-/// The shortest form that [`duration`] reads back.
+/// The shortest form that [`duration`] parses back.
 pub(super) fn show_duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match (seconds, time.subsec_nanos()) {
@@ -58,7 +58,7 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
     number.checked_mul(1 << shift)
 }
 
-/// The words of Go's `ParseBool`, and those that YAML 1.1 files use.
+/// Accepts the words of Go's `ParseBool`, and those of YAML 1.1.
 pub(super) fn boolean(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "t" | "true" | "yes" | "on" => Some(true),

@@ -1,14 +1,13 @@
-//! URLs: their shape, and printing them without a password. What a resolver or a server says about
-//! one comes later.
+//! URLs: checking their syntax, and printing them without the password.
 
 use std::fmt;
 
-/// A URL that may carry a password: it prints without.
+/// A URL that may contain a password, which is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url(String);
 
 impl Url {
-    /// The whole URL, with the password: to connect, not to print.
+    /// The whole URL with the password: for connecting, not for printing.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -27,7 +26,7 @@ impl fmt::Debug for Url {
     }
 }
 
-/// Checks the shape of a URL; what a resolver or a server says about it comes later.
+/// Checks the syntax of a URL; it is not resolved.
 pub(super) fn parse(text: &str, schemes: &[&str], scheme_optional: bool) -> Result<Url, String> {
     let wrong = |what: &str| Err(format!("{what}; use an absolute URL such as https://host:port"));
     if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
@@ -35,7 +34,7 @@ pub(super) fn parse(text: &str, schemes: &[&str], scheme_optional: bool) -> Resu
     }
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (scheme, rest),
-        // More than a host: `http//x` is a slip, not a host called `http`.
+        // More than a host: `http//x` is a typing mistake, not a host called `http`.
         None if scheme_optional && !text.trim_end_matches('/').contains('/') => ("http", text),
         None => return wrong("has no scheme"),
     };
@@ -63,8 +62,8 @@ pub(super) fn parse(text: &str, schemes: &[&str], scheme_optional: bool) -> Resu
     Ok(Url(text.trim_end_matches('/').to_owned()))
 }
 
-/// A URL without the password of its user part. It errs on the side of hiding too much: the text
-/// may be a mistyped URL, so everything from the first colon to the last `@` is hidden.
+/// A URL without its password. The text may be a mistyped URL, so everything from the first colon
+/// to the last `@` is hidden, which may be more than the password.
 pub(super) fn without_password(text: &str) -> String {
     let start = text.find("://").map_or(0, |at| at + 3);
     let user_part = text.rfind('@').and_then(|end| Some((text.get(start..end)?, end)));

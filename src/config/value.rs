@@ -1,4 +1,4 @@
-//! A value that was read, a fault found while reading one, and both as text.
+//! A value, a fault found while reading one, and how both are shown.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,17 +39,17 @@ pub(super) enum Value {
     TagFilters(Vec<TagFilter>),
 }
 
-/// A mistake inside one value.
+/// A problem inside one value.
 #[derive(Debug, PartialEq)]
 pub(super) struct Fault {
     pub(super) class: Class,
     pub(super) at: At,
-    /// Path below the key, as `[1].mappings[0].match`.
+    /// Path below the key, such as `[1].mappings[0].match`.
     pub(super) path: String,
     pub(super) message: String,
 }
 
-/// A value as text, as short as it can be read, without secrets.
+/// A value in short form, without secrets.
 pub(super) fn show(value: &Value) -> String {
     fn join(items: impl Iterator<Item = String>) -> String {
         format!("[{}]", items.collect::<Vec<_>>().join(", "))
@@ -96,7 +96,7 @@ pub(super) fn show(value: &Value) -> String {
     }
 }
 
-/// A text in a message: in quotes, escaped, at most 60 characters, without a password.
+/// A string for a message: quoted, escaped, at most 60 characters, without a password.
 pub(super) fn quoted(text: &str) -> String {
     let text = without_password(text);
     match text.char_indices().nth(60) {

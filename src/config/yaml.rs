@@ -1,8 +1,8 @@
-//! YAML to [`Node`]. The only file that names the YAML library.
+//! Parses YAML into a [`Node`]. The only file that uses the YAML library.
 //!
-//! In: the text of a file. Out: its tree with a line and column for every key and value. Promise:
-//! bounded work and memory whatever the file holds (size, depth, aliases). Refusal: duplicate keys,
-//! several documents, and messages that quote the file (it may hold a key).
+//! Input: the text of a file. Output: its tree, with line and column of every key and value. Size,
+//! depth and aliases are limited. Duplicate keys and multiple documents are errors, and messages never
+//! quote the file, which may contain a key.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
@@ -10,7 +10,7 @@ use serde_saphyr::{Location, Spanned};
 
 use super::node::{At, Entry, Node, Tree};
 
-/// The commented sample of the Agent has about 250 KiB; this leaves room for many profiles.
+/// The Agent's commented sample is about 250 KiB; this leaves room for many profiles.
 pub(super) const FILE_BYTES_MAX: usize = 4 << 20;
 const DEPTH_MAX: usize = 64;
 const NODES_MAX: usize = 200_000;
@@ -52,7 +52,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Broken> {
     Ok(raw.into_node(text))
 }
 
-/// The library's reason in words of an operator. It appends the position; ours stands in front.
+/// The library's reason, simplified and without its position, which is reported separately.
 fn reason(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
     for (part, words) in [
@@ -77,9 +77,9 @@ struct Raw(Spanned<Shape>);
 
 enum Shape {
     Null,
-    /// Taken as a string by the library: quotes and escapes are resolved.
+    /// A string to the library: quotes and escapes are resolved.
     Text(String),
-    /// Taken as a number or boolean: the written form is sliced from the source.
+    /// A number or boolean to the library: the written form is sliced from the source.
     Typed(String),
     List(Vec<Raw>),
     Map(Vec<(Spanned<String>, Raw)>),
@@ -107,7 +107,7 @@ fn entry(key: Spanned<String>, value: Raw, source: &str) -> Entry {
     Entry { key: key.value, key_at: at(key.referenced), value: value.into_node(source) }
 }
 
-/// A number as it stands in the file: an API key of digits must not pass through a float.
+/// A number as written in the file: an API key of digits must not be parsed as a float.
 fn written(source: &str, location: Location) -> Option<&str> {
     let span = location.span();
     let start = usize::try_from(span.byte_offset()?).ok()?;

@@ -1,8 +1,7 @@
-//! Keys of the Agent and of its client libraries that have nothing to do with DogStatsD but look
-//! like a key of ours. Everything else that is unknown and far from our names needs no list: it is
-//! accepted in silence.
+//! Keys of the Agent and its client libraries that do not concern DogStatsD but resemble a key of
+//! whippet. Other unknown keys, which resemble none, need no list.
 
-/// Names at the top of `datadog.yaml`, and of `DD_` variables, that are never a typing mistake.
+/// Top-level names of `datadog.yaml`, and of `DD_` variables, that are not typing mistakes.
 const KNOWN: &[&str] = &[
     "app_key",
     "dogstatsd_args",
@@ -12,7 +11,7 @@ const KNOWN: &[&str] = &[
     "kubernetes_node_labels_as_tags",
 ];
 
-/// True for a name of the Agent or a client that is not ours.
+/// True for a known name of the Agent or a client.
 pub(crate) fn is_known(name: &str) -> bool {
     KNOWN.contains(&name)
 }

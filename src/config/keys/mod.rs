@@ -1,5 +1,5 @@
-//! The table of keys, one file per section. The reference page, the sample file, the help and the
-//! checks all come from here.
+//! The table of keys, one file per section. The reference page, the sample file, `whippet config`
+//! and all checks use it.
 
 mod aggregation;
 mod delivery;
@@ -10,12 +10,12 @@ mod server;
 
 use super::key::Key;
 
-/// A titled part of the table.
+/// A section of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Section {
     /// Heading.
     pub title: &'static str,
-    /// Rows, in the order of the reference.
+    /// Keys, in the order of the reference page.
     pub keys: &'static [Key],
 }
 
@@ -33,13 +33,13 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
     SECTIONS.iter().flat_map(|section| section.keys)
 }
 
-/// Older names of keys in files.
+/// Deprecated names of keys in files.
 const OLD_NAMES: [(&str, &str); 2] = [
     ("vector.metrics.enabled", "observability_pipelines_worker.metrics.enabled"),
     ("vector.metrics.url", "observability_pipelines_worker.metrics.url"),
 ];
 
-/// The key of this dotted name, or the section row it falls under.
+/// The key with this dotted name, or the row of the section that contains it.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Key> {
     let name = OLD_NAMES.iter().find(|(old, _)| *old == name).map_or(name, |(_, new)| *new);
@@ -53,7 +53,7 @@ pub fn find(name: &str) -> Option<&'static Key> {
     })
 }
 
-/// True when keys stand below this name.
+/// True when keys exist below this name.
 pub(super) fn is_section(name: &str) -> bool {
     let below = |known: &str| known.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
     all().any(|key| below(key.name)) || OLD_NAMES.iter().any(|(old, _)| below(old))

@@ -1,4 +1,4 @@
-//! Listeners, origins, and what happens to a name on the way in.
+//! Listeners, origin detection, and rewriting of names on receipt.
 
 use std::time::Duration;
 
@@ -13,59 +13,294 @@ const SOCKET: &str = "/var/run/datadog/dsd.socket";
 #[cfg(not(target_os = "linux"))]
 const SOCKET: &str = "";
 
-/// Largest receive buffer that can be asked for: what the kernel's `int` holds.
+/// Largest receive buffer that can be requested: the kernel takes an `int`.
 const BUFFER_MAX: crate::config::key::Kind = Bytes { max: i32::MAX as u64 };
 
-/// Prefixes that are never put into a namespace.
-const EXEMPT: &str = "datadog.agent datadog.dogstatsd datadog.process datadog.trace_agent datadog.tracer activemq activemq_58 airflow cassandra confluent hazelcast hive ignite jboss jvm kafka presto sidekiq solr tomcat runtime";
+/// Prefixes of names that get no namespace.
+const EXEMPT: &str = "datadog.agent datadog.dogstatsd datadog.process datadog.trace_agent \
+    datadog.tracer activemq activemq_58 airflow cassandra confluent hazelcast hive ignite jboss jvm \
+    kafka presto sidekiq solr tomcat runtime";
 
 pub(super) const KEYS: &[Key] = &[
-    key("use_dogstatsd", Bool, "true", "`false` does not stop whippet: in a file or environment shared with an Agent it is how that Agent makes room for whippet. What the same source says of `health_port`, `run_path`, `forwarder_storage_path` and `log_file` is then the Agent's, and whippet leaves it alone. To run without a listener, turn each one off.").different("`false` does not stop whippet: it is how an Agent makes room for it. Ports and files that the same source gives are left to that Agent"),
-    key("dogstatsd_port", Port, "8125", "UDP port. 0 turns UDP off; `__random__` takes any free port and says which (for tests). A port in use keeps whippet from starting.").different("a port in use is fatal, also while another listener works: half deaf is worse than a clear error"),
-    ours("dogstatsd_tcp_port", Port, "0", "TCP port for lines that end in a newline. 0: off. It binds where UDP binds."),
-    key("bind_host", Text, "", "Address or name to listen on. Unset: both loopbacks, 127.0.0.1 and ::1. Ignored with `dogstatsd_non_local_traffic`.").better("unset, both loopbacks are bound: clients that resolve `localhost` to `::1` are heard"),
-    key("dogstatsd_non_local_traffic", Bool, "false", "Listen on all interfaces. Anybody who reaches the port can then send metrics: put a firewall before it.").better("said at the start, as a warning"),
-    key("dogstatsd_socket", Path, SOCKET, "Unix datagram socket. An empty value in a file or flag turns it off. Without its folder whippet says so and goes on with the other listeners. A socket that a live process serves is never taken over.").better("a socket that a live process serves is never taken over; a missing folder turns the listener off and the others go on").clearable(),
-    ours("dogstatsd_socket_mode", Mode, "0722", "Permissions of the datagram socket in octal. The default lets every local user send; `0720` only the group."),
-    key("dogstatsd_stream_socket", Path, "", "Unix stream socket, with frames of a 4-byte little-endian length. Unset: off.").better("an empty frame is skipped instead of closing the connection; open connections are bounded (`stream_connections_max`)"),
-    ours("dogstatsd_stream_socket_mode", Mode, "0722", "Permissions of the stream socket in octal."),
-    key("dogstatsd_stream_log_too_big", Bool, "false", "Quote the beginning of a stream frame that is larger than `dogstatsd_buffer_size` in the log."),
-    key("dogstatsd_so_rcvbuf", BUFFER_MAX, "0", "Bytes to ask of the kernel for the receive buffer of each socket. 0: 4 MiB. The kernel grants at most `net.core.rmem_max`; whippet says when it got less. Raise both when kernel drops are reported.").better("0 asks for 4 MiB instead of leaving the default of the system; whippet says what the kernel granted, and a smaller grant stops nothing"),
-    key("dogstatsd_buffer_size", int(1, 16 << 20), "8192", "Longest datagram or stream frame in bytes. A longer datagram is cut: its last, incomplete line is refused and counted; a longer frame closes the connection. Raise it when clients send larger datagrams over Unix sockets.").better("what did not fit is noticed: the cut line is refused and counted instead of being read as if whole"),
-    key("dogstatsd_eol_required", Transports, "", "Transports on which a last line without newline is dropped: `udp`, `uds`. For clients whose datagrams may arrive cut.").expendable(),
-    key("dogstatsd_disable_verbose_logs", Bool, "false", "Log refused lines at debug level instead of warning. They are counted either way.").better("a refused line is shown with its sender, the place and what was expected, and repeats are counted instead of shown"),
-    key("dogstatsd_tags", Words, "", "Tags on every metric, event and check that is received. Space separated or JSON in the environment."),
-    key("dogstatsd_origin_detection", Bool, "false", "Read the credentials of senders on Unix sockets (Linux) and tag what they send with the tags of their container.").better("where credentials cannot be had the listener works without"),
-    key("dogstatsd_origin_detection_client", Bool, "false", "Honour the origin fields that clients write: `c:`, `e:`, `card:`."),
-    key("dogstatsd_origin_optout_enabled", Bool, "true", "Cardinality `none` removes all origin tags of a message."),
-    key("dogstatsd_entity_id_precedence", Bool, "false", "An entity id in the message replaces the sender's own container instead of adding to it."),
-    key("dogstatsd_tag_cardinality", Choice(Cardinality::WORDS), "low", "Which origin tags are added when a message does not say: `none`, `low`, `orchestrator`, `high`. Higher means more contexts.").expendable(),
-    key("origin_detection_unified", Bool, "false", "Use only the first origin that is known for a message instead of the tags of all."),
-    key("container_proc_root", Path, "", "Where the process file system of the machine is mounted; it tells the container of a sender on a Unix socket. Unset: `/host/proc` where that exists, else `/proc`."),
-    key("container_cgroup_root", Path, "", "Where the control groups of the machine are mounted; they tell the container of an inode in `c:`. Unset: `/host/sys/fs/cgroup` where that exists, else `/sys/fs/cgroup`."),
-    key("statsd_forward_host", Text, "", "Send a copy of every datagram, unparsed, over UDP to this host. Needs `statsd_forward_port`.").better("copies are made on a thread of their own: a slow or unknown target never slows receiving, and what it costs is counted"),
+    key(
+        "use_dogstatsd",
+        Bool,
+        "true",
+        "`false` does not stop whippet: in a file or environment shared with an Agent, it \
+         tells that Agent to leave DogStatsD to whippet. The same source's `health_port`, \
+         `run_path`, `forwarder_storage_path` and `log_file` then belong to the Agent, and \
+         whippet does not use them. To run without a listener, turn each one off.",
+    )
+    .different(
+        "`false` does not stop whippet: it tells an Agent to leave DogStatsD to whippet. \
+         Ports and files in the same source are left to that Agent",
+    ),
+    key(
+        "dogstatsd_port",
+        Port,
+        "8125",
+        "UDP port. 0 turns UDP off; `__random__` takes any free port and logs which (for \
+         tests). whippet does not start if the port is in use.",
+    )
+    .different(
+        "a port in use is fatal even if another listener works: a clear error beats losing \
+         part of the traffic unnoticed",
+    ),
+    ours(
+        "dogstatsd_tcp_port",
+        Port,
+        "0",
+        "TCP port for newline-terminated lines. 0: off. It binds to the same addresses as \
+         UDP.",
+    ),
+    key(
+        "bind_host",
+        Text,
+        "",
+        "Address or name to listen on. Unset: both loopback addresses, 127.0.0.1 and ::1. \
+         Ignored with `dogstatsd_non_local_traffic`.",
+    )
+    .better(
+        "when unset, both loopback addresses are bound, so clients that resolve `localhost` \
+         to `::1` work",
+    ),
+    key(
+        "dogstatsd_non_local_traffic",
+        Bool,
+        "false",
+        "Listen on all interfaces. Anyone who can reach the port can then send metrics: \
+         protect it with a firewall.",
+    )
+    .better("a warning at startup points it out"),
+    key(
+        "dogstatsd_socket",
+        Path,
+        SOCKET,
+        "Unix datagram socket. An empty value in a file or flag turns it off. If its \
+         directory does not exist, whippet warns and continues with the other listeners. A \
+         socket that a live process serves is never taken over.",
+    )
+    .better(
+        "a socket that a live process serves is never taken over; a missing directory \
+         disables only this listener",
+    )
+    .clearable(),
+    ours(
+        "dogstatsd_socket_mode",
+        Mode,
+        "0722",
+        "Permissions of the datagram socket, in octal. The default lets every local user \
+         send; `0720` only the group.",
+    ),
+    key(
+        "dogstatsd_stream_socket",
+        Path,
+        "",
+        "Unix stream socket, with frames prefixed by a 4-byte little-endian length. Unset: \
+         off.",
+    )
+    .better(
+        "an empty frame is skipped instead of closing the connection; open connections are \
+         limited (`stream_connections_max`)",
+    ),
+    ours(
+        "dogstatsd_stream_socket_mode",
+        Mode,
+        "0722",
+        "Permissions of the stream socket, in octal.",
+    ),
+    key(
+        "dogstatsd_stream_log_too_big",
+        Bool,
+        "false",
+        "Log the beginning of a stream frame that is larger than `dogstatsd_buffer_size`.",
+    ),
+    key(
+        "dogstatsd_so_rcvbuf",
+        BUFFER_MAX,
+        "0",
+        "Receive buffer to request from the kernel for each socket, in bytes. 0: 4 MiB. The \
+         kernel grants at most `net.core.rmem_max`; whippet warns when it got less. Raise \
+         both when kernel drops are reported.",
+    )
+    .better(
+        "0 requests 4 MiB instead of the system default; whippet reports what the kernel \
+         granted, and a smaller buffer is not an error",
+    ),
+    key(
+        "dogstatsd_buffer_size",
+        int(1, 16 << 20),
+        "8192",
+        "Maximum size of a datagram or stream frame, in bytes. A longer datagram is \
+         truncated: its last, incomplete line is refused and counted. A longer frame closes \
+         the connection. Raise it when clients send larger datagrams over Unix sockets.",
+    )
+    .better(
+        "truncation is detected: the cut line is refused and counted instead of being parsed \
+         as if complete",
+    ),
+    key(
+        "dogstatsd_eol_required",
+        Transports,
+        "",
+        "Transports on which a last line without a newline is dropped: `udp`, `uds`. For \
+         clients whose datagrams may arrive truncated.",
+    )
+    .expendable(),
+    key(
+        "dogstatsd_disable_verbose_logs",
+        Bool,
+        "false",
+        "Log refused lines at debug level instead of warning. They are counted either way.",
+    )
+    .better(
+        "a refused line is logged with its sender, the position and what was expected; \
+         repeats are counted instead of logged",
+    ),
+    key(
+        "dogstatsd_tags",
+        Words,
+        "",
+        "Tags added to every metric, event and check that is received. Space-separated or \
+         JSON in the environment.",
+    ),
+    key(
+        "dogstatsd_origin_detection",
+        Bool,
+        "false",
+        "Read the credentials of senders on Unix sockets (Linux) and add the tags of the \
+         sender's container to its metrics.",
+    )
+    .better("where credentials are not available the listener works without them"),
+    key(
+        "dogstatsd_origin_detection_client",
+        Bool,
+        "false",
+        "Honour the origin fields that clients send: `c:`, `e:`, `card:`.",
+    ),
+    key(
+        "dogstatsd_origin_optout_enabled",
+        Bool,
+        "true",
+        "Let cardinality `none` remove all origin tags of a message.",
+    ),
+    key(
+        "dogstatsd_entity_id_precedence",
+        Bool,
+        "false",
+        "Let an entity id in the message replace the sender's own container instead of \
+         adding to it.",
+    ),
+    key(
+        "dogstatsd_tag_cardinality",
+        Choice(Cardinality::WORDS),
+        "low",
+        "Which origin tags to add when a message does not specify: `none`, `low`, \
+         `orchestrator`, `high`. Higher cardinality means more contexts.",
+    )
+    .expendable(),
+    key(
+        "origin_detection_unified",
+        Bool,
+        "false",
+        "Use only the first known origin of a message instead of the tags of all of them.",
+    ),
+    key(
+        "container_proc_root",
+        Path,
+        "",
+        "Mount point of the host's `/proc`, used to find the container of a sender on a Unix \
+         socket. Unset: `/host/proc` if it exists, else `/proc`.",
+    ),
+    key(
+        "container_cgroup_root",
+        Path,
+        "",
+        "Mount point of the host's cgroups, used to find the container of an inode in `c:`. \
+         Unset: `/host/sys/fs/cgroup` if it exists, else `/sys/fs/cgroup`.",
+    ),
+    key(
+        "statsd_forward_host",
+        Text,
+        "",
+        "Host to send an unparsed copy of every datagram to, over UDP. Needs \
+         `statsd_forward_port`.",
+    )
+    .better(
+        "copies are sent on a separate thread: a slow or unknown target never slows down \
+         receiving, and copies that are lost are counted",
+    ),
     key("statsd_forward_port", int(0, 65_535), "0", "UDP port of that host. 0: no copies."),
-    key("statsd_metric_namespace", Text, "", "Prefix of every metric name; a dot is put between when it has none."),
-    key("statsd_metric_namespace_blacklist", Words, EXEMPT, "Beginnings of names that get no such prefix. A list of your own replaces the default.").expendable(),
-    key("dogstatsd_mapper_profiles", Profiles, "", "Rules that turn parts of names into tags: a list of `{name, prefix, mappings: [{match, match_type, name, tags}]}`, where `match_type` is `wildcard` (default) or `regex`. Only the first profile whose prefix fits is tried. Also per profile, by whippet alone: `histogram_aggregates`, `histogram_percentiles`, `gauge_ttl` (a duration), `counters_as_counts`. JSON in the environment. A bad rule is skipped, the others are used.").better("one bad rule is skipped and the others work (in the Agent one turns all mapping off); profiles have settings of their own").expendable(),
-    ours("lanes", int(1, 1024), "1", "Threads that receive and aggregate. One takes millions of metrics a second; more help only with many senders. Never more than the processor quota allows."),
-    ours("receive_pause", millis(Duration::from_millis(100)), "1ms", "Pause between two rounds of receiving from UDP and streams, so that one wake-up takes many datagrams. 0 turns it off: less delay, more processor time. It is skipped where the receive buffer is below 1 MiB."),
-    ignored("dogstatsd_mapper_cache_size", "what the mapper made of a name is remembered with the metric, without a cache of its own; 0 does not turn the mapper off, as it does in the Agent"),
-    ignored("dogstatsd_pipe_name", "a Windows pipe"),
-    ignored("dogstatsd_packet_buffer_size", "tuning of the Agent's queue; whippet has none between socket and aggregation"),
-    ignored("dogstatsd_packet_buffer_flush_timeout", "tuning of the Agent's queue; see receive_pause"),
-    ignored("dogstatsd_queue_size", "tuning of the Agent's queue; whippet has none between socket and aggregation"),
-    ignored("dogstatsd_workers_count", "a lane receives, reads and aggregates; see lanes"),
-    ignored("dogstatsd_pipeline_count", "every lane is a pipeline of its own; see lanes"),
-    ignored("dogstatsd_pipeline_autoadjust", "an aid to the scheduler of Go; see lanes"),
-    ignored("dogstatsd_string_interner_size", "memory tuning of the Agent; see contexts_max"),
-    ignored("dogstatsd_mem_based_rate_limiter.*", "memory tuning of the Agent; see contexts_max"),
-    ignored("dogstatsd_experimental_http.*", "an experiment of the Agent"),
-    ignored("dogstatsd_socket_fd_from", "a proposal that no Agent has"),
-    ignored("dogstatsd_host_socket_path", "read by other parts of the Agent"),
-    ignored("dogstatsd_windows_pipe_security_descriptor", "a Windows pipe"),
-    ignored("heroku_dyno", "read by other parts of the Agent"),
-    ignored("entity_id", "read by other parts of the Agent"),
-    ignored("config_id", "read by other parts of the Agent"),
-    ignored("provider_kind", "read by other parts of the Agent"),
+    key(
+        "statsd_metric_namespace",
+        Text,
+        "",
+        "Prefix for every metric name. A dot is inserted if the prefix does not end in one.",
+    ),
+    key(
+        "statsd_metric_namespace_blacklist",
+        Words,
+        EXEMPT,
+        "Prefixes of names that get no namespace. Your own list replaces the default.",
+    )
+    .expendable(),
+    key(
+        "dogstatsd_mapper_profiles",
+        Profiles,
+        "",
+        "Rules that turn parts of names into tags: a list of `{name, prefix, mappings: \
+         [{match, match_type, name, tags}]}`, where `match_type` is `wildcard` (default) or \
+         `regex`. Only the first profile whose prefix matches is tried. A profile may also \
+         set, in whippet only: `histogram_aggregates`, `histogram_percentiles`, `gauge_ttl` \
+         (a duration), `counters_as_counts`. JSON in the environment. An invalid rule is \
+         skipped; the others are used.",
+    )
+    .better(
+        "one invalid rule is skipped and the others work (in the Agent one turns off all \
+         mapping); profiles can have their own settings",
+    )
+    .expendable(),
+    ours(
+        "lanes",
+        int(1, 1024),
+        "1",
+        "Number of threads that receive and aggregate. One handles millions of metrics a \
+         second; more help only with many senders. Limited to the CPU quota.",
+    ),
+    ours(
+        "receive_pause",
+        millis(Duration::from_millis(100)),
+        "1ms",
+        "Pause between two rounds of receiving from UDP and streams, in milliseconds, so \
+         that one wake-up handles many datagrams. 0 turns it off: lower latency, more CPU. \
+         Skipped when the receive buffer is below 1 MiB.",
+    ),
+    ignored(
+        "dogstatsd_mapper_cache_size",
+        "the result of mapping is stored with the metric, so there is no separate cache; \
+         unlike in the Agent, 0 does not turn the mapper off",
+    ),
+    ignored("dogstatsd_pipe_name", "Windows only"),
+    ignored(
+        "dogstatsd_packet_buffer_size",
+        "tunes the Agent's queue; whippet has none between socket and aggregation",
+    ),
+    ignored("dogstatsd_packet_buffer_flush_timeout", "tunes the Agent's queue; see receive_pause"),
+    ignored(
+        "dogstatsd_queue_size",
+        "tunes the Agent's queue; whippet has none between socket and aggregation",
+    ),
+    ignored("dogstatsd_workers_count", "a lane receives, parses and aggregates; see lanes"),
+    ignored("dogstatsd_pipeline_count", "every lane is a complete pipeline; see lanes"),
+    ignored("dogstatsd_pipeline_autoadjust", "tunes the Go scheduler; see lanes"),
+    ignored("dogstatsd_string_interner_size", "tunes the Agent's memory; see contexts_max"),
+    ignored("dogstatsd_mem_based_rate_limiter.*", "tunes the Agent's memory; see contexts_max"),
+    ignored("dogstatsd_experimental_http.*", "experimental in the Agent"),
+    ignored("dogstatsd_socket_fd_from", "proposed, but in no released Agent"),
+    ignored("dogstatsd_host_socket_path", "used by other parts of the Agent"),
+    ignored("dogstatsd_windows_pipe_security_descriptor", "Windows only"),
+    ignored("heroku_dyno", "used by other parts of the Agent"),
+    ignored("entity_id", "used by other parts of the Agent"),
+    ignored("config_id", "used by other parts of the Agent"),
+    ignored("provider_kind", "used by other parts of the Agent"),
 ];
