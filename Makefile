@@ -1,6 +1,6 @@
 # The targets people need; `make help` lists them.
 
-.PHONY: help run test check fmt clippy doc bench bench-report count fuzz faults soak config-docs
+.PHONY: help run test test-bare check fmt clippy doc deny bench bench-report count fuzz faults soak config-docs
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -11,9 +11,11 @@ run: ## listen on 127.0.0.1:8125 and print what arrives
 test: ## every test: units, protocol conformance, end to end
 	cargo test
 
-check: fmt clippy test doc ## what CI runs
+test-bare: ## the library without default features: builds alone, and its tests
 	cargo check --lib --no-default-features
-	cargo check --no-default-features --features cli
+	cargo test --no-default-features
+
+check: fmt clippy test test-bare doc deny ## what CI runs
 
 fmt:
 	cargo fmt --all --check
@@ -23,6 +25,17 @@ clippy:
 
 doc: ## the library's documentation, warnings denied
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+# One that is installed is used; else it is built once into target/ (about a minute on two cores).
+DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
+target/tools/bin/cargo-deny:
+	cargo install cargo-deny --version 0.20.2 --locked --debug --root target/tools
+
+deny: $(DENY) ## dependencies: licences, sources, bans; advisories where their database can be reached
+	$(DENY) --log-level error check bans licenses sources
+	@if $(DENY) --log-level off fetch db; \
+		then $(DENY) --log-level error check --disable-fetch advisories; \
+		else echo "advisories not checked: their database cannot be reached"; fi
 
 bench: ## criterion benches of every room
 	cargo bench

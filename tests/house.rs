@@ -3,8 +3,8 @@
 
 #[path = "house/circles.rs"]
 mod circles;
-#[path = "house/licences.rs"]
-mod licences;
+#[path = "house/packages.rs"]
+mod packages;
 
 use std::collections::BTreeSet;
 use std::fs;

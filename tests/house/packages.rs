@@ -1,6 +1,6 @@
-//! Every package that can be built into whippet, its tests included, comes from the registry and has
-//! a licence that `deny.toml` allows. `cargo deny check` asks the same and more (advisories,
-//! packages of every platform); this test needs neither that tool nor the network.
+//! Every package that can be built into whippet, its tests included, comes from the registry, has a
+//! licence that `deny.toml` allows, and builds with the oldest compiler we promise. `cargo deny
+//! check` asks more (advisories, licences of every platform); this needs neither tool nor network.
 
 use serde_json::Value;
 use std::process::Command;
@@ -84,10 +84,9 @@ fn cargo(arguments: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-/// Asks for the packages of this platform only: those the build of this test has downloaded.
-/// Cargo cannot tell the licence of a package it never fetched.
-#[test]
-fn every_package_built_here_has_an_allowed_licence() {
+/// The packages of this platform: those the build of this test has downloaded. Cargo cannot tell
+/// anything about a package it never fetched.
+fn packages() -> Vec<Value> {
     let version = String::from_utf8(cargo(&["-vV"])).expect("text");
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("a platform");
     let metadata = cargo(&[
@@ -99,14 +98,35 @@ fn every_package_built_here_has_an_allowed_licence() {
         host,
     ]);
     let metadata: Value = serde_json::from_slice(&metadata).expect("JSON");
-    let packages = metadata["packages"].as_array().expect("a list");
+    let packages = metadata["packages"].as_array().expect("a list").clone();
     assert!(packages.len() > 50, "{}", packages.len());
-    let wrong: Vec<String> = packages
+    packages
+}
+
+#[test]
+fn every_package_built_here_has_an_allowed_licence() {
+    let wrong: Vec<String> = packages()
         .iter()
         .filter(|package| !is_allowed(package["license"].as_str().unwrap_or_default()))
         .map(|package| format!("{}: licence {}", package["name"], package["license"]))
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn no_package_needs_a_newer_compiler_than_we_promise() {
+    let number = |text: &str| -> Vec<u32> {
+        let mut parts: Vec<u32> = text.split('.').map(|part| part.parse().unwrap()).collect();
+        parts.resize(3, 0);
+        parts
+    };
+    let promised = number(env!("CARGO_PKG_RUST_VERSION"));
+    let newer: Vec<String> = packages()
+        .iter()
+        .filter(|package| package["rust_version"].as_str().is_some_and(|v| number(v) > promised))
+        .map(|package| format!("{}: rust-version {}", package["name"], package["rust_version"]))
+        .collect();
+    assert!(newer.is_empty(), "{newer:#?}");
 }
 
 /// Read from the lock file, which holds the packages of every platform.
