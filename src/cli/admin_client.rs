@@ -1,9 +1,14 @@
 //! Asking the running server: a request to its admin address.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use ureq::Agent;
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
+};
 
 use super::config_args::ConfigArgs;
 use crate::config::{self, Mode};
@@ -30,7 +35,7 @@ impl AdminClient {
     pub fn get(&self, target: &str) -> anyhow::Result<String> {
         let mut reader = self.open(target)?;
         let mut body = Vec::new();
-        io::Read::read_to_end(&mut reader, &mut body).context("reading the answer")?;
+        reader.read_to_end(&mut body).context("reading the answer")?;
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
@@ -39,8 +44,8 @@ impl AdminClient {
         serde_json::from_str(&self.get(target)?).context("reading the answer")
     }
 
-    /// The body of a good answer, as it comes.
-    pub fn open(&self, target: &str) -> anyhow::Result<BufReader<Connection>> {
+    /// The body of a good answer, as it comes. Reading it fails when it breaks off.
+    pub fn open(&self, target: &str) -> anyhow::Result<impl BufRead + use<>> {
         let address = &self.0;
         let none = || {
             format!(
@@ -48,32 +53,72 @@ impl AdminClient {
                  with -c, or --set admin_address=…)"
             )
         };
-        let mut connection = Address::parse(address)
-            .and_then(|address| address.connect(CONNECT_TIMEOUT))
-            .with_context(none)?;
-        connection.set_read_timeout(Some(SILENCE_MAX))?;
-        // To a client of HTTP/1.0 a body comes as it is, without the lengths of its chunks.
-        write!(connection, "GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n")
-            .with_context(none)?;
-        let mut reader = BufReader::new(connection);
-        let mut line = String::new();
-        reader.read_line(&mut line).with_context(none)?;
-        let status = line.split_whitespace().nth(1).unwrap_or_default().to_owned();
-        if !line.starts_with("HTTP/1.") {
-            bail!("the server at {address} is not whippet; check admin_address");
-        }
-        while line.trim_end() != "" {
-            line.clear();
-            if reader.read_line(&mut line).context("reading the answer")? == 0 {
-                break;
+        let settings = Agent::config_builder().http_status_as_error(false).proxy(None).build();
+        let connector = AdminConnector(Address::parse(address).with_context(none)?);
+        let agent = Agent::with_parts(settings, connector, DefaultResolver::default());
+        // The connector knows the way; the host is one that needs no resolving.
+        let response = match agent.get(format!("http://127.0.0.1{target}")).call() {
+            Ok(response) => response,
+            Err(ureq::Error::Protocol(_)) => {
+                bail!("the server at {address} is not whippet; check admin_address")
             }
-        }
-        if status == "200" {
+            Err(error) => return Err(error).with_context(none),
+        };
+        let good = response.status() == 200;
+        let mut reader = BufReader::new(response.into_body().into_reader());
+        if good {
             return Ok(reader);
         }
         let mut body = String::new();
-        io::Read::read_to_string(&mut reader, &mut body).context("reading the answer")?;
+        reader.read_to_string(&mut body).context("reading the answer")?;
         bail!("{}", body.trim_end())
+    }
+}
+
+/// Connects to a server's address, whatever the URL says: a URL cannot name a Unix socket.
+#[derive(Debug)]
+struct AdminConnector(Address);
+
+impl Connector for AdminConnector {
+    type Out = AdminTransport;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        _: Option<()>,
+    ) -> Result<Option<AdminTransport>, ureq::Error> {
+        let connection = self.0.connect(CONNECT_TIMEOUT)?;
+        connection.set_read_timeout(Some(SILENCE_MAX))?;
+        let settings = details.config;
+        let buffers = LazyBuffers::new(settings.input_buffer_size(), settings.output_buffer_size());
+        Ok(Some(AdminTransport { connection, buffers }))
+    }
+}
+
+#[derive(Debug)]
+struct AdminTransport {
+    connection: Connection,
+    buffers: LazyBuffers,
+}
+
+impl Transport for AdminTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
+        Ok(self.connection.write_all(&self.buffers.output()[..amount])?)
+    }
+
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
+        let count = self.connection.read(self.buffers.input_append_buf())?;
+        self.buffers.input_appended(count);
+        Ok(count > 0)
+    }
+
+    /// The server closes after each answer.
+    fn is_open(&mut self) -> bool {
+        false
     }
 }
 

@@ -11,14 +11,18 @@
 
 mod address;
 mod admission;
+#[cfg(any(feature = "cli", test))]
+mod client;
 mod connection;
 mod page;
 mod server;
 mod stream;
 
-pub use address::{Address, Connection};
+pub use address::Address;
 pub use admission::Limits;
-pub use page::{Request, Response, direct, encoded, page, read_only};
+#[cfg(any(feature = "cli", test))]
+pub use client::{Connection, encoded};
+pub use page::{Request, Response, direct, page, read_only};
 pub use server::HttpServer;
 
 pub use axum::Router;

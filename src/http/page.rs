@@ -34,12 +34,6 @@ impl Request {
     }
 }
 
-/// A text as it stands in a query: what [`Request::query`] decodes.
-#[must_use]
-pub fn encoded(text: &str) -> String {
-    form_urlencoded::byte_serialize(text.as_bytes()).collect()
-}
-
 /// Writes a body of unknown length; an error ends the connection.
 pub type Stream = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
 

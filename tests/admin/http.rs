@@ -193,6 +193,7 @@ fn a_unix_socket_serves_the_same_and_is_gone_afterwards() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(program.says(&["health"]).starts_with("healthy: "));
     program.stop();
     assert!(!path.exists());
 }
