@@ -61,6 +61,30 @@ pub struct Row {
     pub command: String,
 }
 
+impl Row {
+    /// A figure with no floor beside it.
+    pub fn alone(
+        id: &'static str,
+        load: impl Into<String>,
+        whippet: String,
+        goal: &'static str,
+        reached: bool,
+        command: impl Into<String>,
+    ) -> Self {
+        let (load, command) = (load.into(), command.into());
+        Row {
+            id,
+            load,
+            floor: String::new(),
+            whippet,
+            ratio: String::new(),
+            goal,
+            reached,
+            command,
+        }
+    }
+}
+
 fn main() -> std::process::ExitCode {
     let args = Args::parse();
     let tools = Tools::new(args.rounds.max(1), args.seconds.max(2), args.ingest.clone());

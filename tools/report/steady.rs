@@ -30,16 +30,14 @@ fn memory(tools: &Tools) -> Result<Vec<Row>, Error> {
         let time = ["--rate", RATE, "--duration", "60", "--warmup", "2"];
         let report = tools.bench(&[&args[..], &load, &time, &["--server", &server]].concat())?;
         let bytes = report["runs"][0]["memory"]["rss_bytes"].as_f64().ok_or("no memory")?;
-        Ok(Row {
-            id: "S8",
-            load: format!("memory, {contexts} contexts ({kinds}), {RATE} lines/s, after 60 s"),
-            floor: String::new(),
-            whippet: format!("{:.0} MiB", bytes / MIB),
-            ratio: String::new(),
+        Ok(Row::alone(
+            "S8",
+            format!("memory, {contexts} contexts ({kinds}), {RATE} lines/s, after 60 s"),
+            format!("{:.0} MiB", bytes / MIB),
             goal,
-            reached: bytes / MIB <= limit,
-            command: format!("whippet bench {} {} --server …", load.join(" "), time.join(" ")),
-        })
+            bytes / MIB <= limit,
+            format!("whippet bench {} {} --server …", load.join(" "), time.join(" ")),
+        ))
     })
     .into_iter()
     .collect()
@@ -132,26 +130,22 @@ fn flushes(tools: &Tools) -> Result<Vec<Row>, Error> {
         let text = server.stop()?;
         // The last words name drops only where there were some.
         let dropped = number_after(&text, "kernel   dropped").unwrap_or(0.0);
-        rows.push(Row {
-            id: "S9",
-            load: format!("flush of a million contexts ({kinds}), CPU of the flusher a context"),
-            floor: String::new(),
-            whippet: format!("{spent:.2} µs"),
-            ratio: String::new(),
+        rows.push(Row::alone(
+            "S9",
+            format!("flush of a million contexts ({kinds}), CPU of the flusher a context"),
+            format!("{spent:.2} µs"),
             goal,
-            reached: spent <= limit,
-            command: "cargo run --release --example report -- --only S9".into(),
-        });
-        rows.push(Row {
-            id: "S9",
-            load: format!("the same, datagrams lost at {RATE} lines/s"),
-            floor: String::new(),
-            whippet: format!("{dropped}"),
-            ratio: String::new(),
-            goal: "0",
-            reached: dropped == 0.0,
-            command: "the same".into(),
-        });
+            spent <= limit,
+            "cargo run --release --example report -- --only S9",
+        ));
+        rows.push(Row::alone(
+            "S9",
+            format!("the same, datagrams lost at {RATE} lines/s"),
+            format!("{dropped}"),
+            "0",
+            dropped == 0.0,
+            "the same",
+        ));
     }
     rows.push(closes(tools)?);
     Ok(rows)
@@ -169,29 +163,17 @@ fn closes(tools: &Tools) -> Result<Row, Error> {
     let (Some(closed), Some(away)) = (closed, away) else {
         return Err("the server did not say how long its lanes were away".into());
     };
-    Ok(Row {
-        id: "S9",
-        load: format!("longest time a lane was away for a close, of {closed} (buckets of 2 s)"),
-        floor: String::new(),
-        whippet: format!("{away:.3} ms"),
-        ratio: String::new(),
-        goal: "≤ 1 ms",
-        reached: away <= 1.0 && closed >= CLOSES as f64,
-        command: "cargo run --release --example report -- --only S9".into(),
-    })
+    Ok(Row::alone(
+        "S9",
+        format!("longest time a lane was away for a close, of {closed} (buckets of 2 s)"),
+        format!("{away:.3} ms"),
+        "≤ 1 ms",
+        away <= 1.0 && closed >= CLOSES as f64,
+        "cargo run --release --example report -- --only S9",
+    ))
 }
 
 fn idle(tools: &Tools) -> Result<Vec<Row>, Error> {
-    let row = |load: &str, whippet: String, goal, reached, command: &str| Row {
-        id: "S11",
-        load: load.into(),
-        floor: String::new(),
-        whippet,
-        ratio: String::new(),
-        goal,
-        reached,
-        command: command.into(),
-    };
     const SECONDS: u64 = 120;
     let mut child = Command::new(&tools.whippet)
         .arg("run")
@@ -211,21 +193,24 @@ fn idle(tools: &Tools) -> Result<Vec<Row>, Error> {
         (0..tools.rounds).map(|_| start_millis(tools)).collect::<Result<_, _>>()?;
     let size = std::fs::metadata(&tools.whippet)?.len() as f64 / 1e6;
     Ok(vec![
-        row(
+        Row::alone(
+            "S11",
             "idle for 120 s with default outputs",
             format!("{percent:.4} % of a core"),
             "≤ 0.05 %",
             percent <= 0.05,
             "cargo run --release --example report -- --only S11",
         ),
-        row(
+        Row::alone(
+            "S11",
             "from start to the first bound socket",
             format!("{:.1} ms", median(&starts)),
             "≤ 20 ms",
             median(&starts) <= 20.0,
             "the same",
         ),
-        row(
+        Row::alone(
+            "S11",
             "the stripped program",
             format!("{size:.1} MB"),
             "≤ 10 MB",
