@@ -8,30 +8,31 @@ use super::target::Target;
 
 const EXAMPLES: &str = "\
 EXAMPLES
-  Load a server that is running, as fast as this machine sends:
+  Load a running server as fast as this machine can send:
       whippet bench --target udp://127.0.0.1:8125
 
-  Start a server, pin it apart, measure its CPU per metric, and check the sums it flushed:
+  Start a server on its own processor, measure its CPU per line and check the sums it flushed:
       whippet bench --server 'whippet run' --profile packed --rate 500k
 
-  Compare two servers in one sitting, five pairs; the ratio is first to second:
+  Compare two servers in five pairs of alternating runs; the ratio is first to second:
       whippet bench --server 'whippet run' --vs './other -p {port}' --rounds 5
 
-  The highest rate without loss over a Unix socket (the path is filled in):
-      whippet bench --ladder --target unixgram:///tmp/s --server './server --socket {path}'
+  Find the highest rate without loss over a Unix socket:
+      whippet bench --find-max-rate --target unixgram:///tmp/s --server './server --socket {path}'
 
-  A million contexts; or a load of your own:
+  A million contexts, or a load of your own:
       whippet bench --profile cardinality --target unixgram:///run/dsd.socket
       whippet bench --contexts 5000 --tags 2-8 --kinds c=5,d=1 --sampled 10 --payload 8192
 
-In a server's command line {host}, {port}, {path} and {target} are filled in. The command replaces
-its shell, so it must be one program; write `env NAME=value program` to set variables. A server of
-ours writes what it flushed where WHIPPET_OUTPUT says; other servers ignore it and are not checked.
+In a server command, {host}, {port}, {path} and {target} are replaced by those of the target. The
+command runs under `exec`, so it must be a single program; set variables with
+`env NAME=value program`. Flushed sums are checked for servers that write them to the file named in
+WHIPPET_OUTPUT, as whippet does.
 
 EXIT CODES
-  0  measured       1  could not measure       2  measured, but flushed sums differ without a drop";
+  0  measured       1  could not measure       2  measured, but flushed sums differ with nothing dropped";
 
-/// Drive a statsd server with a known load and say what became of it.
+/// Send a known load to a statsd server and measure it.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct BenchArgs {
@@ -41,52 +42,52 @@ pub struct BenchArgs {
     /// Where to send: udp://host:port, unixgram:///path, unixstream:///path, tcp://host:port
     #[arg(long, value_name = "URL", default_value = "udp://127.0.0.1:8125")]
     pub target: Target,
-    /// Send to addresses beyond this machine too (you are flooding somebody)
+    /// Allow targets on other machines (the load floods them)
     #[arg(long)]
     pub allow_remote: bool,
-    /// Metrics (lines) per second of all senders, open loop; 50k and 2M are understood [default: flat out]
+    /// Lines per second of all senders together, open loop, such as 50k or 2M [default: unlimited]
     #[arg(long, value_name = "N", value_parser = positive, conflicts_with = "datagram_rate")]
     pub rate: Option<f64>,
-    /// The same in datagrams per second
+    /// Datagrams per second of all senders together
     #[arg(long, value_name = "N", value_parser = positive)]
     pub datagram_rate: Option<f64>,
-    /// Seconds to measure [default: 10, on a ladder 3 per step]
+    /// Seconds to measure [default: 10; 3 per step of --find-max-rate]
     #[arg(long, value_name = "SECONDS", value_parser = positive)]
     pub duration: Option<f64>,
-    /// Seconds of the same load before measuring, until the server knows its contexts
+    /// Seconds of warm-up under the same load, so that the server knows its contexts
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = not_negative)]
     pub warmup: f64,
-    /// Stop after about so many metrics (whole datagrams, the warm-up not counted)
+    /// Stop after about N lines (whole datagrams; warm-up not counted)
     #[arg(long, value_name = "N", value_parser = positive)]
     pub total: Option<f64>,
     /// Sender threads, each with its own socket
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub senders: u16,
-    /// Most datagrams of one system call
+    /// Maximum datagrams per system call
     #[arg(long, value_name = "N", default_value_t = sys::BATCH_MAX as u16, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub batch: u16,
-    /// Start this server, measure its CPU, memory and kernel drops, and stop it
+    /// Start this server, measure its CPU, memory and kernel drops, then stop it
     #[arg(long, value_name = "CMD")]
     pub server: Option<String>,
-    /// Alternate with a second server and print the ratio of CPU per metric, pair by pair
+    /// Alternate with a second server and print the ratio of CPU per line, pair by pair
     #[arg(long, value_name = "CMD", requires = "server", conflicts_with = "find_max_rate")]
     pub vs: Option<String>,
-    /// Pairs measured with --vs, runs without it
+    /// Number of pairs with --vs, of runs without it [default: 5 pairs, 1 run]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000), conflicts_with = "find_max_rate")]
     pub rounds: Option<u16>,
     /// Find the highest rate without loss, starting from --rate or 50k
     #[arg(long, alias = "ladder", conflicts_with = "datagram_rate")]
     pub find_max_rate: bool,
-    /// Processors of the server [default: the first one allowed]
+    /// Processors to pin the server to [default: the first one allowed]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub server_cpus: Vec<usize>,
-    /// Processors of the generator [default: all but the server's]
+    /// Processors to pin the generator to [default: all but the server's]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub generator_cpus: Vec<usize>,
-    /// Pin nothing
+    /// Do not pin to processors
     #[arg(long, conflicts_with_all = ["server_cpus", "generator_cpus"])]
     pub no_pin: bool,
-    /// Do not ask the server for what it flushed (saves the cost of writing it)
+    /// Do not check flushed sums (saves the server the cost of writing them)
     #[arg(long)]
     pub no_check: bool,
     /// Print the report as JSON (schema whippet-bench/1)
@@ -97,34 +98,34 @@ pub struct BenchArgs {
 /// The flags that decide the bytes of a load.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LoadArgs {
-    /// What the load looks like; every flag below changes one thing about it
+    /// Ready-made load; each flag below overrides one property of it
     #[arg(long, value_enum, default_value = "packed", help_heading = "Load")]
     pub profile: Profile,
-    /// Same seed, same bytes
+    /// Random seed: the same seed sends the same bytes
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Load")]
     pub seed: u64,
-    /// Distinct pairs of name and tags
+    /// Distinct contexts (pairs of name and tag set)
     #[arg(long, value_name = "N", value_parser = count, help_heading = "Load")]
     pub contexts: Option<usize>,
-    /// Distinct names (a name keeps its kind)
+    /// Distinct metric names (each has one kind)
     #[arg(long, value_name = "N", value_parser = count, help_heading = "Load")]
     pub names: Option<usize>,
-    /// Bytes of a name
+    /// Bytes per name
     #[arg(long, value_name = "N|LOW-HIGH", value_parser = range, help_heading = "Load")]
     pub name_bytes: Option<(usize, usize)>,
-    /// Tags of a line
+    /// Tags per line
     #[arg(long, value_name = "N|LOW-HIGH", value_parser = range, help_heading = "Load")]
     pub tags: Option<(usize, usize)>,
-    /// Bytes of a tag, its key included
+    /// Bytes per tag, key included
     #[arg(long, value_name = "N|LOW-HIGH", value_parser = range, help_heading = "Load")]
     pub tag_bytes: Option<(usize, usize)>,
-    /// Kinds and their weights
+    /// Metric kinds and their weights
     #[arg(long, value_name = "c=1,g=1,ms=1", help_heading = "Load")]
     pub kinds: Option<Mix>,
     /// Percentage of lines with several values
     #[arg(long, value_name = "PERCENT", value_parser = percent, help_heading = "Load")]
     pub packed: Option<u8>,
-    /// Values of such a line
+    /// Values per line with several values
     #[arg(long, value_name = "LOW-HIGH", value_parser = packed_values, help_heading = "Load")]
     pub packed_values: Option<(usize, usize)>,
     /// Percentage of lines with a sample rate
@@ -133,13 +134,13 @@ pub struct LoadArgs {
     /// Percentage of lines with a distinct c: field
     #[arg(long, value_name = "PERCENT", value_parser = percent, help_heading = "Load")]
     pub origin: Option<u8>,
-    /// Most bytes of a datagram (65507 fit UDP)
+    /// Maximum bytes per datagram (UDP carries 65507)
     #[arg(long, value_name = "BYTES", value_parser = payload, help_heading = "Load")]
     pub payload: Option<usize>,
-    /// Most lines of a datagram
+    /// Maximum lines per datagram
     #[arg(long, value_name = "N", value_parser = count, help_heading = "Load")]
     pub lines_per_datagram: Option<usize>,
-    /// Lines prepared before the run and repeated; at least every context once
+    /// Lines generated before the run and sent repeatedly; at least one per context
     #[arg(long, value_name = "N", default_value = "30000", value_parser = count, help_heading = "Load")]
     pub block_lines: usize,
 }
@@ -168,7 +169,7 @@ impl LoadArgs {
     /// Writes the block.
     ///
     /// # Errors
-    /// When the shape cannot be drawn.
+    /// When the shape cannot be generated.
     pub fn corpus(&self, framing: Framing) -> Result<Corpus, ShapeError> {
         Corpus::write(&self.shape(), self.seed, self.block_lines, framing)
     }
@@ -188,7 +189,8 @@ fn not_negative(text: &str) -> Result<f64, String> {
         Some(rest) => (rest, 1e3),
         None => text.strip_suffix(['m', 'M']).map_or((text, 1.0), |rest| (rest, 1e6)),
     };
-    let number = digits.replace('_', "").parse::<f64>().map_err(|_| "is no number".to_owned())?;
+    let number =
+        digits.replace('_', "").parse::<f64>().map_err(|_| "is not a number".to_owned())?;
     let number = number * factor;
     if (0.0..=1e12).contains(&number) { Ok(number) } else { Err("must be from 0 to 1e12".into()) }
 }
@@ -208,11 +210,11 @@ fn range(text: &str) -> Result<(usize, usize), String> {
     let (low, high) = text.split_once('-').unwrap_or((text, text));
     let number = |text: &str| match text.parse::<usize>() {
         Ok(number) if number <= 10_000 => Ok(number),
-        _ => Err(format!("`{text}` is no number up to 10000")),
+        _ => Err(format!("`{text}` is not a number up to 10000")),
     };
     match (number(low)?, number(high)?) {
         (low, high) if low <= high => Ok((low, high)),
-        _ => Err("the first number must not be the greater one".to_owned()),
+        _ => Err("the first number must not exceed the second".to_owned()),
     }
 }
 
@@ -299,14 +301,14 @@ mod tests {
         refuses("--rate nan", "must be from 0 to 1e12");
         refuses("--rate 5 --datagram-rate 5", "cannot be used with");
         refuses("--contexts 1.5", "whole number");
-        refuses("--tags 5-2", "must not be the greater");
+        refuses("--tags 5-2", "must not exceed");
         refuses("--packed 101", "from 0 to 100");
         refuses("--packed-values 0-3", "at least 1 value");
         refuses("--payload 10", "from 64");
         refuses("--senders 0", "1..=256");
         refuses("--vs x", "--server");
-        refuses("--target nowhere", "is no target");
-        refuses("--ladder --vs x --server y", "cannot be used with");
+        refuses("--target nowhere", "is not a target");
+        refuses("--find-max-rate --vs x --server y", "cannot be used with");
     }
 
     #[test]

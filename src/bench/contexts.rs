@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::random::Random;
-use super::shape::Shape;
+use super::shape::{Shape, VALUE_BYTES_MAX};
 use crate::protocol::MetricType;
 
 /// One name with one tag set.
@@ -17,12 +17,12 @@ pub struct Context {
     pub tags: Vec<u8>,
 }
 
-/// Why a shape cannot be drawn.
+/// Why a shape cannot be generated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ShapeError {
-    /// Chance did not find another context within a thousand attempts.
+    /// A thousand random attempts found no further distinct context.
     #[error(
-        "only {found} distinct contexts found for these names and tags; ask for fewer contexts, more names or longer tags"
+        "only {found} distinct contexts are possible with these names and tags; use fewer contexts, more names or longer tags"
     )]
     TooFewDistinct {
         /// Contexts found so far.
@@ -41,8 +41,8 @@ pub enum ShapeError {
 /// Attempts at another distinct name or tag set before the shape is called too narrow.
 const ATTEMPTS: usize = 1_000;
 
-/// Draws `shape.contexts` distinct contexts. Names are used in turn, so each has as many tag sets
-/// as its neighbours; kinds are dealt to names, so a name never changes its kind. Tags that would
+/// Generates `shape.contexts` distinct contexts. Names are used in turn, so each has as many tag sets
+/// as its neighbours; each name has one kind. Tags that would
 /// make the longest line of `shape` overflow a datagram are left out.
 ///
 /// # Errors
@@ -125,7 +125,7 @@ fn tag(bytes: usize, random: &mut Random) -> Vec<u8> {
 /// Bytes that every tag of a context of `name` may take together.
 fn tag_budget(shape: &Shape, name: &[u8]) -> Result<usize, ShapeError> {
     let most_values = if shape.packed_percent > 0 { shape.packed_values.1 } else { 1 };
-    let fixed = name.len() + most_values * super::corpus::VALUE_BYTES_MAX + FIELDS_BYTES_MAX;
+    let fixed = name.len() + most_values * VALUE_BYTES_MAX + FIELDS_BYTES_MAX;
     shape
         .payload_bytes
         .checked_sub(fixed)

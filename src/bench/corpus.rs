@@ -1,4 +1,4 @@
-//! The block of datagrams a run sends over and over, written before the run, and its exact books.
+//! The block of datagrams a run sends repeatedly, generated before the run, and its exact totals.
 //!
 //! Every counter contribution is a whole number (whole values, sample rates that are powers of
 //! two), so the sums are exact in an `f64` far beyond any run and the check needs no tolerance for
@@ -73,18 +73,15 @@ pub struct Tally {
     pub counters: Vec<Option<f64>>,
 }
 
-/// Longest value: `9999` with its `:`, or a set member like `u1000`.
-pub const VALUE_BYTES_MAX: usize = 6;
-
 /// Sample rates used: powers of two, whose inverse is whole and exact.
 const SAMPLE_RATES: [(&str, f64); 3] = [("0.5", 2.0), ("0.25", 4.0), ("0.125", 8.0)];
 
 impl Corpus {
     /// Writes a block of at least `lines` lines in which every context occurs, as often as its
-    /// neighbours (a shuffled deck is dealt again and again).
+    /// neighbours (all contexts in a new random order, again and again).
     ///
     /// # Errors
-    /// When the shape cannot be drawn.
+    /// When the shape cannot be generated.
     pub fn write(
         shape: &Shape,
         seed: u64,
@@ -94,14 +91,14 @@ impl Corpus {
         let mut random = Random::new(seed);
         let contexts = contexts::generate(shape, &mut random)?;
         let mut writer = Writer::new(shape, framing, &contexts);
-        let mut deck: Vec<usize> = (0..contexts.len()).collect();
+        let mut order: Vec<usize> = (0..contexts.len()).collect();
         let mut left = lines.max(contexts.len());
-        while left > 0 && !deck.is_empty() {
-            random.shuffle(&mut deck);
-            for &index in deck.iter().take(left) {
+        while left > 0 && !order.is_empty() {
+            random.shuffle(&mut order);
+            for &index in order.iter().take(left) {
                 writer.line(index, &contexts[index], &mut random);
             }
-            left -= left.min(deck.len());
+            left -= left.min(order.len());
         }
         Ok(writer.finish())
     }

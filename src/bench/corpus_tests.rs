@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, HashSet};
 
-use super::super::shape::Profile;
+use super::super::shape::{Profile, VALUE_BYTES_MAX};
 use super::*;
 
 /// A second, slow reader that shares nothing with the writer but the wire format.
@@ -109,7 +109,7 @@ fn totals_equal_a_recount_by_an_independent_reader() {
         let tally = corpus.tally(&spans);
         assert_eq!((tally.datagrams, tally.lines, tally.values), (datagrams, count, values));
         assert_eq!(tally.bytes, bytes);
-        let told: BTreeMap<(String, String), f64> = corpus
+        let totals: BTreeMap<(String, String), f64> = corpus
             .counters()
             .iter()
             .zip(&tally.counters)
@@ -118,7 +118,7 @@ fn totals_equal_a_recount_by_an_independent_reader() {
                 Some(((text(&context.name), text(&contexts::sorted(&context.tags))), (*sum)?))
             })
             .collect();
-        assert_eq!(told, sums, "{profile:?}");
+        assert_eq!(totals, sums, "{profile:?}");
         assert!(sums.len() > 50, "{profile:?} has {} counters", sums.len());
     }
 }

@@ -1,9 +1,9 @@
 //! What a server flushed, read from JSON lines, against what was sent.
 //!
 //! One row is one object: `{"kind":"series","metric":"x","type":"rate","interval":10,
-//! "points":[[1700000000,0.1]],"tags":["a"]}`. Other kinds, unknown fields and rows that are no
+//! "points":[[1700000000,0.1]],"tags":["a"]}`. Other kinds, unknown fields and rows that are not
 //! JSON are counted and skipped. Points of one series at one second overwrite each other, as they
-//! do at Datadog's intake, so a server that posts a second twice is found out.
+//! do at Datadog's intake, so a server that posts a second twice is detected.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -60,7 +60,7 @@ struct Row<'a> {
 /// Reads rows to the end and compares. `sums` belongs to `counters`, entry by entry.
 ///
 /// # Errors
-/// When the reader fails; a malformed row is no error.
+/// When the reader fails; a malformed row is not an error.
 pub fn check(
     mut rows: impl BufRead,
     counters: &[Context],

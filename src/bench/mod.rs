@@ -1,23 +1,28 @@
-//! In: the flags of `whippet bench`. Out: a load on any statsd server and a report of what became
-//! of it. Promise: the same seed sends the same bytes, the books of what was sent are exact, and a
-//! result that cannot be trusted says so. Refusal: it floods no other machine unless told to, and
-//! it never slows the schedule down to flatter a server.
+//! The load generator behind `whippet bench`: it sends a known load to any statsd server and reports
+//! what the server did with it.
 //!
-//! The way of a run: `args` → `shape` → `contexts` → `corpus` (all before the first datagram) →
-//! `server` started → `sender` on its `pace` → `run` measures → `flushed` compares → `validity` →
-//! `render`.
+//! - The same seed sends the same bytes, and the totals of what was sent are exact.
+//! - The schedule is open-loop: a slow server does not slow it down.
+//! - Other machines are targets only with `--allow-remote`.
+//! - A result that cannot be trusted carries a warning that says why.
+//!
+//! Steps of a run: `args` → `shape` → `contexts` → `corpus` (all before the first datagram) →
+//! `server` started → `sender` follows its `pace` → `run` and `phase` measure → `flush_check`
+//! compares → `validity` → `render`.
 
 mod args;
 mod contexts;
 mod corpus;
 mod flush_check;
 mod pace;
+mod phase;
 mod procfs;
 mod random;
 mod rate_search;
 mod render;
 mod report;
 mod run;
+mod run_settings;
 mod sender;
 mod server;
 mod server_counts;
@@ -46,15 +51,15 @@ pub use target::Target;
 pub use validity::sums_differ;
 
 use report::{Load, Machine, Pair, Versus};
-use run::RunSettings;
+use run_settings::RunSettings;
 
-/// Rate of the first step of a ladder in lines per second.
+/// Rate of the first step of `--find-max-rate` in lines per second.
 const SEARCH_START: f64 = 50_000.0;
 
 /// Seconds measured.
 const DURATION: f64 = 10.0;
 
-/// Seconds measured on each step of a ladder.
+/// Seconds measured on each step of `--find-max-rate`.
 const SEARCH_DURATION: f64 = 3.0;
 
 /// Pairs measured with `--vs`: the median of an odd number is a run that happened.
@@ -64,7 +69,7 @@ const PAIRS: u16 = 5;
 /// measured, 2 when a run flushed other sums than were sent although nothing was dropped.
 ///
 /// # Errors
-/// When the load cannot be drawn or sent, or a server does not start.
+/// When the load cannot be generated or sent, or a server does not start.
 pub fn run(args: BenchArgs) -> anyhow::Result<i32> {
     let json = args.json;
     let interrupted = Arc::new(AtomicBool::new(false));
@@ -89,10 +94,10 @@ pub fn run(args: BenchArgs) -> anyhow::Result<i32> {
 /// Does what the flags say, without printing, until done or `interrupted` is set.
 ///
 /// # Errors
-/// When the load cannot be drawn or sent, a server does not start, or it was interrupted.
+/// When the load cannot be generated or sent, a server does not start, or it was interrupted.
 pub fn measure(args: BenchArgs, interrupted: Arc<AtomicBool>) -> anyhow::Result<Report> {
     let target = args.target.clone().with_free_port().context("no free port")?;
-    let corpus = args.load.corpus(target.framing()).context("cannot draw this load")?;
+    let corpus = args.load.corpus(target.framing()).context("cannot generate this load")?;
     let per_datagram = corpus.lines_per_datagram();
     let rate = args.rate.or(args.datagram_rate.map(|datagrams| datagrams * per_datagram));
     let duration = if args.find_max_rate { SEARCH_DURATION } else { DURATION };

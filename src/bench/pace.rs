@@ -17,7 +17,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Starts a schedule now. `None` is flat out: everything is always due.
+    /// Starts a schedule now. `None` is unlimited: everything is always due.
     #[must_use]
     pub fn start(clock: Clock, per_second: Option<f64>) -> Self {
         let start = clock.monotonic();
@@ -30,13 +30,13 @@ impl Pace {
         self.clock.monotonic().saturating_sub(self.start)
     }
 
-    /// Datagrams due by `elapsed`; the first is due at once. `None` when flat out.
+    /// Datagrams due by `elapsed`; the first is due at once. `None` when unlimited.
     #[must_use]
     pub fn due_by(&self, elapsed: Duration) -> Option<u64> {
         self.per_second.map(|rate| (elapsed.as_secs_f64() * rate) as u64 + 1)
     }
 
-    /// When datagram `index` (from 0) is due, counted from the start; the start when flat out.
+    /// When datagram `index` (from 0) is due, counted from the start; the start when unlimited.
     #[must_use]
     pub fn due_at(&self, index: u64) -> Duration {
         match self.per_second {
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn flat_out_is_always_due() {
+    fn an_unlimited_rate_is_always_due() {
         let clock = Clock::manual(Duration::ZERO);
         let pace = Pace::start(clock, None);
         assert_eq!(pace.next(1_000_000, 64), Step::Send(64));

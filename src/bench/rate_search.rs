@@ -1,5 +1,5 @@
-//! The search for the highest rate that goes through whole: double until a step fails, then halve
-//! the gap until it is below five percent.
+//! The search for the highest rate without loss: double it until a step fails, then narrow the gap
+//! to below five percent.
 
 use super::report::{Limit, RateSearch, Run, SearchStep};
 use super::validity;
@@ -7,13 +7,13 @@ use super::validity;
 /// The answer is this close to the first rate that failed.
 const RESOLUTION: f64 = 1.05;
 
-/// A first step that fails is halved at most so often.
+/// A failing first step is halved at most this often.
 const HALVINGS_MAX: usize = 10;
 
-/// No statsd server is asked for more lines per second than this.
+/// The search ends here, in lines per second.
 const RATE_MAX: f64 = 1e9;
 
-/// Climbs from `start` lines per second; `measure` takes a rate and the number of the step.
+/// Searches from `start` lines per second; `measure` takes a rate and the number of the step.
 ///
 /// # Errors
 /// Whatever `measure` fails with.
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     /// A server that loses lines above `capacity`.
-    fn climbs(start: f64, capacity: f64) -> (Option<f64>, Limit, usize) {
+    fn finds(start: f64, capacity: f64) -> (Option<f64>, Limit, usize) {
         let (found, runs) = search(start, |rate, _| {
             let mut run = super::super::report::tests::run();
             run.kernel_dropped_measured = Some(u64::from(rate > capacity));
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn the_answer_lies_within_five_percent_below_the_capacity() {
         for capacity in [50_000.0, 51_000.0, 99_999.0, 1_234_567.0, 12_000_000.0, 700.0] {
-            let (rate, limit, steps) = climbs(50_000.0, capacity);
+            let (rate, limit, steps) = finds(50_000.0, capacity);
             let rate = rate.unwrap();
             assert!(rate <= capacity && rate * RESOLUTION >= capacity, "{rate} for {capacity}");
             assert_eq!(limit, Limit::Loss);
@@ -82,12 +82,12 @@ mod tests {
 
     #[test]
     fn a_server_that_loses_everything_has_no_answer() {
-        assert_eq!(climbs(1_000.0, 0.0), (None, Limit::Loss, 11));
+        assert_eq!(finds(1_000.0, 0.0), (None, Limit::Loss, 11));
     }
 
     #[test]
-    fn a_server_without_limit_ends_the_climb() {
-        let (rate, limit, _) = climbs(50_000.0, f64::INFINITY);
+    fn a_server_without_limit_ends_the_search() {
+        let (rate, limit, _) = finds(50_000.0, f64::INFINITY);
         assert!(rate.unwrap() > RATE_MAX / 2.0);
         assert_eq!(limit, Limit::None);
     }

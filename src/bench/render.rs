@@ -1,4 +1,4 @@
-//! The report as a person reads it. Room by room, figures aligned, warnings last.
+//! The report as text: figures aligned, warnings last.
 
 use std::fmt::Write as _;
 
@@ -16,7 +16,7 @@ macro_rules! line {
 pub fn text(report: &Report) -> String {
     let mut out = String::new();
     head(&mut out, report);
-    // Of a ladder or a comparison the runs are one line each, of a single run everything is told.
+    // A single run is printed in full; several are one line each.
     if report.runs.len() == 1 {
         report.runs.iter().for_each(|run| whole(&mut out, run));
     } else {
@@ -44,7 +44,7 @@ fn head(out: &mut String, report: &Report) {
     let rate = match (load.lines_per_second, &report.rate_search) {
         (_, Some(_)) => "at rising rates".to_owned(),
         (Some(rate), None) => format!("{} lines/s", grouped(rate)),
-        (None, None) => "flat out".to_owned(),
+        (None, None) => "unlimited rate".to_owned(),
     };
     line!(
         out,
@@ -56,7 +56,7 @@ fn head(out: &mut String, report: &Report) {
     );
     line!(
         out,
-        "          {} contexts, kinds {}, {:.1} B a line, {:.1} lines a datagram",
+        "          {} contexts, kinds {}, {:.1} B per line, {:.1} lines per datagram",
         grouped(load.contexts as f64),
         load.kinds,
         load.bytes_per_line,
@@ -78,7 +78,7 @@ fn whole(out: &mut String, run: &Run) {
     line!(out, "");
     line!(out, "measured  {:.2} s", run.seconds);
     if let Some(start) = run.start_ms {
-        line!(out, "start     {start:.1} ms to the bound socket");
+        line!(out, "start     {start:.1} ms until the socket was bound");
     }
     line!(out, "offered   {} datagrams", whole(run.offered_datagrams));
     line!(
@@ -94,7 +94,7 @@ fn whole(out: &mut String, run: &Run) {
         let percent = 100.0 * cpu.seconds / run.seconds.max(f64::MIN_POSITIVE);
         line!(
             out,
-            "cpu       {:.1} ns a line, {:.2} µs a datagram; {:.2} s, {percent:.0} % of a core",
+            "cpu       {:.1} ns per line, {:.2} µs per datagram; {:.2} s, {percent:.0} % of a core",
             cpu.ns_per_line,
             cpu.ns_per_datagram / 1e3,
             cpu.seconds
@@ -102,7 +102,7 @@ fn whole(out: &mut String, run: &Run) {
         if let Some(spread) = cpu.percent {
             line!(
                 out,
-                "          second by second {:.0} %, {:.0} %, {:.0} % (least, median, most)",
+                "          per second {:.0} %, {:.0} %, {:.0} % (min, median, max)",
                 spread.min,
                 spread.median,
                 spread.max
@@ -112,7 +112,7 @@ fn whole(out: &mut String, run: &Run) {
     if let Some(memory) = run.memory {
         line!(
             out,
-            "memory    {} resident, {} at most",
+            "memory    {} resident, {} peak",
             bytes(memory.rss_bytes as f64),
             bytes(memory.peak_bytes as f64)
         );
@@ -121,18 +121,18 @@ fn whole(out: &mut String, run: &Run) {
     if let Some(late) = run.generator.late {
         latency(out, "lateness", late);
     }
-    let spinning = if run.generator.spinning { ", spinning while it waits" } else { "" };
+    let spinning = if run.generator.spinning { ", busy-waiting between sends" } else { "" };
     line!(out, "generator {:.0} % of a core per sender{spinning}", run.generator.cpu_percent);
-    rooms(out, run);
+    accounting(out, run);
     run.warnings.iter().for_each(|warning| line!(out, "WARNING   {warning}"));
 }
 
-/// From the first datagram of the warm-up to the last line in a cell.
-fn rooms(out: &mut String, run: &Run) {
+/// Lines from the sender to the flush, warm-up included.
+fn accounting(out: &mut String, run: &Run) {
     let whole = |amount: u64| grouped(amount as f64);
     let unknown = || "unknown".to_owned();
     line!(out, "");
-    line!(out, "with the warm-up, room by room");
+    line!(out, "totals, warm-up included");
     line!(
         out,
         "  sent           {:>15} lines in {} datagrams",
@@ -146,8 +146,8 @@ fn rooms(out: &mut String, run: &Run) {
         ("refused", run.server_counts.map(|counts| counts.refused)),
         ("dropped", run.server_counts.map(|counts| counts.dropped)),
     ];
-    for (room, lines) in rows {
-        line!(out, "  {room:<14} {:>15} lines", lines.map_or_else(unknown, whole));
+    for (outcome, lines) in rows {
+        line!(out, "  {outcome:<14} {:>15} lines", lines.map_or_else(unknown, whole));
     }
     match &run.check {
         None => line!(out, "  flushed                not checked"),
@@ -165,8 +165,7 @@ fn rooms(out: &mut String, run: &Run) {
 
 fn short(out: &mut String, run: &Run, server: char) {
     let rate = grouped(run.measured.lines as f64 / run.seconds.max(f64::MIN_POSITIVE));
-    let cpu =
-        run.cpu.map_or("cpu unknown".into(), |cpu| format!("{:.1} ns a line", cpu.ns_per_line));
+    let cpu = run.cpu.map_or("cpu unknown".into(), |cpu| format!("{:.1} ns/line", cpu.ns_per_line));
     let dropped = match run.kernel_dropped_measured {
         None => "drops unknown".to_owned(),
         Some(dropped) => {
@@ -184,16 +183,16 @@ fn short(out: &mut String, run: &Run, server: char) {
 
 /// Each warning once, with the number of runs it stands for.
 fn warnings(out: &mut String, report: &Report) {
-    let mut told: Vec<(&str, usize)> = Vec::new();
+    let mut distinct: Vec<(&str, usize)> = Vec::new();
     for warning in report.runs.iter().flat_map(|run| &run.warnings) {
-        // Runs differ in their figures: the words before the first figure tell the reason.
+        // Runs differ in their figures: the words before the first figure are the reason.
         let reason = warning.split(|c: char| c.is_ascii_digit()).next().unwrap_or(warning);
-        match told.iter_mut().find(|(text, _)| text.starts_with(reason)) {
+        match distinct.iter_mut().find(|(text, _)| text.starts_with(reason)) {
             Some((_, runs)) => *runs += 1,
-            None => told.push((warning, 1)),
+            None => distinct.push((warning, 1)),
         }
     }
-    for (warning, runs) in told {
+    for (warning, runs) in distinct {
         line!(out, "WARNING   in {runs} of {} runs, first: {warning}", report.runs.len());
     }
 }
@@ -203,7 +202,7 @@ fn pairs(out: &mut String, versus: &Versus) {
     for (index, pair) in versus.pairs.iter().enumerate() {
         line!(
             out,
-            "pair {:<3} {:>9.1} ns a line to {:>9.1}: {:.3}",
+            "pair {:<3} {:>9.1} ns/line vs {:>9.1}: {:.3}",
             index + 1,
             pair.server_ns_per_line,
             pair.vs_ns_per_line,
@@ -212,7 +211,7 @@ fn pairs(out: &mut String, versus: &Versus) {
     }
     line!(
         out,
-        "median   {:>9.1} ns a line to {:>9.1}: {:.3} (from {:.3} to {:.3}), A to B",
+        "median   {:>9.1} ns/line vs {:>9.1}: {:.3} ({:.3} to {:.3}), A / B",
         versus.server_ns_per_line,
         versus.vs_ns_per_line,
         versus.ratio.median,
@@ -223,22 +222,22 @@ fn pairs(out: &mut String, versus: &Versus) {
 
 fn max_rate(out: &mut String, found: &RateSearch) {
     let why = match found.limited_by {
-        Limit::None => "nothing stopped the climb",
-        Limit::Loss => "beyond it lines were lost",
-        Limit::BackPressure => "beyond it the socket held the generator up",
-        Limit::Generator => "beyond it the generator was the limit, so the server may bear more",
+        Limit::None => "no limit was found",
+        Limit::Loss => "above it lines were lost",
+        Limit::BackPressure => "above it the socket blocked the generator",
+        Limit::Generator => "above it the generator was the limit, so the server may handle more",
     };
     line!(out, "");
     match found.lines_per_second {
         Some(rate) => line!(out, "highest rate without loss: {} lines/s; {why}", grouped(rate)),
-        None => line!(out, "no rate was free of loss; {why}"),
+        None => line!(out, "no rate was without loss; {why}"),
     }
 }
 
 fn latency(out: &mut String, name: &str, latency: Latency) {
     line!(
         out,
-        "{name:<9} {:.1} µs half, {:.1} µs 99 %, {:.1} µs 99.9 %, {:.1} µs at most",
+        "{name:<9} p50 {:.1} µs, p99 {:.1} µs, p99.9 {:.1} µs, max {:.1} µs",
         latency.p50,
         latency.p99,
         latency.p999,
@@ -284,37 +283,37 @@ mod tests {
     }
 
     #[test]
-    fn one_run_is_told_room_by_room() {
+    fn one_run_is_printed_in_full() {
         says(
             &report(),
             &[
                 "load      packed to udp://127.0.0.1:8125, at rising rates, 1 sender(s), seed 1",
                 "measured  4.00 s",
-                "start     12.5 ms to the bound socket",
+                "start     12.5 ms until the socket was bound",
                 "offered   800 datagrams",
                 "sent      800 datagrams, 3,200 lines, 3,200 values, 800 lines/s, 53.1 KiB/s",
-                "cpu       68.5 ns a line, 0.27 µs a datagram; 2.00 s, 50 % of a core",
-                "second by second 40 %, 50 %, 60 %",
-                "memory    4.0 MiB resident, 5.0 MiB at most",
-                "send call 1.5 µs half",
+                "cpu       68.5 ns per line, 0.27 µs per datagram; 2.00 s, 50 % of a core",
+                "per second 40 %, 50 %, 60 %",
+                "memory    4.0 MiB resident, 5.0 MiB peak",
+                "send call p50 1.5 µs",
                 "sent                     4,000 lines in 1,000 datagrams",
                 "received                 4,000 lines",
                 "recorded                 3,990 lines",
                 "refused                     10 lines",
                 "12 counted of 12 sent; 2 of 2 series found, 2 exact",
                 "WARNING   short",
-                "median        68.5 ns a line to      57.1: 1.200 (from 1.100 to 1.300), A to B",
-                "highest rate without loss: 100,000 lines/s; beyond it the socket held the generator up",
+                "median        68.5 ns/line vs      57.1: 1.200 (1.100 to 1.300), A / B",
+                "highest rate without loss: 100,000 lines/s; above it the socket blocked the generator",
             ],
         );
     }
 
     #[test]
-    fn a_rate_is_told_as_it_was_asked_for() {
+    fn a_rate_is_printed_as_it_was_given() {
         let mut report = Report { rate_search: None, ..report() };
         says(&report, &["8125, 800 lines/s, 1"]);
         report.load.lines_per_second = None;
-        says(&report, &["8125, flat out, 1"]);
+        says(&report, &["8125, unlimited rate, 1"]);
     }
 
     #[test]

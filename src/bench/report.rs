@@ -11,7 +11,7 @@ use super::server_counts::ServerCounts;
 /// Name and version of the schema.
 pub const SCHEMA: &str = "whippet-bench/1";
 
-/// Everything one invocation found out.
+/// The result of one invocation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// [`SCHEMA`].
@@ -22,11 +22,11 @@ pub struct Report {
     pub machine: Machine,
     /// What was sent.
     pub load: Load,
-    /// Every measured run in order: of each server in turn, or of each step of the ladder.
+    /// Every measured run in order: of each server in turn, or of each step of the search.
     pub runs: Vec<Run>,
     /// The comparison asked for with `--vs`.
     pub versus: Option<Versus>,
-    /// The search asked for with `--ladder`.
+    /// The search asked for with `--find-max-rate`.
     #[serde(rename = "ladder")]
     pub rate_search: Option<RateSearch>,
 }
@@ -69,7 +69,7 @@ pub struct Load {
     pub lines_per_datagram: f64,
     /// Sender threads.
     pub senders: usize,
-    /// Lines per second aimed at; null is flat out.
+    /// Target rate in lines per second; null is unlimited.
     pub lines_per_second: Option<f64>,
 }
 
@@ -89,13 +89,13 @@ pub struct Run {
     pub offered_datagrams: u64,
     /// Sent while measuring.
     pub measured: Traffic,
-    /// Sent in all, the warm-up included: what the rooms below add up to.
+    /// Sent in all, the warm-up included: what the counts below add up to.
     pub sent: Traffic,
     /// Datagrams the kernel dropped before the server could receive them, in all.
     pub kernel_dropped: Option<u64>,
     /// The same while measuring.
     pub kernel_dropped_measured: Option<u64>,
-    /// Lines by what became of them, as the server says.
+    /// Lines by outcome, as the server reports them.
     #[serde(rename = "books")]
     pub server_counts: Option<ServerCounts>,
     /// CPU of the server while measuring.
@@ -106,7 +106,7 @@ pub struct Run {
     pub generator: Generator,
     /// Flushed against sent.
     pub check: Option<FlushCheck>,
-    /// Why the figures might not mean what they seem to.
+    /// Why the figures may be misleading.
     pub warnings: Vec<String>,
 }
 
@@ -171,7 +171,7 @@ pub struct Generator {
     pub refusals: u64,
     /// Microseconds of one send call.
     pub call: Latency,
-    /// Microseconds from when a datagram was due to when it was sent; null when flat out.
+    /// Microseconds from when a datagram was due to when it was sent; null when unlimited.
     pub late: Option<Latency>,
 }
 
@@ -217,16 +217,15 @@ pub struct Pair {
 /// A search for the highest rate.
 #[derive(Clone, Debug, Serialize)]
 pub struct RateSearch {
-    /// Highest rate in lines per second that went through whole; null when the first step failed
-    /// and nothing below held either.
+    /// Highest rate in lines per second without loss; null when no step was free of it.
     pub lines_per_second: Option<f64>,
-    /// What stopped the climb.
+    /// What limited the rate.
     pub limited_by: Limit,
     /// Each step in the order tried.
     pub steps: Vec<SearchStep>,
 }
 
-/// One step of the ladder.
+/// One step of the search.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct SearchStep {
     /// Rate offered in lines per second.
@@ -239,11 +238,11 @@ pub struct SearchStep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
-    /// Nothing: all went through.
+    /// Nothing: the whole load was received.
     None,
     /// Lines were lost on the way.
     Loss,
-    /// The sender was made to wait.
+    /// The socket blocked the sender.
     BackPressure,
     /// The generator could not send faster.
     Generator,

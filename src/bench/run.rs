@@ -3,53 +3,20 @@
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::corpus::{Corpus, Span, Tally};
 use super::flush_check::{self, FlushCheck};
+use super::phase::{self, server_cpu};
 use super::procfs;
 use super::report::{Cpu, Generator, Latency, MemoryUse, Run, Traffic, spread};
-use super::sender::{self, PhaseLoad, Progress, Sent};
+use super::run_settings::RunSettings;
+use super::sender::Sent;
 use super::server::{self, Server};
-use super::sys;
-use super::target::Target;
 use super::validity;
-
-/// What all runs of one invocation share.
-#[derive(Clone, Debug)]
-pub struct RunSettings {
-    /// Where to.
-    pub target: Target,
-    /// What.
-    pub corpus: Corpus,
-    /// Measured time.
-    pub duration: Duration,
-    /// Time before measuring.
-    pub warmup: Duration,
-    /// Most datagrams of the measured phase.
-    pub datagrams_max: Option<u64>,
-    /// Sender threads.
-    pub senders: usize,
-    /// Most datagrams of one system call.
-    pub batch: usize,
-    /// Processors of the server; empty leaves it alone.
-    pub server_cpus: Vec<usize>,
-    /// Processors of the generator; empty leaves it alone.
-    pub generator_cpus: Vec<usize>,
-    /// Each sender has a processor for itself, so it may spin.
-    pub spin: bool,
-    /// Ask the server for what it flushed.
-    pub check: bool,
-    /// Targets beyond this machine are meant.
-    pub remote: bool,
-    /// Set from outside to give up: servers are stopped and scratch files removed.
-    pub interrupted: Arc<AtomicBool>,
-}
 
 /// How long to wait for a server to finish what it received.
 const IDLE_WITHIN: Duration = Duration::from_secs(5);
@@ -57,10 +24,7 @@ const IDLE_WITHIN: Duration = Duration::from_secs(5);
 /// A pause in which a settled server uses next to no CPU.
 const IDLE_PAUSE: Duration = Duration::from_millis(20);
 
-/// A sender that is this late past its end is stopped: the server has stopped reading.
-const OVERTIME: Duration = Duration::from_secs(10);
-
-/// Measures one server (`None`: one that runs already) at `lines_per_second` (`None`: flat out).
+/// Measures one server (`None`: one that is already running) at `lines_per_second` (`None`: unlimited).
 ///
 /// # Errors
 /// When the server does not start or the load cannot be sent.
@@ -82,7 +46,7 @@ pub fn measure(
         )?),
         None if !settings.remote && server::nothing_listens(&settings.target) => {
             anyhow::bail!(
-                "nobody listens at {}; start the server first, or use --server",
+                "nothing listens at {}; start the server first, or use --server",
                 settings.target
             )
         }
@@ -94,8 +58,15 @@ pub fn measure(
     let mut starts = starts(&settings.corpus, settings.senders);
     let mut spans = Vec::new();
     if !settings.warmup.is_zero() {
-        let warm =
-            phase(settings, &starts, lines_per_second, settings.warmup, None, pid, "warming up")?;
+        let warm = phase::measure(
+            settings,
+            &starts,
+            lines_per_second,
+            settings.warmup,
+            None,
+            pid,
+            "warming up",
+        )?;
         advance(&mut starts, &warm.sent.spans, settings.corpus.len());
         spans.extend(warm.sent.spans);
         wait_until_idle(settings, pid);
@@ -103,17 +74,18 @@ pub fn measure(
     let middle = Snapshot::take(settings, pid);
     let name = command.unwrap_or("measuring");
     let most = settings.datagrams_max;
-    let phase = phase(settings, &starts, lines_per_second, settings.duration, most, pid, name)?;
+    let measured_phase =
+        phase::measure(settings, &starts, lines_per_second, settings.duration, most, pid, name)?;
     wait_until_idle(settings, pid);
     let after = Snapshot::take(settings, pid);
     let memory = pid.and_then(|pid| procfs::memory(pid).ok());
     if process.as_mut().is_some_and(Server::ended) {
         let said = process.take().map(|p| p.stop().last_lines.join("\n    ")).unwrap_or_default();
-        anyhow::bail!("`{name}` ended while it was measured; it said:\n    {said}");
+        anyhow::bail!("`{name}` exited during the measurement; its last output:\n    {said}");
     }
     let stopped = process.map(Server::stop);
-    let measured = settings.corpus.tally(&phase.sent.spans);
-    spans.extend(phase.sent.spans.iter().copied());
+    let measured = settings.corpus.tally(&measured_phase.sent.spans);
+    spans.extend(measured_phase.sent.spans.iter().copied());
     let sent = settings.corpus.tally(&spans);
     let check = match flushed_to {
         Some(path) => compare(&path, &settings.corpus, &sent)?,
@@ -123,8 +95,8 @@ pub fn measure(
         server: command.map(str::to_owned),
         round,
         start_ms,
-        seconds: phase.sent.elapsed.as_secs_f64(),
-        offered_datagrams: phase.sent.offered,
+        seconds: measured_phase.sent.elapsed.as_secs_f64(),
+        offered_datagrams: measured_phase.sent.offered,
         measured: traffic(&measured),
         sent: traffic(&sent),
         kernel_dropped: difference(after.drops, before.drops),
@@ -132,16 +104,16 @@ pub fn measure(
         server_counts: stopped.as_ref().and_then(|stopped| stopped.counts),
         cpu: None,
         memory: memory.map(|m| MemoryUse { rss_bytes: m.rss, peak_bytes: m.peak }),
-        generator: generator(settings, &phase.sent, lines_per_second.is_some()),
+        generator: generator(settings, &measured_phase.sent, lines_per_second.is_some()),
         check,
         warnings: Vec::new(),
     };
-    run.cpu = cpu(&run, &middle, &after, &phase.percents);
+    run.cpu = cpu(&run, &middle, &after, &measured_phase.percents);
     run.warnings = validity::warnings(&run);
     match stopped.map(|stopped| stopped.status) {
-        Some(None) => run.warnings.push("the server did not stop when asked and was killed".into()),
+        Some(None) => run.warnings.push("the server did not stop on SIGTERM and was killed".into()),
         Some(Some(status)) if !status.success() => {
-            run.warnings.push(format!("the server ended with {status}"));
+            run.warnings.push(format!("the server exited with {status}"));
         }
         _ => {}
     }
@@ -156,94 +128,6 @@ fn starts(corpus: &Corpus, senders: usize) -> Vec<usize> {
 fn advance(starts: &mut [usize], spans: &[Span], block: usize) {
     for (start, span) in starts.iter_mut().zip(spans) {
         *start = ((span.start as u64 + span.count) % block as u64) as usize;
-    }
-}
-
-struct Phase {
-    sent: Sent,
-    /// CPU of the server, second by second, in percent of one core.
-    percents: Vec<f64>,
-}
-
-fn phase(
-    settings: &RunSettings,
-    starts: &[usize],
-    lines_per_second: Option<f64>,
-    duration: Duration,
-    datagrams_max: Option<u64>,
-    pid: Option<u32>,
-    name: &str,
-) -> anyhow::Result<Phase> {
-    let load = PhaseLoad {
-        target: &settings.target,
-        corpus: &settings.corpus,
-        starts,
-        datagrams_per_second: lines_per_second
-            .map(|lines| lines / settings.corpus.lines_per_datagram()),
-        duration,
-        datagrams_max,
-        batch: settings.batch,
-        cpus: &settings.generator_cpus,
-        spin: settings.spin,
-        remote: settings.remote,
-    };
-    let progress = Progress::default();
-    let mut percents = Vec::new();
-    let sent = std::thread::scope(|scope| {
-        let senders = scope.spawn(|| sender::send(&load, &progress));
-        percents = watch(settings, &load, &progress, pid, name, || senders.is_finished());
-        senders.join().unwrap_or_else(|_| Err(std::io::Error::other("the senders panicked")))
-    });
-    anyhow::ensure!(!settings.interrupted.load(Ordering::Relaxed), "interrupted");
-    let sent = sent.with_context(|| format!("cannot send to {}", settings.target))?;
-    Ok(Phase { sent, percents })
-}
-
-/// Follows a phase from outside: the progress bar, the server's CPU once a second, the overtime.
-fn watch(
-    settings: &RunSettings,
-    load: &PhaseLoad<'_>,
-    progress: &Progress,
-    pid: Option<u32>,
-    name: &str,
-    finished: impl Fn() -> bool,
-) -> Vec<f64> {
-    let bar = bar(load.duration, name);
-    let began = Instant::now();
-    let mut percents = Vec::new();
-    let mut last = (Instant::now(), server_cpu(pid));
-    while !finished() {
-        std::thread::sleep(Duration::from_millis(20));
-        bar.set_position(began.elapsed().as_millis() as u64);
-        let given_up = settings.interrupted.load(Ordering::Relaxed);
-        if given_up || began.elapsed() > load.duration + OVERTIME {
-            progress.stop.store(true, Ordering::Relaxed);
-        }
-        let passed = last.0.elapsed();
-        if passed >= Duration::from_secs(1) {
-            let now = (Instant::now(), server_cpu(pid));
-            if let (Some(now), Some(then)) = (now.1, last.1) {
-                percents
-                    .push(100.0 * now.saturating_sub(then).as_secs_f64() / passed.as_secs_f64());
-            }
-            let sent = progress.datagrams.load(Ordering::Relaxed) as f64;
-            let lines = sent * settings.corpus.lines_per_datagram() / began.elapsed().as_secs_f64();
-            let cpu =
-                percents.last().map_or(String::new(), |p| format!(", server {p:.0} % of a core"));
-            bar.set_message(format!("{lines:.0} lines/s{cpu}"));
-            last = now;
-        }
-    }
-    bar.finish_and_clear();
-    percents
-}
-
-/// Drawn on standard error, and only when that is a terminal.
-fn bar(duration: Duration, name: &str) -> ProgressBar {
-    let bar = ProgressBar::new(duration.as_millis() as u64).with_prefix(name.to_owned());
-    match ProgressStyle::with_template("{prefix} {wide_bar} {msg}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
     }
 }
 
@@ -266,10 +150,6 @@ impl Snapshot {
         let waited = pid.and_then(|pid| procfs::run_queue_wait(pid).ok());
         Snapshot { cpu: server_cpu(pid), waited, drops }
     }
-}
-
-fn server_cpu(pid: Option<u32>) -> Option<Duration> {
-    sys::process_cpu(pid?).ok()
 }
 
 fn difference(after: Option<u64>, before: Option<u64>) -> Option<u64> {

@@ -12,16 +12,16 @@ use super::sys;
 use super::target::{Connection, Target};
 use crate::clock::Clock;
 
-/// What one phase of a run sends.
+/// The load of one phase of a run.
 #[derive(Clone, Debug)]
 pub struct PhaseLoad<'a> {
     /// Where to.
     pub target: &'a Target,
     /// The prepared block.
     pub corpus: &'a Corpus,
-    /// Where each sender goes on in the block (below its length); as many senders as entries.
+    /// Datagram of the block with which each sender starts; one sender per entry.
     pub starts: &'a [usize],
-    /// Datagrams per second of all senders together; `None` is flat out.
+    /// Datagrams per second of all senders together; `None` is unlimited.
     pub datagrams_per_second: Option<f64>,
     /// When to stop at the latest.
     pub duration: Duration,
@@ -33,7 +33,7 @@ pub struct PhaseLoad<'a> {
     pub cpus: &'a [usize],
     /// Wait for the next datagram by spinning (exact) or by sleeping (about 60 µs late).
     pub spin: bool,
-    /// Targets beyond this machine are meant.
+    /// Targets on other machines are allowed.
     pub remote: bool,
 }
 
@@ -42,17 +42,17 @@ pub struct PhaseLoad<'a> {
 pub struct Sent {
     /// What each sender sent.
     pub spans: Vec<Span>,
-    /// Datagrams that were due; equal to those sent when flat out.
+    /// Datagrams that were due; equal to those sent when the rate is unlimited.
     pub offered: u64,
     /// From the first datagram to the last.
     pub elapsed: Duration,
     /// CPU time of the sender threads.
     pub cpu: Duration,
-    /// Sends the kernel refused and that were tried again (nobody listened, no buffer).
+    /// Sends the kernel refused and that were tried again (nothing listened, no buffer).
     pub refusals: u64,
     /// Nanoseconds of one send call.
     pub call: Histogram<u64>,
-    /// Nanoseconds from when a datagram was due to when its call returned; empty when flat out.
+    /// Nanoseconds from when a datagram was due to when its call returned; empty when unlimited.
     pub late: Histogram<u64>,
 }
 
@@ -167,7 +167,7 @@ impl Sender<'_> {
         let rate = self.load.datagrams_per_second.map(|all| all / self.senders as f64);
         let pace = Pace::start(Clock::wall(), rate);
         let count = self.push(&pace, &mut sent)?;
-        // Due at the end of the schedule, not at the last turn: a sender that was held up owes
+        // Due at the end of the schedule, not at the last turn: a sender that was blocked owes
         // everything it did not send.
         let end = if self.progress.stop.load(Ordering::Relaxed) {
             pace.elapsed()
@@ -208,7 +208,7 @@ impl Sender<'_> {
                 Err(error) if self.connection.is_stream() || refused >= REFUSALS_IN_A_ROW_MAX => {
                     return Err(error);
                 }
-                // Nobody listened to an earlier UDP datagram, or the kernel is short of buffers.
+                // Nothing listened to an earlier UDP datagram, or the kernel is short of buffers.
                 Err(_) => {
                     refused += 1;
                     sent.refusals += 1;

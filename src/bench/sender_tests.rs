@@ -65,7 +65,7 @@ fn a_total_is_sent_exactly_and_shared_by_the_senders() {
 }
 
 #[test]
-fn the_block_goes_round() {
+fn the_block_is_repeated() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let target: Target = format!("tcp://{}", listener.local_addr().unwrap()).parse().unwrap();
     let corpus = corpus(&target);
@@ -125,7 +125,7 @@ fn a_rate_is_kept_and_lateness_recorded_for_every_datagram() {
 
 #[test]
 fn what_was_due_but_not_sent_is_still_offered() {
-    // Nobody reads, so a Unix datagram queue fills after a few and holds the sender up.
+    // Nothing reads, so a Unix datagram queue fills after a few and blocks the sender.
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s");
     let _unread = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
@@ -162,7 +162,7 @@ fn a_stop_ends_every_sender() {
 }
 
 #[test]
-fn nobody_listening_is_an_error_for_unix_sockets_and_streams() {
+fn a_missing_listener_is_an_error_for_unix_sockets_and_streams() {
     for target in ["unixgram:///nonexistent/s", "unixstream:///nonexistent/s"] {
         let target: Target = target.parse().unwrap();
         let corpus = corpus(&target);

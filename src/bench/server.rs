@@ -29,7 +29,7 @@ pub struct Server {
 pub struct Stopped {
     /// How it ended; `None` when it had to be killed.
     pub status: Option<ExitStatus>,
-    /// Its books, when it prints any.
+    /// Its line counts, when it prints them.
     pub counts: Option<ServerCounts>,
     /// Its last lines, standard output first.
     pub last_lines: Vec<String>,
@@ -58,7 +58,7 @@ impl Server {
         output: Option<&Path>,
     ) -> anyhow::Result<Self> {
         if is_bound(target) {
-            bail!("something is bound to {target} already; stop it or choose another target");
+            bail!("something already listens at {target}; stop it or choose another target");
         }
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(format!("exec {}", target.fill_placeholders(command)));
@@ -86,8 +86,9 @@ impl Server {
             }
             Err(why) => {
                 let said = server.stop().last_lines.join("\n    ");
-                Err(why
-                    .context(format!("`{command}` did not serve {target}; it said:\n    {said}")))
+                Err(why.context(format!(
+                    "`{command}` did not start listening at {target}; its last output:\n    {said}"
+                )))
             }
         }
     }
@@ -109,11 +110,11 @@ impl Server {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Asks it to stop, waits, kills it in the end, and returns what it said.
+    /// Asks it to stop, waits, kills it after the timeout, and returns its last output.
     #[must_use]
     pub fn stop(mut self) -> Stopped {
         let asked = Instant::now();
-        // An error means that it has ended already; the wait below tells how.
+        // An error means that it has ended already; the wait below gets its status.
         let _gone = if self.ended() { Ok(()) } else { sys::terminate(self.pid()) };
         let mut status = None;
         while status.is_none() && asked.elapsed() < STOP_TIMEOUT {
@@ -138,7 +139,7 @@ impl Server {
         let began = Instant::now();
         while !is_bound(target) {
             if let Ok(Some(status)) = self.child.try_wait() {
-                bail!("it ended before its socket was bound ({status})");
+                bail!("it exited before its socket was bound ({status})");
             }
             if began.elapsed() > START_TIMEOUT {
                 bail!("its socket was not bound after {} s", START_TIMEOUT.as_secs());
@@ -149,7 +150,7 @@ impl Server {
     }
 }
 
-/// A server that is dropped on an error path must not outlive the load tool.
+/// A server that is dropped on an error path must not outlive the load generator.
 impl Drop for Server {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
@@ -159,14 +160,14 @@ impl Drop for Server {
     }
 }
 
-/// True when it is certain that nobody listens at a UDP `target` of this machine: sending there
-/// succeeds all the same. The other transports tell when connecting.
+/// True when nothing listens at a UDP `target` of this machine for certain: sending there succeeds
+/// all the same. With the other transports, connecting fails.
 #[must_use]
 pub fn nothing_listens(target: &Target) -> bool {
     matches!(target, Target::Udp(_)) && procfs::shows_udp() && !is_bound(target)
 }
 
-/// True when somebody listens at `target`.
+/// True when a socket listens at `target`.
 #[must_use]
 pub fn is_bound(target: &Target) -> bool {
     match target {
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_ends_is_reported_with_its_last_words() {
+    fn a_command_that_ends_is_reported_with_its_last_output() {
         let error = Server::start("sh -c 'echo no such option >&2; exit 3'", &udp(), &[], None)
             .unwrap_err();
         let text = format!("{error:#}");
@@ -251,7 +252,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_udp_port_without_a_socket_is_deserted() {
+    fn nothing_listens_at_a_udp_port_without_a_socket() {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let target: Target = format!("udp://{}", socket.local_addr().unwrap()).parse().unwrap();
         assert!(!nothing_listens(&target));
@@ -259,12 +260,12 @@ mod tests {
         assert!(nothing_listens(&target));
         assert!(
             !nothing_listens(&"unixgram:///nonexistent/s".parse().unwrap()),
-            "connecting tells"
+            "connecting fails instead"
         );
     }
 
     #[test]
-    fn output_is_read_in_bounded_memory_and_the_books_are_found() {
+    fn output_is_read_in_bounded_memory_and_the_line_counts_are_found() {
         let mut text = "x\n".repeat(100);
         text.push_str(&"y".repeat(10_000));
         text.push_str("\nlines 5 received = 5 recorded + 0 refused + 0 dropped\nbye\n");

@@ -1,4 +1,4 @@
-//! The server's own books, as whippet prints them when it stops.
+//! The server's own line counts, as whippet prints them at shutdown.
 
 /// `lines    12 received = 10 recorded + 1 refused + 1 dropped`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -7,14 +7,14 @@ pub struct ServerCounts {
     pub received: u64,
     /// Lines that reached a cell.
     pub recorded: u64,
-    /// Lines that were no statsd.
+    /// Lines that were malformed.
     pub refused: u64,
-    /// Lines given up for a stated reason.
+    /// Lines dropped for a stated reason.
     pub dropped: u64,
 }
 
-/// Reads one line of output; `None` when it is not the line with the books. Thousands separators
-/// and whatever stands before or after are tolerated.
+/// Reads one line of output; `None` when it does not hold the counts. Thousands separators
+/// and text before and after are accepted.
 #[must_use]
 pub fn read(line: &str) -> Option<ServerCounts> {
     let mut words = line.split_ascii_whitespace().skip_while(|word| *word != "lines").skip(1);

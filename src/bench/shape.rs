@@ -34,6 +34,9 @@ pub struct Shape {
     pub origin_percent: u8,
 }
 
+/// Bytes of the longest value: `9999` with its `:`, or a set member like `u1000`.
+pub const VALUE_BYTES_MAX: usize = 6;
+
 /// A ready-made [`Shape`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Profile {
@@ -113,7 +116,7 @@ impl Mix {
         Mix { weights: weights.to_vec() }
     }
 
-    /// Deals kinds so that every stretch is as close to the weights as whole numbers allow.
+    /// An endless sequence of kinds in which every stretch is as close to the weights as possible.
     pub fn sequence(&self) -> impl Iterator<Item = MetricType> + '_ {
         let total: i64 = self.weights.iter().map(|&(weight, _)| i64::from(weight)).sum();
         let mut credit = vec![0i64; self.weights.len()];
@@ -121,9 +124,9 @@ impl Mix {
             for (credit, &(weight, _)) in credit.iter_mut().zip(&self.weights) {
                 *credit += i64::from(weight);
             }
-            let richest = (0..credit.len()).rev().max_by_key(|&i| credit[i])?;
-            credit[richest] -= total;
-            Some(self.weights[richest].1)
+            let next = (0..credit.len()).rev().max_by_key(|&i| credit[i])?;
+            credit[next] -= total;
+            Some(self.weights[next].1)
         })
     }
 }
@@ -159,10 +162,10 @@ impl FromStr for Mix {
             let (name, weight) = part.split_once('=').unwrap_or((part, "1"));
             let kind = KINDS.into_iter().find(|&kind| type_code(kind) == name);
             let kind =
-                kind.ok_or_else(|| format!("`{name}` is no kind; use c, g, ms, h, s or d"))?;
+                kind.ok_or_else(|| format!("`{name}` is not a kind; use c, g, ms, h, s or d"))?;
             let weight = weight.parse::<u32>();
             let weight =
-                weight.map_err(|_| format!("the weight of `{part}` is no whole number"))?;
+                weight.map_err(|_| format!("the weight of `{part}` is not a whole number"))?;
             weights.push((weight, kind));
         }
         weights.retain(|&(weight, _)| weight > 0);
@@ -199,14 +202,14 @@ mod tests {
         reads("c=208,g=66,d=72,s=9,h=1", "c=208,g=66,d=72,s=9,h=1");
         reads("c,g,ms", "c=1,g=1,ms=1");
         reads("c=3,g=0", "c=3");
-        reads("x=1", "refused: `x` is no kind; use c, g, ms, h, s or d");
-        reads("c=-1", "refused: the weight of `c=-1` is no whole number");
-        reads("", "refused: `` is no kind; use c, g, ms, h, s or d");
+        reads("x=1", "refused: `x` is not a kind; use c, g, ms, h, s or d");
+        reads("c=-1", "refused: the weight of `c=-1` is not a whole number");
+        reads("", "refused: `` is not a kind; use c, g, ms, h, s or d");
         reads("c=0", "refused: every weight is 0");
     }
 
     #[test]
-    fn dealing_is_exact_over_one_turn_of_the_weights() {
+    fn the_sequence_is_exact_over_one_cycle_of_the_weights() {
         let mix: Mix = "c=208,g=66,d=72,s=9,h=1".parse().unwrap();
         let mut counts = [0; 6];
         for kind in mix.sequence().take(356) {
@@ -220,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn dealing_mixes_early() {
+    fn the_sequence_mixes_kinds_early() {
         let mix: Mix = "c,g,ms".parse().unwrap();
         let first: Vec<&str> = mix.sequence().take(6).map(type_code).collect();
         assert_eq!(first, ["c", "g", "ms", "c", "g", "ms"]);

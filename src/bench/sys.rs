@@ -1,5 +1,5 @@
 //! The system calls the standard library does not offer: batched send, pinning, the CPU clock of
-//! another process, signals. Everything unsafe of the load tool stands here behind safe faces.
+//! another process, signals. All unsafe code of the load generator stands here, behind safe functions.
 #![allow(unsafe_code)]
 
 use std::io;

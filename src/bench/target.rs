@@ -62,7 +62,7 @@ impl Target {
         }
     }
 
-    /// Replaces port 0 by a free one, so that a started server can be told its port.
+    /// Replaces port 0 by a free one, so that a started server can be given its port.
     ///
     /// # Errors
     /// When no port can be bound there.
@@ -96,13 +96,13 @@ impl Target {
     /// address is resolved here once and the socket goes to exactly what was checked.
     ///
     /// # Errors
-    /// When the name does not resolve, is not local, or nobody listens (Unix sockets and TCP).
+    /// When the name does not resolve, is not local, or nothing listens (Unix sockets and TCP).
     pub fn connect(&self, remote: bool) -> io::Result<Connection> {
         let addresses = self.addresses()?;
         if !remote
             && let Some(far) = addresses.iter().find(|a| !a.ip().to_canonical().is_loopback())
         {
-            let why = format!("{far} is not on this machine; --allow-remote floods it anyway");
+            let why = format!("{far} is not on this machine; use --allow-remote to send there");
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
         match self {
@@ -150,8 +150,8 @@ pub enum Connection {
 
 impl Connection {
     /// Sends up to `count` datagrams of the block from `index` on and returns how many went. On a
-    /// stream they go as one piece; `stop` is asked whenever the peer makes us wait, and a piece
-    /// that was begun and stopped breaks the connection for good.
+    /// stream they go as one piece; `stop` is checked whenever the peer blocks, and stopping
+    /// inside a piece breaks the connection for good.
     ///
     /// # Errors
     /// `WouldBlock` when nothing went within half a second; anything else the kernel says.
@@ -222,7 +222,7 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text.split_once("://").ok_or_else(|| {
-            format!("`{text}` is no target; use udp://127.0.0.1:8125, unixgram:///path, unixstream:///path or tcp://127.0.0.1:8125")
+            format!("`{text}` is not a target; use udp://127.0.0.1:8125, unixgram:///path, unixstream:///path or tcp://127.0.0.1:8125")
         })?;
         match scheme {
             "udp" | "tcp" => {
@@ -237,11 +237,13 @@ impl FromStr for Target {
                 Ok(if scheme == "udp" { Target::Udp(address) } else { Target::Tcp(address) })
             }
             "unix" | "unixgram" | "unixstream" if !rest.starts_with('/') => {
-                Err(format!("`{rest}` is no absolute path; use {scheme}:///run/statsd.sock"))
+                Err(format!("`{rest}` is not an absolute path; use {scheme}:///run/statsd.sock"))
             }
             "unix" | "unixgram" => Ok(Target::UnixDatagram(rest.into())),
             "unixstream" => Ok(Target::UnixStream(rest.into())),
-            _ => Err(format!("`{scheme}` is no transport; use udp, tcp, unixgram or unixstream")),
+            _ => {
+                Err(format!("`{scheme}` is not a transport; use udp, tcp, unixgram or unixstream"))
+            }
         }
     }
 }
@@ -278,13 +280,13 @@ mod tests {
         reads("tcp://127.0.0.1:9125", "tcp://127.0.0.1:9125");
         reads("tcp://127.0.0.1", "has no port");
         reads("udp://127.0.0.1:99999", "has no port");
-        reads("unix://relative", "no absolute path");
-        reads("http://x:1", "`http` is no transport");
-        reads("127.0.0.1:8125", "is no target");
+        reads("unix://relative", "not an absolute path");
+        reads("http://x:1", "`http` is not a transport");
+        reads("127.0.0.1:8125", "is not a target");
     }
 
     #[test]
-    fn only_this_machine_is_flooded_unless_asked() {
+    fn other_machines_need_allow_remote() {
         for far in ["udp://192.0.2.1:8125", "udp://0.0.0.0:8125", "udp://[2001:db8::1]:1"] {
             let target: Target = far.parse().unwrap();
             let refused = target.connect(false).unwrap_err();
@@ -295,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_line_learns_the_address() {
+    fn placeholders_are_replaced_by_the_address() {
         let udp: Target = "udp://127.0.0.1:8126".parse().unwrap();
         assert_eq!(
             udp.fill_placeholders("s --port {port} --host {host}"),

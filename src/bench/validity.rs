@@ -1,4 +1,4 @@
-//! What a reader must know before believing a run. Pure: a run goes in, sentences come out.
+//! Whether the figures of a run can be trusted, and what limited it. Pure functions of a run.
 
 use super::report::{Limit, Run};
 
@@ -11,14 +11,14 @@ const SECONDS_MIN: f64 = 2.0;
 /// A side of the run is busy from this percentage of its core on.
 const BUSY_PERCENT: f64 = 90.0;
 
-/// Waiting for a processor beyond this percentage of the run is more than a kernel thread now and
-/// then.
-const CROWDED_PERCENT: f64 = 5.0;
+/// Above this percentage of the run, waiting for a processor is more than an occasional kernel
+/// thread.
+const WAITED_PERCENT: f64 = 5.0;
 
 /// Share of the offered datagrams that must have been sent for a rate to count as kept.
 const KEPT: f64 = 0.995;
 
-/// The place where the load was held up or lost.
+/// Where the load was blocked or lost.
 #[must_use]
 pub fn limit(run: &Run) -> Limit {
     let lines_lost = run
@@ -43,15 +43,15 @@ pub fn sums_differ(run: &Run) -> bool {
     run.kernel_dropped.unwrap_or(0) == 0 && run.check.as_ref().is_some_and(|c| !c.total_exact())
 }
 
-/// Everything worth a warning, gravest first.
+/// Everything worth a warning, most serious first.
 #[must_use]
 pub fn warnings(run: &Run) -> Vec<String> {
     let found = [
         differing(run),
         dropped(run),
-        held_up(run),
+        behind_schedule(run),
         idle_server(run),
-        crowded(run),
+        waited_for_cpu(run),
         short(run),
         lost(run),
         refused(run),
@@ -62,7 +62,7 @@ pub fn warnings(run: &Run) -> Vec<String> {
 fn differing(run: &Run) -> Option<String> {
     let check = run.check.as_ref().filter(|_| sums_differ(run))?;
     Some(format!(
-        "flushed counters sum to {} but {} were sent, without a drop on the way",
+        "flushed counters sum to {} but {} was sent, and nothing was dropped",
         check.flushed, check.sent
     ))
 }
@@ -76,16 +76,16 @@ fn dropped(run: &Run) -> Option<String> {
     ))
 }
 
-fn held_up(run: &Run) -> Option<String> {
+fn behind_schedule(run: &Run) -> Option<String> {
     let kept = 100.0 * run.measured.datagrams as f64 / run.offered_datagrams.max(1) as f64;
     let rate = run.measured.lines as f64 / run.seconds.max(f64::MIN_POSITIVE);
     match limit(run) {
         Limit::Generator => Some(format!(
-            "the generator was the limit: it sent {kept:.1} % of what was due ({rate:.0} lines/s) with its \
-             core full; add --senders and processors, or lower the rate"
+            "the generator was the limit: it sent {kept:.1} % of the scheduled load ({rate:.0} lines/s) with \
+             its core full; add --senders and processors, or lower the rate"
         )),
         Limit::BackPressure => Some(format!(
-            "the socket held the generator up: {kept:.1} % of what was due was sent ({rate:.0} lines/s)"
+            "the socket blocked the generator: {kept:.1} % of the scheduled load was sent ({rate:.0} lines/s)"
         )),
         Limit::Loss | Limit::None => None,
     }
@@ -94,22 +94,22 @@ fn held_up(run: &Run) -> Option<String> {
 fn idle_server(run: &Run) -> Option<String> {
     let cpu = run.cpu?;
     let percent = 100.0 * cpu.seconds / run.seconds.max(f64::MIN_POSITIVE);
-    let flat_out = run.generator.late.is_none();
+    let unlimited = run.generator.late.is_none();
     let generator_full = run.generator.cpu_percent >= BUSY_PERCENT;
-    (flat_out && generator_full && percent < BUSY_PERCENT && run.kernel_dropped_measured == Some(0)).then(|| {
+    (unlimited && generator_full && percent < BUSY_PERCENT && run.kernel_dropped_measured == Some(0)).then(|| {
         format!(
             "the generator was the limit: its core was full while the server used {percent:.0} % of one; \
-             this is a cost at this rate, not a capacity"
+             the figures show the cost at this rate, not the capacity of the server"
         )
     })
 }
 
-fn crowded(run: &Run) -> Option<String> {
+fn waited_for_cpu(run: &Run) -> Option<String> {
     let waited = 100.0 * run.cpu?.waited_seconds / run.seconds.max(f64::MIN_POSITIVE);
-    (waited > CROWDED_PERCENT).then(|| {
+    (waited > WAITED_PERCENT).then(|| {
         format!(
-            "the server's threads waited for a processor for {waited:.0} % of the time, held by other work \
-             or by each other: caches were cold and the highest rate is lower than it could be"
+            "the server's threads waited for a processor for {waited:.0} % of the time, taken by other work \
+             or by each other: its costs are higher than on a free processor"
         )
     })
 }
@@ -142,12 +142,16 @@ fn lost(run: &Run) -> Option<String> {
         ));
     }
     (counts.received != counts.recorded + counts.refused + counts.dropped)
-        .then(|| "the server's books do not balance".to_owned())
+        .then(|| "the server's line counts do not add up".to_owned())
 }
 
 fn refused(run: &Run) -> Option<String> {
     let refusals = run.generator.refusals;
-    (refusals > 0).then(|| format!("{refusals} sends were refused by the kernel and tried again; for a while nobody listened"))
+    (refusals > 0).then(|| {
+        format!(
+            "{refusals} sends were refused by the kernel and retried; for a while nothing listened"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -184,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_generator_with_a_full_core_was_the_limit_and_an_idle_one_was_held_up() {
+    fn a_generator_with_a_full_core_was_the_limit_and_an_idle_one_was_blocked() {
         let behind = |run: &mut Run| run.offered_datagrams *= 2;
         warns(
             |run| {
@@ -199,18 +203,18 @@ mod tests {
                 behind(run);
                 run.generator.cpu_percent = 20.0;
             },
-            &["held the generator up"],
+            &["blocked the generator"],
             Limit::BackPressure,
         );
     }
 
     #[test]
-    fn flat_out_against_an_idle_server_is_no_capacity() {
+    fn an_unlimited_rate_against_an_idle_server_is_not_its_capacity() {
         let full = |run: &mut Run| {
             run.generator.late = None;
             run.generator.cpu_percent = 99.0;
         };
-        warns(full, &["not a capacity"], Limit::None);
+        warns(full, &["not the capacity"], Limit::None);
         let late = Latency { p50: 1.0, p99: 1.0, p999: 1.0, max: 1.0 };
         warns(
             |run| {
@@ -237,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn books_must_agree_with_what_was_sent_and_with_themselves() {
+    fn line_counts_must_agree_with_what_was_sent_and_add_up() {
         let counts = |received, recorded| {
             move |run: &mut Run| {
                 run.server_counts =
@@ -246,7 +250,7 @@ mod tests {
         };
         warns(counts(4_000, 4_000), &[], Limit::None);
         warns(counts(3_999, 3_999), &["4000 lines were sent and 3999 received"], Limit::Loss);
-        warns(counts(4_000, 3_999), &["do not balance"], Limit::None);
+        warns(counts(4_000, 3_999), &["do not add up"], Limit::None);
     }
 
     #[test]
@@ -268,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_sends_are_told() {
+    fn refused_sends_are_reported() {
         warns(|run| run.generator.refusals = 3, &["3 sends were refused"], Limit::None);
     }
 }

@@ -1,4 +1,4 @@
-//! The load tool and the floor against each other, over every transport.
+//! The load generator against the floor, over every transport.
 //!
 //! The server is this very test program, started again to run one ignored test.
 
@@ -18,7 +18,7 @@ struct Bench {
     args: BenchArgs,
 }
 
-/// A command line that serves with `flags` until it is told to stop.
+/// A command line that serves with `flags` until SIGTERM.
 fn floor(flags: &str) -> String {
     let program = std::env::current_exe().unwrap();
     let program = program.display();
@@ -56,7 +56,7 @@ fn run(target: &str, profile: &str, lines: &str, flags: &str) -> Run {
 }
 
 fn all_received(run: &Run) {
-    let counts = run.server_counts.expect("the floor prints its books");
+    let counts = run.server_counts.expect("the floor prints its line counts");
     assert_eq!(counts.received, run.sent.lines, "{run:#?}");
     assert_eq!((counts.recorded, counts.refused), (counts.received, 0));
     assert_eq!(run.kernel_dropped, Some(0));
@@ -99,7 +99,7 @@ fn over_udp_what_was_sent_was_received_or_dropped_by_the_kernel() {
         // One line in each datagram, and a buffer that overflows.
         let run =
             run("udp://127.0.0.1:0", "single", "20k", &format!("{flags} --receive-buffer 4096"));
-        let received = run.server_counts.expect("the floor prints its books").received;
+        let received = run.server_counts.expect("the floor prints its line counts").received;
         let dropped = run.kernel_dropped.expect("the socket is on this machine");
         assert_eq!(received + dropped, run.sent.lines, "{flags}: {run:#?}");
     }
@@ -116,7 +116,7 @@ fn two_servers_are_measured_in_turn_and_compared_pair_by_pair() {
         assert_eq!(
             servers,
             [(1, true), (1, false), (2, true), (2, false)],
-            "discard keeps no books"
+            "discard counts no lines"
         );
         let versus = report.versus.unwrap();
         assert_eq!(versus.pairs.len(), 2);
@@ -128,11 +128,14 @@ fn two_servers_are_measured_in_turn_and_compared_pair_by_pair() {
 }
 
 #[test]
-fn a_ladder_ends_at_a_rate_that_went_through_whole() {
+fn the_rate_search_ends_at_a_rate_without_loss() {
     in_directory(|path| {
         let server = floor("--mode work");
         let flags = ["--find-max-rate", "--rate", "1G", "--duration", "0.05", "--server", &server];
-        assert!(Bench::try_parse_from(["bench"].iter().chain(&flags)).is_err(), "1G is no number");
+        assert!(
+            Bench::try_parse_from(["bench"].iter().chain(&flags)).is_err(),
+            "1G is not a number"
+        );
         let flags =
             ["--find-max-rate", "--rate", "500M", "--duration", "0.05", "--server", &server];
         let report = drive(&format!("unixgram://{}", path.display()), &flags);

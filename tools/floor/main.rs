@@ -4,10 +4,10 @@
 //! cargo run --release --example floor -- --target udp://127.0.0.1:0 --mode work
 //! cargo run --release --example floor -- memory --profile packed
 //! ```
-//! `discard` receives and forgets; `work` receives, finds lines, hashes name and tags, compares
+//! `discard` receives and discards; `work` receives, finds lines, hashes name and tags, compares
 //! the bytes, reads the number and adds it. It checks nothing, knows no kinds and flushes nothing:
 //! what a real server spends beyond it is what its features cost. Started by `whippet bench --vs`
-//! it is measured in the same sitting and by the same clock as the server it is compared with.
+//! it is measured in the same session and by the same clock as the server it is compared with.
 //! `memory` does the work on prepared datagrams without any socket.
 
 mod line;
@@ -37,13 +37,13 @@ struct Args {
     /// Where to receive; port 0 takes a free one and prints it
     #[arg(long, default_value = "udp://127.0.0.1:0")]
     target: Target,
-    /// Forget what arrives, or do the least work
+    /// Discard what arrives, or do the least work
     #[arg(long, value_enum, default_value = "work")]
     mode: Mode,
     /// Wait in the receive call itself, or in a poll that is followed by a drain
     #[arg(long, value_enum, default_value = "blocking")]
     wake: Wake,
-    /// After a drain, sleep so long before the next (implies --wake poll)
+    /// Sleep this long after a drain (implies --wake poll)
     #[arg(long, default_value_t = 0)]
     pause_ms: u64,
     /// Receive buffer to ask for, in bytes

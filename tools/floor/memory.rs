@@ -1,4 +1,4 @@
-//! The work without a socket, over datagrams prepared by the load tool itself.
+//! The work without a socket, over datagrams prepared by the load generator.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -10,8 +10,8 @@ use whippet::bench::{Corpus, Framing, LoadArgs, Span, spread, thread_cpu};
 use crate::line::{self, Line};
 use crate::table::Table;
 
-/// Goes over the block until `seconds` of CPU are used, and tells the cost of a line in the best
-/// and the median round. Each round's answer is checked.
+/// Goes over the block until `seconds` of CPU are used, and returns the cost of a line as median,
+/// minimum and maximum of the rounds. Each round's answer is checked.
 pub fn measure(load: &LoadArgs, seconds: f64, ahead: usize) -> anyhow::Result<String> {
     let corpus = load.corpus(Framing::Bare)?;
     let block = corpus.tally(&[Span { start: 0, count: corpus.len() as u64 }]);
@@ -38,14 +38,14 @@ pub fn measure(load: &LoadArgs, seconds: f64, ahead: usize) -> anyhow::Result<St
     let mut text = String::new();
     writeln!(
         text,
-        "memory  {} contexts, {bytes:.1} B a line, {ahead} ahead, {} rounds of {} lines",
+        "memory  {} contexts, {bytes:.1} B per line, {ahead} ahead, {} rounds of {} lines",
         table.len(),
         rounds.len(),
         block.lines
     )?;
     writeln!(
         text,
-        "floor   {:.1} ns a line (least {:.1}, most {:.1}); {:.2} GB/s",
+        "floor   {:.1} ns per line (min {:.1}, max {:.1}); {:.2} GB/s",
         spread.median,
         spread.min,
         spread.max,

@@ -1,5 +1,5 @@
-//! A slow, obvious server that flushes JSON lines: the load tool must find its sums exact, and
-//! must find out when it loses a single line.
+//! A slow, obvious server that flushes JSON lines: the load generator must find its sums exact,
+//! and must notice when it loses a single line.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -45,13 +45,13 @@ fn serves() {
         }
     }
     let output = std::env::var("WHIPPET_OUTPUT").unwrap();
-    let output = output.strip_prefix("jsonl:").expect("is told where to write");
+    let output = output.strip_prefix("jsonl:").expect("WHIPPET_OUTPUT names a file");
     std::fs::write(output, rows(&sums)).unwrap();
     // Standard output belongs to the test harness, which may be in the middle of a line.
     eprintln!("lines    {lines} received = {lines} recorded + 0 refused + 0 dropped");
 }
 
-/// Name and tags, and what the line adds; `None` when it is no counter.
+/// Name and tags, and what the line adds; `None` when it is not a counter.
 fn counter(line: &str) -> Option<((String, String), f64)> {
     let mut fields = line.split('|');
     let (name, values) = fields.next()?.split_once(':')?;
@@ -110,10 +110,10 @@ fn sums_that_were_flushed_whole_are_found_exact_series_by_series() {
 }
 
 #[test]
-fn a_single_lost_line_is_found_out() {
+fn a_single_lost_line_is_detected() {
     let run = run_losing(1);
     let check = run.check.as_ref().expect("the server wrote what it flushed");
     assert!(check.flushed < check.sent && check.series_exact + 1 == check.series_sent, "{check:?}");
     assert!(bench::sums_differ(&run));
-    assert!(run.warnings[0].contains("without a drop on the way"), "{:?}", run.warnings);
+    assert!(run.warnings[0].contains("nothing was dropped"), "{:?}", run.warnings);
 }

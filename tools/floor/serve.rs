@@ -37,7 +37,7 @@ const DATAGRAM_BYTES_MAX: usize = 65_536;
 /// Nothing more arrived for so long: the queue is empty and the count final.
 const QUIET: Duration = Duration::from_millis(50);
 
-/// Receives until it is told to stop; never returns otherwise.
+/// Receives until a signal ends the process; returns only with an error.
 pub fn serve(args: &Args) -> anyhow::Result<()> {
     stop_on_signal(args)?;
     let mut worker = Worker::new(args.mode);
@@ -253,13 +253,14 @@ fn finish(began: Instant) -> ! {
     );
     let work = format!(
         "lines    {lines} received = {} recorded + {refused} refused + 0 dropped\n\
-         cpu      {:.1} ns a line, {:.1} ns a datagram\n",
+         cpu      {:.1} ns per line, {:.1} ns per datagram\n",
         lines - refused,
         per(lines),
         per(seen)
     );
-    let work = if lines > 0 { work } else { format!("cpu      {:.1} ns a datagram\n", per(seen)) };
-    // Nobody may be reading any more; the exit is orderly all the same.
+    let work =
+        if lines > 0 { work } else { format!("cpu      {:.1} ns per datagram\n", per(seen)) };
+    // The reader may be gone; the exit is clean all the same.
     let _unread = io::stdout().write_all((text + &work).as_bytes());
     std::process::exit(0)
 }
@@ -270,7 +271,7 @@ fn say(bound: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// A socket file that nobody listens to is left from an earlier run.
+/// A socket file without a listener is left from an earlier run.
 fn remove_stale(path: &std::path::Path) -> io::Result<()> {
     let stale = path.exists()
         && UnixDatagram::unbound()?

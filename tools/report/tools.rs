@@ -5,10 +5,10 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-/// What can go wrong, in words.
+/// Any failure, as text.
 pub type Error = Box<dyn std::error::Error>;
 
-/// The server: told where to listen by whoever starts it, quiet, without any output but its encoder.
+/// Settings of every measured server: output is encoded and discarded, no admin server.
 pub const SERVER_ENVIRONMENT: [(&str, &str); 3] =
     [("WHIPPET_OUTPUT", "none"), ("WHIPPET_ADMIN_ADDRESS", ""), ("DD_HOSTNAME", "bench")];
 
