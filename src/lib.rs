@@ -1,4 +1,5 @@
-//! whippet: a DogStatsD server that costs next to nothing, and the same engine as a library.
+//! whippet: a DogStatsD server that costs next to nothing. Its parts are this library, and with them
+//! comes [`ThreadStats`], a client that aggregates inside a process and needs no server.
 //!
 //! A datagram walks through rooms. Each room is one verb: it takes one noun and hands on another.
 //!

@@ -53,7 +53,7 @@ pub(super) struct Glue<'a> {
 }
 
 /// The payload being built, and the room for all later ones.
-pub(super) struct Assembly {
+pub(crate) struct Assembly {
     route: Route,
     encoding: ContentEncoding,
     bounds: Bounds,
@@ -141,7 +141,7 @@ impl Assembly {
     }
 
     /// Hands over the payload begun, if any, and the counts.
-    pub(super) fn finish(&mut self, sink: Sink<'_>) -> EncodeCounts {
+    pub(crate) fn finish(&mut self, sink: Sink<'_>) -> EncodeCounts {
         self.close(sink);
         std::mem::take(&mut self.counts)
     }

@@ -13,7 +13,7 @@ mod payload;
 mod protobuf;
 mod readable;
 mod series;
-mod series_v1;
+pub(crate) mod series_v1;
 mod sketches;
 pub mod split;
 mod text;

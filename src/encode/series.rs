@@ -67,11 +67,12 @@ impl SeriesEncoder {
         compression: Compression,
         limits: &PayloadLimits,
     ) -> std::io::Result<SeriesEncoder> {
-        let (route, prefix, suffix) = match format {
-            SeriesFormat::V1 => (Route::SeriesV1, &br#"{"series":["#[..], &b"]}"[..]),
-            SeriesFormat::V2 => (Route::SeriesV2, &[][..], &[][..]),
+        let assembly = match format {
+            SeriesFormat::V1 => series_v1::assembly(compression, limits)?,
+            SeriesFormat::V2 => {
+                Assembly::new(Route::SeriesV2, compression, limits, Vec::new(), Vec::new())?
+            }
         };
-        let assembly = Assembly::new(route, compression, limits, prefix.into(), suffix.into())?;
         Ok(SeriesEncoder { assembly, format, origin: None, scratch: Scratch::default() })
     }
 
@@ -112,8 +113,7 @@ impl SeriesEncoder {
         match self.format {
             SeriesFormat::V1 => {
                 series_v1::write(&mut self.scratch, series, points, &mut counts.invalid_utf8);
-                let glue = Glue { first: b"", next: b"," };
-                self.assembly.add(glue, &self.scratch.item, finite, sink);
+                series_v1::add(&mut self.assembly, &self.scratch.item, finite, sink);
             }
             SeriesFormat::V2 => {
                 let origin = self.origin;

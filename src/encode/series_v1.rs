@@ -1,72 +1,129 @@
-//! One series as an object of the v1 JSON. What v1 has no field for, unit and resources, is not sent.
+//! The v1 JSON of series: `{"series":[{…},{…}]}`. The server's series and those of `threadstats` are
+//! written here, field by field, so that strings, numbers and limits are the same.
+//!
+//! What v1 has no field for, unit and resources, is not sent.
 
+use super::Route;
+use super::assembly::{Assembly, Glue, Sink};
+use super::compress::Compression;
+use super::limits::PayloadLimits;
 use super::series::{Scratch, TagUse};
-use super::text::{put_json, put_json_str, utf8};
+use super::text::{put_json, put_json_array, utf8};
 use crate::flush::{Point, Series, SeriesKind};
+use serde::Serialize;
 
-/// Appends the object to `scratch.item`.
+/// Bodies of the v1 route, without items yet.
+pub(crate) fn assembly(
+    compression: Compression,
+    limits: &PayloadLimits,
+) -> std::io::Result<Assembly> {
+    let (prefix, suffix) = (br#"{"series":["#.to_vec(), b"]}".to_vec());
+    Assembly::new(Route::SeriesV1, compression, limits, prefix, suffix)
+}
+
+/// Adds one object to the body.
+pub(crate) fn add(assembly: &mut Assembly, item: &[u8], points: usize, sink: Sink<'_>) {
+    assembly.add(Glue { first: b"", next: b"," }, item, points, sink);
+}
+
+/// One series as a JSON object, written field after field. Fields that are absent are `null` or left
+/// out, as the caller wishes.
+pub(crate) struct SeriesObject<'a> {
+    item: &'a mut Vec<u8>,
+    replaced: &'a mut u64,
+}
+
+impl<'a> SeriesObject<'a> {
+    /// Begins the object of `metric` at the end of `item`.
+    pub fn open(item: &'a mut Vec<u8>, metric: &[u8], replaced: &'a mut u64) -> Self {
+        item.extend_from_slice(br#"{"metric":"#);
+        put_json(item, metric, replaced);
+        SeriesObject { item, replaced }
+    }
+
+    /// Pairs of a time in seconds and a value.
+    pub fn points(&mut self, points: impl IntoIterator<Item = impl Serialize>) {
+        self.item.extend_from_slice(br#","points":["#);
+        for (place, point) in points.into_iter().enumerate() {
+            if place > 0 {
+                self.item.push(b',');
+            }
+            put_value(self.item, &point);
+        }
+        self.item.push(b']');
+    }
+
+    /// A list of tags, or `null`.
+    pub fn tags<'t>(&mut self, tags: Option<impl Iterator<Item = &'t [u8]>>) {
+        self.item.extend_from_slice(br#","tags":"#);
+        match tags {
+            Some(tags) => put_json_array(self.item, tags, self.replaced),
+            None => self.item.extend_from_slice(b"null"),
+        }
+    }
+
+    /// A text, or `null`.
+    pub fn text(&mut self, field: &'static str, text: Option<&[u8]>) {
+        self.item.extend_from_slice(b",\"");
+        self.item.extend_from_slice(field.as_bytes());
+        self.item.extend_from_slice(b"\":");
+        match text {
+            Some(text) => put_json(self.item, text, self.replaced),
+            None => self.item.extend_from_slice(b"null"),
+        }
+    }
+
+    /// How the points read: the intake's word for the kind, and seconds.
+    pub fn kind(&mut self, word: &'static str, interval: impl Serialize) {
+        self.text("type", Some(word.as_bytes()));
+        self.item.extend_from_slice(br#","interval":"#);
+        put_value(self.item, &interval);
+    }
+
+    /// Ends the object.
+    pub fn close(self) {
+        self.item.push(b'}');
+    }
+}
+
+/// Appends a number, or a list of them. Floats have a point or an exponent; what JSON has no number
+/// for is `null`.
+fn put_value(into: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(into, value).expect("numbers have a JSON form and a Vec takes all of it");
+}
+
+/// Appends the object of one of the server's series to `scratch.item`.
 pub(super) fn write(
     scratch: &mut Scratch,
     series: &Series<'_>,
     points: &[Point],
     replaced: &mut u64,
 ) {
-    let Scratch { item, tags, .. } = scratch;
-    item.extend_from_slice(br#"{"metric":"#);
-    put_name(item, tags, series, replaced);
-    item.extend_from_slice(br#","points":["#);
+    let Scratch { item, tags: name, .. } = scratch;
+    name.clear();
+    name.extend_from_slice(utf8(series.name, replaced).as_bytes());
+    name.extend_from_slice(series.suffix.as_bytes());
+    let mut object = SeriesObject::open(item, name, replaced);
     let finite = points.iter().filter(|point| point.value.is_finite());
-    for (place, point) in finite.enumerate() {
-        item.extend_from_slice(if place > 0 { b",[" } else { b"[" });
-        item.extend_from_slice(itoa::Buffer::new().format(point.timestamp).as_bytes());
-        item.push(b',');
-        item.extend_from_slice(zmij::Buffer::new().format_finite(point.value).as_bytes());
-        item.push(b']');
-    }
-    item.extend_from_slice(br#"],"tags":["#);
-    let device = put_tags(item, series, replaced);
-    item.extend_from_slice(br#"],"host":"#);
-    put_json(item, series.host, replaced);
-    if let Some(device) = device {
-        item.extend_from_slice(br#","device":"#);
-        put_json(item, device, replaced);
-    }
-    item.extend_from_slice(br#","type":""#);
-    item.extend_from_slice(type_word(series.kind).as_bytes());
-    item.extend_from_slice(br#"","interval":"#);
-    item.extend_from_slice(itoa::Buffer::new().format(series.interval).as_bytes());
-    if let Some(source) = series.source.filter(|source| !source.is_empty()) {
-        item.extend_from_slice(br#","source_type_name":"#);
-        put_json_str(item, source);
-    }
-    item.push(b'}');
-}
-
-fn put_name(item: &mut Vec<u8>, joined: &mut Vec<u8>, series: &Series<'_>, replaced: &mut u64) {
-    joined.clear();
-    joined.extend_from_slice(utf8(series.name, replaced).as_bytes());
-    joined.extend_from_slice(series.suffix.as_bytes());
-    put_json(item, joined, replaced);
-}
-
-/// The plain tags; returns the device.
-fn put_tags<'a>(item: &mut Vec<u8>, series: &Series<'a>, replaced: &mut u64) -> Option<&'a [u8]> {
+    object.points(finite.map(|point| (point.timestamp, point.value)));
     let mut device = None;
-    let mut first = true;
-    for tag in series.tags.iter() {
-        match TagUse::of(tag) {
-            TagUse::Plain => {
-                if !first {
-                    item.push(b',');
-                }
-                first = false;
-                put_json(item, tag, replaced);
-            }
-            TagUse::Device(name) => device = Some(name),
-            TagUse::Resource(..) | TagUse::Nothing => {}
+    object.tags(Some(series.tags.iter().filter(|tag| match TagUse::of(tag) {
+        TagUse::Plain => true,
+        TagUse::Device(name) => {
+            device = Some(name);
+            false
         }
+        TagUse::Resource(..) | TagUse::Nothing => false,
+    })));
+    object.text("host", Some(series.host));
+    if device.is_some() {
+        object.text("device", device);
     }
-    device
+    object.kind(type_word(series.kind), series.interval);
+    if let Some(source) = series.source.filter(|source| !source.is_empty()) {
+        object.text("source_type_name", Some(source.as_bytes()));
+    }
+    object.close();
 }
 
 fn type_word(kind: SeriesKind) -> &'static str {

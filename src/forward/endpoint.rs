@@ -5,7 +5,7 @@ use crate::encode::Route;
 use thiserror::Error;
 
 /// The site used when none is configured.
-pub const DEFAULT_SITE: &str = "datadoghq.com";
+const DEFAULT_SITE: &str = "datadoghq.com";
 
 /// Domains that Datadog itself answers for, below an optional data-centre label such as `us3.`.
 const DATADOG_DOMAINS: [&str; 5] =

@@ -182,7 +182,7 @@ impl EndpointQueue {
                     state.drop_item(&item, DropReason::TooOld);
                     continue;
                 }
-                let job = state.start(item, self.config.client.timeout, false);
+                let job = state.start(item, self.config.http.timeout, false);
                 self.release(state);
                 self.progress.step();
                 return Step::Send(Box::new(job));
@@ -213,7 +213,7 @@ impl EndpointQueue {
             Some(item) if !left.is_zero() => {
                 let alone = state.last_round.is_empty() && !state.tries_disk();
                 let share = if alone { left } else { left / 2 };
-                let timeout = share.min(self.config.client.timeout);
+                let timeout = share.min(self.config.http.timeout);
                 Step::Send(Box::new(state.start(item, timeout, true)))
             }
             item => {

@@ -14,6 +14,7 @@ mod build_rate;
 mod client;
 mod endpoint;
 mod endpoint_queue;
+mod http;
 mod log_limiter;
 mod outcome;
 mod proxy;
@@ -28,8 +29,10 @@ mod worker;
 
 pub use crate::config::Secret;
 pub use accounting::{EndpointCounts, ForwardAccounting, RouteCounts, Tally};
-pub use client::{ClientError, ClientSettings, KEY_HEADER, USER_AGENT, headers};
-pub use endpoint::{DEFAULT_SITE, Endpoint, EndpointError, EndpointSettings, endpoints};
+pub use client::{KEY_HEADER, headers};
+pub use endpoint::{Endpoint, EndpointError, EndpointSettings, endpoints};
+pub(crate) use http::{Answer, HttpClient, printable};
+pub use http::{HttpSettings, HttpSettingsError, USER_AGENT};
 pub use outcome::{Attempt, DropReason, ErrorKind, Outcome, retry_after};
 pub use proxy::ProxySettings;
 pub use record::{RecordError, read_record};
@@ -76,7 +79,9 @@ pub struct ForwarderConfig {
     /// A payload older than this, counted from when it was built, is dropped.
     pub age_max: Duration,
     /// HTTP, TLS and proxies.
-    pub client: ClientSettings,
+    pub http: HttpSettings,
+    /// `allow_arbitrary_tags`: sends `Allow-Arbitrary-Tag-Value: true`.
+    pub allow_arbitrary_tags: bool,
     /// `forwarder_apikey_validation_interval`; none never checks.
     pub validation_interval: Option<Duration>,
     /// The disk spool; none keeps everything in memory.
@@ -97,7 +102,8 @@ impl ForwarderConfig {
             retry: RetryPolicy::default(),
             queue_bytes_max: 15 << 20,
             age_max: Duration::from_secs(3600),
-            client: ClientSettings::default(),
+            http: HttpSettings::default(),
+            allow_arbitrary_tags: false,
             validation_interval: Some(Duration::from_secs(3600)),
             spool: None,
             halve,
@@ -130,7 +136,7 @@ fn random_jitter() -> f64 {
 pub enum StartError {
     /// A setting that no connection could be made with.
     #[error(transparent)]
-    Client(#[from] ClientError),
+    Http(#[from] HttpSettingsError),
     /// The system gives no more threads.
     #[error("cannot start a delivery thread: {0}")]
     Thread(#[from] io::Error),
@@ -187,7 +193,7 @@ impl Forwarder {
         clock: &Clock,
     ) -> Result<(), StartError> {
         let (name, key) = (endpoint.name.clone(), endpoint.api_key.clone());
-        let client = Arc::new(Client::new(endpoint, &config.client)?);
+        let client = Arc::new(Client::new(endpoint, &config.http, config.allow_arbitrary_tags)?);
         let progress = Arc::clone(&self.progress);
         let spool = self.open_spool(config, &name);
         let queue =

@@ -13,7 +13,7 @@ use crate::context::{
 use crate::encode::{Compression, PayloadLimits, SeriesFormat, split};
 use crate::flush::{self, Aggregate, HistogramSettings, Percentile};
 use crate::forward::{
-    ClientSettings, EndpointSettings, ForwarderConfig, ProxySettings, RetryPolicy, SpoolSettings,
+    EndpointSettings, ForwarderConfig, HttpSettings, ProxySettings, RetryPolicy, SpoolSettings,
 };
 use crate::net::{Addresses, InternetSettings, NetSettings};
 use crate::output::{DatadogSettings, EnabledPayloads, NO_KEY};
@@ -324,14 +324,15 @@ pub(super) fn forwarder(config: &Config) -> std::io::Result<ForwarderConfig> {
         },
         queue_bytes_max: usize::try_from(config.forwarder_retry_queue_payloads_max_size)
             .unwrap_or(usize::MAX),
-        client: ClientSettings {
+        http: HttpSettings {
             timeout: config.forwarder_timeout,
             proxies: proxies.or_environment(|name| std::env::var(name).ok()),
             skip_ssl_validation: config.skip_ssl_validation,
             tls13_only: config.min_tls_version == TlsVersion::Tls13,
             ca_pem: config.ca_file.as_ref().map(std::fs::read).transpose()?,
-            allow_arbitrary_tags: config.allow_arbitrary_tags,
+            ..HttpSettings::default()
         },
+        allow_arbitrary_tags: config.allow_arbitrary_tags,
         spool: (config.forwarder_storage_max_size_in_bytes > 0).then(|| SpoolSettings {
             path: config.storage_directory(),
             bytes_max: config.forwarder_storage_max_size_in_bytes,

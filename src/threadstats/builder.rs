@@ -5,15 +5,13 @@ use std::sync::Mutex;
 
 use super::client::ThreadStats;
 use super::flush::Outbox;
-use super::http::{HttpOptions, HttpReporter};
+use super::http::{API_HOST, HttpOptions, HttpReporter, http_settings};
 use super::options::ClientLimits;
 use super::reporter::Reporter;
 use super::shard::Slots;
 use crate::clock::Clock;
 use crate::forward::Secret;
 use crate::telemetry::Hub;
-
-const API_HOST: &str = "https://api.datadoghq.com";
 
 type Environment = Box<dyn Fn(&str) -> Option<String>>;
 
@@ -187,8 +185,8 @@ impl Builder {
             hostname: http.hostname,
             compress: http.compress,
             mute: !http.unmuted,
+            http: http_settings(&self.environment),
             clock: self.clock.clone().unwrap_or_else(Clock::wall),
-            ..HttpOptions::default()
         }
     }
 }

@@ -1,19 +1,18 @@
 //! Posts to the v1 routes of the API, with the answers and limits the model states.
 
 use std::fmt;
-use std::io::Write;
 use std::time::Duration;
 
-use flate2::Compression;
-use flate2::write::ZlibEncoder;
-use ureq::Agent;
-
 use super::backoff::Backoff;
-use super::body::{BODY_BYTES_MAX, Body, series_bodies};
+use super::body::{BODY_BYTES_MAX, series_bodies};
 use super::reporter::{Delivery, ReportError, Reporter};
 use super::series::{Event, Series};
 use crate::clock::Clock;
-use crate::forward::Secret;
+use crate::encode::{Compression, Route};
+use crate::forward::{
+    Answer, HttpClient, HttpSettings, HttpSettingsError, KEY_HEADER, ProxySettings, Secret,
+    USER_AGENT, printable,
+};
 
 /// What an event may report; checked before anything is sent.
 const ALERT_TYPES: [&str; 4] = ["error", "warning", "info", "success"];
@@ -21,8 +20,8 @@ const ALERT_TYPES: [&str; 4] = ["error", "warning", "info", "success"];
 const EXPLAINED: [u16; 6] = [400, 401, 403, 404, 409, 429];
 /// Attempts after one that could not connect; only over https, as in the model.
 const CONNECT_RETRIES: u32 = 3;
-/// Answers are a line or two; more is no API.
-const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+/// One request, all in all.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How an [`HttpReporter`] posts.
 #[derive(Clone, Debug)]
@@ -39,8 +38,8 @@ pub struct HttpOptions {
     pub compress: bool,
     /// Log and count the API's errors instead of failing.
     pub mute: bool,
-    /// One request, all in all. Default 60 s.
-    pub timeout: Duration,
+    /// Timeouts (60 s by default), proxies (by default those of the environment) and TLS.
+    pub http: HttpSettings,
     /// Measures the pause after repeated timeouts.
     pub clock: Clock,
 }
@@ -50,13 +49,28 @@ impl Default for HttpOptions {
         HttpOptions {
             api_key: None,
             app_key: None,
-            api_host: "https://api.datadoghq.com".to_owned(),
+            api_host: API_HOST.to_owned(),
             hostname: None,
             compress: false,
             mute: true,
-            timeout: Duration::from_secs(60),
+            http: http_settings(|name| std::env::var(name).ok()),
             clock: Clock::wall(),
         }
+    }
+}
+
+/// Where the API is when nothing else is configured.
+pub(super) const API_HOST: &str = "https://api.datadoghq.com";
+
+/// The model's timeout, and the proxies that `variable` finds in the environment. As in the model,
+/// entries of `NO_PROXY` match as domain suffix and address block too.
+pub(super) fn http_settings(variable: impl Fn(&str) -> Option<String>) -> HttpSettings {
+    let proxies = ProxySettings { nonexact_match: true, ..ProxySettings::default() };
+    HttpSettings {
+        timeout: TIMEOUT,
+        connect_timeout: TIMEOUT,
+        proxies: proxies.or_environment(variable),
+        ..HttpSettings::default()
     }
 }
 
@@ -67,7 +81,9 @@ impl Default for HttpOptions {
 /// others with it; redirects are errors; lists larger than the intake takes are split.
 pub struct HttpReporter {
     options: HttpOptions,
-    agent: Agent,
+    user_agent: String,
+    /// An unusable proxy or certificate fails every request.
+    client: Result<HttpClient, HttpSettingsError>,
     backoff: Backoff,
 }
 
@@ -78,27 +94,22 @@ impl HttpReporter {
         let trimmed = options.api_host.trim_end_matches('/').len();
         options.api_host.truncate(trimmed);
         options.api_key = options.api_key.filter(|key| !key.is_empty());
-        let agent = Agent::config_builder()
-            .timeout_global(Some(options.timeout))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(user_agent())
-            .build()
-            .new_agent();
-        HttpReporter { options, agent, backoff: Backoff::default() }
+        let client = HttpClient::new(options.http.clone());
+        HttpReporter { options, user_agent: user_agent(), client, backoff: Backoff::default() }
     }
 
     fn post_series(&mut self, route: &str, series: &[Series]) -> Result<Delivery, ReportError> {
-        let bodies = series_bodies(series, self.options.hostname.as_deref(), BODY_BYTES_MAX);
-        let mut rejected = 0;
-        for Body { json, series } in bodies {
-            let accepted = if self.options.compress {
-                self.post(route, &deflated(&json)?, Some("deflate"))?
-            } else {
-                self.post(route, &json, None)?
-            };
-            rejected += if accepted { 0 } else { series };
+        let compression = match self.options.compress {
+            true => Compression::preset(Route::SeriesV1),
+            false => Compression::None,
+        };
+        let hostname = self.options.hostname.as_deref();
+        let written = series_bodies(series, hostname, compression, BODY_BYTES_MAX)?;
+        let mut rejected = written.too_big;
+        for body in written.bodies {
+            if !self.post(route, &body.body, body.encoding.header())? {
+                rejected += body.points;
+            }
         }
         Ok(Delivery::rejecting(rejected))
     }
@@ -108,39 +119,45 @@ impl HttpReporter {
         &mut self,
         route: &str,
         body: &[u8],
-        encoding: Option<&str>,
+        encoding: Option<&'static str>,
     ) -> Result<bool, ReportError> {
-        let key = self.options.api_key.as_ref().ok_or(ReportError::NotInitialised)?;
-        let url = format!("{}{route}", self.options.api_host);
-        self.backoff.admit(self.options.clock.monotonic()).map_err(ReportError::Backoff)?;
+        let options = &self.options;
+        let key = options.api_key.as_ref().ok_or(ReportError::NotInitialised)?;
+        let url = format!("{}{route}", options.api_host);
+        self.backoff.admit(options.clock.monotonic()).map_err(ReportError::Backoff)?;
+        let client = match &self.client {
+            Ok(client) => client,
+            Err(error) => return Err(ReportError::Transport { url, reason: error.to_string() }),
+        };
+        let mut headers = vec![
+            (KEY_HEADER, key.expose()),
+            ("Content-Type", "application/json"),
+            ("User-Agent", self.user_agent.as_str()),
+        ];
+        headers.extend(options.app_key.iter().map(|key| ("DD-APPLICATION-KEY", key.expose())));
+        headers.extend(encoding.map(|encoding| ("Content-Encoding", encoding)));
+        let timeout = options.http.timeout;
         let mut retries = if url.starts_with("https://") { CONNECT_RETRIES } else { 0 };
-        let answer = loop {
-            let mut request = self
-                .agent
-                .post(&url)
-                .header("Content-Type", "application/json")
-                .header("DD-API-KEY", key.expose());
-            if let Some(app_key) = &self.options.app_key {
-                request = request.header("DD-APPLICATION-KEY", app_key.expose());
-            }
-            if let Some(encoding) = encoding {
-                request = request.header("Content-Encoding", encoding);
-            }
-            match request.send(body).and_then(read) {
-                Err(error) if retries > 0 && never_connected(&error) => retries -= 1,
-                answer => break answer,
+        let result = loop {
+            match client.post(&options.api_host, &url, &headers, body, timeout).0 {
+                Err(failure) if retries > 0 && failure.never_connected() => retries -= 1,
+                result => break result,
             }
         };
-        match answer {
+        match result {
             Ok(answer) => {
                 self.backoff.answered();
                 self.judge(url, &answer)
             }
-            Err(ureq::Error::Timeout(_)) => {
+            Err(failure) if failure.timed_out => {
                 self.backoff.timed_out();
-                Err(ReportError::Timeout { url, timeout: self.options.timeout })
+                Err(ReportError::Timeout { url, timeout })
             }
-            Err(error) => Err(ReportError::Transport { url, reason: error.to_string() }),
+            Err(failure) => {
+                let detail = printable(&self.redact(&failure.detail));
+                let kind = failure.kind.label();
+                Err(ReportError::Transport { url, reason: format!("{kind} error: {detail}") })
+            }
         }
     }
 
@@ -149,22 +166,28 @@ impl HttpReporter {
         if !(200..300).contains(&status) && !EXPLAINED.contains(&status) {
             return Err(ReportError::Status { url, status });
         }
-        if answer.text.is_empty() {
+        if answer.body.is_empty() {
             return Ok(true);
         }
-        let Ok(json) = serde_json::from_str::<serde_json::Value>(&answer.text) else {
-            let start = answer.text.chars().take(80).collect();
+        let Ok(json) = serde_json::from_str::<serde_json::Value>(&answer.body) else {
+            let start = self.redact(&answer.body).chars().take(80).collect();
             return Err(ReportError::NotJson { url, start });
         };
         let Some(errors) = json.get("errors").filter(|errors| !is_no_error(errors)) else {
             return Ok(true);
         };
-        let errors = errors.to_string();
+        let errors = self.redact(&errors.to_string());
         if self.options.mute {
             tracing::error!(target: "threadstats", url, status, errors, "the API refused");
             return Ok(false);
         }
         Err(ReportError::Api { url, errors })
+    }
+
+    /// `text` without the keys.
+    fn redact(&self, text: &str) -> String {
+        let keys = [&self.options.api_key, &self.options.app_key];
+        keys.into_iter().flatten().fold(text.to_owned(), |text, key| key.redact(&text))
     }
 }
 
@@ -198,31 +221,9 @@ impl Reporter for HttpReporter {
     }
 }
 
-struct Answer {
-    status: u16,
-    text: String,
-}
-
-fn read(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, ureq::Error> {
-    let status = response.status().as_u16();
-    let bytes = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?;
-    Ok(Answer { status, text: String::from_utf8_lossy(&bytes).into_owned() })
-}
-
 /// The v2-style answer to a success is an empty list of errors.
 fn is_no_error(errors: &serde_json::Value) -> bool {
     errors.as_array().is_some_and(Vec::is_empty)
-}
-
-fn never_connected(error: &ureq::Error) -> bool {
-    use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
-    match error {
-        ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => true,
-        ureq::Error::Io(error) => {
-            matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable)
-        }
-        _ => false,
-    }
 }
 
 fn event_body(event: &Event, hostname: Option<&str>) -> Result<Vec<u8>, ReportError> {
@@ -234,16 +235,10 @@ fn event_body(event: &Event, hostname: Option<&str>) -> Result<Vec<u8>, ReportEr
     serde_json::to_vec(attached).map_err(|error| ReportError::Other(error.to_string()))
 }
 
-/// A zlib stream, which the intake calls `deflate`.
-fn deflated(body: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(body)?;
-    encoder.finish()
-}
-
+/// Names the platform too, as the model does.
 fn user_agent() -> String {
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-    format!("whippet/{} (rust; os {os}; arch {arch})", env!("CARGO_PKG_VERSION"))
+    format!("{USER_AGENT} (rust; os {os}; arch {arch})")
 }
 
 impl fmt::Debug for HttpReporter {
@@ -266,10 +261,5 @@ mod tests {
         let text = format!("{:?}", HttpReporter::new(options));
         assert!(text.contains("***bcdef") && !text.contains("abcdef"), "{text}");
         assert!(!text.contains("shor"), "{text}");
-    }
-
-    #[test]
-    fn zlib_bodies_begin_as_the_intake_expects() {
-        assert_eq!(deflated(br#"{"series":[]}"#).unwrap()[..2], [0x78, 0x9c]);
     }
 }

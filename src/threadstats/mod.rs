@@ -81,6 +81,25 @@
 //! `round_half_to_even(p·n − 1)`. Series are reported in the order in which intervals, and keys inside
 //! them, were first touched, across all threads.
 //!
+//! # What it shares with the server, and what not
+//!
+//! Delivery over HTTP is the server's: connections, timeouts, proxies, TLS and the kinds of failure
+//! ([`HttpSettings`](crate::forward::HttpSettings)), the writer of the v1 JSON with its size limits and
+//! compression ([`encode`](crate::encode)), keys that no error shows, the clock and the event hub.
+//!
+//! Separate, because the model of datadogpy asks for something else than the server:
+//!
+//! - *Aggregation.* Here the kind is no part of a series' identity, integers stay integers, set members
+//!   are equal across types, and percentiles come from 1000 samples; the server's contexts, cells and
+//!   sketches follow the Agent. A counter is an atomic addition here and has no line to read first.
+//! - *Retries.* One attempt per flush, then a pause after three timeouts: what was drained is gone, and a
+//!   caller learns it from the losses. The forwarder's queue, breakers and spool keep payloads for hours.
+//! - *Answers.* Statuses with JSON `errors` mean something else here than in the forwarder's table of
+//!   retry, split and keep.
+//! - *Events.* One request each to `/api/v1/events`; the server groups them for `/intake/`.
+//!
+//! [`LineReporter`] is the way into the server's engine instead.
+//!
 //! # Differences from datadogpy
 //!
 //! Values and times that are not finite, and empty metric names, are refused and counted. `stop` before

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::ser::{SerializeSeq, SerializeStruct};
+use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use super::number::Number;
@@ -78,39 +78,15 @@ pub struct Series {
 
 impl Serialize for Series {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let point = (self.timestamp, &self.value);
-        self.serialize_with(serializer, &[point], self.host.as_deref())
-    }
-}
-
-impl Series {
-    /// The seven fields with other points and another host; reporters that rewrite them share it.
-    pub(crate) fn serialize_with<S: Serializer>(
-        &self,
-        serializer: S,
-        points: &impl Serialize,
-        host: Option<&str>,
-    ) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("Series", 7)?;
         fields.serialize_field("metric", &self.metric)?;
-        fields.serialize_field("points", points)?;
+        fields.serialize_field("points", &[(self.timestamp, &self.value)])?;
         fields.serialize_field("type", self.kind.word())?;
-        fields.serialize_field("host", &host)?;
+        fields.serialize_field("host", &self.host.as_deref())?;
         fields.serialize_field("device", &self.device.as_deref())?;
         fields.serialize_field("tags", &self.tags.as_deref())?;
         fields.serialize_field("interval", &self.interval)?;
         fields.end()
-    }
-}
-
-/// Numbers written as floats, which is how the intake's clients post them: `22` becomes `22.0`.
-pub(crate) struct Floats<'a>(pub(crate) &'a [Number]);
-
-impl Serialize for Floats<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut list = serializer.serialize_seq(Some(self.0.len()))?;
-        self.0.iter().try_for_each(|number| list.serialize_element(&number.as_f64()))?;
-        list.end()
     }
 }
 

@@ -18,7 +18,7 @@ fn meets(answers: &[Answer], lost: Option<DropReason>, requests: u64) -> Forward
     let intake = Intake::start();
     intake.script(answers.iter().cloned());
     let mut config = quick();
-    config.client.timeout = Duration::from_millis(400);
+    config.http.timeout = Duration::from_millis(400);
     let forwarder = start(&[intake.url()], config);
     submit(&forwarder, &counter("page.views"));
     let books = wait_books(&forwarder, |books| waiting(books) == 0);

@@ -6,7 +6,7 @@ use crate::support::intake::{Answer, Intake};
 use prost::Message;
 use whippet::clock::Clock;
 use whippet::encode::{ContentEncoding, Route};
-use whippet::forward::{ClientSettings, Endpoint, ErrorKind, Forwarder, RouteCounts};
+use whippet::forward::{Endpoint, ErrorKind, Forwarder, HttpSettings, RouteCounts};
 
 use super::forwarder::{
     KEY, counter, delivered, packed, quick, series_books, slow_to_forgive, start, submit,
@@ -44,7 +44,7 @@ fn a_connection_closed_while_idle_costs_no_error() {
 fn every_route_has_its_path_and_headers() {
     let intake = Intake::start();
     let mut config = quick();
-    config.client.allow_arbitrary_tags = true;
+    config.allow_arbitrary_tags = true;
     let forwarder = start(&[intake.url()], config);
     let sketches = SketchPayload {
         sketches: vec![Sketch {
@@ -102,12 +102,12 @@ fn every_route_has_its_path_and_headers() {
 #[track_caller]
 fn through_tls(
     versions: &[&'static rustls::SupportedProtocolVersion],
-    set: impl FnOnce(&mut ClientSettings, &TlsFront),
+    set: impl FnOnce(&mut HttpSettings, &TlsFront),
 ) -> RouteCounts {
     let intake = Intake::start();
     let front = TlsFront::start(&intake.address(), versions);
     let mut config = slow_to_forgive();
-    set(&mut config.client, &front);
+    set(&mut config.http, &front);
     let forwarder = start(&[front.url()], config);
     submit(&forwarder, &counter("page.views"));
     let books = wait_books(&forwarder, |books| series_books(books).requests == 1);
@@ -116,7 +116,7 @@ fn through_tls(
 
 #[test]
 fn certificates_are_verified_unless_told_otherwise() {
-    let trusting = |client: &mut ClientSettings, front: &TlsFront| {
+    let trusting = |client: &mut HttpSettings, front: &TlsFront| {
         client.ca_pem = Some(front.certificate_pem.clone().into_bytes());
     };
     let tls = ErrorKind::Tls as usize;
@@ -125,7 +125,7 @@ fn certificates_are_verified_unless_told_otherwise() {
     assert_eq!(through_tls(&[old], trusting).delivered.payloads, 1);
     assert_eq!(through_tls(&[new], |c, _| c.skip_ssl_validation = true).delivered.payloads, 1);
     assert_eq!(through_tls(&[new], |_, _| ()).errors[tls], 1, "an unknown authority");
-    let only_new = |client: &mut ClientSettings, front: &TlsFront| {
+    let only_new = |client: &mut HttpSettings, front: &TlsFront| {
         trusting(client, front);
         client.tls13_only = true;
     };
@@ -138,9 +138,9 @@ fn the_proxy_is_used_with_its_credentials_unless_the_host_is_exempt() {
     let (intake, proxy) = (Intake::start(), ConnectProxy::start());
     let front = TlsFront::start(&intake.address(), &[&rustls::version::TLS13]);
     let mut config = quick();
-    config.client.ca_pem = Some(front.certificate_pem.clone().into_bytes());
-    config.client.proxies.https = format!("http://user:secret@{}", proxy.address());
-    config.client.proxies.no_proxy = vec!["127.0.0.1".to_owned()];
+    config.http.ca_pem = Some(front.certificate_pem.clone().into_bytes());
+    config.http.proxies.https = format!("http://user:secret@{}", proxy.address());
+    config.http.proxies.no_proxy = vec!["127.0.0.1".to_owned()];
     let forwarder = start(&[front.url(), intake.url()], config.clone());
     submit(&forwarder, &counter("page.views"));
     wait_books(&forwarder, |books| delivered(books) == 2);
@@ -150,7 +150,7 @@ fn the_proxy_is_used_with_its_credentials_unless_the_host_is_exempt() {
     // "user:secret" in base64.
     assert!(heads[0].to_lowercase().contains("proxy-authorization: basic "), "{heads:?}");
     assert!(heads[0].contains("dXNlcjpzZWNyZXQ="), "{heads:?}");
-    config.client.proxies.https = "no proxy at all".to_owned();
+    config.http.proxies.https = "no proxy at all".to_owned();
     let endpoint = Endpoint::at(&front.url(), KEY).expect("a URL");
     let error = Forwarder::start(vec![endpoint], config, Clock::wall()).expect_err("no proxy URL");
     assert_eq!(error.to_string(), "proxy.https: not a proxy URL such as http://proxy.corp:3128");

@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use whippet::ThreadStats;
 use whippet::clock::Clock;
-use whippet::forward::Secret;
+use whippet::forward::{HttpSettings, Secret};
 use whippet::threadstats::{
-    Builder, EventOpts, FlushOutcome, HttpOptions, HttpReporter, Loss, Opts, ReportError,
-    StartOptions,
+    Builder, EventOpts, FlushOutcome, HttpOptions, HttpReporter, Loss, Number, Opts, ReportError,
+    Reporter, Series, SeriesType, StartOptions,
 };
 
 use super::server::{Answer, Request, Server};
@@ -247,7 +247,7 @@ fn after_three_timeouts_nothing_is_sent_for_300_s() {
     let reporter = HttpReporter::new(HttpOptions {
         api_key: Some(Secret::new("k")),
         api_host: server.url(),
-        timeout: Duration::from_millis(100),
+        http: HttpSettings { timeout: Duration::from_millis(100), ..HttpSettings::default() },
         clock: clock.clone(),
         ..HttpOptions::default()
     });
@@ -274,7 +274,7 @@ fn starting_again_ends_the_pause() {
     let reporter = HttpReporter::new(HttpOptions {
         api_key: Some(Secret::new("k")),
         api_host: server.url(),
-        timeout: Duration::from_millis(100),
+        http: HttpSettings { timeout: Duration::from_millis(100), ..HttpSettings::default() },
         ..HttpOptions::default()
     });
     let stats =
@@ -287,4 +287,102 @@ fn starting_again_ends_the_pause() {
     assert_eq!([flush(), flush(), flush(), flush()], [1, 1, 1, 0]);
     stats.start(&StartOptions::manual()).unwrap();
     assert_eq!(flush(), 1);
+}
+
+fn gauge() -> Series {
+    Series {
+        metric: "g".to_owned(),
+        timestamp: Number::Int(100),
+        value: Number::Int(1).into(),
+        kind: SeriesType::Gauge,
+        host: None,
+        device: None,
+        tags: None,
+        interval: Number::Int(10),
+    }
+}
+
+#[test]
+fn errors_never_quote_a_key() {
+    const KEY: &str = "0123456789abcdef0123456789abcdef";
+    const APP_KEY: &str = "fedcba9876543210fedcba9876543210fedcba98";
+    let server = Server::start();
+    let mut reporter = HttpReporter::new(HttpOptions {
+        api_key: Some(Secret::new(KEY)),
+        app_key: Some(Secret::new(APP_KEY)),
+        api_host: server.url(),
+        mute: false,
+        http: HttpSettings::default(),
+        ..HttpOptions::default()
+    });
+    for (answer, shown) in [
+        (
+            r#"{"errors":["0123456789abcdef0123456789abcdef is unknown"]}"#,
+            r#"refused: ["*****bcdef is unknown"]"#,
+        ),
+        ("fedcba9876543210fedcba9876543210fedcba98?", r#"not JSON: "*****cba98?""#),
+    ] {
+        server.answer([Answer::Status(403, answer)]);
+        let text = reporter.flush_metrics(&[gauge()]).unwrap_err().to_string();
+        assert!(text.contains(shown), "{text}");
+        assert!(!text.contains(KEY) && !text.contains(APP_KEY), "{text}");
+    }
+}
+
+#[test]
+fn a_proxy_that_cannot_be_used_fails_the_flush_and_is_counted() {
+    let server = Server::start();
+    let environment = |name: &str| (name == "HTTP_PROXY").then(|| "no proxy at all".to_owned());
+    let stats = ThreadStats::builder().env(environment).api_host(server.url()).api_key("k3y");
+    let stats = started(stats.flush_on_drop(false));
+    stats.gauge("g", 1, at(100.0));
+    assert_eq!(everything(&stats), FlushOutcome::Done);
+    assert_eq!(server.requests().len(), 0, "not sent past the proxy");
+    assert_eq!(stats.losses().of(Loss::MetricsFailed), 1);
+}
+
+/// The client is the forwarder's: its proxies and its TLS serve here too.
+#[cfg(all(feature = "cli", feature = "zstd"))]
+mod on_the_way {
+    use super::*;
+    use crate::support::front::{ConnectProxy, TlsFront};
+
+    #[test]
+    fn the_proxy_of_the_environment_is_used_unless_the_host_is_exempt() {
+        for (no_proxy, expect) in [("", 1), ("127.0.0.1", 0), ("127.0.0.0/8", 0)] {
+            let (server, proxy) = (Server::start(), ConnectProxy::start());
+            let address = format!("http://{}", proxy.address());
+            let environment = move |name: &str| match name {
+                "HTTP_PROXY" => Some(address.clone()),
+                "NO_PROXY" => Some(no_proxy.to_owned()),
+                _ => None,
+            };
+            let stats = ThreadStats::builder().env(environment).api_host(server.url());
+            let stats = started(stats.api_key("k3y").flush_on_drop(false));
+            stats.gauge("g", 1, at(100.0));
+            everything(&stats);
+            assert_eq!(server.requests().len(), 1);
+            assert_eq!(proxy.heads().len(), expect, "{no_proxy}");
+        }
+    }
+
+    #[test]
+    fn certificates_are_verified_against_the_authorities_given() {
+        for trusting in [true, false] {
+            let server = Server::start();
+            let address = server.url().replace("http://", "");
+            let front = TlsFront::start(&address, &[&rustls::version::TLS13]);
+            let ca_pem = trusting.then(|| front.certificate_pem.clone().into_bytes());
+            let mut reporter = HttpReporter::new(HttpOptions {
+                api_key: Some(Secret::new("k3y")),
+                api_host: front.url(),
+                http: HttpSettings { ca_pem, ..HttpSettings::default() },
+                ..HttpOptions::default()
+            });
+            let result = reporter.flush_metrics(&[gauge()]).map_err(|error| error.to_string());
+            assert_eq!(result.is_ok(), trusting, "{result:?}");
+            let text = result.err().unwrap_or_default();
+            assert_eq!(text.contains("tls error"), !trusting, "{text}");
+        }
+    }
 }
