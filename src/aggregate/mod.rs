@@ -1,6 +1,26 @@
 //! In: lines. Out: a closed [`Bucket`] per interval. Promise: one owner, no lock, no allocation for
 //! known counters and gauges; every line has exactly one [`Fate`] and is counted; merging buckets is
 //! associative and commutative. Refusal: it reads no clock; the caller passes the time.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use whippet::aggregate::{Bucket, Fate, Shard, ShardSettings};
+//! use whippet::context::Rules;
+//!
+//! let rules = Arc::new(Rules::default());
+//! let opened = Duration::from_secs(1_000);
+//! let mut shard = Shard::new(ShardSettings::default(), rules, ahash::RandomState::new(), opened);
+//! shard.datagram(b"hits:1|c|@0.5\nhits:3|c\nhits|c\n", b"", false, |number, line, error| {
+//!     println!("refused line {number}: {}", error.render(line));
+//! });
+//! assert_eq!(shard.line(b"load:0.7|g", b""), Fate::Recorded);
+//!
+//! let bucket = shard.close(Duration::from_secs(1_010), Bucket::default());
+//! assert_eq!((bucket.start, bucket.counters[0].sum, bucket.gauges[0].value), (1_000, 5.0, 0.7));
+//! assert_eq!((bucket.counts.recorded(), bucket.counts.refused_total()), (3, 1));
+//! ```
 
 mod bucket;
 mod counter;
@@ -31,4 +51,4 @@ pub use sample::{Sample, Summary};
 pub use samples::EXACT_SAMPLES_MAX;
 pub use set::SetCell;
 pub use shard::{Fate, Shard, ShardSettings};
-pub use write_order::{WriteOrder, WriteOrders};
+pub use write_order::WriteOrder;

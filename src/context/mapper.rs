@@ -96,7 +96,7 @@ impl Mapper {
         let rules = self.profile_of(name).map_or(&[][..], |profile| &profile.rules);
         let matched = rules.iter().find_map(|rule| Some((rule, rule.pattern.captures(name)?)));
         let mapped = matched.map(|(rule, captures)| rule.apply(&captures));
-        // Differs: a name that expands to nothing is no name; the metric keeps its own. The Agent
+        // Differs: a name that expands to nothing is not used; the metric keeps its own. The Agent
         // posts it without one, and the intake refuses it.
         mapped
             .filter(|mapped| !mapped.name.is_empty())
@@ -170,7 +170,7 @@ impl Rule {
 /// `*` is a piece without dots, everything else is itself.
 fn wildcard(pattern: &str) -> Result<Regex, String> {
     if pattern.contains("**") {
-        return Err("** is no wildcard; one * stands for one piece without dots".into());
+        return Err("** is not a wildcard; one * stands for one piece without dots".into());
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_*.".contains(c);
     if let Some(bad) = pattern.chars().find(|c| !allowed(*c)) {
@@ -183,7 +183,7 @@ fn wildcard(pattern: &str) -> Result<Regex, String> {
 /// The text between anchors, without a group around it: in `a|b` each anchor binds one branch, as in
 /// the Agent.
 ///
-/// `\d`, `\w`, `\s` and `\b` know ASCII alone, as in RE2, and bytes that are no UTF-8 can be matched.
+/// `\d`, `\w`, `\s` and `\b` know ASCII alone, as in RE2, and bytes that are not UTF-8 can be matched.
 /// A pattern that itself needs Unicode (`é`, `\pL`) is compiled with it.
 fn regex(pattern: &str) -> Result<Regex, String> {
     let anchored = format!("^{pattern}$");
@@ -333,7 +333,7 @@ mod tests {
     fn a_bad_mapping_is_reported_and_the_others_go_on() {
         refuses(Wildcard, "^test.*", "x", "'^' is not allowed");
         refuses(Wildcard, "test.[]x", "x", "'[' is not allowed");
-        refuses(Wildcard, "a.**", "x", "** is no wildcard");
+        refuses(Wildcard, "a.**", "x", "** is not a wildcard");
         refuses(Expression, "(", "x", "unclosed group");
         refuses(Expression, r"(a)\1", "x", "backreferences are not supported");
         refuses(Wildcard, "a", "x\ny", "line break");

@@ -26,7 +26,7 @@ pub use filter::{NameFilter, TagFilters, TagRule};
 pub use identity::{Context, ContextParts, Kind};
 pub(crate) use ids::IdTable;
 pub use key::RawKey;
-pub use limits::{ContextLimits, DropReason, OVERFLOW_CONTEXTS_MAX, OVERFLOW_TAG, overflow_name};
+pub use limits::{ContextLimits, DropReason};
 pub use mapper::{Mapped, Mapper, MapperProblem, ProfileSettings};
 pub use namespace::{EXEMPT_PREFIXES, Namespace};
 pub use origin::{Claims, OriginRules};

@@ -148,10 +148,10 @@ impl OriginRules {
 /// Differs: the Agent logs an error each time; any sender could fill a disk with that.
 fn report_bad_items(local: &LocalData<'_>, external: &ExternalData<'_>) {
     if local.bad_inode {
-        tracing::debug!(target: "context", "c: the inode of an in- item is no number; item skipped");
+        tracing::debug!(target: "context", "c: the inode of an in- item is not a number; item skipped");
     }
     if external.bad_init {
-        tracing::debug!(target: "context", "e: the word of an it- item is no boolean; item skipped");
+        tracing::debug!(target: "context", "e: the word of an it- item is not a boolean; item skipped");
     }
 }
 

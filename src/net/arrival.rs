@@ -19,7 +19,7 @@ pub trait Receiver {
     /// The batch is over.
     fn end_batch(&mut self);
 
-    /// Time until [`Receiver::tick`] is wanted (the end of the open bucket); zero when it is due.
+    /// Time until [`Receiver::tick`] is due (the end of the open bucket); zero when it is due.
     /// Asked once per turn of the loop.
     fn deadline(&self) -> Duration;
 
@@ -44,7 +44,7 @@ pub struct Arrival {
     pub transport: Transport,
     /// Bytes cut off behind the ones handed over, 0 when the datagram is whole. A datagram longer
     /// than the limit is handed over up to its last newline and the rest of it is counted here
-    /// (where the system does not tell the true length: at least one).
+    /// (where the system does not report the true length: at least one).
     pub cut_bytes: usize,
 }
 
@@ -63,7 +63,7 @@ pub struct Credentials {
 #[derive(Clone, Copy, Debug)]
 pub enum Sender<'a> {
     /// The peer of an internet socket; [`Sender::address`] decodes it. First, since the first is the
-    /// cheapest to tell from the others.
+    /// cheapest to distinguish from the others.
     Internet(&'a SocketName),
     /// The kernel does not name the sender.
     Unknown,

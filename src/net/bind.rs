@@ -1,4 +1,4 @@
-//! From settings to bound sockets, with everything the start banner wants to say.
+//! From settings to bound sockets, with everything the start banner shows.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -285,7 +285,7 @@ fn pass_credentials(_socket: &Socket) -> std::io::Result<()> {
 /// Asks for `bytes` and returns what was granted, undoubled.
 fn grow_receive_buffer(socket: &Socket, bytes: usize) -> usize {
     if bytes > 0 && sys::force_receive_buffer(socket, bytes).is_err() {
-        // Refused or clamped, the readback below tells.
+        // Refused or clamped: the value read back below shows it.
         let _ = socket.set_recv_buffer_size(bytes);
     }
     let reported = socket.recv_buffer_size().unwrap_or(0);

@@ -40,7 +40,7 @@ pub(super) fn classify(descriptor: OwnedFd) -> Result<(Transport, Socket), Probl
         (Some(Domain::IPV4 | Domain::IPV6), Some(Type::STREAM)) => Transport::Tcp,
         (Some(Domain::UNIX), Some(Type::DGRAM)) => Transport::UnixDatagram,
         (Some(Domain::UNIX), Some(Type::STREAM)) => Transport::UnixStream,
-        _ => return Err(foreign(Transport::Udp, "it is no UDP, TCP or Unix socket")),
+        _ => return Err(foreign(Transport::Udp, "it is not a UDP, TCP or Unix socket")),
     };
     if transport.is_stream() && !is_listening(&socket) {
         return Err(foreign(transport, "it is a stream socket that does not listen"));
@@ -53,7 +53,7 @@ fn socket_domain(socket: &Socket) -> Option<Domain> {
     Some(address.domain())
 }
 
-/// Only Linux tells; elsewhere the manager is believed.
+/// Only Linux reports it; elsewhere the manager is trusted.
 fn is_listening(socket: &Socket) -> bool {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     return socket.is_listener().unwrap_or(false);

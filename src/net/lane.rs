@@ -39,7 +39,7 @@ const TICK_GAP: Duration = Duration::from_millis(1);
 /// Why [`Lane::run`] returned.
 #[derive(Debug)]
 pub enum LaneEnd {
-    /// [`LaneHandle::stop`] was called. `drained` tells whether every socket was read to its end.
+    /// [`LaneHandle::stop`] was called. `drained`: every socket was read to its end.
     Stopped {
         /// False when the time for draining was not enough.
         drained: bool,
@@ -441,7 +441,7 @@ impl Lane {
     }
 }
 
-/// Polls; a signal in between is as good as a wake-up.
+/// Polls; an interrupting signal counts as a wake-up.
 fn poll(poll: &mut Poll, events: &mut Events, wait: Duration) -> io::Result<()> {
     match poll.poll(events, Some(wait)) {
         Err(error) if error.kind() == ErrorKind::Interrupted => {
@@ -452,7 +452,7 @@ fn poll(poll: &mut Poll, events: &mut Events, wait: Duration) -> io::Result<()> 
     }
 }
 
-/// The ready mark of whatever `token` stands for, if it still stands for something.
+/// The ready mark of the socket behind `token`, if there still is one.
 fn readiness<'a>(
     sources: &'a mut [Source],
     connections: &'a mut [Option<Connection>],

@@ -29,7 +29,7 @@ pub enum ProblemKind {
     BufferClamped,
     /// Credentials are not to be had; the listener runs without them.
     CredentialsUnavailable,
-    /// An inherited descriptor that is no socket of ours.
+    /// An inherited descriptor that cannot be used.
     NotOurs,
     /// Any other failure of the system.
     System,
@@ -43,7 +43,7 @@ impl ProblemKind {
         matches!(self, ProblemKind::PortInUse | ProblemKind::LiveOwner)
     }
 
-    /// Whether the listener runs all the same.
+    /// True when the listener runs nevertheless.
     #[must_use]
     pub const fn is_only_a_remark(self) -> bool {
         matches!(self, ProblemKind::BufferClamped | ProblemKind::CredentialsUnavailable)

@@ -92,7 +92,7 @@ fn check_path(transport: Transport, path: &Path) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Removes a socket file that no process serves; refuses a live one and anything that is no socket.
+/// Removes a socket file that no process serves; refuses a live one and anything that is not a socket.
 fn clear_stale(transport: Transport, path: &Path, kind: Type) -> Result<(), Problem> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
@@ -100,7 +100,7 @@ fn clear_stale(transport: Transport, path: &Path, kind: Type) -> Result<(), Prob
         Err(error) => return Err(path_problem(transport, path, "looking at it", &error)),
     };
     if !found.file_type().is_socket() {
-        let detail = "something that is not a socket stands there";
+        let detail = "the path exists and is not a socket";
         let remedy = format!("move it away or set {} to another path", key(transport));
         let kind = ProblemKind::NotASocket;
         return Err(Problem::new(kind, transport, path.display(), detail, remedy));
@@ -115,7 +115,7 @@ fn clear_stale(transport: Transport, path: &Path, kind: Type) -> Result<(), Prob
     fs::remove_file(path).map_err(|e| path_problem(transport, path, "removing a stale socket", &e))
 }
 
-/// Whether a process has the socket open: connecting tells, without sending anything.
+/// Whether a process has the socket open: a connect shows it, without sending anything.
 fn is_served(path: &Path, kind: Type) -> io::Result<bool> {
     let probe = Socket::new(Domain::UNIX, kind, None)?;
     // A stream socket with a full backlog would make a blocking connect wait.

@@ -29,7 +29,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// A source without history: drops that a socket suffered before it came to us are not ours.
+    /// A source without history: drops from before we took the socket over are not counted.
     pub(super) fn new(
         listener: ListenerId,
         transport: Transport,

@@ -75,7 +75,7 @@ pub(super) fn kernel_drops(socket: &impl AsFd) -> Option<u32> {
     (result == 0 && length >= length_of::<[u32; VALUES]>()).then_some(values[VALUES - 1])
 }
 
-/// Other systems do not tell.
+/// Other systems do not report it.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn kernel_drops(_socket: &impl AsFd) -> Option<u32> {
     None

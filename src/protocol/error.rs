@@ -30,23 +30,23 @@ pub enum ErrorKind {
     EmptyValue,
     /// The type field is none of the six.
     UnknownType,
-    /// A value is no number.
+    /// A value is not a number.
     BadValue,
     /// A value is larger than a 64-bit float can be.
     ValueOutOfRange,
-    /// The content of `@` is no number.
+    /// The content of `@` is not a number.
     BadRate,
-    /// The content of `T` is no whole number of at least 1.
+    /// The content of `T` is not a whole number of at least 1.
     BadTimestamp,
     /// `_e{…}:` is incomplete.
     BadEventHeader,
-    /// A length in `_e{…}` is no whole number or is negative.
+    /// A length in `_e{…}` is not a whole number or is negative.
     BadEventLength,
     /// The title's length is 0.
     EmptyTitle,
     /// Fewer bytes follow than the lengths say.
     ShortEvent,
-    /// It begins with `_sc` but is no service check.
+    /// It begins with `_sc` but is not a service check.
     ReservedName,
     /// A service check without a status field.
     MissingStatus,

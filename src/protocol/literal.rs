@@ -9,7 +9,7 @@ use nom::{AsChar, Parser};
 
 use super::scan::{At, byte};
 
-/// Why bytes are no number.
+/// Why bytes are not a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NumberError {
     /// Not the syntax of a number.

@@ -134,7 +134,7 @@ pub struct ServiceCheck<'a> {
 /// Which optional fields of an event or check were skipped because of their content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ignored {
-    /// `d:` is no integer.
+    /// `d:` is not an integer.
     pub timestamp: bool,
     /// `p:` is neither `normal` nor `low`.
     pub priority: bool,
@@ -223,7 +223,7 @@ impl MessageType {
 }
 
 impl Priority {
-    /// The word of the intake.
+    /// The word in the intake's JSON.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -234,7 +234,7 @@ impl Priority {
 }
 
 impl AlertType {
-    /// The word of the wire and the intake.
+    /// The word on the wire and in the intake's JSON.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

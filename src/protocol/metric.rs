@@ -151,7 +151,7 @@ fn field<'a>(
     }
 }
 
-/// A rate that is no short decimal.
+/// A rate that is not a short decimal.
 #[cold]
 #[inline(never)]
 fn unusual_rate<'a>(line: &[u8], content: &'a [u8]) -> Result<(&'a [u8], f64), ParseError> {
@@ -172,7 +172,7 @@ fn timestamp<'a>(line: &[u8], content: &'a [u8]) -> Result<(i64, &'a [u8]), Pars
     }
 }
 
-/// Checks values joined by `:`, or the one that is no short decimal.
+/// Checks values joined by `:`, or the one that is not a short decimal.
 #[inline(never)]
 fn several<'a>(line: &[u8], text: &'a [u8]) -> Result<Values<'a>, ParseError> {
     let mut items = text;

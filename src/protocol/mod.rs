@@ -45,7 +45,7 @@ pub use values::Numbers;
 
 /// Reads one line, without its newline.
 ///
-/// What begins with `_e{` is an event, what begins with `_sc` a service check (the `|` is no part
+/// What begins with `_e{` is an event, what begins with `_sc` a service check (the `|` is not part
 /// of the test, so a metric cannot be called `_scheduler`), anything else a metric.
 ///
 /// # Errors

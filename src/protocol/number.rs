@@ -55,7 +55,7 @@ fn in_word(word: u64) -> Option<(f64, usize)> {
     if (word >> (8 * whole)) as u8 != b'.' ^ b'0' {
         return Some((joined(word, whole) as i64 as f64, whole as usize));
     }
-    // Close the gap over the point; what moves in at the far end is no digit.
+    // Close the gap over the point; what moves in at the far end is not a digit.
     let before = (1 << (8 * whole)) - 1;
     let word = (word & before) | ((word >> 8) & !before) | 0xff << 56;
     let all = digits_in_front(word);
@@ -70,7 +70,7 @@ fn in_word(word: u64) -> Option<(f64, usize)> {
 /// Eight times `0`. A word after XOR with it has 0 to 9 where digits stand.
 const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
 
-/// How many digits the word begins with. A carry may hide bytes only behind one that is no digit.
+/// How many digits the word begins with. A carry may hide bytes only behind one that is not a digit.
 #[inline(always)]
 fn digits_in_front(word: u64) -> u32 {
     let others = (word.wrapping_add(0x7676_7676_7676_7676) | word) & 0x8080_8080_8080_8080;

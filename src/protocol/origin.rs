@@ -1,8 +1,8 @@
-//! Who a client says it is: the origin fields and what they mean to a tagger.
+//! The origin fields of a message and what they mean to a tagger.
 
 use super::message::OriginFields;
 
-/// Reads `c:`, `e:` or `card:` into the origin; any other field is none of ours.
+/// Reads `c:`, `e:` or `card:` into the origin; any other field is ignored.
 #[inline(never)]
 pub(super) fn read_field<'a>(field: &'a [u8], origin: &mut OriginFields<'a>) {
     match field {
@@ -111,7 +111,7 @@ impl Cardinality {
         all.into_iter().find(|level| word.eq_ignore_ascii_case(level.word().as_bytes()))
     }
 
-    /// The word of the wire.
+    /// The word on the wire.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

@@ -1,9 +1,9 @@
 //! `name:number|type|@rate|#tags`, the everyday form of a metric line, read straight off a
 //! datagram.
 //!
-//! Plain warning: this is a second, smaller reader beside [`super::metric`], for speed alone. It
+//! Plain warning: this is a second, smaller reader next to [`super::metric`], for speed alone. It
 //! searches the newline together with what ends a field, so that no byte is looked at twice, and
-//! what it returns fits registers. Whatever it does not take (several values, set members,
+//! what it returns fits registers. What it does not take (several values, set members,
 //! numbers in other notations, timestamps, honoured origin fields, carriage returns, faults) it
 //! leaves to the full reader, and what it takes must mean the same there: a property test below
 //! compares the two.
@@ -43,7 +43,7 @@ impl<'a> From<PlainMetric<'a>> for Metric<'a> {
 }
 
 /// Reads the first line of `datagram` if it is a plain metric. Returns the metric and what follows
-/// its newline; none says nothing about the line except that [`super::read`] has to judge it.
+/// its newline; `None` only means that [`super::read`] has to read the line.
 #[inline(always)]
 #[must_use]
 pub fn plain_metric(datagram: &[u8], options: Options) -> Option<(PlainMetric<'_>, &[u8])> {

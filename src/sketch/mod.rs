@@ -152,7 +152,7 @@ impl Sketch {
         self.sum
     }
 
-    /// The running average, 0 when empty. With sample rates whose inverse is no integer it is not the
+    /// The running average, 0 when empty. With sample rates whose inverse is not an integer it is not the
     /// sum divided by the count: the Agent cuts the count and not the sum.
     #[must_use]
     pub fn avg(&self) -> f64 {

@@ -18,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: u64 = 32 << 20;
 /// Bytes of a token file; tokens of service accounts have about one thousand.
 const TOKEN_BYTES_MAX: u64 = 16 << 10;
-/// Where Kubernetes mounts what a pod needs to speak to its cluster.
+/// Where Kubernetes mounts what a pod needs to talk to its cluster.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// Where the kubelet is and how to be let in.
@@ -66,7 +66,7 @@ pub enum KubeletError {
     #[error("the list of pods is longer than {} MiB", ANSWER_BYTES_MAX >> 20)]
     TooLong,
     /// Not a list of pods.
-    #[error("the answer is no list of pods: {0}")]
+    #[error("the answer is not a list of pods: {0}")]
     Unreadable(#[from] serde_json::Error),
 }
 

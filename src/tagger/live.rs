@@ -26,7 +26,7 @@ use crate::clock::Clock;
 /// How often sources are read while no unknown workload is queried.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// Shortest time between two readings. Each next one takes twice as long, up to the above: a
-/// container speaks some seconds before its kubelet knows it.
+/// container sends metrics some seconds before its kubelet knows it.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// How long a failing kubelet stays unmentioned after it was mentioned.
 const QUIET: Duration = Duration::from_secs(300);
@@ -58,7 +58,7 @@ struct Shared {
     on_change: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
-/// What the thread is wanted for, and what it did.
+/// What the thread has to do, and what it did.
 #[derive(Debug, Default)]
 struct Wishes {
     stop: bool,

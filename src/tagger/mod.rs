@@ -35,7 +35,7 @@ mod snapshot;
 mod workload;
 
 #[cfg(feature = "server")]
-pub use container_id::{container_id, is_container_id};
+pub use container_id::container_id;
 #[cfg(feature = "server")]
 pub use inodes::Inodes;
 #[cfg(feature = "server")]

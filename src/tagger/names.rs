@@ -1,4 +1,4 @@
-//! What names tell: the deployment of a replica set, the cron job of a job, the parts of an image.
+//! What names say: the deployment of a replica set, the cron job of a job, the parts of an image.
 
 /// Characters of the random suffixes that Kubernetes makes: no vowels, no digits that look like some.
 const RANDOM: &str = "bcdfghjklmnpqrstvwxz2456789";

@@ -49,7 +49,7 @@ impl Patterns {
     }
 }
 
-/// True when `text` is what the pattern says; `*` stands for any run of characters.
+/// True when `text` matches the pattern; `*` stands for any run of characters.
 fn matches(pattern: &str, text: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(first) else { return false };

@@ -8,7 +8,7 @@ use serde::de::{Deserializer, Error as _};
 /// The pods of one node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct PodList {
-    /// An answer that is no list of pods must not look like an empty node.
+    /// An answer that is not a list of pods must not look like an empty node.
     kind: String,
     /// Null on a node without pods.
     #[serde(default, deserialize_with = "or_default")]
@@ -19,7 +19,7 @@ impl PodList {
     /// Reads the JSON text.
     ///
     /// # Errors
-    /// When the text is no pod list.
+    /// When the text is not a pod list.
     pub fn read(json: &[u8]) -> Result<Self, serde_json::Error> {
         let list: PodList = serde_json::from_slice(json)?;
         if list.kind != "PodList" {
