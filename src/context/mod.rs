@@ -5,6 +5,7 @@
 
 mod alias;
 mod enriched;
+mod entry;
 mod filter;
 pub mod heavy_hitters;
 mod identity;
@@ -22,6 +23,7 @@ mod template;
 
 pub use alias::Alias;
 pub use enriched::Enriched;
+pub use entry::{Birth, Decision, Entry, NO_CONTEXT};
 pub use filter::{NameFilter, TagFilters, TagRule};
 pub use identity::{Context, ContextParts, Kind};
 pub(crate) use ids::IdTable;
@@ -32,5 +34,5 @@ pub use namespace::{EXEMPT_PREFIXES, Namespace};
 pub use origin::{Claims, OriginRules};
 pub(crate) use prefetch::prefetch;
 pub use rules::{Rewritten, Rules};
-pub use table::{Birth, CLIENT_TELEMETRY, Contexts, Decision, Entry, NO_CONTEXT};
+pub use table::{CLIENT_TELEMETRY, Contexts};
 pub use tags::Tags;
