@@ -12,13 +12,13 @@ mod admin {
     mod http;
     mod live;
     mod moments;
-    mod program;
     mod self_metrics;
     mod senders;
+    mod server;
     mod slow_clients;
 }
 /// The program on its command line: what a person types, what comes back, what arrives.
-#[cfg(feature = "cli")]
+#[cfg(all(feature = "cli", feature = "zstd"))]
 mod cli {
     mod command;
     mod explain;
@@ -26,7 +26,6 @@ mod cli {
     mod log_files;
     mod promise;
     mod send;
-    mod server;
     mod service_manager;
 }
 /// The program, driven from outside.
@@ -52,8 +51,8 @@ mod faults {
     mod flood;
     mod outage;
     mod peers;
-    mod process;
     mod security;
+    mod setup;
     mod soak;
     mod wall;
 }
@@ -83,7 +82,7 @@ mod net {
 }
 /// Tags of senders and raw copies: a faked process file system and control groups, a kubelet of
 /// our own behind TLS.
-#[cfg(feature = "cli")]
+#[cfg(all(feature = "cli", feature = "zstd"))]
 mod origin {
     mod copies;
     mod kubelet;
@@ -93,7 +92,7 @@ mod origin {
     mod sources;
     mod workloads;
 }
-#[cfg(feature = "cli")]
+#[cfg(all(feature = "cli", feature = "zstd"))]
 mod rewriting;
 /// The embeddable client: the table of call sequences, scripts, HTTP, threads.
 mod threadstats {

@@ -2,129 +2,46 @@
 //! that SIGHUP makes new rules hold for metrics already known.
 
 use std::collections::BTreeSet;
-use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
+use crate::support::program::{Program, Setup, until, whippet};
 
-/// How long anything may take that should happen.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The program at work in a folder of its own; killed when dropped.
-struct Program {
-    folder: TempDir,
-    child: Child,
-    socket: UnixDatagram,
+/// Posts JSON lines to its standard output, once a second, under those rules.
+fn setup(rules: &str) -> Setup {
+    let setup = Setup::bare();
+    let admin = setup.path("admin.sock");
+    setup
+        .set("dogstatsd_port", 0)
+        .set("interval", 1)
+        .set("output", "jsonl")
+        .set("admin_address", admin.display())
+        .yaml(rules)
 }
 
-impl Program {
-    fn start(rules: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("whippet.yaml"), configuration(&folder, rules)).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_whippet"))
-            .args(["run", "--config"])
-            .arg(folder.path().join("whippet.yaml"))
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(folder.path().join("log")).unwrap())
-            .spawn()
-            .unwrap();
-        let socket = UnixDatagram::unbound().unwrap();
-        let program = Program { folder, child, socket };
-        program.until("listens", || program.socket.connect(program.path("d.sock")).is_ok());
-        program
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn send(&self, datagram: &str) {
-        self.socket.send(datagram.as_bytes()).unwrap();
-    }
-
-    fn reload(&self, rules: &str) {
-        std::fs::write(self.path("whippet.yaml"), configuration(&self.folder, rules)).unwrap();
-        self.signal("-HUP");
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
-    }
-
-    /// What was written so far, in whole lines.
-    fn written(&self) -> String {
-        let text = std::fs::read_to_string(self.path("out.jsonl")).unwrap_or_default();
-        text[..text.rfind('\n').map_or(0, |end| end + 1)].to_owned()
-    }
-
-    /// Every series and sketch posted after the first `mark` bytes, each once, as
-    /// `name type #tags @host`.
-    fn posted_since(&self, mark: usize) -> BTreeSet<String> {
-        let written = self.written();
-        let values = written[mark..].lines().map(|line| serde_json::from_str(line).unwrap());
-        let metrics = values.filter(|value: &serde_json::Value| value["metric"].is_string());
-        metrics
-            .map(|value| {
-                let text = |key: &str| value[key].as_str().unwrap_or("sketch").to_owned();
-                let tags = value["tags"].as_array().unwrap().iter();
-                let tags: Vec<&str> = tags.map(|tag| tag.as_str().unwrap()).collect();
-                let (name, kind, host) = (text("metric"), text("type"), text("host"));
-                format!("{name} {kind} #{} @{host}", tags.join(","))
-            })
-            .collect()
-    }
-
-    fn posts_since(&self, mark: usize, start: &str) -> bool {
-        self.posted_since(mark).iter().any(|line| line.starts_with(start))
-    }
-
-    fn until(&self, what: &str, mut reached: impl FnMut() -> bool) {
-        let end = Instant::now() + PATIENCE;
-        while !reached() {
-            let log = std::fs::read_to_string(self.path("log")).unwrap_or_default();
-            assert!(
-                Instant::now() < end,
-                "{what}: never; posted {:#?}\n{log}",
-                self.posted_since(0)
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// Ends the program as an operator does; what it logged, and what is in that file then.
-    fn end_keeping(mut self, file: &std::path::Path) -> (String, String) {
-        self.signal("-TERM");
-        assert!(self.child.wait().unwrap().success());
-        let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap_or_default();
-        (read(&self.path("log")), read(file))
-    }
-
-    /// Ends the program as an operator does; what it logged.
-    fn end(self) -> String {
-        let file = self.path("log");
-        self.end_keeping(&file).0
-    }
+/// What was posted so far, in whole lines.
+fn written(program: &Program) -> String {
+    let text = program.printed();
+    text[..text.rfind('\n').map_or(0, |end| end + 1)].to_owned()
 }
 
-impl Drop for Program {
-    fn drop(&mut self) {
-        // Already gone is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Every series and sketch posted after the first `mark` bytes, each once, as
+/// `name type #tags @host`.
+fn posted_since(program: &Program, mark: usize) -> BTreeSet<String> {
+    let written = written(program);
+    let values = written[mark..].lines().map(|line| serde_json::from_str(line).unwrap());
+    let metrics = values.filter(|value: &serde_json::Value| value["metric"].is_string());
+    metrics
+        .map(|value| {
+            let text = |key: &str| value[key].as_str().unwrap_or("sketch").to_owned();
+            let tags = value["tags"].as_array().unwrap().iter();
+            let tags: Vec<&str> = tags.map(|tag| tag.as_str().unwrap()).collect();
+            let (name, kind, host) = (text("metric"), text("type"), text("host"));
+            format!("{name} {kind} #{} @{host}", tags.join(","))
+        })
+        .collect()
 }
 
-fn configuration(folder: &TempDir, rules: &str) -> String {
-    let folder = folder.path().display();
-    format!(
-        "dogstatsd_port: 0\ndogstatsd_socket: {folder}/d.sock\nhostname: web-1\ninterval: 1\n\
-         output: ['jsonl:{folder}/out.jsonl']\nadmin_address: {folder}/admin.sock\n{rules}"
-    )
+fn posts_since(program: &Program, mark: usize, start: &str) -> bool {
+    posted_since(program, mark).iter().any(|line| line.starts_with(start))
 }
 
 const RULES: &str = r#"
@@ -156,7 +73,7 @@ metric_tag_filterlist:
 
 #[test]
 fn a_datagram_is_rewritten_as_configured_and_the_books_balance() {
-    let program = Program::start(RULES);
+    let program = setup(RULES).start();
     let lines = [
         "airflow.job.duration.etl.daily:3|d|#env:p",
         "test.job.a/1:1|c",
@@ -168,7 +85,7 @@ fn a_datagram_is_rewritten_as_configured_and_the_books_balance() {
         "x:1|c|#id:2,env:p",
         "_e{4,1}:gone|x",
     ];
-    program.send(&lines.join("\n"));
+    program.unix_datagram(lines.join("\n"));
     let expect = [
         "airflow.job.duration sketch #env:p,job_type:etl,job_name:daily,team:web @web-1",
         "ns.req.95percentile gauge #team:web @web-1",
@@ -178,9 +95,9 @@ fn a_datagram_is_rewritten_as_configured_and_the_books_balance() {
         "ns.x rate #env:p,team:web @web-1",
     ];
     // The event is written last.
-    program.until("posts the interval", || program.written().contains("\"event\""));
+    until("posts the interval", || written(&program).contains("\"event\"").then_some(()));
     let expect: BTreeSet<String> = expect.map(str::to_owned).into();
-    assert_eq!(program.posted_since(0), expect);
+    assert_eq!(posted_since(&program, 0), expect);
     let log = program.end();
     let books = "9 received = 7 recorded + 0 refused + 2 dropped (filtered 2)";
     assert!(log.contains(books), "{log}");
@@ -190,33 +107,40 @@ fn a_datagram_is_rewritten_as_configured_and_the_books_balance() {
 
 #[test]
 fn a_reload_takes_effect_on_known_metrics() {
-    let program = Program::start("");
+    let setup = setup("");
+    let program = setup.start();
     let known = "job.etl.rows:1|c\nkept:1|g\nh:1|h";
-    program.send(known);
-    program.until("posts the plain names", || program.posts_since(0, "h.avg gauge"));
-    assert!(program.posts_since(0, "job.etl.rows rate") && program.posts_since(0, "kept gauge"));
+    program.unix_datagram(known);
+    until("posts the plain names", || posts_since(&program, 0, "h.avg gauge").then_some(()));
+    assert!(
+        posts_since(&program, 0, "job.etl.rows rate") && posts_since(&program, 0, "kept gauge")
+    );
 
-    program.reload(
+    setup.rewrite(
         "dogstatsd_mapper_profiles: [{name: j, prefix: job., counters_as_counts: true, \
          mappings: [{match: job.*.rows, name: job.rows, tags: {job: $1}}]}]\n\
          metric_filterlist: [kept, h.avg]\n",
     );
-    program.until("maps the known name", || {
-        program.send(known);
-        program.posts_since(0, "job.rows count #job:etl")
+    program.signal("HUP");
+    until("maps the known name", || {
+        program.unix_datagram(known);
+        posts_since(&program, 0, "job.rows count #job:etl").then_some(())
     });
     // From here on every bucket was opened under the new rules.
-    let mark = program.written().len();
-    program.until("drops one aggregate", || {
-        program.send(known);
-        program.posts_since(mark, "h.max gauge")
+    let mark = written(&program).len();
+    until("drops one aggregate", || {
+        program.unix_datagram(known);
+        posts_since(&program, mark, "h.max gauge").then_some(())
     });
-    assert!(!program.posts_since(mark, "h.avg") && !program.posts_since(mark, "kept"));
+    assert!(!posts_since(&program, mark, "h.avg") && !posts_since(&program, mark, "kept"));
 
-    program.reload("");
-    program.until("knows the first rules again", || {
-        program.send(known);
-        program.posts_since(mark, "kept gauge") && program.posts_since(mark, "h.avg gauge")
+    setup.rewrite("");
+    program.signal("HUP");
+    until("knows the first rules again", || {
+        program.unix_datagram(known);
+        let both =
+            posts_since(&program, mark, "kept gauge") && posts_since(&program, mark, "h.avg gauge");
+        both.then_some(())
     });
     let log = program.end();
     assert!(log.contains("dropped (filtered"), "{log}");
@@ -358,19 +282,19 @@ fn documented_examples_come_out_as_documented() {
         let running: Vec<_> = rows
             .iter()
             .map(|row| {
-                let program = Program::start(&row.0.replace("{airflow}", AIRFLOW));
-                program.send(row.1);
+                let program = setup(&row.0.replace("{airflow}", AIRFLOW)).start();
+                program.unix_datagram(row.1);
                 (row, program)
             })
             .collect();
         for ((rules, datagram, expect, filtered), program) in running {
-            let place = program.path("out.jsonl");
-            let log = program.end_keeping(&place);
-            let got = values(&log.1);
+            let ended = program.terminate();
+            assert_eq!(ended.code(), Some(0), "{rules}: {}", ended.stderr);
+            let got = values(&ended.stdout);
             let expect: BTreeSet<String> = expect.iter().map(|line| (*line).to_owned()).collect();
             assert_eq!(got, expect, "{rules}\n{datagram}");
-            let told = format!("filtered {filtered}");
-            assert_eq!(log.0.contains(&told), *filtered > 0, "{rules}: {}", log.0);
+            let counted = format!("filtered {filtered}");
+            assert_eq!(ended.stderr.contains(&counted), *filtered > 0, "{rules}: {}", ended.stderr);
         }
     }
 }
@@ -463,25 +387,19 @@ const BROKEN: &[(&str, &str)] = &[
 
 #[test]
 fn what_cannot_be_used_degrades_a_server_that_says_so_and_is_refused_by_the_check() {
-    let whippet = |words: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_whippet"));
-        command.args(words).env_clear().output().unwrap()
-    };
     let started = |(rules, told)| {
-        let program = Program::start(rules);
-        program.send("x:1|g|#a:1");
+        let program = setup(rules).start();
+        program.unix_datagram("x:1|g|#a:1");
         (rules, told, program)
     };
     let all: Vec<(&str, &str, Program)> = BROKEN.iter().copied().map(started).collect();
     for (rules, told, program) in all {
-        program.until("posts what it can", || program.posts_since(0, "x gauge #a:1"));
-        let file = program.path("whippet.yaml").display().to_string();
-        let status = whippet(&["status", "-c", &file]);
-        let status = String::from_utf8(status.stdout).unwrap();
+        until("posts what it can", || posts_since(&program, 0, "x gauge #a:1").then_some(()));
+        let status = program.says(&["status"]);
         assert!(status.contains("Degraded") && status.contains(told), "{rules}: {status}");
-        // Line 7 of the file, after what every test of this page sets.
-        let place = "whippet.yaml:7:";
-        let check = whippet(&["check-config", "-c", &file]);
+        let place = "whippet.yaml:1:";
+        let check = ["check-config", "--set", "output=none", "-c"];
+        let check = whippet().args(check).arg(program.path("whippet.yaml")).output().unwrap();
         let text = String::from_utf8(check.stdout).unwrap();
         assert_eq!(check.status.code(), Some(1), "{rules}: {text}");
         let error = text.lines().find(|line| line.starts_with("error: ")).unwrap();

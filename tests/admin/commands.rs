@@ -2,12 +2,13 @@ use std::net::TcpListener;
 
 use serde_json::Value;
 
-use super::program::{Program, whippet};
+use super::server::server;
+use crate::support::program::whippet;
 
 #[test]
 fn status_reads_as_in_the_agent_and_shows_the_books() {
-    let program = Program::start(&[]);
-    program.send("a:1|c\nb:2|g\nbad\n_e{1,1}:t|u");
+    let program = server(&[]);
+    program.udp("a:1|c\nb:2|g\nbad\n_e{1,1}:t|u");
     program.wait_lines(4);
     let shown = program.says(&["status"]);
     for line in [
@@ -45,8 +46,8 @@ fn without_a_server_the_commands_say_so_and_fail() {
 
 #[test]
 fn stats_count_what_was_sent_per_metric_and_tags() {
-    let program = Program::start(&[("dogstatsd_metrics_stats_enable", "true")]);
-    program.send("a:1|c|#x:1,y:2\na:1|c|#x:1,y:2\nb:1:2:3|g\nbad");
+    let program = server(&[("dogstatsd_metrics_stats_enable", "true")]);
+    program.udp("a:1|c|#x:1,y:2\na:1|c|#x:1,y:2\nb:1:2:3|g\nbad");
     program.wait_lines(4);
     let stats = program.json("/stats");
     let row = &stats["a|x:1,y:2"];
@@ -70,8 +71,8 @@ fn stats_count_what_was_sent_per_metric_and_tags() {
 
 #[test]
 fn stats_count_for_a_while_where_they_are_not_kept() {
-    let program = Program::start(&[]);
-    program.send("before:1|c");
+    let program = server(&[]);
+    program.udp("before:1|c");
     program.wait_lines(1);
     let refused = program.run(&["stats"]);
     assert_eq!(refused.status.code(), Some(1));
@@ -79,7 +80,7 @@ fn stats_count_for_a_while_where_they_are_not_kept() {
     let counted = std::thread::scope(|scope| {
         let asked = scope.spawn(|| program.says(&["stats", "--for", "1", "--json"]));
         while !asked.is_finished() {
-            program.send("during:1|c");
+            program.udp("during:1|c");
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         asked.join().unwrap()
@@ -91,8 +92,8 @@ fn stats_count_for_a_while_where_they_are_not_kept() {
 
 #[test]
 fn a_dump_of_the_contexts_can_be_ranked() {
-    let program = Program::start(&[]);
-    program.send(
+    let program = server(&[]);
+    program.udp(
         "request.count:1|c|#env:prod,service:web\nrequest.count:1|c|#env:dev,service:web\ng:1|g",
     );
     program.wait_lines(3);
@@ -112,17 +113,17 @@ fn a_dump_of_the_contexts_can_be_ranked() {
 
 #[test]
 fn health_is_an_exit_code() {
-    let program = Program::start(&[]);
+    let program = server(&[]);
     assert!(program.says(&["health"]).starts_with("healthy: lane-0, "));
     let intake = crate::support::intake::Intake::start();
     intake.validate_with(crate::support::intake::Answer::status(403));
-    let program = Program::start(&[
+    let program = server(&[
         ("output", "datadog"),
         ("dd_url", &intake.url()),
         ("api_key", "0123456789abcdef0123456789abcdef"),
         ("forwarder_apikey_validation_interval", "60"),
     ]);
-    program.wait_log(|line| line.contains("is refused (403)"));
+    program.log_line(|line| line.contains("is refused (403)"));
     let output = program.run(&["health"]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "whippet: unhealthy: forwarder\n");

@@ -3,16 +3,17 @@ use std::net::{TcpListener, TcpStream};
 
 use serde_json::Value;
 
-use super::program::{Program, get};
+use super::server::server;
 use crate::support::decode;
 use crate::support::intake::{Answer, Intake};
+use crate::support::program::get;
 
 #[test]
 fn probes_answer_in_the_shape_of_the_agent() {
-    let program = Program::start(&[("health_port", "__random__")]);
-    let health = program.told("health ");
+    let program = server(&[("health_port", "__random__")]);
+    let health = program.log_word("health ");
     for path in ["/live", "/ready", "/startup"] {
-        for address in [&program.admin, &health] {
+        for address in [&program.admin(), &health] {
             let (status, body) = get(address, path);
             let verdict: Value = serde_json::from_str(&body).unwrap();
             assert_eq!((status, &verdict["Unhealthy"]), (200, &serde_json::json!([])), "{path}");
@@ -26,13 +27,13 @@ fn probes_answer_in_the_shape_of_the_agent() {
 fn readiness_depends_on_a_key_that_is_accepted() {
     let intake = Intake::start();
     intake.validate_with(Answer::status(403));
-    let program = Program::start(&[
+    let program = server(&[
         ("output", "datadog"),
         ("dd_url", &intake.url()),
         ("api_key", "0123456789abcdef0123456789abcdef"),
         ("forwarder_apikey_validation_interval", "60"),
     ]);
-    program.wait_log(|line| line.contains("is refused (403)"));
+    program.log_line(|line| line.contains("is refused (403)"));
     let (status, body) = program.get("/ready");
     assert_eq!(status, 500, "{body}");
     assert!(body.contains(r#""Unhealthy":["forwarder"]"#), "{body}");
@@ -41,8 +42,8 @@ fn readiness_depends_on_a_key_that_is_accepted() {
 
 #[test]
 fn the_books_of_lines_balance_with_every_reason_named() {
-    let program = Program::start(&[]);
-    program.send("a:1|c\nb:2|g|#x:y\n_e{1,1}:t|u\n_sc|check|0\nbad\nn:1|c|@x\nh:1|h|T1\ng:nan|g");
+    let program = server(&[]);
+    program.udp("a:1|c\nb:2|g|#x:y\n_e{1,1}:t|u\n_sc|check|0\nbad\nn:1|c|@x\nh:1|h|T1\ng:nan|g");
     let status = program.wait_lines(8);
     let lines = &status["lines"];
     assert_eq!(lines["received"], 8);
@@ -68,8 +69,8 @@ fn the_books_of_lines_balance_with_every_reason_named() {
 
 #[test]
 fn metrics_carry_the_names_of_the_agent_and_limits_beside_their_usage() {
-    let program = Program::start(&[("contexts_max", "500"), ("metric_filterlist", "gone")]);
-    program.send("a:1|c\nb:2|g\nbad\ngone:1|c\nh:1|h|T1");
+    let program = server(&[("contexts_max", "500"), ("metric_filterlist", "gone")]);
+    program.udp("a:1|c\nb:2|g\nbad\ngone:1|c\nh:1|h|T1");
     program.wait_lines(5);
     assert!(program.json("/debug/vars")["aggregator"]["SeriesFlushed"].as_u64() >= Some(2));
     let (status, page) = program.get("/metrics");
@@ -105,13 +106,13 @@ fn metrics_carry_the_names_of_the_agent_and_limits_beside_their_usage() {
 fn payload_books_tell_per_endpoint_what_waits_and_for_how_long_there_is_room() {
     let intake = Intake::start();
     intake.respond(Answer::status(503));
-    let program = Program::start(&[
+    let program = server(&[
         ("output", "datadog"),
         ("dd_url", &intake.url()),
         ("api_key", "0123456789abcdef0123456789abcdef"),
         ("self_telemetry", "false"),
     ]);
-    program.send("a:1|c");
+    program.udp("a:1|c");
     let status = program.wait_json("/status", |status| {
         status["payloads"]["endpoints"][0]["routes"]["series_v2"]["statuses"]["503"].as_u64()
             > Some(0)
@@ -137,8 +138,8 @@ fn payload_books_tell_per_endpoint_what_waits_and_for_how_long_there_is_room() {
 
 #[test]
 fn the_contexts_dump_is_what_the_agent_reads() {
-    let program = Program::start(&[("dogstatsd_tags", "team:x")]);
-    program.send("a:1|c|#k:v,bare\nb:2|d|#host:other");
+    let program = server(&[("dogstatsd_tags", "team:x")]);
+    program.udp("a:1|c|#k:v,bare\nb:2|d|#host:other");
     program.wait_lines(2);
     let (status, dump) = program.get("/contexts");
     assert_eq!(status, 200);
@@ -152,7 +153,7 @@ fn the_contexts_dump_is_what_the_agent_reads() {
             serde_json::json!({"Name":"b","Host":"other","Type":"Distribution","TaggerTags":[],"MetricTags":["team:x"],"NoIndex":false,"Source":1}),
         ]
     );
-    let mut stream = TcpStream::connect(&program.admin).unwrap();
+    let mut stream = TcpStream::connect(program.admin()).unwrap();
     write!(stream, "GET /contexts.zstd HTTP/1.0\r\n\r\n").unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
@@ -166,17 +167,16 @@ fn the_contexts_dump_is_what_the_agent_reads() {
 fn an_address_in_use_is_told_and_the_server_goes_on() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let program =
-        Program::start(&[("health_port", &taken.local_addr().unwrap().port().to_string())]);
-    let line = program.wait_log(|line| line.contains("health off"));
+    let program = server(&[("health_port", &taken.local_addr().unwrap().port().to_string())]);
+    let line = program.log_line(|line| line.contains("health off"));
     assert!(line.contains(&address) && line.contains("set health_port"), "{line}");
-    program.send("a:1|c");
+    program.udp("a:1|c");
     program.wait_lines(1);
 }
 
 #[test]
 fn skipped_entries_show_as_a_degraded_state() {
-    let program = Program::start(&[("histogram_percentiles", "0.95 nonsense")]);
+    let program = server(&[("histogram_percentiles", "0.95 nonsense")]);
     let status = program.json("/status");
     assert_eq!(status["config"]["degraded"], true, "{:#}", status["config"]);
     assert!(status["config"]["warnings"].to_string().contains("nonsense"));
@@ -186,14 +186,14 @@ fn skipped_entries_show_as_a_degraded_state() {
 fn a_unix_socket_serves_the_same_and_is_gone_afterwards() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("admin.sock");
-    let program = Program::start(&[("admin_address", path.to_str().unwrap())]);
-    assert_eq!(program.admin, path.to_str().unwrap());
+    let program = server(&[("admin_address", path.to_str().unwrap())]);
+    assert_eq!(program.admin(), path.to_str().unwrap());
     let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
     write!(stream, "GET /live HTTP/1.1\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(program.says(&["health"]).starts_with("healthy: "));
-    program.stop();
+    program.end();
     assert!(!path.exists());
 }

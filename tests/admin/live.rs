@@ -2,13 +2,14 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, UdpSocket};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::Value;
 
-use super::program::{Program, whippet};
+use super::server::server;
 use crate::support::front::ConnectProxy;
 use crate::support::intake::{Answer, Intake};
+use crate::support::program::{Program, whippet};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -18,7 +19,7 @@ fn under_load(program: &Program, datagrams: &[(&UdpSocket, &str)], arguments: &[
         let asked = scope.spawn(|| program.says(arguments));
         while !asked.is_finished() {
             for (socket, datagram) in datagrams {
-                program.send_from(socket, datagram);
+                program.udp_from(socket, datagram);
             }
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
@@ -28,11 +29,11 @@ fn under_load(program: &Program, datagrams: &[(&UdpSocket, &str)], arguments: &[
 
 #[test]
 fn top_ranks_metrics_by_contexts_samples_and_bytes_and_names_senders() {
-    let program = Program::start(&[]);
+    let program = server(&[]);
     let (quiet, busy) =
         (UdpSocket::bind("127.0.0.2:0").unwrap(), UdpSocket::bind("127.0.0.3:0").unwrap());
     for user in 0..30 {
-        program.send_from(&quiet, &format!("logins:1|c|#env:prod,user_id:{user}"));
+        program.udp_from(&quiet, format!("logins:1|c|#env:prod,user_id:{user}"));
     }
     program.wait_lines(30);
     let long = format!("long:1|c|#{}", "x".repeat(300));
@@ -58,7 +59,7 @@ fn top_ranks_metrics_by_contexts_samples_and_bytes_and_names_senders() {
 
 #[test]
 fn tap_shows_matching_lines_and_ends_at_its_limit() {
-    let program = Program::start(&[]);
+    let program = server(&[]);
     let socket = UdpSocket::bind("127.0.0.4:0").unwrap();
     let sender = socket.local_addr().unwrap().to_string();
     let datagrams: [(&UdpSocket, &str); 1] =
@@ -67,7 +68,10 @@ fn tap_shows_matching_lines_and_ends_at_its_limit() {
     let shown = under_load(&program, &datagrams, &arguments);
     assert_eq!(shown.lines().count(), 3, "{shown}");
     for line in shown.lines() {
-        assert_eq!(line, format!("udp {} {sender}  page.views:1|c|#env:prod", program.udp));
+        assert_eq!(
+            line,
+            format!("udp {} {sender}  page.views:1|c|#env:prod", program.udp_address())
+        );
     }
     let shown =
         under_load(&program, &datagrams, &["tap", "--match", "bad", "--limit", "1", "--json"]);
@@ -77,7 +81,7 @@ fn tap_shows_matching_lines_and_ends_at_its_limit() {
 
 #[test]
 fn a_pattern_that_is_none_is_explained() {
-    let program = Program::start(&[]);
+    let program = server(&[]);
     let output = program.run(&["tap", "--match", "(", "--limit", "1"]);
     assert_eq!(output.status.code(), Some(1));
     let errors = String::from_utf8(output.stderr).unwrap();
@@ -86,11 +90,11 @@ fn a_pattern_that_is_none_is_explained() {
 
 #[test]
 fn a_tap_whose_reader_left_is_closed() {
-    let program = Program::start(&[]);
+    let program = server(&[]);
     for _ in 0..6 {
         // More than may be open at once.
-        let mut child = Command::new(env!("CARGO_BIN_EXE_whippet"))
-            .args(["tap", "--set", &format!("admin_address={}", program.admin)])
+        let mut child = whippet()
+            .args(["tap", "--set", &format!("admin_address={}", program.admin())])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -98,15 +102,15 @@ fn a_tap_whose_reader_left_is_closed() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let first = std::thread::spawn(move || lines.next().map(Result::unwrap));
         while !first.is_finished() {
-            program.send_from(&socket, "a:1|c");
+            program.udp_from(&socket, "a:1|c");
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         assert!(first.join().unwrap().is_some(), "a tap was refused");
         child.kill().unwrap();
         child.wait().unwrap();
         // The server notices at the next line.
-        program.send_from(&socket, "a:1|c");
-        program.send_from(&socket, "a:1|c");
+        program.udp_from(&socket, "a:1|c");
+        program.udp_from(&socket, "a:1|c");
     }
 }
 

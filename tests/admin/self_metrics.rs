@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::program::Program;
+use super::server::server;
 use crate::support::decode;
 use crate::support::intake::Intake;
 
@@ -13,7 +13,7 @@ fn is_own(name: &str) -> bool {
 #[test]
 fn own_numbers_are_posted_with_host_and_tags_and_counted_for_no_client() {
     let intake = Intake::start();
-    let program = Program::start(&[
+    let program = server(&[
         ("output", "datadog"),
         ("dd_url", &intake.url()),
         ("api_key", KEY),
@@ -21,7 +21,7 @@ fn own_numbers_are_posted_with_host_and_tags_and_counted_for_no_client() {
         ("statsd_metric_namespace", "ns"),
     ]);
     for _ in 0..3 {
-        program.send("a:1|c\nb:2|g\nbad");
+        program.udp("a:1|c\nb:2|g\nbad");
     }
     program.wait_lines(9);
     // The bucket they were in is flushed; its payload is on its way.
@@ -35,7 +35,7 @@ fn own_numbers_are_posted_with_host_and_tags_and_counted_for_no_client() {
     });
     let status = program.json("/status");
     assert_eq!(status["lines"]["received"], 9, "own lines are no client's");
-    program.stop();
+    program.end();
     let posted: Vec<decode::Series> = intake.read(|state| {
         let bodies = state.requests_to("/api/v2/series").into_iter();
         bodies.flat_map(|request| decode::series_v2(&request.plain).unwrap()).collect()
@@ -51,8 +51,8 @@ fn own_numbers_are_posted_with_host_and_tags_and_counted_for_no_client() {
 #[test]
 fn without_an_intake_there_are_none_unless_asked_for() {
     for (asked, expect) in [("auto", 1), ("true", 13)] {
-        let program = Program::start(&[("self_telemetry", asked)]);
-        program.send("a:1|c");
+        let program = server(&[("self_telemetry", asked)]);
+        program.udp("a:1|c");
         program.wait_lines(1);
         let status = program
             .wait_json("/status", |status| status["contexts"]["live"].as_u64() >= Some(expect));
@@ -64,17 +64,17 @@ fn without_an_intake_there_are_none_unless_asked_for() {
 fn a_service_check_tells_of_a_running_server_when_asked_for() {
     for (asked, expect) in [("true", true), ("false", false)] {
         let intake = Intake::start();
-        let program = Program::start(&[
+        let program = server(&[
             ("output", "datadog"),
             ("dd_url", &intake.url()),
             ("api_key", KEY),
             ("tags", "team:x"),
             ("self_service_check", asked),
         ]);
-        program.send("a:1|c");
+        program.udp("a:1|c");
         let status = program.wait_lines(1);
         assert_eq!(status["lines"]["recorded"]["service_checks"], 0, "no client sent it");
-        program.stop();
+        program.end();
         intake.read(|state| {
             let own: Vec<_> = state.checks.iter().filter(|c| c["check"] == "whippet.up").collect();
             assert_eq!(!own.is_empty(), expect, "{:?}", state.checks);

@@ -3,7 +3,7 @@ use std::os::unix::net::UnixDatagram;
 
 use serde_json::Value;
 
-use super::program::Program;
+use super::server::server;
 
 fn row<'a>(senders: &'a Value, name: &str) -> &'a Value {
     let rows = senders.as_array().unwrap();
@@ -14,13 +14,13 @@ fn row<'a>(senders: &'a Value, name: &str) -> &'a Value {
 
 #[test]
 fn every_address_has_its_packets_bytes_lines_and_last_bad_lines() {
-    let program = Program::start(&[]);
+    let program = server(&[]);
     let socket = |ip: &str| UdpSocket::bind(format!("{ip}:0")).unwrap();
     for _ in 0..3 {
         // Another port each time, the same machine.
-        program.send_from(&socket("127.0.0.2"), "a:1|c\nb:1|c");
+        program.udp_from(&socket("127.0.0.2"), "a:1|c\nb:1|c");
     }
-    program.send_from(&socket("127.0.0.3"), "a:1|c\nn:1|c|@7x\nbad\n");
+    program.udp_from(&socket("127.0.0.3"), "a:1|c\nn:1|c|@7x\nbad\n");
     let senders = program.wait_json("/senders", |senders| {
         senders.as_array().unwrap().iter().filter_map(|row| row["packets"].as_u64()).sum::<u64>()
             == 4
@@ -61,7 +61,7 @@ fn processes_are_told_apart_on_a_unix_socket_with_credentials() {
     std::fs::create_dir(&own).unwrap();
     std::fs::write(own.join("cgroup"), format!("0::/system.slice/docker-{container}.scope\n"))
         .unwrap();
-    let program = Program::start(&[
+    let program = server(&[
         ("dogstatsd_socket", path.to_str().unwrap()),
         ("dogstatsd_origin_detection", "true"),
         ("container_proc_root", folder.path().to_str().unwrap()),
@@ -82,18 +82,18 @@ fn processes_are_told_apart_on_a_unix_socket_with_credentials() {
 
 #[test]
 fn loss_shows_where_a_client_tells_what_it_sent() {
-    let program = Program::start(&[]);
+    let program = server(&[]);
     let socket = UdpSocket::bind("127.0.0.9:0").unwrap();
     let mut total = 0;
     for (received, sent, dropped) in [(2, 2, 0), (5, 9, 1)] {
         for _ in 0..received {
-            program.send_from(&socket, "a:1|c");
+            program.udp_from(&socket, "a:1|c");
         }
         let telling = format!(
             "datadog.dogstatsd.client.packets_sent:{sent}|c|#client:py\n\
              datadog.dogstatsd.client.packets_dropped:{dropped}|c|#client:py"
         );
-        program.send_from(&socket, &telling);
+        program.udp_from(&socket, &telling);
         total += received + 1;
     }
     let senders = program.wait_json("/senders", |senders| senders[0]["packets"] == total);
@@ -109,7 +109,7 @@ fn loss_shows_where_a_client_tells_what_it_sent() {
 
 #[test]
 fn clients_are_heard_wherever_their_report_stands() {
-    let program = Program::start(&[]);
+    let program = server(&[]);
     let socket = UdpSocket::bind("127.0.0.8:0").unwrap();
     let report = |sent: u64| {
         format!(
@@ -120,10 +120,10 @@ fn clients_are_heard_wherever_their_report_stands() {
         )
     };
     // Alone, first, in the middle and last; the same lines again and again.
-    program.send_from(&socket, &report(1));
-    program.send_from(&socket, &format!("{}\na:1|c", report(2)));
-    program.send_from(&socket, &format!("a:1|c\n{}\nb:1|c\n", report(3)));
-    program.send_from(&socket, &format!("a:1|c\nb:1|c\n{}\n", report(4)));
+    program.udp_from(&socket, report(1));
+    program.udp_from(&socket, format!("{}\na:1|c", report(2)));
+    program.udp_from(&socket, format!("a:1|c\n{}\nb:1|c\n", report(3)));
+    program.udp_from(&socket, format!("a:1|c\nb:1|c\n{}\n", report(4)));
     let senders = program.wait_json("/senders", |senders| senders[0]["packets"] == 4);
     let row = row(&senders, "127.0.0.8");
     let client = &row["client"];
@@ -138,8 +138,8 @@ fn clients_are_heard_wherever_their_report_stands() {
 
 #[test]
 fn without_sender_accounts_nobody_is_listed() {
-    let program = Program::start(&[("sender_accounts", "false")]);
-    program.send("a:1|c\nbad\ndatadog.dogstatsd.client.packets_sent:1|c");
+    let program = server(&[("sender_accounts", "false")]);
+    program.udp("a:1|c\nbad\ndatadog.dogstatsd.client.packets_sent:1|c");
     let status = program.wait_lines(3);
     assert_eq!(
         (&status["senders"], &status["lines"]["balances"]),
@@ -150,20 +150,20 @@ fn without_sender_accounts_nobody_is_listed() {
 
 #[test]
 fn when_contexts_run_out_metric_tag_and_sender_are_named_within_one_flush() {
-    let program = Program::start(&[("contexts_max", "200"), ("interval", "2")]);
+    let program = server(&[("contexts_max", "200"), ("interval", "2")]);
     let socket = UdpSocket::bind("127.0.0.5:0").unwrap();
-    program.send("quiet:1|c|#env:prod");
+    program.udp("quiet:1|c|#env:prod");
     for first in (0..2_000).step_by(20) {
         let lines: Vec<String> = (first..first + 20)
             .map(|user| format!("logins:1|c|#env:prod,user_id:{user}"))
             .collect();
-        program.send_from(&socket, &lines.join("\n"));
+        program.udp_from(&socket, lines.join("\n"));
         if first % 200 == 0 {
             // Not faster than the smallest receive buffer holds.
             program.json("/senders");
         }
     }
-    let line = program.wait_log(|line| line.contains("out of contexts"));
+    let line = program.log_line(|line| line.contains("out of contexts"));
     for part in ["contexts_max 200", "metric logins", "tag user_id", "most sent by 127.0.0.5"] {
         assert!(line.contains(part), "no {part} in {line}");
     }

@@ -5,7 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::program::{PATIENCE, Program, get, whippet};
+use super::server::server;
+use crate::support::program::{PATIENCE, Program, get, whippet};
 
 /// What a probe may wait for (issue 10).
 const DELAY_MAX: Duration = Duration::from_millis(200);
@@ -22,7 +23,7 @@ fn raise_open_files() {
 }
 
 fn begin(program: &Program, request: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(&program.admin).unwrap();
+    let mut stream = TcpStream::connect(program.admin()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     stream
@@ -79,7 +80,7 @@ impl Drop for SetOnDrop<'_> {
 #[test]
 fn a_thousand_slow_clients_delay_no_probe() {
     raise_open_files();
-    let program = Program::start(&[]);
+    let program = server(&[]);
     assert_eq!(program.get("/live").0, 200);
     let (files, threads) = (entries(&program, "fd"), entries(&program, "task"));
     let memory = memory_kib(&program);
@@ -108,7 +109,7 @@ fn a_thousand_slow_clients_delay_no_probe() {
 
 #[test]
 fn pages_that_take_long_are_bounded_and_delay_neither_a_probe_nor_the_end() {
-    let program = Program::start(&[]);
+    let program = server(&[]);
     let threads = entries(&program, "task");
     let long = "GET /stats?seconds=60 HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let pages: Vec<TcpStream> = (0..PAGES_MAX).map(|_| begin(&program, long)).collect();
@@ -126,14 +127,14 @@ fn pages_that_take_long_are_bounded_and_delay_neither_a_probe_nor_the_end() {
     let more = entries(&program, "task") - threads;
     assert!(more <= PAGES_MAX, "{more} threads more");
     let started = Instant::now();
-    program.stop();
+    program.end();
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     drop(pages);
 }
 
 #[test]
 fn an_idle_tap_ends_with_its_client() {
-    let program = Program::start(&[]);
+    let program = server(&[]);
     let tap = "GET /tap HTTP/1.1\r\nHost: localhost\r\n\r\n";
     // More than may be open at once, and no line ever comes.
     for _ in 0..10 {
@@ -154,8 +155,8 @@ fn an_idle_tap_ends_with_its_client() {
 
 #[test]
 fn what_is_not_meant_for_the_admin_server_is_refused() {
-    let program = Program::start(&[("health_port", "__random__")]);
-    let health = program.told("health ");
+    let program = server(&[("health_port", "__random__")]);
+    let health = program.log_word("health ");
     let refused = exchange(&program, "POST /status HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}");
     assert!(refused.starts_with("HTTP/1.1 405"), "{refused}");
     assert!(refused.contains("allow: GET,HEAD\r\n"), "{refused}");

@@ -1,17 +1,19 @@
-//! The program as a person types it, and as a server of the test.
+//! The program as a person types it.
 
 use std::io::{self, Write};
 use std::net::UdpSocket;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use crate::support::program::{self, Program};
+
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The program with nothing of ours in its environment.
 pub fn whippet(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_whippet"));
-    command.args(args).env_clear().stdin(Stdio::null());
+    let mut command = program::whippet();
+    command.args(args);
     command
 }
 
@@ -39,6 +41,11 @@ pub fn run_with_stdin(args: &[&str], stdin: &[u8]) -> Ran {
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(stdin).unwrap();
     ran(child.wait_with_output().unwrap())
+}
+
+/// Where `send --to` reaches that server.
+pub fn url_of(server: &Program) -> String {
+    format!("udp://{}", server.udp_address())
 }
 
 /// A UDP socket of the test and the URL of it.

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::command::run;
+use super::command::{run, url_of};
 use super::explain::posted;
-use super::server::Server;
+use crate::support::program::Setup;
 
 /// Takes the second out of a posted series or sketch: only the server's own clock knows it.
 fn timeless(mut json: Value) -> Value {
@@ -35,15 +35,15 @@ fn what_explain_promises_is_what_a_server_posts() {
         "_e{5,4}:title|a\\nb|t:error|#x",
     ];
     let settings = ["statsd_metric_namespace=ns", "tags=team:x"];
-    let server = Server::start(
-        &[&settings[..], &["interval=3600"]].concat(),
-        &[("WHIPPET_OUTPUT", "jsonl")],
-    );
-    let to = format!("udp://127.0.0.1:{}", server.port);
-    let sent = run(&[&["send", "--to", &to, "raw"], &lines[..]].concat());
+    let setup = Setup::bare().set("interval", 3600).set("output", "jsonl");
+    let split = |setting: &&'static str| setting.split_once('=').expect("key and value");
+    let pairs = settings.iter().map(split);
+    let setup = pairs.fold(setup, |setup, (key, value)| setup.set(key, value));
+    let server = setup.set("hostname", "h").start();
+    let sent = run(&[&["send", "--to", &url_of(&server), "raw"], &lines[..]].concat());
     assert_eq!(sent.code, 0, "{}", sent.stderr);
-    let (code, stdout, stderr) = server.stop();
-    assert_eq!(code, 0, "{stderr}");
+    let ended = server.terminate();
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
 
     let mut args =
         [&["explain", "--set", "hostname=h", "--set", "interval=3600"], &lines[..]].concat();
@@ -51,5 +51,5 @@ fn what_explain_promises_is_what_a_server_posts() {
     let explained = run(&args);
     let promised = sorted(posted(&explained.stdout));
     assert_eq!(promised.len(), 11, "{}", explained.stdout);
-    assert_eq!(sorted(posted(&stdout)), promised, "{stderr}");
+    assert_eq!(sorted(posted(&ended.stdout)), promised, "{}", ended.stderr);
 }

@@ -129,8 +129,8 @@ fn the_shared_file_passes_the_check_and_names_what_is_left_to_the_agent() {
     for told in [
         "note: ",
         "run_path: is left to the Agent because use_dogstatsd is false; whippet uses its default, /var/lib",
-        "cmd_port: the command port is the Agent's and never taken",
-        "expvar_port: the port is the Agent's and never taken",
+        "cmd_port: the command port belongs to the Agent",
+        "expvar_port: the port belongs to the Agent",
         "configuration is valid",
     ] {
         assert!(ended.stdout.contains(told), "{told}: {}", ended.stdout);

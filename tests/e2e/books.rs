@@ -1,13 +1,13 @@
 //! Every line that was sent is in the books, whatever it was.
 
 use crate::support::intake::{Answer, Intake};
-use crate::support::program::{LineBooks, Setup};
+use crate::support::program::{LineCounts, Setup};
 use std::io::Write;
 use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
 
-fn books(received: u64, recorded: u64, refused: u64, dropped: u64) -> LineBooks {
-    LineBooks { received, recorded, refused, dropped }
+fn books(received: u64, recorded: u64, refused: u64, dropped: u64) -> LineCounts {
+    LineCounts { received, recorded, refused, dropped }
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn secrets_are_in_no_output() {
 
 #[test]
 fn logs_for_machines_are_one_json_object_per_line() {
-    let program = Setup::bare().set("log_format_json", true).start_unheard();
+    let program = Setup::bare().set("log_format_json", true).spawn();
     program.logs_until(|log| log.contains("nc -u"));
     let ended = program.terminate();
     assert_eq!(ended.code(), Some(0));

@@ -1,8 +1,8 @@
 //! An outage of ten minutes in less than a second: the forwarder alone, its clock in our hands.
 
-use super::process::KEY;
 use crate::support::decode::{MetricPayload, MetricPoint, MetricSeries};
 use crate::support::intake::{Answer, Intake};
+use crate::support::program::KEY;
 use bytes::Bytes;
 use prost::Message;
 use std::path::Path;

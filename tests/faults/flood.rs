@@ -1,8 +1,9 @@
 //! Too much: contexts without end, bad lines without end. Memory and log stay bounded, everything
 //! is counted, and the flood leaves nothing behind.
 
-use super::process::{Process, Setup, eventually, figure};
+use super::setup::{figure, to_intake};
 use crate::support::intake::{Intake, State};
+use crate::support::program::{Program, Setup, eventually};
 use std::fmt::Write;
 use std::os::unix::net::UnixDatagram;
 use std::thread;
@@ -41,7 +42,7 @@ struct Flooded {
 /// tenth of a second, and checks that nothing is lost, then that new contexts are taken again.
 fn flood(setup: &Setup, intake: &Intake, contexts: u64) -> Flooded {
     let mut process = setup.start();
-    process.send("polite:1|c");
+    process.unix_datagram("polite:1|c");
     eventually(Duration::from_secs(20), "the first line", || {
         intake.read(|state| sum(state, "polite")) == 1.0
     });
@@ -69,24 +70,24 @@ fn flood(setup: &Setup, intake: &Intake, contexts: u64) -> Flooded {
     let (rss_after, rss_max) = (process.rss(), process.rss_max());
     let ended = process.terminate();
     let (lines, payloads) = ended.balances();
-    assert_eq!((lines.parts[1], lines.parts[2], payloads.dropped()), (0, 0, 0), "{}", ended.log);
-    Flooded { rss_before, rss_max, rss_after, seconds, log: ended.log }
+    assert_eq!((lines.refused, lines.dropped, payloads.dropped), (0, 0, 0), "{}", ended.stderr);
+    Flooded { rss_before, rss_max, rss_after, seconds, log: ended.stderr }
 }
 
 /// A context from before the flood was never folded.
-fn answers(process: &Process, polite: f64, intake: &Intake) {
-    process.send("polite:1|c");
+fn answers(process: &Program, polite: f64, intake: &Intake) {
+    process.unix_datagram("polite:1|c");
     eventually(Duration::from_secs(120), "the polite lines", || {
         intake.read(|state| sum(state, "polite")) == polite + 1.0
     });
 }
 
 /// New contexts are their own again when the flood has expired.
-fn recovers(process: &Process, intake: &Intake) {
+fn recovers(process: &Program, intake: &Intake) {
     let mut number = 0;
     eventually(Duration::from_secs(120), "a context of its own after the flood", || {
         number += 1;
-        process.send(format!("after:1|c|#number:{number}"));
+        process.unix_datagram(format!("after:1|c|#number:{number}"));
         thread::sleep(Duration::from_millis(500));
         let is_own = |tag: &String| tag.starts_with("number:");
         intake
@@ -97,7 +98,7 @@ fn recovers(process: &Process, intake: &Intake) {
 #[test]
 fn past_the_cap_a_flood_of_contexts_folds_and_leaves_nothing_behind() {
     let intake = Intake::start();
-    let setup = Setup::to(&intake)
+    let setup = to_intake(&intake)
         .set("contexts_max", 2000)
         .set("dogstatsd_context_expiry_seconds", 2)
         .set("dogstatsd_expiry_seconds", 2);
@@ -111,7 +112,7 @@ fn past_the_cap_a_flood_of_contexts_folds_and_leaves_nothing_behind() {
 #[ignore = "a minute: make faults"]
 fn a_million_contexts_in_ten_seconds_stay_within_a_hundred_thousand() {
     let intake = Intake::start();
-    let setup = Setup::to(&intake)
+    let setup = to_intake(&intake)
         .set("contexts_max", 100_000)
         .set("interval", "5s")
         .set("dogstatsd_context_expiry_seconds", 10)
@@ -134,7 +135,7 @@ fn a_million_contexts_in_ten_seconds_stay_within_a_hundred_thousand() {
 #[test]
 fn a_flood_of_bad_lines_is_no_flood_of_logs() {
     let intake = Intake::start();
-    let setup = Setup::to(&intake).set("dogstatsd_buffer_size", 512);
+    let setup = to_intake(&intake).set("dogstatsd_buffer_size", 512);
     let process = setup.start();
     let socket = process.unix();
     let bad = ["x", "x:1", "x:|c", ":1|c", "x:y|g", "_e{1,1}:a", "_sc|x|9", "x:1|c|@z", "x:1|q"];
@@ -154,24 +155,24 @@ fn a_flood_of_bad_lines_is_no_flood_of_logs() {
     let seconds = started.elapsed().as_secs();
     let ended = process.terminate();
     let (lines, _) = ended.balances();
-    assert_eq!(lines.whole, sent * 3, "{}", ended.log);
-    assert!(lines.parts[1] >= sent, "{}", ended.log);
+    assert_eq!(lines.received, sent * 3, "{}", ended.stderr);
+    assert!(lines.refused >= sent, "{}", ended.stderr);
     // Per second, lane and reason at most one example of three lines and one number.
     let lanes = thread::available_parallelism().map_or(1, |count| count.get() as u64);
     let most = 40 + (seconds + 2) * lanes * 20 * 4;
-    let log_lines = ended.log.lines().count() as u64;
+    let log_lines = ended.stderr.lines().count() as u64;
     assert!(log_lines < most, "{log_lines} lines of log for {sent} bad ones, at most {most}");
-    assert!(ended.log.contains("more lines in"), "{}", ended.log);
+    assert!(ended.stderr.contains("more lines in"), "{}", ended.stderr);
 }
 
 #[test]
 fn what_a_flood_left_is_forgotten_although_nothing_else_comes() {
     let intake = Intake::start();
-    let setup = Setup::to(&intake)
+    let setup = to_intake(&intake)
         .set("log_level", "debug")
         .set("dogstatsd_context_expiry_seconds", 2)
         .set("dogstatsd_expiry_seconds", 2);
-    let mut process = setup.start();
+    let process = setup.start();
     send_contexts(&process.unix(), "bomb", 0..20_000);
     let contexts = |log: &str| {
         let last = log.lines().rev().find(|line| line.contains(" contexts, kernel drops"))?;

@@ -1,15 +1,16 @@
 //! The intake is away: what was sent arrives when it is back, or is counted as lost.
 
-use super::process::{Process, Setup, eventually, figure};
+use super::setup::{Spooled, figure, to_intake, to_url};
 use crate::support::decode;
 use crate::support::front::TlsFront;
 use crate::support::intake::{Answer, Intake, State};
+use crate::support::program::{Program, eventually};
 use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Sends `c:1|c` many times a second until the condition holds; returns how many.
-fn load_until(process: &Process, rate: u64, mut done: impl FnMut() -> bool) -> u64 {
+fn load_until(process: &Program, rate: u64, mut done: impl FnMut() -> bool) -> u64 {
     let socket = process.unix();
     let (started, mut sent) = (Instant::now(), 0);
     while !done() {
@@ -54,22 +55,22 @@ fn points_taken(state: &State) -> u64 {
 fn with_the_spool_on_an_outage_loses_nothing() {
     let intake = Intake::start();
     intake.respond(Answer::status(503));
-    let setup = Setup::to(&intake).spooling(200);
+    let setup = to_intake(&intake).spooling(200);
     let process = setup.start();
     let sent = load_until(&process, 2000, || setup.records() >= 3);
     assert_eq!(sum(&intake), 0.0);
     intake.respond(Answer::status(202));
     eventually(Duration::from_secs(20), "every line", || sum(&intake) == sent as f64);
     let (lines, payloads) = process.terminate().balances();
-    assert_eq!((lines.whole, lines.kept()), (sent, sent));
-    assert_eq!((payloads.dropped(), setup.records()), (0, 0));
+    assert_eq!((lines.received, lines.recorded), (sent, sent));
+    assert_eq!((payloads.dropped, setup.records()), (0, 0));
 }
 
 #[test]
 fn past_the_bounds_the_loss_is_what_was_counted() {
     let intake = Intake::start();
     intake.respond(Answer::status(503));
-    let setup = Setup::to(&intake).set("forwarder_retry_queue_payloads_max_size", 1000);
+    let setup = to_intake(&intake).set("forwarder_retry_queue_payloads_max_size", 1000);
     let process = setup.start();
     let dropped = |log: &str| log.contains("dropp");
     let sent = load_until(&process, 2000, || dropped(&process.log()));
@@ -77,11 +78,11 @@ fn past_the_bounds_the_loss_is_what_was_counted() {
     eventually(Duration::from_secs(20), "what was kept", || sum(&intake) > 0.0);
     let ended = process.terminate();
     let (lines, payloads) = ended.balances();
-    assert_eq!(lines.kept(), sent);
-    assert!(payloads.dropped() > 0, "{}", ended.log);
-    assert_eq!(intake.read(points_taken), ended.points().kept(), "{}", ended.log);
-    assert_eq!(ended.points().whole, ended.points().kept() + ended.points().dropped());
-    assert!(ended.log.contains("queue_full"), "{}", ended.log);
+    assert_eq!(lines.recorded, sent);
+    assert!(payloads.dropped > 0, "{}", ended.stderr);
+    assert_eq!(intake.read(points_taken), ended.points().delivered, "{}", ended.stderr);
+    assert_eq!(ended.points().built, ended.points().delivered + ended.points().dropped);
+    assert!(ended.stderr.contains("queue_full"), "{}", ended.stderr);
     let lost = sent as f64 - sum(&intake);
     assert!(lost > 0.0, "{lost}");
 }
@@ -90,27 +91,27 @@ fn past_the_bounds_the_loss_is_what_was_counted() {
 fn a_restart_in_the_middle_of_an_outage_loses_nothing() {
     let intake = Intake::start();
     intake.respond(Answer::status(503));
-    let setup = Setup::to(&intake).spooling(1 << 20);
+    let setup = to_intake(&intake).spooling(1 << 20);
     let process = setup.start();
     let closed = || intake.read(|state| state.requests.len()) >= 3;
     let mut sent = load_until(&process, 500, closed);
     let ended = process.terminate();
     let (_, payloads) = ended.balances();
-    assert_eq!((payloads.kept(), payloads.dropped()), (0, 0), "{}", ended.log);
-    assert!(payloads.parts[1] > 0, "{}", ended.log);
+    assert_eq!((payloads.delivered, payloads.dropped), (0, 0), "{}", ended.stderr);
+    assert!(payloads.waiting > 0, "{}", ended.stderr);
     let process = setup.start();
-    sent += load_until(&process, 500, || setup.records() > payloads.parts[1] as usize - 1);
+    sent += load_until(&process, 500, || setup.records() > payloads.waiting as usize - 1);
     intake.respond(Answer::status(202));
     eventually(Duration::from_secs(20), "every line", || sum(&intake) == sent as f64);
     let (_, payloads) = process.terminate().balances();
-    assert_eq!((payloads.dropped(), payloads.parts[1], setup.records()), (0, 0, 0));
+    assert_eq!((payloads.dropped, payloads.waiting, setup.records()), (0, 0, 0));
 }
 
 #[test]
 fn what_arrived_although_the_answer_was_lost_does_not_double_after_a_restart() {
     let intake = Intake::start();
     intake.respond(Answer::cut().but_stored());
-    let setup = Setup::to(&intake).spooling(1 << 20);
+    let setup = to_intake(&intake).spooling(1 << 20);
     let process = setup.start();
     let sent = load_until(&process, 500, || intake.read(|state| state.overwritten) > 0);
     process.terminate().balances();
@@ -125,7 +126,7 @@ fn what_arrived_although_the_answer_was_lost_does_not_double_after_a_restart() {
 #[test]
 fn a_restart_in_the_middle_of_a_bucket_keeps_both_halves() {
     let intake = Intake::start();
-    let setup = Setup::to(&intake).set("interval", "10s");
+    let setup = to_intake(&intake).set("interval", "10s");
     for (n, lines) in [5, 7, 11].into_iter().enumerate() {
         let process = setup.start();
         let socket = process.unix();
@@ -133,7 +134,7 @@ fn a_restart_in_the_middle_of_a_bucket_keeps_both_halves() {
             socket.send(b"c:1|c").expect("sent");
         }
         let (books, _) = process.terminate().balances();
-        assert_eq!(books.kept(), lines, "run {n}");
+        assert_eq!(books.recorded, lines, "run {n}");
         // The partial bucket carries the second of the shutdown, or the one after the bucket's
         // start: the next run must end in a later one.
         eventually(Duration::from_secs(20), "a later second", || now() > newest_point(&intake));
@@ -145,20 +146,20 @@ fn a_restart_in_the_middle_of_a_bucket_keeps_both_halves() {
 fn a_certificate_nobody_trusts_keeps_payloads_until_its_authority_is_configured() {
     let intake = Intake::start();
     let front = TlsFront::start(&intake.address(), &[&rustls::version::TLS13]);
-    let mut setup = Setup::posting_to(&front.url()).spooling(1 << 20);
-    let mut process = setup.start();
-    process.send("c:5|c");
+    let mut setup = to_url(&front.url()).spooling(1 << 20);
+    let process = setup.start();
+    process.unix_datagram("c:5|c");
     process.logs_until(|log| log.contains("certificate"));
     let ended = process.terminate();
     ended.balances();
-    assert!(setup.records() > 0, "{}", ended.log);
+    assert!(setup.records() > 0, "{}", ended.stderr);
     assert_eq!(sum(&intake), 0.0);
     std::fs::write(setup.path("ca.pem"), &front.certificate_pem).expect("a writable folder");
     setup.change("ca_file", setup.path("ca.pem").display().to_string());
     let process = setup.start();
     eventually(Duration::from_secs(20), "what waited", || sum(&intake) == 5.0);
     let (_, payloads) = process.terminate().balances();
-    assert_eq!((payloads.dropped(), setup.records()), (0, 0));
+    assert_eq!((payloads.dropped, setup.records()), (0, 0));
 }
 
 #[test]
@@ -167,7 +168,7 @@ fn an_outage_of_a_minute_under_load_loses_nothing() {
     // Nobody listens until the minute is over.
     let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let address = address.expect("a free port").to_string();
-    let setup = Setup::posting_to(&format!("http://{address}"))
+    let setup = to_url(&format!("http://{address}"))
         .spooling(1000)
         .set("forwarder_backoff_base", 2)
         .set("forwarder_backoff_max", 8);
@@ -178,7 +179,7 @@ fn an_outage_of_a_minute_under_load_loses_nothing() {
     let intake = Intake::start_at(&address);
     eventually(Duration::from_secs(40), "every line", || sum(&intake) == sent as f64);
     let (lines, payloads) = process.terminate().balances();
-    assert_eq!((lines.kept(), payloads.dropped(), setup.records()), (sent, 0, 0));
+    assert_eq!((lines.recorded, payloads.dropped, setup.records()), (sent, 0, 0));
     assert!(waiting > 10, "{waiting}");
     figure(
         "intake refuses for 60 s, spool on",
@@ -194,7 +195,7 @@ fn an_outage_of_a_minute_under_load_loses_nothing() {
 fn an_outage_of_a_minute_past_the_bounds_loses_what_was_counted() {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let address = address.expect("a free port").to_string();
-    let setup = Setup::posting_to(&format!("http://{address}"))
+    let setup = to_url(&format!("http://{address}"))
         .set("forwarder_retry_queue_payloads_max_size", 2000)
         .set("forwarder_backoff_base", 2)
         .set("forwarder_backoff_max", 8);
@@ -212,17 +213,15 @@ fn an_outage_of_a_minute_past_the_bounds_loses_what_was_counted() {
     let intake = intake.expect("started after a minute");
     let ended = process.terminate();
     let (lines, payloads) = ended.balances();
-    assert_eq!(lines.kept(), sent);
-    assert!(payloads.dropped() > 0, "{}", ended.log);
+    assert_eq!(lines.recorded, sent);
+    assert!(payloads.dropped > 0, "{}", ended.stderr);
     let points = ended.points();
-    assert_eq!(intake.read(points_taken), points.kept());
+    assert_eq!(intake.read(points_taken), points.delivered);
     figure(
         "intake refuses for 60 s, 2000 bytes of memory, no spool",
         format!(
             "{sent} lines = {} points | {} points at the intake | {} points dropped (queue_full)",
-            points.whole,
-            points.kept(),
-            points.dropped()
+            points.built, points.delivered, points.dropped
         ),
     );
 }

@@ -1,8 +1,9 @@
 //! Peers that misbehave: intakes below HTTP, clients of streams.
 
-use super::process::{Setup, eventually, frame};
+use super::setup::{Spooled, to_intake, to_url};
 use super::wall::{Manner, Wall};
 use crate::support::intake::{Answer, Intake};
+use crate::support::program::{eventually, frame};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -16,11 +17,11 @@ fn sum(intake: &Intake) -> f64 {
 fn recovers(manner: Manner, word: &str) {
     let intake = Intake::start();
     let wall = Wall::before(&intake.address(), manner);
-    let setup = Setup::posting_to(&wall.url());
-    let mut process = setup.start();
-    process.send("c:3|c\nd:1:2|d");
+    let setup = to_url(&wall.url());
+    let process = setup.start();
+    process.unix_datagram("c:3|c\nd:1:2|d");
     process.logs_until(|log| log.contains("WARN") && log.contains(word));
-    process.send("c:4|c");
+    process.unix_datagram("c:4|c");
     assert_eq!(sum(&intake), 0.0);
     wall.now(Manner::Pass);
     eventually(Duration::from_secs(20), "every line", || sum(&intake) == 7.0);
@@ -28,7 +29,7 @@ fn recovers(manner: Manner, word: &str) {
         intake.read(|state| state.count_of_sketches("d", &[])) == 2
     });
     let (lines, payloads) = process.terminate().balances();
-    assert_eq!((lines.kept(), payloads.dropped()), (3, 0));
+    assert_eq!((lines.recorded, payloads.dropped), (3, 0));
 }
 
 #[test]
@@ -60,9 +61,9 @@ fn an_intake_whose_proxy_fails_is_tried_again() {
 fn an_intake_that_asks_for_patience_gets_it() {
     let intake = Intake::start();
     intake.script([Answer::status(429).header("Retry-After", "2")]);
-    let setup = Setup::to(&intake);
+    let setup = to_intake(&intake);
     let process = setup.start();
-    process.send("c:3|c");
+    process.unix_datagram("c:3|c");
     eventually(Duration::from_secs(20), "every line", || sum(&intake) == 3.0);
     let waits = intake.read(|state| {
         let series = state.requests_to("/api/v2/series");
@@ -76,14 +77,14 @@ fn an_intake_that_asks_for_patience_gets_it() {
 fn a_name_that_does_not_resolve_is_told_and_keeps_the_payloads() {
     // A label longer than DNS can carry fails in the resolver; no question leaves the machine.
     let host = "x".repeat(64);
-    let setup = Setup::posting_to(&format!("http://{host}.example:80")).spooling(1 << 20);
-    let mut process = setup.start();
-    process.send("c:3|c");
+    let setup = to_url(&format!("http://{host}.example:80")).spooling(1 << 20);
+    let process = setup.start();
+    process.unix_datagram("c:3|c");
     process.logs_until(|log| {
         log.lines().any(|line| line.contains("dns") && line.contains("check dd_url or site"))
     });
     let (_, payloads) = process.terminate().balances();
-    assert_eq!((payloads.kept(), payloads.dropped()), (0, 0));
+    assert_eq!((payloads.delivered, payloads.dropped), (0, 0));
     assert!(setup.records() > 0);
 }
 
@@ -92,10 +93,10 @@ fn one_endpoint_out_of_order_delays_no_other() {
     let (good, bad) = (Intake::start(), Intake::start());
     bad.respond(Answer::hang());
     let endpoints = format!("{{\"{}\": [other]}}", bad.url());
-    let setup = Setup::to(&good).set("additional_endpoints", endpoints);
+    let setup = to_intake(&good).set("additional_endpoints", endpoints);
     let process = setup.start();
     for n in 1..=3 {
-        process.send("c:1|c");
+        process.unix_datagram("c:1|c");
         let started = Instant::now();
         eventually(Duration::from_secs(20), "the line", || sum(&good) == f64::from(n));
         assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
@@ -108,7 +109,7 @@ fn one_endpoint_out_of_order_delays_no_other() {
 fn slow_and_idle_stream_clients_starve_nobody() {
     const SLOW: usize = 200;
     let intake = Intake::start();
-    let setup = Setup::to(&intake).set("stream_connections_max", SLOW + 2);
+    let setup = to_intake(&intake).set("stream_connections_max", SLOW + 2);
     let process = setup.start();
     let slow_frame = frame("c:1|c");
     let mut slow: Vec<_> = (0..SLOW).map(|_| process.stream()).collect();
@@ -127,14 +128,14 @@ fn slow_and_idle_stream_clients_starve_nobody() {
     }
     eventually(Duration::from_secs(20), "the slow ones", || sum(&intake) == 1000.0 + SLOW as f64);
     let (lines, _) = process.terminate().balances();
-    assert_eq!(lines.kept(), 1000 + SLOW as u64);
+    assert_eq!(lines.recorded, 1000 + SLOW as u64);
 }
 
 #[test]
 fn more_connections_than_allowed_are_closed_and_told() {
     let intake = Intake::start();
-    let setup = Setup::to(&intake).set("stream_connections_max", 3);
-    let mut process = setup.start();
+    let setup = to_intake(&intake).set("stream_connections_max", 3);
+    let process = setup.start();
     let mut first: Vec<_> = (0..3).map(|_| process.stream()).collect();
     for stream in &mut first {
         stream.write_all(&frame("c:1|c")).expect("sent");
@@ -159,12 +160,12 @@ fn more_connections_than_allowed_are_closed_and_told() {
 #[test]
 fn stream_clients_cannot_take_the_descriptors_of_delivery() {
     let intake = Intake::start();
-    let setup = Setup::to(&intake).open_files(64);
-    let mut process = setup.start();
+    let setup = to_intake(&intake).open_files(64);
+    let process = setup.start();
     process.logs_until(|log| log.contains("stream_connections_max is 32 instead of 1024"));
     let greedy: Vec<_> = (0..100).map(|_| process.stream()).collect();
     process.logs_until(|log| log.contains("more than 32 connections"));
-    process.send("c:3|c");
+    process.unix_datagram("c:3|c");
     eventually(Duration::from_secs(20), "the line", || sum(&intake) == 3.0);
     drop(greedy);
     process.terminate().balances();

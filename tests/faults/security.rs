@@ -1,9 +1,10 @@
 //! Nobody is let in and nothing is let out: keys, sockets, certificates, proxies.
 
-use super::process::{KEY, Setup, eventually};
+use super::setup::{Spooled, to_intake, to_url};
 use super::wall::{Manner, Wall};
 use crate::support::front::{ConnectProxy, TlsFront};
 use crate::support::intake::{Answer, Intake};
+use crate::support::program::{KEY, Setup, eventually};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -12,11 +13,11 @@ fn sum(intake: &Intake) -> f64 {
     intake.read(|state| state.sum_of_counter("c", &[]))
 }
 
-/// No file but the one that the operator wrote holds the text.
+/// Neither the log nor a file but the ones that the operator wrote holds the text.
 #[track_caller]
-fn nowhere(setup: &Setup, secret: &str) {
+fn nowhere(log: &str, setup: &Setup, secret: &str) {
+    assert!(!log.contains(secret), "the log holds {secret:?}:\n{log}");
     let files = setup.files();
-    assert!(files.iter().any(|(path, _)| path.ends_with("log-0")), "the log is looked at");
     for (path, bytes) in
         files.iter().filter(|(path, _)| !path.ends_with("key") && !path.ends_with("whippet.yaml"))
     {
@@ -33,12 +34,12 @@ fn keys_and_passwords_are_in_no_log_and_no_file_whatever_goes_wrong() {
     let wall = Wall::before(&intake.address(), Manner::Echo(403));
     let proxy = format!("http://user:{PASSWORD}@127.0.0.1:1");
     let second = format!("{{\"{}/\": [{SECOND}]}}", wall.url());
-    let setup = Setup::posting_to(&wall.url())
+    let setup = to_url(&wall.url())
         .spooling(200)
         .set("log_level", "trace")
         .set("additional_endpoints", second)
         .set("proxy.https", proxy);
-    let mut process = setup.start();
+    let process = setup.start();
     // Each answer quotes the head of the request, with the key in it.
     for (manner, word) in [
         (Manner::Echo(403), "403"),
@@ -48,25 +49,26 @@ fn keys_and_passwords_are_in_no_log_and_no_file_whatever_goes_wrong() {
         (Manner::Slam, "disconnect"),
     ] {
         wall.now(manner);
-        process.send("c:1|c");
+        process.unix_datagram("c:1|c");
         process.logs_until(|log| log.contains(word));
     }
     setup.write();
     process.signal("HUP");
     process.logs_until(|log| log.contains("configuration reloaded"));
-    process.terminate().balances();
+    let ended = process.terminate();
+    ended.balances();
     assert!(setup.records() > 0, "the spool is looked at");
     for secret in [KEY, SECOND, PASSWORD] {
-        nowhere(&setup, secret);
+        nowhere(&ended.stderr, &setup, secret);
     }
 }
 
 #[test]
 fn the_key_in_its_file_is_the_one_that_is_sent() {
     let intake = Intake::start();
-    let setup = Setup::to(&intake);
+    let setup = to_intake(&intake);
     let process = setup.start();
-    process.send("c:1|c");
+    process.unix_datagram("c:1|c");
     eventually(Duration::from_secs(20), "the line", || sum(&intake) == 1.0);
     intake.read(|state| {
         assert!(state.requests.iter().all(|request| request.header("DD-API-KEY") == KEY));
@@ -94,7 +96,7 @@ fn bound_to(port: u16) -> Vec<String> {
 #[test]
 fn only_loopback_is_bound_unless_asked_and_wider_is_warned_of() {
     let intake = Intake::start();
-    let setup = Setup::to(&intake);
+    let setup = to_intake(&intake);
     let process = setup.start();
     let bound = bound_to(process.udp_address().port());
     let loopback = ["0100007F", "00000000000000000000000001000000"];
@@ -102,7 +104,7 @@ fn only_loopback_is_bound_unless_asked_and_wider_is_warned_of() {
     assert!(bound.iter().all(|address| loopback.contains(&address.as_str())), "{bound:?}");
     assert!(!process.log().contains("open to other machines"), "{}", process.log());
     drop(process);
-    let setup = Setup::to(&intake).set("dogstatsd_non_local_traffic", true);
+    let setup = to_intake(&intake).set("dogstatsd_non_local_traffic", true);
     let process = setup.start();
     let log = process.log();
     assert!(
@@ -117,11 +119,11 @@ fn sockets_have_the_permissions_that_were_configured() {
     let mode = |setup: &Setup, name: &str| {
         fs::metadata(setup.path(name)).expect("a socket").permissions().mode() & 0o777
     };
-    let setup = Setup::to(&intake);
+    let setup = to_intake(&intake);
     let process = setup.start();
     assert_eq!((mode(&setup, "d.sock"), mode(&setup, "s.sock")), (0o722, 0o722));
     drop(process);
-    let setup = Setup::to(&intake)
+    let setup = to_intake(&intake)
         .set("dogstatsd_socket_mode", "\"0700\"")
         .set("dogstatsd_stream_socket_mode", "\"0720\"")
         .spooling(1 << 20);
@@ -136,18 +138,18 @@ fn sockets_have_the_permissions_that_were_configured() {
 fn a_server_below_the_least_version_of_tls_gets_nothing() {
     let intake = Intake::start();
     let front = TlsFront::start(&intake.address(), &[&rustls::version::TLS12]);
-    let setup = Setup::posting_to(&front.url());
+    let setup = to_url(&front.url());
     fs::write(setup.path("ca.pem"), &front.certificate_pem).expect("a writable folder");
     let ca = setup.path("ca.pem").display().to_string();
     let setup = setup.set("ca_file", ca).set("min_tls_version", "tlsv1.3");
-    let mut process = setup.start();
-    process.send("c:1|c");
+    let process = setup.start();
+    process.unix_datagram("c:1|c");
     process.logs_until(|log| log.contains("tls") && log.contains("next try"));
     assert_eq!(sum(&intake), 0.0);
     drop(process);
     let setup = setup.set("min_tls_version", "tlsv1.2");
     let process = setup.start();
-    process.send("c:1|c");
+    process.unix_datagram("c:1|c");
     eventually(Duration::from_secs(20), "the line", || sum(&intake) == 1.0);
     process.terminate().balances();
 }
@@ -157,12 +159,12 @@ fn a_server_below_the_least_version_of_tls_gets_nothing() {
 fn is_proxied(through: impl Fn(Setup, &ConnectProxy) -> Setup) -> bool {
     let (intake, proxy) = (Intake::start(), ConnectProxy::start());
     let front = TlsFront::start(&intake.address(), &[&rustls::version::TLS13]);
-    let setup = Setup::posting_to(&front.url());
+    let setup = to_url(&front.url());
     fs::write(setup.path("ca.pem"), &front.certificate_pem).expect("a writable folder");
     let ca = setup.path("ca.pem").display().to_string();
     let setup = through(setup.set("ca_file", ca), &proxy);
     let process = setup.start();
-    process.send("c:1|c");
+    process.unix_datagram("c:1|c");
     eventually(Duration::from_secs(20), "the line", || sum(&intake) == 1.0);
     process.terminate().balances();
     let heads = proxy.heads();
@@ -187,8 +189,8 @@ fn the_proxy_of_file_and_environment_is_used_unless_the_host_is_exempt() {
 #[test]
 fn a_reload_with_errors_changes_nothing_and_keeps_the_sockets() {
     let intake = Intake::start();
-    let mut setup = Setup::to(&intake);
-    let mut process = setup.start();
+    let mut setup = to_intake(&intake);
+    let process = setup.start();
     let socket = process.unix();
     setup.change("tags", "[env:new]");
     setup.change("interval", "never");

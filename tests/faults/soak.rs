@@ -4,10 +4,12 @@
 //!
 //! `SOAK_MINUTES` (30), `WHIPPET` (the build to run), `SOAK_REPORT` (a file for the report).
 
-use super::process::{Ended, Process, Setup, eventually, frame};
+use super::setup::{Spooled, to_intake};
 use crate::support::intake::{Answer, Intake};
+use crate::support::program::{Ended, Program, eventually, frame};
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -62,9 +64,10 @@ fn datagram(transport: usize, number: u64, sent: &Sent, chance: &mut Chance) -> 
 }
 
 /// Sends over one transport, at a thousand datagrams a second, until told to stop.
-fn load(process: &Process, transport: usize, sent: &Sent, stop: &AtomicBool) {
+fn load(process: &Program, transport: usize, sent: &Sent, stop: &AtomicBool) {
     let mut chance = Chance(0x9E37_79B9_7F4A_7C15 + transport as u64);
-    let (udp, unix) = (process.udp(), process.unix());
+    let (udp, unix) = (UdpSocket::bind("127.0.0.1:0").expect("loopback"), process.unix());
+    udp.connect(process.udp_address()).expect("an address");
     let mut stream = process.stream();
     let (started, mut number) = (Instant::now(), 0);
     while !stop.load(Ordering::Relaxed) {
@@ -138,7 +141,7 @@ fn soak() {
     let minutes = std::env::var("SOAK_MINUTES").ok().and_then(|text| text.parse::<f64>().ok());
     let time = Duration::from_secs_f64(minutes.unwrap_or(30.0) * 60.0);
     let intake = Intake::start();
-    let mut setup = Setup::to(&intake)
+    let mut setup = to_intake(&intake)
         .spooling(20_000)
         .set("interval", "10s")
         .set("dogstatsd_context_expiry_seconds", 20)
@@ -174,7 +177,7 @@ fn soak() {
     let cpu = process.cpu();
     // The end comes in the middle of an outage, and the next run delivers.
     intake.respond(Answer::status(503));
-    process.send("soak.unix:1|c");
+    process.unix_datagram("soak.unix:1|c");
     sent.counters[1].fetch_add(1, Ordering::Relaxed);
     sent.lines.fetch_add(1, Ordering::Relaxed);
     let rss_max = samples.iter().copied().max().unwrap_or_default();
@@ -241,13 +244,19 @@ fn report(run: &Run) -> String {
     let drift = (run.late as f64 / run.early as f64 - 1.0) * 100.0;
     check(drift.abs() <= 5.0, "memory stands still");
     let (lines, payloads, points) = (run.first.lines(), run.first.payloads(), run.first.points());
-    for books in [lines, payloads, points, run.second.payloads(), run.second.points()] {
-        check(books.whole == books.parts.iter().sum::<u64>(), "an equation holds");
+    for books in [payloads, points, run.second.payloads(), run.second.points()] {
+        let sum = books.delivered + books.waiting + books.dropped;
+        check(books.built == sum, "an equation of payloads holds");
     }
     let (all, bad) = (run.sent.lines.load(Ordering::Relaxed), run.sent.bad.load(Ordering::Relaxed));
-    check(lines.whole == all, "every line is received");
-    check(lines.parts == [all - bad, bad, 0], "bad lines are refused, no other");
-    check(payloads.dropped() + run.second.payloads().dropped() == 0, "no payload is dropped");
+    let sum = lines.recorded + lines.refused + lines.dropped;
+    check(lines.received == sum, "the equation of lines holds");
+    check(lines.received == all, "every line is received");
+    check(
+        (lines.recorded, lines.refused, lines.dropped) == (all - bad, bad, 0),
+        "bad lines are refused, no other",
+    );
+    check(payloads.dropped + run.second.payloads().dropped == 0, "no payload is dropped");
     let _ = writeln!(
         text,
         "{:.0} s of load, {} faults of the intake, {} reloads, {:.1} s of processor time.\n",
@@ -276,7 +285,7 @@ fn report(run: &Run) -> String {
         run.early, run.late, run.rss_max
     );
     let last = |ended: &Ended, beginning: &str| {
-        let line = ended.log.lines().rev().find(|line| line.starts_with(beginning));
+        let line = ended.stderr.lines().rev().find(|line| line.starts_with(beginning));
         line.unwrap_or_default().to_owned()
     };
     let _ = writeln!(

@@ -5,13 +5,13 @@ use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use super::program::Setup;
+use super::program::{Posted, setup};
 
 #[test]
 fn every_packet_is_copied_unparsed_from_every_socket() {
     let other = UdpSocket::bind("127.0.0.1:0").unwrap();
     other.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let setup = Setup::new()
+    let setup = setup()
         .set("statsd_forward_host", "127.0.0.1")
         .set("statsd_forward_port", other.local_addr().unwrap().port());
     let stream = setup.path("s.sock");
@@ -25,7 +25,7 @@ fn every_packet_is_copied_unparsed_from_every_socket() {
     expect("a:1|c\nb:2|g|#x");
     program.udp("this is no metric");
     expect("this is no metric");
-    program.uds("c:1|c");
+    program.unix_datagram("c:1|c");
     expect("c:1|c");
     let mut client = UnixStream::connect(&stream).unwrap();
     client.write_all(b"\x05\0\0\0d:1|c").unwrap();
@@ -37,10 +37,8 @@ fn every_packet_is_copied_unparsed_from_every_socket() {
 
 #[test]
 fn a_target_that_cannot_be_found_costs_no_metric() {
-    let program = Setup::new()
-        .set("statsd_forward_host", "name.invalid")
-        .set("statsd_forward_port", 8125)
-        .start();
+    let program =
+        setup().set("statsd_forward_host", "name.invalid").set("statsd_forward_port", 8125).start();
     program.logs("statsd_forward_host: name.invalid:8125: ");
     program.udp("a:1|c");
     program.tags("a");

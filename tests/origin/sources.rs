@@ -10,7 +10,8 @@ use whippet::tagger::{
 
 use super::kubelet::{Kubelet, TOKEN};
 use super::pods::{CRON, STRANGER, WEB, cron, list, web, web_of};
-use super::program::{Setup, until};
+use super::program::{Origins, Posted, setup};
+use crate::support::program::until;
 
 fn error(settings: KubeletSettings) -> KubeletError {
     Client::new(settings).pods().expect_err("no pods")
@@ -118,19 +119,18 @@ fn a_workload_that_was_asked_for_before_it_is_known_moves_the_generation() {
 #[test]
 fn a_failing_kubelet_is_named_once_and_costs_no_tag_that_was_known() {
     let kubelet = Kubelet::start(&list(&[&web()]));
-    let program =
-        Setup::new().with(&kubelet).set("dogstatsd_origin_detection_client", true).start();
+    let program = setup().with(&kubelet).set("dogstatsd_origin_detection_client", true).start();
     kubelet.demand("another");
     let asked = kubelet.requests() + 2;
     until("two failures", || {
         // Unknown containers hasten the next question.
-        program.udp(&format!("hasten:1|g|c:{}", kubelet.requests()));
+        program.udp(format!("hasten:1|g|c:{}", kubelet.requests()));
         std::thread::sleep(Duration::from_millis(50));
         (kubelet.requests() >= asked).then_some(())
     });
     let said = program.logs("status 401");
     assert!(said.contains("/pods") && said.contains("kubelet_auth_token_path"), "{said}");
-    program.udp(&format!("x:1|g|c:{WEB}"));
+    program.udp(format!("x:1|g|c:{WEB}"));
     program.tags("x").have(&["kube_deployment:web"]);
     let log = program.end();
     assert_eq!(log.matches("status 401").count(), 1, "{log}");
@@ -140,11 +140,8 @@ fn a_failing_kubelet_is_named_once_and_costs_no_tag_that_was_known() {
 #[test]
 fn a_kubelet_that_never_answers_keeps_nobody_from_starting() {
     let kubelet = Kubelet::start("");
-    let program = Setup::new()
-        .with(&kubelet)
-        .impatient()
-        .set("kubernetes_https_kubelet_port", closed_port())
-        .start();
+    let program =
+        setup().reading(&kubelet).set("kubernetes_https_kubelet_port", closed_port()).start();
     program.udp("x:1|g|#a");
     program.tags("x").are(&["a"]);
     program.logs("tags of pods stay as they are");

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use super::kubelet::Kubelet;
 use super::pods::{CRON, STRANGER, WEB, cron, list, web};
-use super::program::{Setup, until};
+use super::program::{Origins, Posted, setup};
+use crate::support::program::until;
 
 #[test]
 fn tags_that_come_late_apply_from_then_on_without_double_identities() {
     let kubelet = Kubelet::start(&list(&[]));
-    let program =
-        Setup::new().with(&kubelet).set("dogstatsd_origin_detection_client", true).start();
+    let program = setup().with(&kubelet).set("dogstatsd_origin_detection_client", true).start();
     let send = || {
-        program.udp(&format!("late:1|c|c:{WEB}\nplain:1|c|#a\nstranger:1|c|c:{STRANGER}|#b"));
+        program.udp(format!("late:1|c|c:{WEB}\nplain:1|c|#a\nstranger:1|c|c:{STRANGER}|#b"));
         thread::sleep(Duration::from_millis(20));
     };
     send();
@@ -48,14 +48,14 @@ fn tags_that_come_late_apply_from_then_on_without_double_identities() {
 #[test]
 fn labels_annotations_and_the_cluster_become_tags_as_configured() {
     let kubelet = Kubelet::start(&list(&[&web()]));
-    let program = Setup::new()
+    let program = setup()
         .with(&kubelet)
         .set("dogstatsd_origin_detection_client", true)
         .set("cluster_name", "east")
         .set("kubernetes_pod_labels_as_tags", r#"{"app":"kube_app","TEAM":"+team"}"#)
         .set("kubernetes_pod_annotations_as_tags", r#"{"example.com/*":"cost_center"}"#)
         .start();
-    program.udp(&format!("low:1|g|c:{WEB}\nhigh:1|g|c:{WEB}|card:high"));
+    program.udp(format!("low:1|g|c:{WEB}\nhigh:1|g|c:{WEB}|card:high"));
     let low = ["kube_app:web", "cost_center:c-7", "kube_cluster_name:east", "version:1.2.3"];
     program.tags("low").have(&low).lack(&["team"]);
     program.tags("high").have(&low).have(&["team:blue"]);
@@ -64,17 +64,16 @@ fn labels_annotations_and_the_cluster_become_tags_as_configured() {
 #[test]
 fn a_reload_changes_cardinality_and_keeps_the_tagger() {
     let kubelet = Kubelet::start(&list(&[&cron()]));
-    let setup = Setup::new().with(&kubelet).set("dogstatsd_origin_detection_client", true);
-    let file = setup.path("whippet.yaml");
-    std::fs::write(&file, "dogstatsd_tag_cardinality: low\n").unwrap();
-    let program = setup.config(&file).start();
-    program.udp(&format!("before:1|g|c:{CRON}"));
+    let setup = setup().with(&kubelet).set("dogstatsd_origin_detection_client", true);
+    let setup = setup.yaml("dogstatsd_tag_cardinality: low\n");
+    let program = setup.start();
+    program.udp(format!("before:1|g|c:{CRON}"));
     program.tags("before").have(&["kube_cronjob:nightly"]).lack(&["pod_name"]);
-    std::fs::write(&file, "dogstatsd_tag_cardinality: orchestrator\n").unwrap();
+    setup.rewrite("dogstatsd_tag_cardinality: orchestrator\n");
     program.signal("HUP");
     program.logs("configuration reloaded");
     until("the new cardinality", || {
-        program.udp(&format!("after:1|g|c:{CRON}"));
+        program.udp(format!("after:1|g|c:{CRON}"));
         thread::sleep(Duration::from_millis(50));
         program
             .series("after")
