@@ -7,8 +7,8 @@ use std::time::Duration;
 use regex::bytes::RegexBuilder;
 use serde_json::{Value, json};
 
-use super::ranking;
 use super::state::AdminState;
+use super::{ranking, senders};
 use crate::http::{Request, Response};
 use crate::watch::{Samples, Sent};
 
@@ -88,7 +88,7 @@ pub(crate) fn top(state: &AdminState, request: &Request) -> Response {
     let senders_before = state.watch.senders();
     std::thread::sleep(time);
     let samples = state.watch.samples(&state.lanes).since(&before);
-    let senders = state.watch.senders();
+    let senders_now = state.watch.senders();
     drop(counting);
     let Some(known) = (state.known_contexts)() else { return super::busy() };
     let totals = state.snapshot().totals;
@@ -110,8 +110,8 @@ pub(crate) fn top(state: &AdminState, request: &Request) -> Response {
         "by_contexts": ranking::by_contexts(&known, names, keys),
         "by_samples": ranked(|row| row.1),
         "by_bytes": ranked(|row| row.2),
-        "senders": senders.rates(&senders_before, seconds, &state.listeners, names),
-        "overflow": state.watch.overflow().map(|overflow| overflow.json()),
+        "senders": senders::rates((&senders_now, &senders_before), seconds, &state.listeners, names),
+        "overflow": state.watch.overflow(),
     });
     Response::json(200, format!("{answer}\n"))
 }

@@ -1,7 +1,8 @@
 //! The Prometheus page: the Agent's names where they exist, then ours, each limit beside its usage.
 
+use super::counters::{LISTENER, PROCESS};
 use super::state::{AdminState, Snapshot};
-use super::status::{limit_rows, of_listeners};
+use super::status::{Status, flushed, of_listeners};
 use crate::admin::prometheus::{Exposition, MetricKind::Counter, MetricKind::Gauge};
 use crate::context::{DropReason as LineDrop, Kind};
 use crate::encode::Route;
@@ -13,10 +14,11 @@ pub(crate) fn page(state: &AdminState, snapshot: &Snapshot) -> String {
     let mut page = Exposition::default();
     agent_listeners(&mut page, state, snapshot);
     agent_messages(&mut page, snapshot);
-    lines(&mut page, snapshot);
-    sockets(&mut page, state, snapshot);
+    let status = Status::of(state, snapshot);
+    lines(&mut page, &status, snapshot);
+    sockets(&mut page, state, &status);
     delivery(&mut page, snapshot);
-    limits(&mut page, state, snapshot);
+    limits(&mut page, &status, snapshot);
     page.into_text()
 }
 
@@ -105,7 +107,7 @@ fn agent_messages(page: &mut Exposition, snapshot: &Snapshot) {
     }
     let mut family =
         page.family("aggregator__flush", Counter, "Items handed over for posting, by type.");
-    for (data_type, count) in super::status::flushed(snapshot) {
+    for (data_type, count) in flushed(snapshot) {
         family.sample(&[("data_type", data_type), ("state", "ok")], count);
     }
     let mut family =
@@ -119,16 +121,12 @@ fn agent_messages(page: &mut Exposition, snapshot: &Snapshot) {
     }
 }
 
-fn lines(page: &mut Exposition, snapshot: &Snapshot) {
-    let totals = &snapshot.totals;
-    let counts = &totals.lines;
-    page.single(
-        "whippet_lines_received_total",
-        Counter,
-        "Lines found in datagrams and frames: recorded + refused + dropped.",
-        counts.received,
-    );
-    page.single("whippet_lines_recorded_total", Counter, "Lines recorded.", counts.recorded());
+/// The numbers of the table, and the reasons that have labels.
+fn lines(page: &mut Exposition, status: &Status, snapshot: &Snapshot) {
+    for row in PROCESS {
+        page.single(row.metric, row.kind, row.help, (row.of)(status));
+    }
+    let counts = &snapshot.totals.lines;
     let mut family = page.family(
         "whippet_lines_refused_total",
         Counter,
@@ -149,95 +147,15 @@ fn lines(page: &mut Exposition, snapshot: &Snapshot) {
     }
     family.sample(&[("reason", "lane_failed")], counts.lost);
     family.sample(&[("reason", "bucket_abandoned")], counts.abandoned);
-    for (name, help, count) in [
-        (
-            "whippet_values_recorded_total",
-            "Values recorded; a packed line holds several.",
-            counts.values,
-        ),
-        (
-            "whippet_lines_folded_total",
-            "Lines recorded in an overflow context (contexts_max).",
-            counts.lines_folded,
-        ),
-        (
-            "whippet_values_not_finite_total",
-            "Values dropped for not being finite.",
-            counts.values_non_finite,
-        ),
-        (
-            "whippet_rates_invalid_total",
-            "Lines whose sample rate was out of range and taken as 1.",
-            counts.rates_invalid,
-        ),
-        (
-            "whippet_type_conflicts_total",
-            "Values not posted because another kind of the same series was written later.",
-            totals.type_conflicts,
-        ),
-        (
-            "whippet_sets_estimated_total",
-            "Sets posted as an estimate (set_members_max).",
-            totals.sets_estimated,
-        ),
-        (
-            "whippet_histograms_folded_total",
-            "Histograms of more than 1,000 samples, whose percentiles are within 1 %.",
-            totals.histograms_hdr,
-        ),
-        ("whippet_flushes_total", "Intervals flushed.", totals.flushes),
-    ] {
-        page.single(name, Counter, help, count);
-    }
 }
 
-fn sockets(page: &mut Exposition, state: &AdminState, snapshot: &Snapshot) {
-    let rows: Vec<_> = of_listeners(state, &snapshot.totals)
-        .map(|(found, counts)| (found.address.to_string(), found, counts))
-        .collect();
-    type Figure = fn(&crate::net::ListenerCounts) -> u64;
-    let families: [(&str, &str, Figure); 7] = [
-        ("whippet_datagrams_total", "Datagrams and frames read.", |c| c.datagrams + c.frames),
-        ("whippet_bytes_total", "Payload bytes read.", |c| c.bytes),
-        (
-            "whippet_kernel_drops_total",
-            "Datagrams the kernel dropped before they could be read.",
-            |c| c.kernel_drops,
-        ),
-        (
-            "whippet_datagrams_truncated_total",
-            "Datagrams longer than dogstatsd_buffer_size.",
-            |c| c.datagrams_truncated,
-        ),
-        (
-            "whippet_frames_oversize_total",
-            "Frames and lines longer than dogstatsd_buffer_size.",
-            |c| c.frames_oversize,
-        ),
-        ("whippet_frames_cut_total", "Frames that ended early.", |c| c.frames_cut),
-        ("whippet_connections_refused_total", "Connections past stream_connections_max.", |c| {
-            c.connections_refused
-        }),
-    ];
-    for (name, help, figure) in families {
-        let mut family = page.family(name, Counter, help);
-        for (address, found, counts) in &rows {
-            family.sample(
-                &[("transport", found.transport.label()), ("listener", address)],
-                figure(counts),
-            );
+fn sockets(page: &mut Exposition, state: &AdminState, status: &Status) {
+    for row in LISTENER {
+        let mut family = page.family(row.metric, row.kind, row.help);
+        for listener in &status.listeners {
+            let labels = [("transport", &*listener.transport), ("listener", &*listener.address)];
+            family.sample(&labels, (row.of)(listener));
         }
-    }
-    let mut family = page.family(
-        "whippet_receive_buffer_bytes",
-        Gauge,
-        "Receive buffer the kernel granted, per socket.",
-    );
-    for (address, found, _) in &rows {
-        family.sample(
-            &[("transport", found.transport.label()), ("listener", address)],
-            found.receive_buffer_bytes,
-        );
     }
     page.single(
         "whippet_receive_buffer_asked_bytes",
@@ -324,12 +242,15 @@ fn delivery(page: &mut Exposition, snapshot: &Snapshot) {
     }
 }
 
-fn limits(page: &mut Exposition, state: &AdminState, snapshot: &Snapshot) {
-    let rows = limit_rows(state, snapshot);
+fn limits(page: &mut Exposition, status: &Status, snapshot: &Snapshot) {
     let mut family = page.family("whippet_limit_used", Gauge, "What is used of each limit.");
-    rows.iter().for_each(|(name, used, _)| family.sample(&[("limit", name)], used));
+    for limit in &status.limits {
+        family.sample(&[("limit", &limit.name)], limit.used);
+    }
     let mut family = page.family("whippet_limit_max", Gauge, "Each limit.");
-    rows.iter().for_each(|(name, _, max)| family.sample(&[("limit", name)], max));
+    for limit in &status.limits {
+        family.sample(&[("limit", &limit.name)], limit.max);
+    }
     if let Some(bytes) = snapshot.memory_bytes {
         page.single("whippet_memory_bytes", Gauge, "Resident memory of the process.", bytes);
     }
@@ -337,7 +258,7 @@ fn limits(page: &mut Exposition, state: &AdminState, snapshot: &Snapshot) {
         "whippet_uptime_seconds",
         Gauge,
         "Time since the start.",
-        state.liveness.uptime().as_secs(),
+        status.identity.uptime_seconds,
     );
     let mut family = page.family("whippet_info", Gauge, "The version.");
     family.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);

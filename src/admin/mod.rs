@@ -3,11 +3,13 @@
 //! client, and no lane ever waits for one. Refusal: it composes nothing and keeps no counters of
 //! its own.
 
+mod counters;
 mod health;
 mod live;
 mod metrics;
 mod prometheus;
 mod ranking;
+mod senders;
 mod state;
 mod status;
 
@@ -16,8 +18,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use self::health::Health;
+pub(crate) use self::counters::{LISTENER, PROCESS};
+pub(crate) use self::health::Health;
+pub(crate) use self::senders::{ClientStatus, SenderStatus};
 pub(crate) use self::state::{AdminState, ConfigState, KnownContexts, ProcessLimits};
+pub(crate) use self::status::{
+    AgentStatus, AgentTransactions, EndpointStatus, IdentityStatus, ReasonsStatus, Status,
+    TallyStatus,
+};
 use crate::config::{Config, Port};
 use crate::context::Kind;
 use crate::http::{
@@ -121,12 +129,12 @@ fn pages(state: &Arc<AdminState>) -> Router {
         .route("/", direct(|_| Response::text(200, INDEX)))
         .route("/metrics", page(prometheus_page))
         .route("/telemetry", page(prometheus_page))
-        .route("/status", page(|state, _| json(&status::status(state, &state.snapshot()))))
-        .route("/debug/vars", page(|state, _| json(&status::agent(state, &state.snapshot()))))
+        .route("/status", page(|state, _| json(&Status::of(state, &state.snapshot()))))
+        .route("/debug/vars", page(|state, _| json(&AgentStatus::of(state, &state.snapshot()))))
         .route("/stats", page(live::stats))
         .route("/top", page(live::top))
         .route("/tap", page(live::tap))
-        .route("/senders", page(senders))
+        .route("/senders", page(all_senders))
         .route(
             "/contexts",
             page(|state, _| {
@@ -145,10 +153,9 @@ fn prometheus_page(state: &AdminState, _: &Request) -> Response {
     Response::whole(200, prometheus::CONTENT_TYPE, page.into_bytes())
 }
 
-fn senders(state: &AdminState, _: &Request) -> Response {
+fn all_senders(state: &AdminState, _: &Request) -> Response {
     state.watch.refresh(&state.lanes);
-    let all = state.watch.senders().rows(&state.listeners, usize::MAX);
-    json(&serde_json::Value::Array(all))
+    json(&senders::rows(&state.watch.senders(), &state.listeners, usize::MAX))
 }
 
 #[cfg(feature = "zstd")]
@@ -160,7 +167,8 @@ fn compressed_contexts(state: &AdminState, _: &Request) -> Response {
     })
 }
 
-fn json(value: &serde_json::Value) -> Response {
+fn json(value: &impl Serialize) -> Response {
+    let value = serde_json::json!(value);
     Response::json(200, format!("{value:#}\n"))
 }
 

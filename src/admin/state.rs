@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{Config, Loaded, cgroup};
 use crate::context::{Context, Rules};
 use crate::forward::{ForwardAccounting, Forwarder};
@@ -33,7 +35,8 @@ impl ProcessLimits {
 }
 
 /// Problems of the configuration in force.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct ConfigState {
     pub degraded: bool,
     pub warnings: Vec<String>,

@@ -4,6 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use serde::de::DeserializeOwned;
 use ureq::Agent;
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{
@@ -40,7 +41,7 @@ impl AdminClient {
     }
 
     /// As [`AdminClient::get`], read as JSON.
-    pub fn json(&self, target: &str) -> anyhow::Result<serde_json::Value> {
+    pub fn json<T: DeserializeOwned>(&self, target: &str) -> anyhow::Result<T> {
         serde_json::from_str(&self.get(target)?).context("reading the answer")
     }
 

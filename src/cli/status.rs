@@ -1,13 +1,17 @@
-//! `whippet status`: the Agent's layout, then the books.
+//! `whippet status`: the Agent's layout, then the balance of lines and payloads.
 
 use std::fmt::Write as _;
 
 use clap::Args;
-use serde_json::Value;
 
 use super::admin_client::{self, AdminClient};
 use super::config_args::ConfigArgs;
-use crate::text::{grouped, printable};
+use crate::admin::{
+    AgentStatus, AgentTransactions, ClientStatus, ConfigState, EndpointStatus, IdentityStatus,
+    LISTENER, PROCESS, ReasonsStatus, SenderStatus, Status, TallyStatus,
+};
+use crate::text::{clock_time, grouped, printable};
+use crate::watch::{Overflow, TagKey};
 
 #[derive(Args)]
 pub(super) struct StatusArgs {
@@ -29,16 +33,9 @@ fn title(out: &mut String, text: &str) {
     let _ = writeln!(out, "\n{bar}\n{text}\n{bar}");
 }
 
-fn number(value: &Value) -> String {
-    grouped(value.as_u64().unwrap_or_default())
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), |text| printable(text.as_bytes(), 400))
-}
-
-fn rows(value: &Value) -> &[Value] {
-    value.as_array().map(Vec::as_slice).unwrap_or_default()
+/// Text of the server as a terminal may show it.
+fn shown(text: &str) -> String {
+    printable(text.as_bytes(), 400)
 }
 
 /// `MetricParseErrors` as `Metric Parse Errors`.
@@ -53,32 +50,32 @@ fn words(name: &str) -> String {
     shown
 }
 
-fn render(status: &Value) -> String {
+fn render(status: &Status) -> String {
     let mut out = String::new();
-    identity(&mut out, &status["identity"]);
-    agent(&mut out, &status["agent"]);
+    identity(&mut out, &status.identity);
+    agent(&mut out, &status.agent);
     lines(&mut out, status);
     forwarder(&mut out, status);
     sockets(&mut out, status);
-    senders(&mut out, &status["senders"]);
+    senders(&mut out, &status.senders);
     contexts(&mut out, status);
-    config(&mut out, &status["config"]);
+    config(&mut out, &status.config);
     out
 }
 
-fn identity(out: &mut String, identity: &Value) {
-    let host = match &identity["hostname"] {
-        Value::String(name) => format!("host {name} (from {})", text(&identity["hostname_origin"])),
-        _ => "no host".to_owned(),
+fn identity(out: &mut String, identity: &IdentityStatus) {
+    let host = match &identity.hostname {
+        Some(name) => format!("host {} (from {})", shown(name), shown(&identity.hostname_origin)),
+        None => "no host".to_owned(),
     };
     let _ = writeln!(
         out,
         "whippet {}: {host}, pid {}, up {}, output {}, interval {} s",
-        text(&identity["version"]),
-        identity["pid"],
-        duration(identity["uptime_seconds"].as_u64().unwrap_or_default()),
-        text(&identity["output"]),
-        identity["interval_seconds"],
+        shown(&identity.version),
+        identity.pid,
+        duration(identity.uptime_seconds),
+        shown(&identity.output),
+        identity.interval_seconds,
     );
 }
 
@@ -95,224 +92,204 @@ pub(super) fn duration(seconds: u64) -> String {
     }
 }
 
-fn agent(out: &mut String, agent: &Value) {
-    let mut counters: Vec<(String, String)> = Vec::new();
-    for (map, prefix) in [("dogstatsd", ""), ("dogstatsd-udp", "Udp"), ("dogstatsd-uds", "Uds")] {
-        let entries = agent[map].as_object().into_iter().flatten();
-        counters
-            .extend(entries.map(|(key, value)| (words(&format!("{prefix}{key}")), number(value))));
+fn agent(out: &mut String, agent: &AgentStatus) {
+    let maps =
+        [(&agent.dogstatsd, ""), (&agent.dogstatsd_udp, "Udp"), (&agent.dogstatsd_uds, "Uds")];
+    let mut counters: Vec<(String, u64)> = Vec::new();
+    for (map, prefix) in maps {
+        counters.extend(map.iter().map(|(key, count)| (words(&format!("{prefix}{key}")), *count)));
     }
     counters.sort();
     title(out, "DogStatsD");
-    counters.iter().for_each(|(name, count)| {
-        let _ = writeln!(out, "  {name}: {count}");
-    });
+    for (name, count) in counters {
+        let _ = writeln!(out, "  {name}: {}", grouped(count));
+    }
     let _ = writeln!(
         out,
         "\nTip: for counts per metric set dogstatsd_metrics_stats_enable to true and run `whippet stats`,\n\
          or run `whippet top` at any time."
     );
     title(out, "Aggregator");
-    for (key, value) in agent["aggregator"].as_object().into_iter().flatten() {
+    for (key, count) in &agent.aggregator {
         let plural = if key == "NumberOfFlush" { "es" } else { "" };
-        let _ = writeln!(out, "  {}{plural}: {}", words(key), number(value));
+        let _ = writeln!(out, "  {}{plural}: {}", words(key), grouped(*count));
     }
 }
 
 /// The Agent's list of transactions, which are our payloads.
-fn transactions(out: &mut String, transactions: &Value) {
-    let Some(entries) = transactions.as_object() else { return };
+fn transactions(out: &mut String, transactions: &AgentTransactions) {
     out.push_str("  Transactions\n  ============\n");
-    for (name, value) in entries {
-        if value.is_u64() {
-            let _ = writeln!(out, "    {name}: {}", number(value));
-        }
+    for (name, count) in [
+        ("Dropped", transactions.dropped),
+        ("Errors", transactions.errors),
+        ("Requeued", transactions.requeued),
+        ("Retried", transactions.retried),
+        ("RetryQueueSize", transactions.retry_queue_size),
+        ("Success", transactions.success),
+    ] {
+        let _ = writeln!(out, "    {name}: {}", grouped(count));
     }
 }
 
-fn reasons(value: &Value, count: impl Fn(&Value) -> String) -> String {
-    let named: Vec<String> = value["reasons"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(reason, value)| format!("{reason} {}", count(value)))
+fn reasons<T>(parts: &ReasonsStatus<T>, count: impl Fn(&T) -> u64) -> String {
+    let named: Vec<String> = parts
+        .reasons
+        .iter()
+        .map(|(reason, part)| format!("{reason} {}", grouped(count(part))))
         .collect();
     if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) }
 }
 
-fn lines(out: &mut String, status: &Value) {
-    let lines = &status["lines"];
+fn lines(out: &mut String, status: &Status) {
+    let lines = &status.lines;
     title(out, "Lines");
     let _ = writeln!(
         out,
         "  {} received = {} recorded + {} refused{} + {} dropped{}",
-        number(&lines["received"]),
-        number(&lines["recorded"]["total"]),
-        number(&lines["refused"]["total"]),
-        reasons(&lines["refused"], number),
-        number(&lines["dropped"]["total"]),
-        reasons(&lines["dropped"], number),
+        grouped(lines.received),
+        grouped(lines.recorded.total),
+        grouped(lines.refused.total),
+        reasons(&lines.refused, |count| *count),
+        grouped(lines.dropped.total),
+        reasons(&lines.dropped, |count| *count),
     );
-    if lines["balances"] == Value::Bool(false) {
+    if !lines.balances {
         let _ = writeln!(out, "  These do not add up: please report it.");
     }
-    for (name, what) in [
-        (
-            &lines["folded"],
-            "lines of new contexts were folded into overflow contexts (contexts_max)",
-        ),
-        (&lines["values"]["not_finite"], "values were not finite"),
-        (&lines["rates_invalid"], "sample rates were out of range and taken as 1"),
-        (
-            &status["type_conflicts"],
-            "values not posted: another kind of the same series came later",
-        ),
-    ] {
-        if name.as_u64() > Some(0) {
-            let _ = writeln!(out, "  {} {what}", number(name));
+    for counter in PROCESS.iter().filter(|counter| !counter.phrase.is_empty()) {
+        let count = (counter.of)(status);
+        if count > 0 {
+            let _ = writeln!(out, "  {} {}", grouped(count), counter.phrase);
         }
     }
 }
 
-fn forwarder(out: &mut String, status: &Value) {
-    let payloads = &status["payloads"];
+fn forwarder(out: &mut String, status: &Status) {
+    let payloads = &status.payloads;
     title(out, "Forwarder");
-    if !rows(&payloads["endpoints"]).is_empty() {
-        transactions(out, &status["agent"]["forwarder"]["Transactions"]);
+    if !payloads.endpoints.is_empty() {
+        transactions(out, &status.agent.forwarder.transactions);
     }
-    if payloads.get("discarded").is_some() {
-        let built = &payloads["built"];
+    if let Some(built) = &payloads.discarded {
         let _ = writeln!(
             out,
             "  {} payloads built ({} points), none delivered (dry run or output none)",
-            number(&built["payloads"]),
-            number(&built["points"])
+            grouped(built.payloads),
+            grouped(built.points)
         );
-    } else if rows(&payloads["endpoints"]).is_empty() {
+    } else if payloads.endpoints.is_empty() {
         let _ = writeln!(out, "  No intake.");
     }
-    for endpoint in rows(&payloads["endpoints"]) {
-        one_endpoint(out, endpoint);
-    }
+    payloads.endpoints.iter().for_each(|endpoint| one_endpoint(out, endpoint));
 }
 
-fn one_endpoint(out: &mut String, endpoint: &Value) {
-    let _ = writeln!(out, "  {}", text(&endpoint["name"]));
-    for noun in ["payloads", "points"] {
+fn one_endpoint(out: &mut String, endpoint: &EndpointStatus) {
+    let _ = writeln!(out, "  {}", shown(&endpoint.name));
+    type Noun = (&'static str, fn(&TallyStatus) -> u64);
+    let nouns: [Noun; 2] = [("payloads", |tally| tally.payloads), ("points", |tally| tally.points)];
+    for (noun, count) in nouns {
         let _ = writeln!(
             out,
             "    {noun}: {} built = {} delivered + {} waiting + {} dropped{}",
-            number(&endpoint["built"][noun]),
-            number(&endpoint["delivered"][noun]),
-            number(&endpoint["waiting"][noun]),
-            number(&endpoint["dropped"]["total"][noun]),
-            reasons(&endpoint["dropped"], |dropped| number(&dropped[noun])),
+            grouped(count(&endpoint.built)),
+            grouped(count(&endpoint.delivered)),
+            grouped(count(&endpoint.waiting)),
+            grouped(count(&endpoint.dropped.total)),
+            reasons(&endpoint.dropped, count),
         );
     }
-    let full = match endpoint["queue_full_in_seconds"].as_u64() {
+    let full = match endpoint.queue_full_in_seconds {
         Some(seconds) => format!(", full in {} if nothing is delivered", duration(seconds)),
         None => String::new(),
     };
     let _ = writeln!(
         out,
         "    queue: {} of {} bytes{full}",
-        number(&endpoint["queue_bytes"]),
-        number(&endpoint["queue_bytes_max"]),
+        grouped(endpoint.queue_bytes as u64),
+        grouped(endpoint.queue_bytes_max as u64),
     );
-    if endpoint["spool_records"].as_u64() > Some(0) {
+    if endpoint.spool_records > 0 {
         let _ = writeln!(
             out,
             "    on disk: {} payloads, {} bytes",
-            number(&endpoint["spool_records"]),
-            number(&endpoint["spool_bytes"])
+            grouped(endpoint.spool_records as u64),
+            grouped(endpoint.spool_bytes)
         );
     }
     let mut answers: Vec<String> = Vec::new();
-    for route in endpoint["routes"].as_object().into_iter().flatten().map(|(_, route)| route) {
-        for map in ["statuses", "errors"] {
-            let entries = route[map].as_object().into_iter().flatten();
-            answers.extend(entries.map(|(name, count)| format!("{name} × {}", number(count))));
+    for route in endpoint.routes.values() {
+        for (name, count) in route.statuses.iter().chain(&route.errors) {
+            answers.push(format!("{name} × {}", grouped(*count)));
         }
     }
     if !answers.is_empty() {
         let _ = writeln!(out, "    answers: {}", answers.join(", "));
     }
-    let key = text(&endpoint["key"]);
-    let key = key.trim_start_matches('*');
-    let _ =
-        writeln!(out, "    API key ending with {key}: API Key {}", text(&endpoint["key_status"]));
+    let key = shown(endpoint.key.trim_start_matches('*'));
+    let _ = writeln!(out, "    API key ending with {key}: API Key {}", shown(&endpoint.key_status));
 }
 
-fn sockets(out: &mut String, status: &Value) {
+fn sockets(out: &mut String, status: &Status) {
     title(out, "Listeners");
-    for listener in rows(&status["listeners"]) {
-        let count = |name: &str| listener[name].as_u64().unwrap_or_default();
+    for listener in &status.listeners {
         let _ = write!(
             out,
             "  {} {}: {} packets, {} bytes",
-            text(&listener["transport"]),
-            text(&listener["address"]),
-            grouped(count("datagrams") + count("frames")),
-            number(&listener["bytes"]),
+            shown(&listener.transport),
+            shown(&listener.address),
+            grouped(listener.datagrams + listener.frames),
+            grouped(listener.bytes),
         );
-        for (name, what) in [
-            ("datagrams_truncated", "cut"),
-            ("read_errors", "failed reads"),
-            ("connections_open", "connections open"),
-            ("connections_refused", "connections refused"),
-            ("frames_oversize", "frames too long"),
-            ("frames_cut", "frames cut"),
-            ("credentials_missing", "without credentials"),
-        ] {
-            if count(name) > 0 {
-                let _ = write!(out, ", {} {what}", grouped(count(name)));
+        for counter in LISTENER.iter().filter(|counter| !counter.phrase.is_empty()) {
+            let count = (counter.of)(listener);
+            if count > 0 {
+                let _ = write!(out, ", {} {}", grouped(count), counter.phrase);
             }
         }
         out.push('\n');
     }
-    let kernel = &status["kernel"];
-    let _ = writeln!(out, "  kernel drops: {}", number(&kernel["dropped"]));
-    for listener in rows(&kernel["listeners"]) {
+    let _ = writeln!(out, "  kernel drops: {}", grouped(status.kernel.dropped));
+    for listener in &status.kernel.listeners {
         let _ = writeln!(
             out,
             "    {}: {} dropped; fix: {}",
-            text(&listener["listener"]),
-            number(&listener["dropped"]),
-            text(&listener["remedy"])
+            shown(&listener.listener),
+            grouped(listener.dropped),
+            shown(&listener.remedy)
         );
     }
 }
 
-fn senders(out: &mut String, senders: &Value) {
-    if rows(senders).is_empty() {
+fn senders(out: &mut String, senders: &[SenderStatus]) {
+    if senders.is_empty() {
         return;
     }
     title(out, "Senders");
-    for sender in rows(senders) {
+    for sender in senders {
         let _ = write!(
             out,
             "  {}: {} packets, {} lines, {} bytes",
             sender_name(sender),
-            number(&sender["packets"]),
-            number(&sender["lines"]),
-            number(&sender["bytes"]),
+            grouped(sender.packets),
+            grouped(sender.lines),
+            grouped(sender.bytes),
         );
-        for (name, what) in [
-            ("refused", "refused"),
-            ("contexts_new", "new contexts"),
-            ("past_cap", "lines past contexts_max"),
+        for (count, what) in [
+            (sender.refused, "refused"),
+            (sender.contexts_new, "new contexts"),
+            (sender.past_cap, "lines past contexts_max"),
         ] {
-            if sender[name].as_u64() > Some(0) {
-                let _ = write!(out, ", {} {what}", number(&sender[name]));
+            if count > 0 {
+                let _ = write!(out, ", {} {what}", grouped(count));
             }
         }
         out.push('\n');
-        for bad in rows(&sender["bad_lines"]) {
-            for line in bad["shown"].as_str().unwrap_or_default().lines() {
-                let _ = writeln!(out, "      {}", printable(line.as_bytes(), 200));
-            }
+        for line in sender.bad_lines.iter().flat_map(|bad| bad.shown.lines()) {
+            let _ = writeln!(out, "      {}", printable(line.as_bytes(), 200));
         }
-        client(out, &sender["client"]);
+        if let Some(client) = &sender.client {
+            client_report(out, client);
+        }
     }
 }
 
@@ -320,98 +297,83 @@ fn senders(out: &mut String, senders: &Value) {
 const CONTAINER_DIGITS: usize = 12;
 
 /// `10.0.0.7` or `pid 12 uid 0 (python, container 3726184226f5)`.
-pub(super) fn sender_name(sender: &Value) -> String {
+pub(super) fn sender_name(sender: &SenderStatus) -> String {
     let mut known = Vec::new();
-    if let Some(command) = sender["command"].as_str() {
+    if let Some(command) = &sender.command {
         known.push(printable(command.as_bytes(), 64));
     }
-    if let Some(container) = sender["container"].as_str() {
+    if let Some(container) = &sender.container {
         let digits: String = container.chars().take(CONTAINER_DIGITS).collect();
         known.push(format!("container {}", printable(digits.as_bytes(), CONTAINER_DIGITS)));
     }
-    let name = text(&sender["sender"]);
+    let name = shown(&sender.sender);
     if known.is_empty() { name } else { format!("{name} ({})", known.join(", ")) }
 }
 
-/// What the sender's client library says of itself.
-fn client(out: &mut String, client: &Value) {
-    if client.is_null() {
-        return;
-    }
-    let missing = match client["packets_missing"].as_u64() {
+/// What the sender's client library reports of itself.
+fn client_report(out: &mut String, client: &ClientStatus) {
+    let missing = match client.packets_missing {
         Some(missing) => format!("; {} of them did not arrive", grouped(missing)),
         None => String::new(),
     };
     let _ = writeln!(
         out,
         "      its client says: {} packets sent, {} dropped before sending{missing}",
-        number(&client["packets_sent"]),
-        number(&client["packets_dropped"]),
+        grouped(client.packets_sent),
+        grouped(client.packets_dropped),
     );
 }
 
-fn overflow(out: &mut String, overflow: &Value) {
-    if overflow.is_null() {
-        return;
-    }
-    let at = crate::text::clock_time(overflow["at"].as_u64().unwrap_or_default());
+fn overflow(out: &mut String, overflow: &Overflow) {
     let _ = writeln!(
         out,
-        "  out of contexts, last at {at}: {} lines of new ones folded or dropped in that interval",
-        number(&overflow["lines"])
+        "  out of contexts, last at {}: {} lines of new ones folded or dropped in that interval",
+        clock_time(overflow.at),
+        grouped(overflow.lines)
     );
-    for name in rows(&overflow["names"]) {
-        let keys: Vec<String> = rows(&name["tag_keys"])
-            .iter()
-            .map(|key| format!("{} ~{}", text(&key["key"]), number(&key["values"])))
-            .collect();
+    for name in &overflow.names {
+        let key = |key: &TagKey| format!("{} ~{}", shown(&key.key), grouped(key.values));
+        let keys: Vec<String> = name.tag_keys.iter().map(key).collect();
         let _ = writeln!(
             out,
             "    {}: {} lines; values per tag: {}",
-            text(&name["name"]),
-            number(&name["lines"]),
+            shown(&name.name),
+            grouped(name.lines),
             keys.join(", ")
         );
     }
-    if let Value::String(sender) = &overflow["sender"] {
+    if let Some(sender) = &overflow.sender {
         let _ = writeln!(out, "    most sent by {}", printable(sender.as_bytes(), 100));
     }
 }
 
-fn contexts(out: &mut String, status: &Value) {
+fn contexts(out: &mut String, status: &Status) {
     title(out, "Contexts and limits");
-    let kinds: Vec<String> = status["contexts"]["by_kind"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(_, count)| count.as_u64() > Some(0))
-        .map(|(kind, count)| format!("{kind} {}", number(count)))
-        .collect();
+    let contexts = &status.contexts;
+    let alive = contexts.by_kind.iter().filter(|(_, count)| **count > 0);
+    let kinds: Vec<String> =
+        alive.map(|(kind, count)| format!("{kind} {}", grouped(*count as u64))).collect();
     let kinds = if kinds.is_empty() { String::new() } else { format!(": {}", kinds.join(", ")) };
-    let _ = writeln!(out, "  {} contexts{kinds}", number(&status["contexts"]["live"]));
-    overflow(out, &status["contexts"]["overflow"]);
-    for limit in rows(&status["limits"]) {
-        let _ = writeln!(
-            out,
-            "  {}: {} of {}",
-            text(&limit["name"]),
-            number(&limit["used"]),
-            number(&limit["max"])
-        );
+    let _ = writeln!(out, "  {} contexts{kinds}", grouped(contexts.live as u64));
+    if let Some(last) = &contexts.overflow {
+        overflow(out, last);
+    }
+    for limit in &status.limits {
+        let (name, used, max) = (shown(&limit.name), grouped(limit.used), grouped(limit.max));
+        let _ = writeln!(out, "  {name}: {used} of {max}");
     }
 }
 
-fn config(out: &mut String, config: &Value) {
-    let warnings = rows(&config["warnings"]);
-    if warnings.is_empty() {
+fn config(out: &mut String, config: &ConfigState) {
+    if config.warnings.is_empty() {
         return;
     }
     title(out, "Configuration");
-    if config["degraded"] == Value::Bool(true) {
+    if config.degraded {
         let _ = writeln!(out, "  Degraded: some entries were skipped.");
     }
-    for warning in warnings {
-        let _ = writeln!(out, "  {}", text(warning));
+    for warning in &config.warnings {
+        let _ = writeln!(out, "  {}", shown(warning));
     }
 }
 
@@ -441,6 +403,6 @@ mod tests {
 
     #[test]
     fn an_answer_without_anything_still_reads() {
-        assert!(render(&Value::Null).contains("=========\nDogStatsD\n========="));
+        assert!(render(&Status::default()).contains("=========\nDogStatsD\n========="));
     }
 }

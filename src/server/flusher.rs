@@ -148,6 +148,7 @@ impl FlusherThread {
     }
 
     fn post(&mut self, mut flush: Flush) {
+        self.liveness.flusher();
         let began = self.clock.monotonic();
         events::flush_started(&self.hub, &flush);
         flush.kernel_drops = self.gather_listeners();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Intervals without a sign after which a thread counts as stuck.
-const INTERVALS_MISSED_MAX: u32 = 3;
+const INTERVALS_MISSED_MAX: u32 = 2;
 /// Added to them: what a busy machine may delay a thread by.
 const GRACE: Duration = Duration::from_secs(5);
 

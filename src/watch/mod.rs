@@ -20,9 +20,9 @@ use arc_swap::ArcSwap;
 use regex::bytes::Regex;
 
 pub(crate) use self::liveness::Liveness;
-pub(crate) use self::overflow::Overflow;
+pub(crate) use self::overflow::{Overflow, TagKey};
 pub(crate) use self::samples::{Samples, Sent};
-pub(crate) use self::senders::{Published, Senders};
+pub(crate) use self::senders::{Account, Published, SenderId, Senders};
 pub(crate) use self::totals::Totals;
 use crate::context::heavy_hitters::HeavyHitters;
 use crate::net::LaneHandle;

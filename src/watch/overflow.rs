@@ -1,6 +1,6 @@
-//! Naming who made contexts run out.
+//! Which metric, tag key and sender made contexts run out.
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use crate::context::heavy_hitters::{HeavyHitters, Hitter};
 use crate::text::{grouped, printable};
@@ -13,35 +13,46 @@ const KEYS: usize = 5;
 const WIDTH: usize = 80;
 
 /// One interval in which a cap on contexts was passed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Overflow {
     /// Start of the bucket in unix seconds.
-    at: u64,
+    pub at: u64,
     /// Lines of new contexts past the cap.
-    lines: u64,
-    /// Who sent most of them.
-    sender: Option<String>,
-    names: Vec<Blamed>,
+    pub lines: u64,
+    /// The sender of most of them.
+    pub sender: Option<String>,
+    /// The metrics with most of these lines.
+    pub names: Vec<OverflowName>,
 }
 
-#[derive(Clone, Debug)]
-struct Blamed {
-    name: String,
-    lines: u64,
-    /// Tag keys with about how many values.
-    keys: Vec<(String, u64)>,
+/// A metric with lines of new contexts past the cap.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct OverflowName {
+    pub name: String,
+    pub lines: u64,
+    pub tag_keys: Vec<TagKey>,
+}
+
+/// A tag key with about how many distinct values.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct TagKey {
+    pub key: String,
+    pub values: u64,
 }
 
 impl Overflow {
     pub fn new(at: u64, heavy: &HeavyHitters, sender: Option<String>) -> Self {
-        let blamed = |hitter: &&Hitter| Blamed {
+        let blamed = |hitter: &&Hitter| OverflowName {
             name: printable(&hitter.name, WIDTH),
             lines: hitter.offers,
-            keys: hitter
+            tag_keys: hitter
                 .keys()
                 .into_iter()
                 .take(KEYS)
-                .map(|(key, values)| (printable(key, WIDTH), values))
+                .map(|(key, values)| TagKey { key: printable(key, WIDTH), values })
                 .collect(),
         };
         let names = heavy.top().iter().take(NAMES).map(blamed).collect();
@@ -61,7 +72,7 @@ impl Overflow {
                 grouped(worst.lines),
                 worst.name
             ));
-            if let Some((key, values)) = worst.keys.first() {
+            if let Some(TagKey { key, values }) = worst.tag_keys.first() {
                 let values = grouped(*values);
                 text.push_str(&format!(", whose tag {key} came with about {values} values"));
             }
@@ -71,22 +82,5 @@ impl Overflow {
         }
         text.push_str("; fix: take that tag off at the client, or raise contexts_max");
         text
-    }
-
-    pub fn json(&self) -> Value {
-        let name = |blamed: &Blamed| {
-            let key = |(key, values): &(String, u64)| json!({ "key": key, "values": values });
-            json!({
-                "name": blamed.name,
-                "lines": blamed.lines,
-                "tag_keys": blamed.keys.iter().map(key).collect::<Vec<_>>(),
-            })
-        };
-        json!({
-            "at": self.at,
-            "lines": self.lines,
-            "sender": self.sender,
-            "names": self.names.iter().map(name).collect::<Vec<_>>(),
-        })
     }
 }

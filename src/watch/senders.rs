@@ -11,13 +11,10 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use ahash::RandomState;
-use serde_json::{Value, json};
-
 use crate::context::CLIENT_TELEMETRY;
 use crate::net::{Credentials, ListenerDescription, Sender};
 use crate::protocol::{self, Message, Options, ParseError};
-use crate::text::printable;
+use ahash::RandomState;
 
 /// Senders held per lane.
 const SENDERS_MAX: usize = 1_024;
@@ -32,7 +29,7 @@ const BAD_LINE_BYTES: usize = 256;
 
 /// A sender in three words, so that comparing is cheap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Id {
+pub(crate) struct SenderId {
     kind: Kind,
     words: [u64; 2],
 }
@@ -50,22 +47,22 @@ enum Kind {
     Others,
 }
 
-impl Id {
-    const OTHERS: Id = Id { kind: Kind::Others, words: [0, 0] };
+impl SenderId {
+    const OTHERS: SenderId = SenderId { kind: Kind::Others, words: [0, 0] };
 
     fn of(from: &Sender<'_>, listener: u16) -> Self {
         match from {
-            Sender::Internet(name) => Id { kind: Kind::Address, words: name.ip_words() },
+            Sender::Internet(name) => SenderId { kind: Kind::Address, words: name.ip_words() },
             Sender::Process(process) => {
                 let words = [u64::from(process.pid.cast_unsigned()), u64::from(process.uid)];
-                Id { kind: Kind::Process, words }
+                SenderId { kind: Kind::Process, words }
             }
-            Sender::Unknown => Id { kind: Kind::Listener, words: [0, u64::from(listener)] },
+            Sender::Unknown => SenderId { kind: Kind::Listener, words: [0, u64::from(listener)] },
         }
     }
 
     /// The number of a process.
-    fn pid(self) -> Option<i32> {
+    pub fn pid(self) -> Option<i32> {
         i32::try_from(self.words[0]).ok().filter(|_| self.kind == Kind::Process)
     }
 }
@@ -90,13 +87,14 @@ struct Slot {
     /// Apart from the counters that grow with it, or the compiler makes one wide addition of two,
     /// in twice as many instructions.
     packets: u64,
-    id: Id,
+    id: SenderId,
     bytes: u64,
     lines: u64,
 }
 
 /// No sender has these words: no process has this number, no address is this one.
-const EMPTY: Slot = Slot { words: [u64::MAX; 2], packets: 0, id: Id::OTHERS, bytes: 0, lines: 0 };
+const EMPTY: Slot =
+    Slot { words: [u64::MAX; 2], packets: 0, id: SenderId::OTHERS, bytes: 0, lines: 0 };
 
 /// The multiplier of Fibonacci hashing: 2^32 divided by the golden ratio.
 const GOLDEN: u32 = 0x9E37_79B9;
@@ -122,7 +120,7 @@ fn process_word(process: &Credentials) -> u64 {
 /// One lane's table.
 pub(crate) struct Senders {
     front: Front,
-    known: HashMap<Id, Account, RandomState>,
+    known: HashMap<SenderId, Account, RandomState>,
     others: Account,
     /// Unix seconds of the last publication.
     published: u64,
@@ -130,38 +128,38 @@ pub(crate) struct Senders {
 
 /// What one sender sent.
 #[derive(Clone, Debug, Default)]
-struct Account {
-    packets: u64,
-    bytes: u64,
-    lines: u64,
-    refused: u64,
+pub(crate) struct Account {
+    pub packets: u64,
+    pub bytes: u64,
+    pub lines: u64,
+    pub refused: u64,
     /// Contexts it was the first to name.
-    contexts_new: u64,
+    pub contexts_new: u64,
     /// Lines of new contexts past a cap.
-    past_cap: u64,
+    pub past_cap: u64,
     /// Unix seconds, as fresh as the last publication.
-    last_seen: u64,
-    bad: Vec<BadLine>,
-    client: Option<Box<Client>>,
+    pub last_seen: u64,
+    pub bad: Vec<BadLine>,
+    pub client: Option<Box<Client>>,
     /// Of a process, once it is known.
-    container: Option<Arc<str>>,
+    pub container: Option<Arc<str>>,
 }
 
 #[derive(Clone, Debug)]
-struct BadLine {
-    line: Box<[u8]>,
-    error: ParseError,
+pub(crate) struct BadLine {
+    pub line: Box<[u8]>,
+    pub error: ParseError,
 }
 
 /// What client libraries say of themselves.
 #[derive(Clone, Copy, Debug, Default)]
-struct Client {
-    reports: u64,
-    metrics: u64,
-    packets_sent: u64,
-    packets_dropped: u64,
-    bytes_sent: u64,
-    bytes_dropped: u64,
+pub(crate) struct Client {
+    pub reports: u64,
+    pub metrics: u64,
+    pub packets_sent: u64,
+    pub packets_dropped: u64,
+    pub bytes_sent: u64,
+    pub bytes_dropped: u64,
     /// Packets we had received at the first report.
     received_at_first: u64,
     /// Packets sent according to the first report, which covers time before it.
@@ -171,11 +169,6 @@ struct Client {
 }
 
 impl Account {
-    /// Packets, lines and bytes.
-    fn figures(&self) -> [u64; 3] {
-        [self.packets, self.lines, self.bytes]
-    }
-
     fn add(&mut self, other: &Account) {
         self.packets += other.packets;
         self.bytes += other.bytes;
@@ -209,7 +202,7 @@ impl Client {
     }
 
     /// Packets that clients sent between their first and last report and that did not get here.
-    fn missing(&self) -> Option<u64> {
+    pub fn missing(&self) -> Option<u64> {
         let sent = self.packets_sent.saturating_sub(self.sent_at_first);
         let received = self.received_at_last.saturating_sub(self.received_at_first);
         (self.reports > 1).then(|| sent.saturating_sub(received))
@@ -297,7 +290,7 @@ impl Senders {
                 (&mut front.listeners[usize::from(listener) % SLOTS], [listener.into(), 0])
             }
         };
-        let mut mine = Slot { words, id: Id::of(from, listener), ..EMPTY };
+        let mut mine = Slot { words, id: SenderId::of(from, listener), ..EMPTY };
         mine.add(bytes, lines);
         let displaced = std::mem::replace(slot, mine);
         self.settle(displaced);
@@ -315,9 +308,9 @@ impl Senders {
         }
     }
 
-    fn account(&mut self, id: Id) -> &mut Account {
+    fn account(&mut self, id: SenderId) -> &mut Account {
         let room = self.known.len() < SENDERS_MAX;
-        if id != Id::OTHERS && (room || self.known.contains_key(&id)) {
+        if id != SenderId::OTHERS && (room || self.known.contains_key(&id)) {
             return self.known.entry(id).or_default();
         }
         &mut self.others
@@ -339,7 +332,7 @@ impl Senders {
     /// A line of this sender was refused.
     #[cold]
     pub fn refused(&mut self, from: &Sender<'_>, listener: u16, error: ParseError, line: &[u8]) {
-        let account = self.account(Id::of(from, listener));
+        let account = self.account(SenderId::of(from, listener));
         account.refused += 1;
         let line = &line[..line.len().min(BAD_LINE_BYTES)];
         // A line that comes again and again leaves room for others.
@@ -356,7 +349,7 @@ impl Senders {
     /// This sender named new contexts, some of them past a cap.
     #[cold]
     pub fn named(&mut self, from: &Sender<'_>, listener: u16, contexts_new: u64, past_cap: u64) {
-        let account = self.account(Id::of(from, listener));
+        let account = self.account(SenderId::of(from, listener));
         account.contexts_new += contexts_new;
         account.past_cap += past_cap;
     }
@@ -371,7 +364,7 @@ impl Senders {
         let value = sum as u64;
         // One address may fill several slots.
         self.settle_all();
-        let account = self.account(Id::of(from, listener));
+        let account = self.account(SenderId::of(from, listener));
         let received = account.packets;
         let client = account.client.get_or_insert_default();
         let figure = match what {
@@ -401,7 +394,7 @@ impl Senders {
     ) -> Published {
         self.published = now;
         self.settle_all();
-        let nameless = |(id, account): &(&Id, &mut Account)| {
+        let nameless = |(id, account): &(&SenderId, &mut Account)| {
             id.kind == Kind::Process && account.container.is_none()
         };
         for (id, account) in self.known.iter_mut().filter(nameless) {
@@ -419,10 +412,10 @@ impl Senders {
                 stays
             });
         }
-        let mut accounts: Vec<(Id, Account)> =
+        let mut accounts: Vec<(SenderId, Account)> =
             self.known.iter().map(|(id, account)| (*id, account.clone())).collect();
         if self.others.packets > 0 {
-            accounts.push((Id::OTHERS, self.others.clone()));
+            accounts.push((SenderId::OTHERS, self.others.clone()));
         }
         Published(accounts)
     }
@@ -430,16 +423,16 @@ impl Senders {
 
 /// The senders of one lane, or of all.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Published(Vec<(Id, Account)>);
+pub(crate) struct Published(Vec<(SenderId, Account)>);
 
 impl Published {
     /// All lanes together.
     pub fn merged<'a>(lanes: impl Iterator<Item = &'a Published>) -> Self {
-        let mut sums: HashMap<Id, Account, RandomState> = HashMap::default();
+        let mut sums: HashMap<SenderId, Account, RandomState> = HashMap::default();
         for (id, account) in lanes.flat_map(|lane| &lane.0) {
             sums.entry(*id).or_default().add(account);
         }
-        let mut all: Vec<(Id, Account)> = sums.into_iter().collect();
+        let mut all: Vec<(SenderId, Account)> = sums.into_iter().collect();
         all.sort_by(|a, b| b.1.packets.cmp(&a.1.packets).then_with(|| a.0.words.cmp(&b.0.words)));
         Published(all)
     }
@@ -449,45 +442,12 @@ impl Published {
         let most = self.0.iter().max_by_key(|(_, account)| account.past_cap)?;
         let (id, account) = most;
         let container = account.container.as_ref().map(|id| format!(" in container {id}"));
-        (account.past_cap > 0).then(|| name(*id, listeners) + &container.unwrap_or_default())
+        (account.past_cap > 0).then(|| id.name(listeners) + &container.unwrap_or_default())
     }
 
-    /// As [`Published::rows`], with what came since `earlier`; the busiest since then first.
-    pub fn rates(
-        &self,
-        earlier: &Published,
-        seconds: f64,
-        listeners: &[ListenerDescription],
-        count: usize,
-    ) -> Vec<Value> {
-        let before: HashMap<Id, &Account, RandomState> =
-            earlier.0.iter().map(|(id, account)| (*id, account)).collect();
-        let mut since: Vec<(&(Id, Account), [u64; 3])> = self
-            .0
-            .iter()
-            .map(|entry| {
-                let then = before.get(&entry.0).map_or([0; 3], |then| then.figures());
-                let now = entry.1.figures();
-                (entry, std::array::from_fn(|at| now[at].saturating_sub(then[at])))
-            })
-            .collect();
-        since.sort_by_key(|(_, [packets, ..])| std::cmp::Reverse(*packets));
-        let rated = |((id, account), figures): &(&(Id, Account), [u64; 3])| {
-            let mut row = row(*id, account, listeners);
-            let names = ["packets_per_second", "lines_per_second", "bytes_per_second"];
-            if let Value::Object(row) = &mut row {
-                for (name, figure) in names.into_iter().zip(figures) {
-                    row.insert(name.to_owned(), (*figure as f64 / seconds).into());
-                }
-            }
-            row
-        };
-        since.iter().take(count).map(rated).collect()
-    }
-
-    /// Rows for people and scripts, the busiest first, at most `count`.
-    pub fn rows(&self, listeners: &[ListenerDescription], count: usize) -> Vec<Value> {
-        self.0.iter().take(count).map(|(id, account)| row(*id, account, listeners)).collect()
+    /// Every sender with its account, the busiest first.
+    pub fn iter(&self) -> std::slice::Iter<'_, (SenderId, Account)> {
+        self.0.iter()
     }
 }
 
@@ -496,61 +456,21 @@ fn address(words: [u64; 2]) -> IpAddr {
     Ipv6Addr::from(bits).to_canonical()
 }
 
-fn name(id: Id, listeners: &[ListenerDescription]) -> String {
-    match id.kind {
-        Kind::Address => address(id.words).to_string(),
-        Kind::Process => format!("pid {} uid {}", id.words[0], id.words[1]),
-        Kind::Listener => {
-            let at = usize::try_from(id.words[1]).unwrap_or(usize::MAX);
-            listeners.get(at).map_or_else(String::new, |listener| {
-                format!("anybody on {} {}", listener.transport, listener.address)
-            })
+impl SenderId {
+    /// `10.0.0.7`, `pid 12 uid 0`, or the listener of senders without a name.
+    pub fn name(self, listeners: &[ListenerDescription]) -> String {
+        match self.kind {
+            Kind::Address => address(self.words).to_string(),
+            Kind::Process => format!("pid {} uid {}", self.words[0], self.words[1]),
+            Kind::Listener => {
+                let at = usize::try_from(self.words[1]).unwrap_or(usize::MAX);
+                listeners.get(at).map_or_else(String::new, |listener| {
+                    format!("anyone on {} {}", listener.transport, listener.address)
+                })
+            }
+            Kind::Others => "(others)".to_owned(),
         }
-        Kind::Others => "(others)".to_owned(),
     }
-}
-
-/// The name of a process that still runs.
-fn command(id: Id) -> Option<String> {
-    let pid = id.pid()?;
-    let name = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
-    Some(printable(name.trim_ascii_end(), 64))
-}
-
-fn row(id: Id, account: &Account, listeners: &[ListenerDescription]) -> Value {
-    let bad = |bad: &BadLine| {
-        json!({
-            "line": printable(&bad.line, BAD_LINE_BYTES),
-            "reason": bad.error.kind.reason(),
-            "offset": bad.error.offset,
-            "shown": bad.error.render(&bad.line).to_string(),
-        })
-    };
-    let client = account.client.as_ref().map(|client| {
-        json!({
-            "reports": client.reports,
-            "metrics": client.metrics,
-            "packets_sent": client.packets_sent,
-            "packets_dropped": client.packets_dropped,
-            "bytes_sent": client.bytes_sent,
-            "bytes_dropped": client.bytes_dropped,
-            "packets_missing": client.missing(),
-        })
-    });
-    json!({
-        "sender": name(id, listeners),
-        "command": command(id),
-        "container": account.container.as_deref(),
-        "packets": account.packets,
-        "bytes": account.bytes,
-        "lines": account.lines,
-        "refused": account.refused,
-        "contexts_new": account.contexts_new,
-        "past_cap": account.past_cap,
-        "last_seen": account.last_seen,
-        "bad_lines": account.bad.iter().map(bad).collect::<Vec<_>>(),
-        "client": client,
-    })
 }
 
 #[cfg(test)]
@@ -562,8 +482,10 @@ mod tests {
         Sender::Process(Credentials { pid, uid: 7, gid: 7 })
     }
 
-    fn rows(senders: &mut Senders, now: u64) -> Vec<Value> {
-        Published::merged([senders.publish(now, |_| None)].iter()).rows(&[], usize::MAX)
+    /// Names and accounts, the busiest first.
+    fn rows(senders: &mut Senders, now: u64) -> Vec<(String, Account)> {
+        let all = Published::merged([senders.publish(now, |_| None)].iter());
+        all.iter().map(|(id, account)| (id.name(&[]), account.clone())).collect()
     }
 
     #[test]
@@ -576,11 +498,8 @@ mod tests {
             }
             assert_eq!(senders.publish(round, |_| None).0.len(), 1_000);
         }
-        for row in rows(&mut senders, 3) {
-            assert_eq!(
-                (&row["packets"], &row["bytes"], &row["lines"]),
-                (&3.into(), &30.into(), &6.into())
-            );
+        for (_, account) in rows(&mut senders, 3) {
+            assert_eq!((account.packets, account.bytes, account.lines), (3, 30, 6));
         }
     }
 
@@ -597,10 +516,8 @@ mod tests {
             senders.see(&process(7), 0, 1, 1);
         }
         let mut counted: Vec<(String, u64)> = rows(&mut senders, 1)
-            .iter()
-            .map(|row| {
-                (row["sender"].as_str().unwrap().to_owned(), row["packets"].as_u64().unwrap())
-            })
+            .into_iter()
+            .map(|(name, account)| (name, account.packets))
             .collect();
         counted.sort();
         let expect =
@@ -615,14 +532,14 @@ mod tests {
         (1..=many).for_each(|pid| senders.see(&process(pid), 0, 1, 1));
         let shown = rows(&mut senders, 1);
         assert_eq!(shown.len(), SENDERS_MAX + 1);
-        let others = shown.iter().find(|row| row["sender"] == "(others)").unwrap();
-        assert_eq!(others["packets"], 500);
+        let others = shown.iter().find(|(name, _)| name == "(others)").unwrap();
+        assert_eq!(others.1.packets, 500);
         rows(&mut senders, 2 + IDLE_SECONDS);
         senders.see(&process(many), 0, 1, 1);
         let shown = rows(&mut senders, 3 + IDLE_SECONDS);
-        let packets: u64 = shown.iter().filter_map(|row| row["packets"].as_u64()).sum();
+        let packets: u64 = shown.iter().map(|(_, account)| account.packets).sum();
         assert_eq!(packets, u64::try_from(many).unwrap() + 1);
-        assert!(shown.iter().any(|row| row["sender"] == format!("pid {many} uid 7")));
+        assert!(shown.iter().any(|(name, _)| *name == format!("pid {many} uid 7")));
     }
 
     #[test]
@@ -633,14 +550,15 @@ mod tests {
             senders.refused(&process(1), 0, error, line.as_bytes());
             senders.see(&process(1), 0, line.len(), 1);
         }
-        let row = &rows(&mut senders, 1)[0];
-        assert_eq!(row["refused"], 5);
-        let bad = row["bad_lines"].as_array().unwrap();
-        assert_eq!(bad.len(), 3);
-        assert_eq!((&bad[0]["line"], &bad[1]["line"]), (&"three".into(), &"two".into()));
-        assert_eq!(bad[0]["reason"], "missing_type");
-        assert_eq!((&bad[2]["reason"], &bad[2]["offset"]), (&"bad_value".into(), &2.into()));
-        assert!(bad[2]["shown"].as_str().unwrap().contains("^"));
+        let (_, account) = &rows(&mut senders, 1)[0];
+        assert_eq!(account.refused, 5);
+        let bad = |at: usize| {
+            let bad: &BadLine = &account.bad[at];
+            (&*bad.line, bad.error.kind.reason(), bad.error.offset)
+        };
+        assert_eq!(account.bad.len(), 3);
+        assert_eq!((bad(0).0, bad(0).1, bad(1).0), (&b"three"[..], "missing_type", &b"two"[..]));
+        assert_eq!((bad(2).1, bad(2).2), ("bad_value", 2));
     }
 
     #[test]
@@ -652,7 +570,8 @@ mod tests {
         // Its entry may be gone from the memory of processes by now.
         senders.see(&process(1), 0, 1, 1);
         let shown = rows(&mut senders, 2);
-        assert_eq!((&shown[0]["container"], &shown[1]["container"]), (&"abc".into(), &Value::Null));
+        assert_eq!(shown[0].1.container.as_deref(), Some("abc"));
+        assert_eq!(shown[1].1.container, None);
     }
 
     #[test]
@@ -668,17 +587,17 @@ mod tests {
         // The first report covers time before we listened.
         report(10, 50, 0);
         report(20, 25, 2);
-        let row = &rows(&mut senders, 1)[0];
-        let client = &row["client"];
-        assert_eq!((&client["packets_sent"], &client["packets_dropped"]), (&75.into(), &2.into()));
-        assert_eq!((&client["packets_missing"], &client["reports"]), (&5.into(), &2.into()));
-        assert_eq!(row["packets"], 30);
+        let (_, account) = &rows(&mut senders, 1)[0];
+        let client = account.client.as_deref().unwrap();
+        assert_eq!((client.packets_sent, client.packets_dropped), (75, 2));
+        assert_eq!((client.missing(), client.reports), (Some(5), 2));
+        assert_eq!(account.packets, 30);
     }
 
     #[test]
     fn an_address_is_told_without_its_port() {
-        let id = |words| Id { kind: Kind::Address, words };
-        assert_eq!(name(id([0, 0xffff_0a00_0007]), &[]), "10.0.0.7");
-        assert_eq!(name(id([0xfe80 << 48, 1]), &[]), "fe80::1");
+        let id = |words| SenderId { kind: Kind::Address, words };
+        assert_eq!(id([0, 0xffff_0a00_0007]).name(&[]), "10.0.0.7");
+        assert_eq!(id([0xfe80 << 48, 1]).name(&[]), "fe80::1");
     }
 }

@@ -11,11 +11,10 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::Value;
 
-use self::parts::{headline, overflow, rows, tag_keys, text, whole};
+use self::parts::{headline, overflow, rows, sender, tag_keys, text, whole};
 use super::admin_client::{self, AdminClient};
 use super::config_args::ConfigArgs;
 use super::contexts as dumped;
-use super::status::sender_name;
 use crate::text::grouped;
 
 #[derive(Args)]
@@ -157,7 +156,7 @@ fn senders(out: &mut String, senders: &Value) {
                 row["contexts_new"].as_u64().unwrap_or_default()
                     + row["past_cap"].as_u64().unwrap_or_default()
             ),
-            sender_name(row),
+            sender(row),
         );
     }
 }

@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
+use serde::Deserialize;
 use serde_json::Value;
 
+use crate::admin::SenderStatus;
+use crate::cli::status::sender_name;
 use crate::text::{clock_time, grouped, printable};
 
 pub(super) fn rows(value: &Value) -> &[Value] {
@@ -17,6 +20,11 @@ pub(super) fn whole(value: &Value) -> String {
 
 pub(super) fn text(value: &Value) -> String {
     printable(value.as_str().unwrap_or_default().as_bytes(), 100)
+}
+
+/// The name of a sender, as in `whippet status`.
+pub(super) fn sender(row: &Value) -> String {
+    sender_name(&SenderStatus::deserialize(row).unwrap_or_default())
 }
 
 /// The totals in one line.

@@ -12,8 +12,7 @@ use ratatui::{DefaultTerminal, Frame};
 use serde_json::Value;
 
 use super::super::admin_client::AdminClient;
-use super::super::status::sender_name;
-use super::parts::{headline, overflow, rows, tag_keys, text, whole};
+use super::parts::{headline, overflow, rows, sender, tag_keys, text, whole};
 
 /// How soon a key is noticed.
 const KEY_WAIT: Duration = Duration::from_millis(50);
@@ -133,7 +132,7 @@ fn draw_senders(frame: &mut Frame<'_>, area: Rect, senders: &Value) {
             count("refused"),
             count("contexts_new"),
             count("past_cap"),
-            sender_name(row),
+            sender(row),
         ])
     });
     let head = ["Packets/s", "Lines/s", "Bytes/s", "Refused", "New contexts", "Past cap", "Sender"];

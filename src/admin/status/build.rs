@@ -1,0 +1,196 @@
+//! From the state of the server to a [`Status`].
+
+use std::collections::BTreeMap;
+
+use super::{
+    AgentStatus, ContextsStatus, IdentityStatus, KernelListenerStatus, KernelStatus, LimitStatus,
+    LinesStatus, ListenerStatus, PayloadsStatus, ReasonsStatus, RecordedStatus, Status,
+    ValuesStatus,
+};
+use crate::admin::health::Health;
+use crate::admin::senders;
+use crate::admin::state::{AdminState, Snapshot};
+use crate::aggregate::LineCounts;
+use crate::context::{DropReason, Kind};
+use crate::encode::Route;
+use crate::net::{ListenerCounts, ListenerDescription};
+use crate::protocol::ErrorKind;
+use crate::watch::Totals;
+
+/// Senders in the status; `/senders` has them all.
+const SENDERS_SHOWN: usize = 10;
+
+impl Status {
+    /// The state at the moment of the snapshot.
+    pub fn of(state: &AdminState, snapshot: &Snapshot) -> Self {
+        let totals = &snapshot.totals;
+        Status {
+            identity: IdentityStatus {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                hostname: state.hostname.clone(),
+                hostname_origin: state.hostname_origin.to_owned(),
+                pid: std::process::id(),
+                uptime_seconds: state.liveness.uptime().as_secs(),
+                interval_seconds: state.interval.as_secs(),
+                output: state.output.clone(),
+            },
+            lines: LinesStatus::of(&totals.lines),
+            type_conflicts: totals.type_conflicts,
+            sets_estimated: totals.sets_estimated,
+            histograms_folded: totals.histograms_hdr,
+            flushes: totals.flushes,
+            payloads: PayloadsStatus::of(snapshot),
+            kernel: kernel(state, totals),
+            listeners: listeners(state, totals),
+            contexts: contexts(state, totals),
+            senders: senders::rows(&state.watch.senders(), &state.listeners, SENDERS_SHOWN),
+            limits: limits(state, snapshot),
+            config: state.config(),
+            health: Health::ready(&state.liveness, snapshot.books.as_ref()),
+            agent: AgentStatus::of(state, snapshot),
+        }
+    }
+}
+
+impl LinesStatus {
+    fn of(counts: &LineCounts) -> Self {
+        let refused = ErrorKind::ALL.map(|kind| (kind.reason(), counts.refused[kind as usize]));
+        let tails = [("unterminated", counts.unterminated), ("truncated", counts.truncated)];
+        let dropped =
+            DropReason::ALL.map(|reason| (reason.word(), counts.dropped[reason as usize]));
+        let lost = [("lane_failed", counts.lost), ("bucket_abandoned", counts.abandoned)];
+        let accounted = counts.recorded() + counts.refused_total() + counts.dropped_total();
+        LinesStatus {
+            received: counts.received,
+            recorded: RecordedStatus {
+                total: counts.recorded(),
+                metrics: counts.metrics,
+                events: counts.events,
+                service_checks: counts.checks,
+            },
+            refused: ReasonsStatus {
+                total: counts.refused_total(),
+                reasons: nonzero(refused.into_iter().chain(tails)),
+            },
+            dropped: ReasonsStatus {
+                total: counts.dropped_total(),
+                reasons: nonzero(dropped.into_iter().chain(lost)),
+            },
+            balances: accounted == counts.received,
+            values: ValuesStatus { recorded: counts.values, not_finite: counts.values_non_finite },
+            folded: counts.lines_folded,
+            rates_invalid: counts.rates_invalid,
+            fields_ignored: counts.fields_ignored,
+            origins_unreadable: counts.origins_unreadable,
+        }
+    }
+}
+
+fn nonzero(reasons: impl Iterator<Item = (&'static str, u64)>) -> BTreeMap<String, u64> {
+    let counted = reasons.filter(|(_, count)| *count > 0);
+    counted.map(|(reason, count)| (reason.to_owned(), count)).collect()
+}
+
+fn kernel(state: &AdminState, totals: &Totals) -> KernelStatus {
+    let dropping = of_listeners(state, totals).filter(|(_, counts)| counts.kernel_drops > 0);
+    let row = |(listener, counts): (&ListenerDescription, &ListenerCounts)| KernelListenerStatus {
+        listener: format!("{} {}", listener.transport, listener.address),
+        dropped: counts.kernel_drops,
+        remedy: listener.drop_remedy(state.receive_buffer_bytes),
+    };
+    KernelStatus { dropped: totals.kernel_drops(), listeners: dropping.map(row).collect() }
+}
+
+/// Listeners with their counts; before the first flush there are none.
+pub(crate) fn of_listeners<'a>(
+    state: &'a AdminState,
+    totals: &'a Totals,
+) -> impl Iterator<Item = (&'a ListenerDescription, &'a ListenerCounts)> {
+    state.listeners.iter().zip(&totals.listeners)
+}
+
+fn listeners(state: &AdminState, totals: &Totals) -> Vec<ListenerStatus> {
+    let row = |(at, listener): (usize, &ListenerDescription)| {
+        let described = ListenerStatus {
+            transport: listener.transport.label().to_owned(),
+            address: listener.address.to_string(),
+            sockets: listener.sockets,
+            inherited: listener.inherited,
+            receive_buffer_bytes: listener.receive_buffer_bytes,
+            receive_buffer_bytes_asked: state.receive_buffer_bytes,
+            lines: LinesStatus::of(&totals.listener_lines.get(at).copied().unwrap_or_default()),
+            ..ListenerStatus::default()
+        };
+        let Some(counts) = totals.listeners.get(at) else { return described };
+        ListenerStatus {
+            datagrams: counts.datagrams,
+            frames: counts.frames,
+            bytes: counts.bytes,
+            datagrams_truncated: counts.datagrams_truncated,
+            bytes_truncated: counts.bytes_truncated,
+            read_errors: counts.read_errors,
+            credentials_missing: counts.credentials_missing,
+            connections_open: counts.connections_open,
+            connections_accepted: counts.connections_accepted,
+            connections_refused: counts.connections_refused,
+            frames_oversize: counts.frames_oversize,
+            frames_cut: counts.frames_cut,
+            kernel_drops: counts.kernel_drops,
+            ..described
+        }
+    };
+    state.listeners.iter().enumerate().map(row).collect()
+}
+
+fn contexts(state: &AdminState, totals: &Totals) -> ContextsStatus {
+    let by_kind = Kind::ALL.iter().zip(totals.contexts_by_kind);
+    ContextsStatus {
+        live: totals.contexts,
+        max: state.limits.contexts,
+        by_kind: by_kind.map(|(kind, count)| (kind.word().to_owned(), count)).collect(),
+        overflow: state.watch.overflow(),
+    }
+}
+
+/// Every limit that is shared by all clients, with what is used of it.
+fn limits(state: &AdminState, snapshot: &Snapshot) -> Vec<LimitStatus> {
+    let totals = &snapshot.totals;
+    let count = |number: usize| number as u64;
+    let row = |name: &str, used, max| LimitStatus { name: name.to_owned(), used, max };
+    let connections: u64 = totals.listeners.iter().map(|counts| counts.connections_open).sum();
+    let records = totals.last.events.max(totals.last.checks);
+    let mut rows = vec![
+        row("contexts_max", count(totals.contexts), count(state.limits.contexts)),
+        row("stream_connections_max", connections, count(state.limits.connections)),
+        row("events_per_interval_max", records, count(state.limits.events)),
+    ];
+    for endpoint in snapshot.books.iter().flat_map(|books| &books.endpoints) {
+        let queue = format!("forwarder_retry_queue_payloads_max_size {}", endpoint.name);
+        rows.push(row(&queue, count(endpoint.queue_bytes), count(endpoint.queue_bytes_max)));
+        if state.limits.spool_bytes > 0 {
+            let spool = format!("forwarder_storage_max_size_in_bytes {}", endpoint.name);
+            rows.push(row(&spool, endpoint.spool_bytes, state.limits.spool_bytes));
+        }
+    }
+    if let (Some(used), Some(max)) = (snapshot.memory_bytes, state.limits.memory_bytes) {
+        rows.push(row("cgroup memory", used, max));
+    }
+    rows
+}
+
+/// Items handed over for posting, by the Agent's data types. Without an intake, events and checks
+/// are those that were recorded.
+pub(crate) fn flushed(snapshot: &Snapshot) -> [(&'static str, u64); 4] {
+    let first = snapshot.books.as_ref().and_then(|books| books.endpoints.first());
+    let discarded =
+        |route: Route| snapshot.discarded.map_or(0, |sums| sums.points_of[route as usize]);
+    let built = |route: Route| {
+        first.map_or_else(|| discarded(route), |endpoint| endpoint.route(route).built.points)
+    };
+    [
+        ("series", built(Route::SeriesV2) + built(Route::SeriesV1)),
+        ("sketches", built(Route::Sketches)),
+        ("events", snapshot.totals.lines.events),
+        ("service_checks", snapshot.totals.lines.checks),
+    ]
+}

@@ -1,0 +1,166 @@
+//! What `/status` answers. One set of types for the server that writes it and the commands that
+//! read it, so that a renamed field does not compile.
+
+mod build;
+mod delivery;
+mod expvar;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::build::{flushed, of_listeners};
+pub(crate) use self::delivery::{EndpointStatus, PayloadsStatus, TallyStatus};
+pub(crate) use self::expvar::{AgentStatus, AgentTransactions};
+use super::health::Health;
+use super::senders::SenderStatus;
+use super::state::ConfigState;
+use crate::watch::Overflow;
+
+/// Everything about a running server. Fields that an older server does not send are zero or empty.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Status {
+    pub identity: IdentityStatus,
+    pub lines: LinesStatus,
+    /// Values not posted because another kind of the same series was written later.
+    pub type_conflicts: u64,
+    /// Sets posted as an estimate.
+    pub sets_estimated: u64,
+    /// Histograms of more samples than are kept as they are.
+    pub histograms_folded: u64,
+    /// Intervals flushed.
+    pub flushes: u64,
+    pub payloads: PayloadsStatus,
+    pub kernel: KernelStatus,
+    pub listeners: Vec<ListenerStatus>,
+    pub contexts: ContextsStatus,
+    /// The busiest.
+    pub senders: Vec<SenderStatus>,
+    pub limits: Vec<LimitStatus>,
+    pub config: ConfigState,
+    pub health: Health,
+    pub agent: AgentStatus,
+}
+
+/// Which process this is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct IdentityStatus {
+    pub version: String,
+    pub hostname: Option<String>,
+    pub hostname_origin: String,
+    pub pid: u32,
+    pub uptime_seconds: u64,
+    pub interval_seconds: u64,
+    pub output: String,
+}
+
+/// `received = recorded + refused(reason) + dropped(reason)`, in lines.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct LinesStatus {
+    pub received: u64,
+    pub recorded: RecordedStatus,
+    pub refused: ReasonsStatus<u64>,
+    pub dropped: ReasonsStatus<u64>,
+    pub balances: bool,
+    pub values: ValuesStatus,
+    /// Lines recorded in an overflow context.
+    pub folded: u64,
+    /// Lines whose sample rate was out of range.
+    pub rates_invalid: u64,
+    /// Fields of events and checks that were not understood.
+    pub fields_ignored: u64,
+    /// Datagrams whose sender's container could not be found.
+    pub origins_unreadable: u64,
+}
+
+/// Lines recorded, by message type.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct RecordedStatus {
+    pub total: u64,
+    pub metrics: u64,
+    pub events: u64,
+    pub service_checks: u64,
+}
+
+/// Values of metric lines.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ValuesStatus {
+    pub recorded: u64,
+    pub not_finite: u64,
+}
+
+/// A sum, and its parts by reason; reasons without a part are left out.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ReasonsStatus<T> {
+    pub total: T,
+    pub reasons: BTreeMap<String, T>,
+}
+
+/// Datagrams that the kernel dropped.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct KernelStatus {
+    pub dropped: u64,
+    /// Listeners with drops only.
+    pub listeners: Vec<KernelListenerStatus>,
+}
+
+/// Drops on one listener, and what helps.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct KernelListenerStatus {
+    pub listener: String,
+    pub dropped: u64,
+    pub remedy: String,
+}
+
+/// One listener with its counts since the start.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ListenerStatus {
+    pub transport: String,
+    pub address: String,
+    pub sockets: usize,
+    pub inherited: bool,
+    pub receive_buffer_bytes: usize,
+    pub receive_buffer_bytes_asked: usize,
+    pub datagrams: u64,
+    pub frames: u64,
+    pub bytes: u64,
+    pub datagrams_truncated: u64,
+    pub bytes_truncated: u64,
+    pub read_errors: u64,
+    pub credentials_missing: u64,
+    pub connections_open: u64,
+    pub connections_accepted: u64,
+    pub connections_refused: u64,
+    pub frames_oversize: u64,
+    pub frames_cut: u64,
+    pub kernel_drops: u64,
+    pub lines: LinesStatus,
+}
+
+/// Contexts alive, and who is to blame when they run out.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ContextsStatus {
+    pub live: usize,
+    pub max: usize,
+    pub by_kind: BTreeMap<String, usize>,
+    pub overflow: Option<Overflow>,
+}
+
+/// A limit shared by all clients, with what is used of it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct LimitStatus {
+    pub name: String,
+    pub used: u64,
+    pub max: u64,
+}
