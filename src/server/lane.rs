@@ -382,16 +382,13 @@ impl Receiver for LaneWorker {
     }
 
     fn deadline(&self) -> Duration {
-        // At least once per interval, also while a clock that stepped back keeps the bucket open:
-        // each tick is a sign of life.
         let end = self.shard.bucket_end().saturating_sub(self.parts.clock.unix());
-        let end = end.min(self.parts.settings.interval);
-        if self.shard.is_sweeping() {
-            let since = self.parts.clock.monotonic().saturating_sub(self.swept_at);
-            end.min(SWEEP_GAP.saturating_sub(since))
-        } else {
-            end
-        }
+        let interval = self.parts.settings.interval;
+        let since = || self.parts.clock.monotonic().saturating_sub(self.swept_at);
+        // A clock that stepped back keeps the bucket open for longer than an interval. Each tick is
+        // a sign of life, so it comes once per interval all the same.
+        let end = if end > interval { interval.saturating_sub(since()) } else { end };
+        if self.shard.is_sweeping() { end.min(SWEEP_GAP.saturating_sub(since())) } else { end }
     }
 
     fn tick(&mut self, counts: &[ListenerCounts]) {
