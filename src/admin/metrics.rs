@@ -2,7 +2,7 @@
 
 use super::counters::{LISTENER, PROCESS};
 use super::state::{AdminState, Snapshot};
-use super::status::{Status, flushed, of_listeners};
+use super::status::Status;
 use crate::admin::prometheus::{Exposition, MetricKind::Counter, MetricKind::Gauge};
 use crate::context::{DropReason as LineDrop, Kind};
 use crate::encode::Route;
@@ -23,7 +23,7 @@ pub(crate) fn page(state: &AdminState, snapshot: &Snapshot) -> String {
 }
 
 fn agent_listeners(page: &mut Exposition, state: &AdminState, snapshot: &Snapshot) {
-    let rows: Vec<_> = of_listeners(state, &snapshot.totals).collect();
+    let rows: Vec<_> = state.of_listeners(&snapshot.totals).collect();
     let udp = || rows.iter().filter(|(found, _)| found.transport == Transport::Udp);
     let uds = || {
         rows.iter().filter_map(|(found, counts)| match found.transport {
@@ -107,7 +107,7 @@ fn agent_messages(page: &mut Exposition, snapshot: &Snapshot) {
     }
     let mut family =
         page.family("aggregator__flush", Counter, "Items handed over for posting, by type.");
-    for (data_type, count) in flushed(snapshot) {
+    for (data_type, count) in snapshot.flushed() {
         family.sample(&[("data_type", data_type), ("state", "ok")], count);
     }
     let mut family =

@@ -23,8 +23,8 @@ pub(crate) use self::health::Health;
 pub(crate) use self::senders::{ClientStatus, SenderStatus};
 pub(crate) use self::state::{AdminState, ConfigState, KnownContexts, ProcessLimits};
 pub(crate) use self::status::{
-    AgentStatus, AgentTransactions, EndpointStatus, IdentityStatus, ReasonsStatus, Status,
-    TallyStatus,
+    AgentStatus, AgentTransactions, EndpointStatus, IdentityStatus, Overflow, ReasonsStatus,
+    Status, TagKey, TallyStatus,
 };
 use crate::config::{Config, Port};
 use crate::context::Kind;

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Loaded, cgroup};
 use crate::context::{Context, Rules};
+use crate::encode::Route;
 use crate::forward::{ForwardAccounting, Forwarder};
-use crate::net::{LaneHandle, ListenerDescription};
+use crate::net::{LaneHandle, ListenerCounts, ListenerDescription};
 use crate::output::Discarded;
 use crate::watch::{Liveness, Totals, Watch};
 
@@ -98,6 +99,14 @@ impl AdminState {
         }
     }
 
+    /// Listeners with their counts; before the first flush there are none.
+    pub fn of_listeners<'a>(
+        &'a self,
+        totals: &'a Totals,
+    ) -> impl Iterator<Item = (&'a ListenerDescription, &'a ListenerCounts)> {
+        self.listeners.iter().zip(&totals.listeners)
+    }
+
     pub fn config(&self) -> ConfigState {
         self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -105,6 +114,25 @@ impl AdminState {
     /// A reload took over another configuration.
     pub fn set_config(&self, config: ConfigState) {
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+}
+
+impl Snapshot {
+    /// Items handed over for posting, by the Agent's data types. Without an intake, events and checks
+    /// are those that were recorded.
+    pub fn flushed(&self) -> [(&'static str, u64); 4] {
+        let first = self.books.as_ref().and_then(|books| books.endpoints.first());
+        let discarded =
+            |route: Route| self.discarded.map_or(0, |sums| sums.points_of[route as usize]);
+        let built = |route: Route| {
+            first.map_or_else(|| discarded(route), |endpoint| endpoint.route(route).built.points)
+        };
+        [
+            ("series", built(Route::SeriesV2) + built(Route::SeriesV1)),
+            ("sketches", built(Route::Sketches)),
+            ("events", self.totals.lines.events),
+            ("service_checks", self.totals.lines.checks),
+        ]
     }
 }
 

@@ -8,10 +8,9 @@ use super::admin_client::{self, AdminClient};
 use super::config_args::ConfigArgs;
 use crate::admin::{
     AgentStatus, AgentTransactions, ClientStatus, ConfigState, EndpointStatus, IdentityStatus,
-    LISTENER, PROCESS, ReasonsStatus, SenderStatus, Status, TallyStatus,
+    LISTENER, Overflow, PROCESS, ReasonsStatus, SenderStatus, Status, TagKey, TallyStatus,
 };
 use crate::text::{clock_time, grouped, printable};
-use crate::watch::{Overflow, TagKey};
 
 #[derive(Args)]
 pub(super) struct StatusArgs {

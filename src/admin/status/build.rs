@@ -12,7 +12,6 @@ use crate::admin::senders;
 use crate::admin::state::{AdminState, Snapshot};
 use crate::aggregate::LineCounts;
 use crate::context::{DropReason, Kind};
-use crate::encode::Route;
 use crate::net::{ListenerCounts, ListenerDescription};
 use crate::protocol::ErrorKind;
 use crate::watch::Totals;
@@ -92,21 +91,13 @@ fn nonzero(reasons: impl Iterator<Item = (&'static str, u64)>) -> BTreeMap<Strin
 }
 
 fn kernel(state: &AdminState, totals: &Totals) -> KernelStatus {
-    let dropping = of_listeners(state, totals).filter(|(_, counts)| counts.kernel_drops > 0);
+    let dropping = state.of_listeners(totals).filter(|(_, counts)| counts.kernel_drops > 0);
     let row = |(listener, counts): (&ListenerDescription, &ListenerCounts)| KernelListenerStatus {
         listener: format!("{} {}", listener.transport, listener.address),
         dropped: counts.kernel_drops,
         remedy: listener.drop_remedy(state.receive_buffer_bytes),
     };
     KernelStatus { dropped: totals.kernel_drops(), listeners: dropping.map(row).collect() }
-}
-
-/// Listeners with their counts; before the first flush there are none.
-pub(crate) fn of_listeners<'a>(
-    state: &'a AdminState,
-    totals: &'a Totals,
-) -> impl Iterator<Item = (&'a ListenerDescription, &'a ListenerCounts)> {
-    state.listeners.iter().zip(&totals.listeners)
 }
 
 fn listeners(state: &AdminState, totals: &Totals) -> Vec<ListenerStatus> {
@@ -176,21 +167,4 @@ fn limits(state: &AdminState, snapshot: &Snapshot) -> Vec<LimitStatus> {
         rows.push(row("cgroup memory", used, max));
     }
     rows
-}
-
-/// Items handed over for posting, by the Agent's data types. Without an intake, events and checks
-/// are those that were recorded.
-pub(crate) fn flushed(snapshot: &Snapshot) -> [(&'static str, u64); 4] {
-    let first = snapshot.books.as_ref().and_then(|books| books.endpoints.first());
-    let discarded =
-        |route: Route| snapshot.discarded.map_or(0, |sums| sums.points_of[route as usize]);
-    let built = |route: Route| {
-        first.map_or_else(|| discarded(route), |endpoint| endpoint.route(route).built.points)
-    };
-    [
-        ("series", built(Route::SeriesV2) + built(Route::SeriesV1)),
-        ("sketches", built(Route::Sketches)),
-        ("events", snapshot.totals.lines.events),
-        ("service_checks", snapshot.totals.lines.checks),
-    ]
 }

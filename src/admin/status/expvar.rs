@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::build::{flushed, of_listeners};
 use crate::admin::state::{AdminState, Snapshot};
 use crate::encode::Route;
 use crate::net::{ListenerCounts, Transport};
@@ -56,14 +55,14 @@ impl AgentStatus {
             of_type.map(|kind| counts.refused[*kind as usize]).sum()
         };
         let (mut udp, mut uds) = (Packets::default(), Packets::default());
-        for (listener, counts) in of_listeners(state, totals) {
+        for (listener, counts) in state.of_listeners(totals) {
             match listener.transport {
                 Transport::Udp => udp.add(counts),
                 Transport::UnixDatagram | Transport::UnixStream => uds.add(counts),
                 Transport::Tcp => {}
             }
         }
-        let [(_, series), (_, sketches), (_, events), (_, checks)] = flushed(snapshot);
+        let [(_, series), (_, sketches), (_, events), (_, checks)] = snapshot.flushed();
         let map = |entries: &[(&str, u64)]| {
             entries.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect::<AgentMap>()
         };

@@ -9,13 +9,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::build::{flushed, of_listeners};
 pub(crate) use self::delivery::{EndpointStatus, PayloadsStatus, TallyStatus};
 pub(crate) use self::expvar::{AgentStatus, AgentTransactions};
 use super::health::Health;
 use super::senders::SenderStatus;
 use super::state::ConfigState;
-use crate::watch::Overflow;
+pub(crate) use crate::watch::{Overflow, TagKey};
 
 /// Everything about a running server. Fields that an older server does not send are zero or empty.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
