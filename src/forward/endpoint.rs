@@ -59,7 +59,7 @@ impl Endpoint {
 /// The configured values that decide the endpoints.
 #[derive(Clone, Debug, Default)]
 pub struct EndpointSettings {
-    /// `site`; empty means [`DEFAULT_SITE`].
+    /// `site`; empty means datadoghq.com.
     pub site: String,
     /// `dd_url`; empty means the site decides, anything else wins over it.
     pub dd_url: String,

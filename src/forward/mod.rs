@@ -8,6 +8,40 @@
 //! What a retry can duplicate: a request that was cut off may have arrived. Series overwrite
 //! themselves at equal timestamps, so nothing doubles; sketches, events and service checks are
 //! delivered at least once.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::{Duration, Instant};
+//!
+//! use whippet::clock::Clock;
+//! use whippet::encode::{ContentEncoding, Payload, Route, split};
+//! use whippet::forward::{DropReason, Endpoint, Forwarder, ForwarderConfig};
+//!
+//! # let unused = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+//! # let url = format!("http://{unused}"); // nothing listens any more
+//! let endpoint = Endpoint::at(&url, "an API key")?;
+//! let config = ForwarderConfig::new(Arc::new(|payload| Ok(split::halve(payload)?)));
+//! let forwarder = Forwarder::start(vec![endpoint], config, Clock::wall())?;
+//!
+//! # let built_at = Clock::wall().unix().as_secs();
+//! let payload = Payload {
+//!     route: Route::Events,
+//!     body: "{}".into(),
+//!     encoding: ContentEncoding::Identity,
+//!     items: 1,
+//!     points: 1,
+//!     uncompressed_bytes: 2,
+//!     built_at,
+//! };
+//! forwarder.submit(&payload, Instant::now() + Duration::from_secs(1));
+//!
+//! // The intake is not there: one last attempt, then the payload is dropped and counted.
+//! let report = forwarder.shutdown(Instant::now() + Duration::from_secs(1));
+//! assert!(report.accounting.balances());
+//! let dropped = report.accounting.total(|route| route.dropped_for(DropReason::Shutdown));
+//! assert_eq!(dropped.payloads, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod accounting;
 mod build_rate;
