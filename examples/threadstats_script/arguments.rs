@@ -12,7 +12,7 @@ impl<'a> Arguments<'a> {
         let args: &[Value] = match step.get("args") {
             None => &[],
             Some(Value::Array(args)) => args,
-            Some(other) => return Err(format!("args: {other} is no list")),
+            Some(other) => return Err(format!("args: {other} is not a list")),
         };
         if args.len() > names.len() {
             return Err(format!("args: {} given, at most {} are known", args.len(), names.len()));
@@ -40,7 +40,7 @@ impl<'a> Arguments<'a> {
         match step.get("kwargs") {
             None => Ok(()),
             Some(Value::Object(given)) => self.take(names, given),
-            Some(other) => Err(format!("kwargs: {other} is no object")),
+            Some(other) => Err(format!("kwargs: {other} is not an object")),
         }
     }
 
@@ -69,7 +69,7 @@ impl<'a> Arguments<'a> {
 
     pub fn text(&self, name: &str) -> Result<Option<&'a str>, String> {
         self.get(name)
-            .map(|value| value.as_str().ok_or_else(|| format!("{name}: {value} is no text")))
+            .map(|value| value.as_str().ok_or_else(|| format!("{name}: {value} is not a text")))
             .transpose()
     }
 
@@ -87,7 +87,7 @@ impl<'a> Arguments<'a> {
 
     pub fn number(&self, name: &str) -> Result<Option<Number>, String> {
         self.get(name)
-            .map(|value| number(value).ok_or_else(|| format!("{name}: {value} is no number")))
+            .map(|value| number(value).ok_or_else(|| format!("{name}: {value} is not a number")))
             .transpose()
     }
 
@@ -98,7 +98,7 @@ impl<'a> Arguments<'a> {
     pub fn texts(&self, name: &str) -> Result<Option<Vec<&'a str>>, String> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let texts = value.as_array().and_then(|items| items.iter().map(Value::as_str).collect());
-        texts.map(Some).ok_or_else(|| format!("{name}: {value} is no list of texts"))
+        texts.map(Some).ok_or_else(|| format!("{name}: {value} is not a list of texts"))
     }
 
     pub fn member(&self, name: &str) -> Result<Member<'a>, String> {
@@ -108,7 +108,7 @@ impl<'a> Arguments<'a> {
             Some(Value::Bool(flag)) => Ok(Member::Bool(*flag)),
             Some(value) => number(value)
                 .map(Member::Number)
-                .ok_or_else(|| format!("{name}: {value} is no number, text or truth value")),
+                .ok_or_else(|| format!("{name}: {value} is not a number, text or boolean")),
         }
     }
 }

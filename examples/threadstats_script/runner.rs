@@ -53,7 +53,7 @@ pub fn run(text: &str) -> Result<Outcome, String> {
     let cases = script
         .get("cases")
         .and_then(Value::as_array)
-        .ok_or("cases: missing, or no list: a script is {\"cases\": [case, …]}")?;
+        .ok_or("cases: missing, or not a list: a script is {\"cases\": [case, …]}")?;
     let mut outcome = Outcome { flushes: Map::new(), notes: Vec::new() };
     for (index, case) in cases.iter().enumerate() {
         let id = case.get("id").and_then(Value::as_str).ok_or_else(|| {
@@ -82,13 +82,14 @@ impl Case {
         let object = |name: &str| match case.get(name) {
             None | Some(Value::Null) => Ok(&none),
             Some(Value::Object(object)) => Ok(object),
-            Some(other) => Err(format!("{name}: {other} is no object")),
+            Some(other) => Err(format!("{name}: {other} is not an object")),
         };
         let init =
             Arguments::of(INIT, object("init")?).map_err(|error| format!("init: {error}"))?;
         let mut env = HashMap::new();
         for (name, value) in object("env")? {
-            let value = value.as_str().ok_or_else(|| format!("env: {name}: {value} is no text"))?;
+            let value =
+                value.as_str().ok_or_else(|| format!("env: {name}: {value} is not a text"))?;
             env.insert(name.clone(), value.to_owned());
         }
         let memory = MemoryReporter::default();
@@ -121,11 +122,12 @@ impl Case {
         notes: &mut Vec<String>,
     ) -> Result<Vec<Value>, String> {
         let steps =
-            case.get("steps").and_then(Value::as_array).ok_or("steps: missing, or no list")?;
+            case.get("steps").and_then(Value::as_array).ok_or("steps: missing, or not a list")?;
         let mut flushes = Vec::new();
         for (index, step) in steps.iter().enumerate() {
             let place = format!("step {}", index + 1);
-            let step = step.as_object().ok_or_else(|| format!("{place}: {step} is no object"))?;
+            let step =
+                step.as_object().ok_or_else(|| format!("{place}: {step} is not an object"))?;
             let op = step
                 .get("op")
                 .and_then(Value::as_str)
@@ -176,7 +178,7 @@ impl Case {
                     None => 1,
                     Some(times) => times
                         .as_u64()
-                        .ok_or_else(|| format!("repeat: {times} is no number of times"))?,
+                        .ok_or_else(|| format!("repeat: {times} is not a number of times"))?,
                 };
                 call.run(&self.stats, step, repeat)?;
             }
@@ -323,7 +325,7 @@ fn start(given: &Arguments<'_>) -> Result<StartOptions, String> {
 }
 
 fn kinds(which: Option<&Value>) -> Result<Vec<String>, String> {
-    let which = which.and_then(Value::as_array).ok_or("which: missing, or no list")?;
+    let which = which.and_then(Value::as_array).ok_or("which: missing, or not a list")?;
     let known = |kind: &Value| {
         let kind = kind.as_str().filter(|kind| KINDS.contains(kind)).map(str::to_owned);
         kind.ok_or_else(|| format!("which: known are {}", KINDS.join(", ")))
@@ -338,7 +340,7 @@ fn only(step: &Map<String, Value>, allowed: &[&str]) -> Result<(), String> {
     }
 }
 
-/// Keeps what it is given, unless it was told to fail.
+/// Keeps what it is given, unless it has to fail.
 struct Unreliable {
     memory: MemoryReporter,
     failing: Arc<Mutex<Vec<String>>>,
@@ -348,7 +350,7 @@ impl Unreliable {
     fn fail(&self, kind: &str) -> Result<(), ReportError> {
         let failing = self.failing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if failing.iter().any(|failing| failing == kind) {
-            return Err(ReportError::Other("told to fail".to_owned()));
+            return Err(ReportError::Other("made to fail".to_owned()));
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Items in, payloads out: the part that all encoders share.
 //!
-//! Clever: nobody knows how far the next item shrinks. Items gather uncompressed and go to the
+//! Clever: how far the next item shrinks is not known before. Items gather uncompressed and go to the
 //! compressor in large pieces; what is out so far plus the worst case of all that is not bounds the
 //! payload. Only when that bound reaches the limit is the compressor flushed, which makes the size
 //! exact and the room visible again; with little room left the payload is closed instead. So each item

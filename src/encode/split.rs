@@ -31,7 +31,7 @@ pub enum SplitError {
     #[error("body unpacks to more than {0} bytes")]
     TooLarge(usize),
     /// The unpacked body is not what its route says.
-    #[error("body is no {0} payload")]
+    #[error("body is not a valid {0} payload")]
     Malformed(&'static str),
 }
 

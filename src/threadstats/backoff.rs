@@ -1,4 +1,4 @@
-//! When to stop asking an API that does not answer: pure policy, told the time.
+//! When to stop asking an API that does not answer: pure policy; the time comes from outside.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ mod tests {
         assert_eq!(backoff.admit(at(399)), Err(at(1)));
         assert_eq!(backoff.admit(at(400)), Ok(()));
         backoff.timed_out();
-        assert_eq!(backoff.admit(at(401)), Ok(()), "the count began anew");
+        assert_eq!(backoff.admit(at(401)), Ok(()), "the count started again");
     }
 
     #[test]

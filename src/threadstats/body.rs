@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_series_that_fits_no_body_is_counted_and_harms_no_other() {
+    fn a_series_that_fits_no_body_is_counted_and_the_rest_is_sent() {
         let small = series(Number::Int(1).into());
         let big = Series { metric: "m".repeat(BODY_BYTES_MAX), ..small.clone() };
         let bodies = plain(&[small.clone(), big, small], BODY_BYTES_MAX);

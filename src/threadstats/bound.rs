@@ -92,7 +92,7 @@ impl Bound {
         }
     }
 
-    /// Drops what the lanes hold; the client starts anew.
+    /// Drops what the lanes hold; the client restarts.
     pub(crate) fn forget(&self) {
         for lane in &self.lanes {
             lane.epoch.store(DISARMED, Ordering::Release);

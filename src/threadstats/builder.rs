@@ -139,13 +139,13 @@ impl Builder {
         self
     }
 
-    /// Where the client tells of its flushes and losses.
+    /// Receives the events of the client: its flushes and losses.
     pub fn hub(mut self, hub: Hub) -> Self {
         self.hub = hub;
         self
     }
 
-    /// Whether the last clone flushes everything when it goes. Default true.
+    /// Whether the last clone flushes everything when it is dropped. Default true.
     ///
     /// Differs: datadogpy registers this at process exit; here it happens where the client ends, and
     /// a client in a `static` needs a [`FlushGuard`](super::FlushGuard).

@@ -29,7 +29,7 @@ use crate::telemetry::{Event as Fact, EventKind, Hub};
 /// Aggregates metrics inside the process and reports them itself, without a daemon.
 ///
 /// Cheap to clone and free to share between threads; clones are one client. The last clone (bound
-/// handles count as clones) flushes everything when it goes, so that a program that ends regularly
+/// handles count as clones) flushes everything when it is dropped, so that a program that ends regularly
 /// loses nothing.
 ///
 /// Recording never fails and never blocks on delivery: what cannot be recorded is counted, see
@@ -37,7 +37,7 @@ use crate::telemetry::{Event as Fact, EventKind, Hub};
 #[derive(Clone)]
 pub struct ThreadStats(pub(crate) Arc<Handle>);
 
-/// Lives as long as somebody can record.
+/// Lives as long as any handle that can record.
 pub(crate) struct Handle {
     pub(crate) inner: Arc<Inner>,
     periodic: Mutex<Option<Periodic>>,
@@ -98,7 +98,7 @@ impl ThreadStats {
         ThreadStats(Arc::new(handle))
     }
 
-    /// Begins to record. Called again it begins anew: what was not flushed is discarded (and
+    /// Begins to record. Called again it restarts: what was not flushed is discarded (and
     /// counted), `flush_count` is 0, and the earlier thread ends.
     ///
     /// # Errors
@@ -132,7 +132,7 @@ impl ThreadStats {
     }
 
     /// Ends the automatic flushes. Does not flush and does not wait for a flush under way;
-    /// recording goes on. Without automatic flushes, also before `start`, nothing happens.
+    /// recording continues. Without automatic flushes, also before `start`, nothing happens.
     ///
     /// Differs: datadogpy raises when stopped before it was started.
     pub fn stop(&self) {
@@ -349,7 +349,7 @@ impl Inner {
         self.losses.add(reason, 1);
     }
 
-    /// Counts a metric that is not recorded, and tells whoever listens. Not to be called under a
+    /// Counts a metric that is not recorded, and emits the event. Not to be called under a
     /// lock that a listener could want.
     #[cold]
     pub(crate) fn refuse(&self, name: &str, reason: Loss) {

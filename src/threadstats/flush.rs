@@ -60,7 +60,7 @@ impl Outbox {
         self.flushing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The reporter itself is told by the next flush: it may be busy now.
+    /// The next flush restarts the reporter: it may be busy now.
     pub(crate) fn restart(&self, options: &StartOptions) {
         *self.run.lock().unwrap_or_else(PoisonError::into_inner) = Run {
             device: options.device.as_deref().map(Arc::from),
@@ -88,7 +88,7 @@ impl Inner {
     /// Flushes everything, after the flush under way if there is one. Failures are logged.
     pub(crate) fn flush_last(&self) {
         if *self.outbox.flushing() == Some(std::thread::current().id()) {
-            tracing::warn!(target: "threadstats", "a flush asked for another from inside: not flushed");
+            tracing::warn!(target: "threadstats", "a flush was requested from inside a flush: ignored");
             return;
         }
         let mut reporter = self.outbox.reporter.lock().unwrap_or_else(PoisonError::into_inner);

@@ -23,7 +23,7 @@ pub(crate) struct Call<'a> {
     hash: u64,
 }
 
-/// How a cell is asked for: by the words of a call, or by a bound handle's own key.
+/// How a cell is looked up: by the words of a call, or by a bound handle's own key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wanted<'a> {
     Call(Call<'a>),

@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_datagram_holds_is_counted_and_harms_nobody_else() {
+    fn what_no_datagram_holds_is_counted_and_the_rest_is_sent() {
         let record = |stats: &ThreadStats| {
             stats.gauge("much.too.long", 1, Opts::default().at(5));
             stats.gauge("g", 2, Opts::default().at(5));

@@ -89,7 +89,7 @@
 //!
 //! Separate, because the model of datadogpy asks for something else than the server:
 //!
-//! - *Aggregation.* Here the kind is no part of a series' identity, integers stay integers, set members
+//! - *Aggregation.* Here the kind is not part of a series' identity, integers stay integers, set members
 //!   are equal across types, and percentiles come from 1000 samples; the server's contexts, cells and
 //!   sketches follow the Agent. A counter is an atomic addition here and has no line to read first.
 //! - *Retries.* One attempt per flush, then a pause after three timeouts: what was drained is gone, and a

@@ -141,13 +141,15 @@ impl StartOptions {
 #[non_exhaustive]
 pub enum StartError {
     /// The roll-up interval is 0, negative or not finite.
-    #[error("roll_up_interval: {0} is no bucket width; use a finite number of seconds above 0")]
+    #[error(
+        "roll_up_interval: {0} is not a valid bucket width; use a finite number of seconds above 0"
+    )]
     RollUpInterval(Number),
-    /// The flush interval is unusable; only asked when a thread shall flush.
-    #[error("flush_interval: {0} is no period; use seconds above 0 and at most 1e9")]
+    /// The flush interval is unusable; only checked when a thread flushes.
+    #[error("flush_interval: {0} is not a valid period; use seconds above 0 and at most 1e9")]
     FlushInterval(f64),
     /// The operating system gave no thread.
-    #[error("no thread for the periodic flush: {0}")]
+    #[error("cannot start the thread of the periodic flush: {0}")]
     Thread(String),
 }
 

@@ -9,9 +9,9 @@ use super::series::{Event, Series};
 /// Takes what a flush drained. The three methods are called in this order, at most once per flush
 /// and never with an empty list; an error ends the flush.
 ///
-/// The lists are gone from the client when a method is called: whoever wants to try again keeps
+/// The lists are gone from the client when a method is called: a reporter that retries keeps
 /// them. A method may block; meanwhile other flushes are answered with
-/// [`FlushOutcome::Busy`](super::FlushOutcome::Busy) and recording goes on.
+/// [`FlushOutcome::Busy`](super::FlushOutcome::Busy) and recording continues.
 pub trait Reporter: Send {
     /// Gauges and rates.
     ///
@@ -80,7 +80,7 @@ pub enum ReportError {
         /// What went wrong.
         reason: String,
     },
-    /// The answer's status is no success and none the API explains in JSON.
+    /// The status is neither a success nor one that the API explains in JSON.
     #[error("{url} answered with status {status}")]
     Status {
         /// The route, without secrets.

@@ -106,7 +106,7 @@ impl Shards {
 
     /// Feeds `value` at the time `timestamp` gives; a new cell becomes a `kind`.
     ///
-    /// The time is asked under the lock: a flush reads the clock before it drains a shard, so nothing
+    /// The time is read under the lock: a flush reads the clock before it drains a shard, so nothing
     /// recorded "now" falls into an interval that was already drained, where it would overwrite the
     /// point that was posted.
     pub(crate) fn record(
@@ -213,7 +213,7 @@ impl Shards {
         shard.bound = bound;
     }
 
-    /// Lets flushes settle a new handle. Callers that bind anew for every call cannot grow this
+    /// Lets flushes settle a new handle. Callers that bind again for every call cannot grow this
     /// without end: handles dropped since are settled and forgotten.
     pub(crate) fn watch(&self, key_hash: u64, bound: &Arc<Bound>, open: Option<Number>) {
         let mut shard = self.lock(key_hash);

@@ -106,7 +106,7 @@ impl Ticker {
         self.enter(now);
     }
 
-    /// Whether somebody calls [`Ticker::enter`] at every boundary.
+    /// Whether a timer calls [`Ticker::enter`] at every boundary.
     pub(crate) fn publish_by_timer(&self, on: bool) {
         self.by_timer.store(on, Ordering::Relaxed);
     }

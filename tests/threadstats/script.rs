@@ -135,16 +135,19 @@ fn refuses(step: Value, expect: &str) {
 fn malformed_steps_are_refused_by_name() {
     refuses(json!({"op": "guage", "args": ["g", 1]}), "(guage): unknown operation");
     refuses(json!({"args": ["g", 1]}), "op: missing");
-    refuses(json!(7), "is no object");
+    refuses(json!(7), "is not an object");
     refuses(json!({"op": "gauge", "args": ["g"]}), "value: missing");
-    refuses(json!({"op": "gauge", "args": ["g", "x"]}), "value: \"x\" is no number");
+    refuses(json!({"op": "gauge", "args": ["g", "x"]}), "value: \"x\" is not a number");
     refuses(json!({"op": "gauge", "args": ["g", 1, 2, null, 1, null, 7]}), "at most 6");
     refuses(json!({"op": "gauge", "args": ["g", 1], "kwargs": {"value": 2}}), "given twice");
     refuses(json!({"op": "gauge", "args": ["g", 1], "kwargs": {"tag": []}}), "tag: unknown");
-    refuses(json!({"op": "gauge", "args": ["g", 1], "kwargs": {"tags": "a"}}), "no list of texts");
+    refuses(
+        json!({"op": "gauge", "args": ["g", 1], "kwargs": {"tags": "a"}}),
+        "not a list of texts",
+    );
     refuses(json!({"op": "gauge", "args": ["g", 1], "times": 2}), "times: unknown key");
     refuses(json!({"op": "gauge", "args": ["g", 1], "repeat": -1}), "repeat");
-    refuses(json!({"op": "gauge", "args": {"a": 1}}), "no list");
+    refuses(json!({"op": "gauge", "args": {"a": 1}}), "not a list");
     refuses(json!({"op": "set", "args": ["s", [1]]}), "value: [1]");
     refuses(json!({"op": "event", "args": ["t"]}), "message: missing");
     refuses(json!({"op": "flush", "timestamp": "soon"}), "timestamp");

@@ -203,9 +203,9 @@ fn halving_refuses_what_is_no_payload() {
     assert_eq!(good.encoding, ContentEncoding::Deflate);
     refuses(Payload { body: Bytes::from_static(b"junk"), ..good.clone() }, "codec failed");
     refuses(Payload { uncompressed_bytes: 20, ..good.clone() }, "more than 20 bytes");
-    refuses(Payload { route: Route::SeriesV1, ..good.clone() }, "no series_v1 payload");
-    refuses(Payload { route: Route::SeriesV2, ..good.clone() }, "no series_v2 payload");
-    refuses(Payload { route: Route::Events, ..good.clone() }, "no events payload");
+    refuses(Payload { route: Route::SeriesV1, ..good.clone() }, "not a valid series_v1 payload");
+    refuses(Payload { route: Route::SeriesV2, ..good.clone() }, "not a valid series_v2 payload");
+    refuses(Payload { route: Route::Events, ..good.clone() }, "not a valid events payload");
     let empty = halve(&Payload { encoding: ContentEncoding::Identity, body: Bytes::new(), ..good });
     assert!(matches!(empty, Err(SplitError::Malformed("service_checks"))));
 }
