@@ -1,4 +1,4 @@
-//! Asking the running server: a request to its admin address.
+//! A client of the running server's admin address.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::time::Duration;
@@ -16,14 +16,14 @@ use crate::config::{self, Mode};
 use crate::http::{Address, Connection};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Longest silence of a server that answers.
+/// How long a response may stall.
 const SILENCE_MAX: Duration = Duration::from_secs(70);
 
-/// Where the server of this configuration answers.
+/// The admin address of the server with this configuration.
 pub(super) struct AdminClient(String);
 
 impl AdminClient {
-    /// Reads the address from the same configuration the server reads.
+    /// Reads the address from the configuration the server uses.
     pub fn of(settings: &ConfigArgs) -> anyhow::Result<Self> {
         let loaded = config::load(settings.sources(Mode::Run))?;
         match loaded.config.admin_address {
@@ -32,20 +32,20 @@ impl AdminClient {
         }
     }
 
-    /// The whole body of a good answer.
+    /// The body of a successful response.
     pub fn get(&self, target: &str) -> anyhow::Result<String> {
         let mut reader = self.open(target)?;
         let mut body = Vec::new();
-        reader.read_to_end(&mut body).context("reading the answer")?;
+        reader.read_to_end(&mut body).context("reading the response")?;
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
-    /// As [`AdminClient::get`], read as JSON.
+    /// As [`AdminClient::get`], parsed as JSON.
     pub fn json<T: DeserializeOwned>(&self, target: &str) -> anyhow::Result<T> {
-        serde_json::from_str(&self.get(target)?).context("reading the answer")
+        serde_json::from_str(&self.get(target)?).context("reading the response")
     }
 
-    /// The body of a good answer, as it comes. Reading it fails when it breaks off.
+    /// The body of a successful response, as a stream. Reading fails if the response is cut off.
     pub fn open(&self, target: &str) -> anyhow::Result<impl BufRead + use<>> {
         let address = &self.0;
         let none = || {
@@ -71,7 +71,7 @@ impl AdminClient {
             return Ok(reader);
         }
         let mut body = String::new();
-        reader.read_to_string(&mut body).context("reading the answer")?;
+        reader.read_to_string(&mut body).context("reading the response")?;
         bail!("{}", body.trim_end())
     }
 }

@@ -1,4 +1,4 @@
-//! `whippet check-config`: what would run, where each value comes from, and what is wrong.
+//! `whippet check-config`: the effective configuration, the origin of each value, and all problems.
 
 use std::io::{self, Write};
 
@@ -22,7 +22,7 @@ pub fn check_config(
                 let list: Vec<String> = outputs.list.iter().map(ToString::to_string).collect();
                 writeln!(out, "\noutputs  {}", list.join(", "))?;
             }
-            // A key that cannot be read is told already.
+            // An invalid key is already reported.
             Err(problem) if problems.iter().any(|known| known.key == problem.key) => {}
             Err(problem) => problems.push(problem),
         }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_key_is_told_once() {
+    fn an_invalid_key_is_reported_once() {
         let (code, text) = run("api_key: 'a b'", &[]);
         has(
             &text,

@@ -1,4 +1,4 @@
-//! The flags that every command takes: which file to read, and single keys to set.
+//! The flags common to all commands: the configuration file, and individual keys.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,17 +9,17 @@ use crate::config::{Mode, Sources};
 
 #[derive(Args, Default)]
 pub(super) struct ConfigArgs {
-    /// Configuration file, or a folder that holds whippet.yaml, dogstatsd.yaml or datadog.yaml.
+    /// Configuration file, or a directory that contains whippet.yaml, dogstatsd.yaml or datadog.yaml.
     #[arg(short, long, alias = "cfgpath", value_name = "FILE", global = true)]
     pub(super) config: Option<PathBuf>,
-    /// Set one key, stronger than file and environment.
+    /// Set one key, overriding file and environment.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair, global = true)]
     pub(super) set: Vec<(String, String)>,
 }
 
 impl ConfigArgs {
     pub(super) fn sources(&self, mode: Mode) -> Sources<Vec<(String, String)>> {
-        // A variable that is no text can be none of ours.
+        // A variable that is not UTF-8 cannot be one of whippet's.
         let text = |(name, value): (OsString, OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };

@@ -17,17 +17,17 @@ use crate::config::{self, Mode};
 
 #[derive(Args)]
 pub(super) struct DumpArgs {
-    /// Write to this file instead of dogstatsd_contexts.json.zstd in our folder below run_path.
+    /// Write to this file instead of run_path/whippet/dogstatsd_contexts.json.zstd.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
-/// Writes the running server's contexts and prints where.
+/// Writes the running server's contexts to a file and prints its path.
 pub(super) fn dump(args: &DumpArgs, settings: &ConfigArgs) -> anyhow::Result<()> {
     let path = match &args.output {
         Some(path) => path.clone(),
         None => {
-            // An Agent that shares the folder has a file of this name.
+            // An Agent that shares run_path has a file of this name.
             let run_path = config::load(settings.sources(Mode::Run))?.config.run_path;
             run_path.join("whippet").join("dogstatsd_contexts.json.zstd")
         }
@@ -36,7 +36,7 @@ pub(super) fn dump(args: &DumpArgs, settings: &ConfigArgs) -> anyhow::Result<()>
     if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
-    // Names of metrics and tags are nobody else's business.
+    // Metric names and tags may be confidential.
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
     let mut file = file.with_context(|| path.display().to_string())?;
     io::copy(&mut dump, &mut file)
@@ -45,7 +45,7 @@ pub(super) fn dump(args: &DumpArgs, settings: &ConfigArgs) -> anyhow::Result<()>
     admin_client::print(&format!("{}\n", path.display()))
 }
 
-/// As much of a dumped context as a ranking needs.
+/// The fields of a dumped context that the ranking needs.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Dumped {
@@ -56,7 +56,7 @@ struct Dumped {
     metric_tags: Option<Vec<String>>,
 }
 
-/// The ranking of a dump, ours or an Agent's, compressed or not, in the shape of `/top`.
+/// The ranking of a dump by whippet or an Agent, compressed or not, in the format of `/top`.
 pub(super) fn rank_file(path: &Path, names: usize, keys: usize) -> anyhow::Result<Value> {
     let file = fs::File::open(path).with_context(|| path.display().to_string())?;
     let mut file = BufReader::new(file);
@@ -75,7 +75,7 @@ fn unpacked(_: BufReader<fs::File>) -> anyhow::Result<Box<dyn Read>> {
     anyhow::bail!("it is compressed, but this whippet was built without zstd; decompress it first")
 }
 
-/// Contexts of a name, and the values of each of its tag keys.
+/// The contexts of a metric, and the values of each of its tag keys.
 #[derive(Default)]
 struct Ranked {
     contexts: u64,

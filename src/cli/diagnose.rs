@@ -1,4 +1,4 @@
-//! `whippet diagnose`: does the intake take every key?
+//! `whippet diagnose`: does the intake accept every key?
 
 use std::process::ExitCode;
 
@@ -9,19 +9,17 @@ use crate::config::{self, Mode};
 use crate::forward::KeyStatus;
 use crate::server;
 
-/// Prints one line per endpoint and key. Good when each of them is accepted.
+/// Prints one line per endpoint and key. Succeeds if each key is accepted.
 pub(super) fn run(settings: &ConfigArgs) -> anyhow::Result<ExitCode> {
     let loaded = config::load(settings.sources(Mode::Run))?;
     if loaded.config.api_key.is_none() {
-        anyhow::bail!("api_key is not set (DD_API_KEY): there is no intake to reach");
+        anyhow::bail!("api_key is not set (DD_API_KEY): there is no intake to check");
     }
     let mut failed = 0;
     for reached in server::check_api_keys(&loaded.config)? {
         let (word, remedy) = match &reached.status {
             KeyStatus::Valid => ("good", ""),
-            KeyStatus::Invalid => {
-                ("refused", "; check api_key, and that site is the one it belongs to")
-            }
+            KeyStatus::Invalid => ("refused", "; check api_key, and that it belongs to this site"),
             KeyStatus::Unknown(_) => {
                 ("no answer", "; check the network, dd_url or site, and the proxy settings")
             }

@@ -1,13 +1,13 @@
-//! `whippet health`: what the probes answer.
+//! `whippet health`: the result of the readiness probe.
 
 use super::admin_client::{self, AdminClient};
 use super::config_args::ConfigArgs;
 use crate::admin::Health;
 
-/// Prints the healthy parts. Unhealthy parts, or no answer, are an error.
+/// Prints the healthy components. Unhealthy ones, or no response, are an error.
 pub(super) fn run(settings: &ConfigArgs) -> anyhow::Result<()> {
     let health: Health = AdminClient::of(settings)?.json("/ready").map_err(|error| {
-        // The answer of an unhealthy server names the parts.
+        // The response of an unhealthy server lists its components.
         let answer = serde_json::from_str::<Health>(&error.to_string());
         answer.map_or(error, |health| anyhow::anyhow!("unhealthy: {}", health.unhealthy.join(", ")))
     })?;

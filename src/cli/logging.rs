@@ -1,4 +1,4 @@
-//! Logs on standard error and into a file: plain sentences for people, JSON for machines.
+//! Logs to standard error and to a file: plain sentences, or JSON.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -17,8 +17,8 @@ use tracing_subscriber::{Layer, Registry};
 
 use crate::config::{Config, LogLevel};
 
-/// An information is the sentence alone; anything else begins with its level. In a file, where
-/// nobody sees it happen, time and level stand before every sentence.
+/// An info message is printed alone; other levels are printed before the message. In a file, every
+/// line starts with time and level.
 struct Plain {
     dated: bool,
 }
@@ -50,7 +50,7 @@ where
     }
 }
 
-/// Sends the program's logs where the configuration says.
+/// Starts logging as configured.
 pub(super) fn start(config: &Config) -> anyhow::Result<()> {
     let filter = match config.log_level {
         LogLevel::Trace => LevelFilter::TRACE,
@@ -75,7 +75,7 @@ pub(super) fn start(config: &Config) -> anyhow::Result<()> {
         layers.push(layer(config.log_format_json, true, Mutex::new(file)));
     }
     let subscriber = Registry::default().with(layers.with_filter(filter));
-    // Fails only when there is one already, as in a test that calls the program twice.
+    // Fails only if one is already set, as in a test that calls the program twice.
     let _ = tracing::subscriber::set_global_default(subscriber);
     Ok(())
 }
@@ -88,7 +88,7 @@ where
     if json { layer.json().boxed() } else { layer.event_format(Plain { dated }).boxed() }
 }
 
-/// A log file that is put aside as `name.1`, `name.2` and so on before it grows past its size.
+/// A log file that is rotated to `name.1`, `name.2` and so on before it exceeds its size.
 #[derive(Debug)]
 struct Rolling {
     path: PathBuf,
@@ -99,7 +99,7 @@ struct Rolling {
 }
 
 impl Rolling {
-    /// Opens or continues the file. A `bytes_max` of 0 never rolls.
+    /// Opens the file for appending. A `bytes_max` of 0 never rotates.
     fn open(path: &Path, bytes_max: u64, rolls_max: u32) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let bytes = file.metadata()?.len();
@@ -112,7 +112,7 @@ impl Rolling {
         name.into()
     }
 
-    /// Moves every file one number on; the last one is overwritten. A missing number is no fault.
+    /// Renames every file to the next number; the last one is overwritten. Missing files are skipped.
     fn roll(&mut self) -> io::Result<()> {
         for number in (1..self.rolls_max).rev() {
             let moved = fs::rename(self.rolled(number), self.rolled(number + 1));
@@ -133,8 +133,9 @@ impl Rolling {
 }
 
 impl Write for Rolling {
-    /// One call is one log line. When rolling fails (a folder that became read-only), the file goes
-    /// on growing: too long a log is better than none. It is tried again after as many bytes more.
+    /// One call is one log line. If rotation fails (the directory became read-only), the file keeps
+    /// growing: a log that is too long is better than none. Rotation is retried after `bytes_max`
+    /// more bytes.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let full = self.bytes.saturating_add(line.len() as u64) > self.bytes_max;
         if self.bytes_max > 0 && self.bytes > 0 && full && self.roll().is_err() {

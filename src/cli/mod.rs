@@ -1,7 +1,7 @@
 //! The command line: one file per subcommand.
 //!
-//! Exit codes: 0 done; 1 it could not start, or what was asked for failed; 2 the command line is
-//! wrong; 128 + n stopped at once by a second signal n.
+//! Exit codes: 0 success; 1 it could not start, or the command failed; 2 the command line is invalid;
+//! 128 + n stopped at once by a second signal n.
 
 mod admin_client;
 mod check_config;
@@ -38,23 +38,23 @@ use crate::config::Mode;
 #[command(
     name = "whippet",
     version,
-    about = "A DogStatsD server: applications that speak statsd or DogStatsD point at it unchanged.",
+    about = "A DogStatsD server: a drop-in target for applications that send statsd or DogStatsD.",
     after_help = "\
 Examples:
   whippet                                   listen on 127.0.0.1:8125 and print what arrives
-  whippet send metric page.views 1          send it something
-  echo \"x:1|c\" | nc -u -w1 127.0.0.1 8125   the same without whippet
-  whippet explain 'x:1|c|@0.5|#a'           how a line is read, and what would be posted
+  whippet send metric page.views 1          send it a metric
+  echo \"x:1|c\" | nc -u -w1 127.0.0.1 8125   send one without whippet
+  whippet explain 'x:1|c|@0.5|#a'           how a line is parsed, and what would be posted
   DD_API_KEY=… whippet                      post to Datadog
   whippet run -c datadog.yaml               with the Agent's configuration file
-  whippet check-config -c datadog.yaml      what would run, and what is wrong with it
-  whippet config port                       the settings that have to do with ports
-  whippet bench --help                      put a server under load and measure it
+  whippet check-config -c datadog.yaml      what would run, and any problems
+  whippet config port                       the settings about ports
+  whippet bench --help                      load-test a server
 
 Every setting is a key of the configuration file, an environment variable (DD_…, WHIPPET_…) or
---set key=value; `whippet config` lists them. Without a command, `run` is meant.
+--set key=value; `whippet config` lists them. Without a command, whippet runs `run`.
 
-Exit codes: 0 done; 1 could not start, or what was asked for failed; 2 wrong command line; 128 + n
+Exit codes: 0 success; 1 could not start, or the command failed; 2 invalid command line; 128 + n
 stopped at once by a second signal n."
 )]
 struct Cli {
@@ -66,16 +66,16 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Listen, aggregate and post. This is what a bare `whippet` does.
+    /// Listen, aggregate and post. The default command.
     #[command(after_help = "\
-Outputs (WHIPPET_OUTPUT, a list): console, jsonl[:path], datadog, dry-run[:bytes], none. Without it:
+Outputs (WHIPPET_OUTPUT, a list): console, jsonl[:path], datadog, dry-run[:bytes], none. Default:
 datadog with an API key, else console.
 
 Signals: SIGTERM and SIGINT drain, flush and deliver within 8 s; a second one stops at once.
-SIGHUP reads the configuration again.
+SIGHUP reloads the configuration.
 
-Under systemd it takes passed sockets and tells when it is ready, reloading, stopping, and alive
-(WatchdogSec=).
+Under systemd it uses sockets passed to it and reports when it is ready, reloading, stopping and
+alive (WatchdogSec=).
 
 Examples:
   whippet run                                        print what arrives on 127.0.0.1:8125
@@ -84,10 +84,10 @@ Examples:
   whippet run --dry-run | jq .body                   print the requests instead of posting them
   whippet run --set interval=1 --set bind_host=0.0.0.0")]
     Run(run::RunArgs),
-    /// Send a metric, an event or a check from a shell.
+    /// Send a metric, an event or a check from the shell.
     #[command(after_help = "\
-Each line is read as a server would read it before it is sent, and printed. Exit code 1: something
-was refused, or nobody listens (as far as the network tells).
+Each line is checked with the server's parser, sent and printed. Exit code 1: a line was refused, or
+nothing is listening (as far as the network reports it).
 
 Examples:
   whippet send metric page.views 1
@@ -97,10 +97,10 @@ Examples:
   whippet send raw 'page.views:1|c|#env:prod' --to unix:///var/run/datadog/dsd.socket
   whippet send raw - < lines.txt")]
     Send(Box<send::Send>),
-    /// Show how a line is read, what changes on the way, and what would be posted.
+    /// Show how a line is parsed, what changes before posting, and what would be posted.
     #[command(after_help = "\
-Nothing is sent. The configuration counts as it would for `run`: namespace, tags, percentiles and
-so on. Exit code 1: a line is refused.
+Nothing is sent. The configuration applies as it would for `run`: namespace, tags, percentiles and so
+on. Exit code 1: a line was refused.
 
 Examples:
   whippet explain 'page.views:1|c|@0.5|#env:prod'
@@ -111,30 +111,30 @@ Examples:
         #[arg(required = true, value_name = "LINE")]
         lines: Vec<OsString>,
     },
-    /// Print the effective configuration with the origin of each value, and all problems.
+    /// Print the effective configuration, the origin of each value, and all problems.
     #[command(after_help = "\
-Secrets are never shown beyond their last characters. Exit code 1: something is wrong.
+At most the last five characters of a secret are shown. Exit code 1: the configuration has errors.
 
 Examples:
   whippet check-config
   whippet check-config -c /etc/datadog-agent/datadog.yaml
   DD_TAGS=env:prod whippet check-config --set dogstatsd_port=9125")]
     CheckConfig,
-    /// List the settings: name, default, what it does.
+    /// List the settings: name, default, description.
     #[command(after_help = "\
 Examples:
   whippet config                       all of them
   whippet config tags                  those with `tags` in their name, in full
   whippet config --sample > whippet.yaml")]
     Config {
-        /// Show only settings whose name holds this, with all that is known of them.
+        /// Show only settings whose name contains this, with their full documentation.
         #[arg(value_name = "WORD")]
         word: Option<String>,
-        /// A configuration file with every setting, commented out.
+        /// Print a configuration file with every setting, commented out.
         #[arg(long, conflicts_with = "word")]
         sample: bool,
     },
-    /// Print completions for a shell.
+    /// Print a shell completion script.
     #[command(after_help = "\
 Examples:
   whippet completions bash > /etc/bash_completion.d/whippet
@@ -146,27 +146,27 @@ Examples:
     /// Send a known load to a statsd server and measure it.
     #[cfg(feature = "bench")]
     Bench(Box<bench::BenchArgs>),
-    /// Show the state of the running server: books, queues, listeners, limits.
+    /// Show the state of the running server: accounting, queues, listeners, limits.
     Status(status::StatusArgs),
-    /// Show how often each metric was sent to the running server, and when last.
+    /// Show how often and when last each metric was sent to the running server.
     #[command(alias = "dogstatsd-stats")]
     Stats(stats::StatsArgs),
-    /// Show what costs most now: metrics by contexts, samples and bytes, their tags, and senders.
+    /// Show what costs most right now: metrics by contexts, samples and bytes, their tags, and senders.
     Top(top::TopArgs),
     /// Show lines as they arrive.
     Tap(tap::TapArgs),
-    /// Write the contexts of the running server to a file, as the Agent dumps them.
+    /// Write the contexts of the running server to a file, in the Agent's format.
     #[command(alias = "dogstatsd-dump-contexts")]
     DumpContexts(contexts::DumpArgs),
-    /// Say whether the running server is healthy; exit code 1 when it is not.
+    /// Report whether the running server is healthy; exit code 1 if it is not.
     Health,
-    /// Ask every intake of the configuration whether it takes the key.
+    /// Check every configured intake: is it reachable, and is its API key accepted?
     Diagnose,
     /// Print the version.
     Version,
 }
 
-/// The whole program.
+/// Runs the program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let settings = cli.settings;
@@ -200,7 +200,7 @@ pub fn main() -> ExitCode {
         }
     };
     done.unwrap_or_else(|error: anyhow::Error| {
-        // `whippet config | head` is no failure.
+        // `whippet config | head` is not a failure.
         if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
         {
             return ExitCode::SUCCESS;

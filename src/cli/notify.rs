@@ -1,37 +1,37 @@
-//! What a service manager such as systemd is told (`NOTIFY_SOCKET`); nothing without one.
+//! Notifications to a service manager such as systemd (`NOTIFY_SOCKET`); none without one.
 
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 
 use sd_notify::NotifyState;
 
-/// Started, or done with reloading.
+/// Startup or a reload is complete.
 pub(super) fn ready() {
-    tell(&[NotifyState::Ready]);
+    notify(&[NotifyState::Ready]);
 }
 
-/// The configuration is being read again. The manager takes the time for a proof that this is no
-/// message of an earlier reload.
+/// The configuration is being reloaded. The time lets the manager tell this reload from an earlier
+/// one.
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(error) => tracing::debug!(target: "server", "cannot read the monotonic clock: {error}"),
     }
 }
 
-/// The end has begun.
+/// Shutdown has begun.
 pub(super) fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    notify(&[NotifyState::Stopping]);
 }
 
-fn tell(states: &[NotifyState<'_>]) {
+fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(target: "server", "cannot notify the service manager: {error}; check NOTIFY_SOCKET");
     }
 }
 
-/// Tells the manager twice per `WATCHDOG_USEC` that all is well, as long as every thread of the
-/// server is alive. Drop what is returned to end it.
+/// Notifies the manager twice per `WATCHDOG_USEC`, as long as every thread of the server is alive. Drop
+/// the returned sender to stop it.
 pub(super) fn watchdog(
     is_alive: impl Fn() -> bool + Send + 'static,
 ) -> io::Result<Option<Sender<()>>> {
@@ -42,7 +42,7 @@ pub(super) fn watchdog(
     let watch = move || {
         while end.recv_timeout(period / 2) == Err(RecvTimeoutError::Timeout) {
             if is_alive() {
-                tell(&[NotifyState::Watchdog]);
+                notify(&[NotifyState::Watchdog]);
             } else {
                 tracing::error!(target: "server", "a thread does not answer; the watchdog is not notified");
             }

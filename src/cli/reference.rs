@@ -1,9 +1,9 @@
-//! `whippet config`: what can be set, from the table of keys.
+//! `whippet config`: the settings, from the table of keys.
 
 use crate::config::generate;
 
-/// The listing of all settings, the sample file, or all that is known of the settings whose name
-/// holds `word`.
+/// The listing of all settings, the sample file, or the documentation of the settings whose name
+/// contains `word`.
 pub(super) fn text(word: Option<&str>, sample: bool) -> String {
     match word {
         _ if sample => generate::sample(),

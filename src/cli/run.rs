@@ -1,4 +1,4 @@
-//! `whippet run`: from the command line to a server, and from a signal to its end.
+//! `whippet run`: starts the server, and stops it on a signal.
 
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -15,14 +15,13 @@ use crate::telemetry::Hub;
 
 #[derive(Args, Default)]
 pub(super) struct RunArgs {
-    /// Print the requests the intake would get, one JSON object per line, and post nothing; with
-    /// `bytes` the exact bytes of each body, too. Works without an API key; takes the place of all
-    /// outputs.
+    /// Print the requests the intake would receive, one JSON object per line, and post nothing;
+    /// `bytes` adds the exact bytes of each body. Needs no API key; replaces all outputs.
     #[arg(long, value_name = "bytes", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     dry_run: Option<DryRun>,
 }
 
-/// How much a dry run prints.
+/// The detail of a dry run.
 #[derive(Clone, Copy)]
 enum DryRun {
     Readable,
@@ -48,7 +47,7 @@ pub(super) fn run(args: &RunArgs, mut settings: ConfigArgs) -> anyhow::Result<Ex
     });
     settings.set.extend(output.map(|output| ("output".to_owned(), output.to_owned())));
     let settings = &settings;
-    // First of all, so that no signal finds us without a handler.
+    // First, so that no signal arrives before its handler is installed.
     let mut signals = Signals::new()?;
     let loaded = config::load(settings.sources(Mode::Run))?;
     logging::start(&loaded.config)?;
@@ -77,7 +76,7 @@ pub(super) fn run(args: &RunArgs, mut settings: ConfigArgs) -> anyhow::Result<Ex
         }
     };
     notify::stopping();
-    // Lanes that stop answer no more; from here on the manager's stop timeout watches.
+    // Lanes that stop no longer answer; the manager's stop timeout applies from here on.
     drop(watchdog);
     let name = if signal == libc::SIGINT { "^C" } else { "SIGTERM" };
     let within = server.stop_within().as_secs();
@@ -87,7 +86,7 @@ pub(super) fn run(args: &RunArgs, mut settings: ConfigArgs) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-/// A second signal ends the process at once, whatever is still on its way.
+/// A second signal ends the process at once, even if data is undelivered.
 fn stop_at_second_signal(mut signals: Signals) -> std::io::Result<()> {
     let thread = std::thread::Builder::new().name("signals".to_owned());
     let wait = move || loop {
@@ -115,7 +114,7 @@ fn headline(loaded: &Loaded, outputs: &Outputs, identity: &Identity) {
     if outputs.implied {
         tracing::info!(
             target: "server",
-            "whippet {version}: no API key, printing here, sending nothing (set DD_API_KEY to send)"
+            "whippet {version}: no API key, printing to the console, posting nothing (set DD_API_KEY to post)"
         );
     } else if outputs.list.contains(&OutputKind::Datadog) {
         let place = config.dd_url.as_ref().map_or(config.site.clone(), ToString::to_string);
@@ -136,7 +135,7 @@ fn headline(loaded: &Loaded, outputs: &Outputs, identity: &Identity) {
     }
 }
 
-/// All or nothing: a configuration with errors leaves the running one as it is.
+/// Reloads the configuration. One with errors is rejected as a whole.
 fn reload(settings: &ConfigArgs, server: &Server) {
     match config::load(settings.sources(Mode::Run)) {
         Ok(loaded) => {

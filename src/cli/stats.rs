@@ -1,4 +1,4 @@
-//! `whippet stats`: how often each metric was sent, and when last.
+//! `whippet stats`: how often and when last each metric was sent.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -22,8 +22,8 @@ pub(super) struct StatsArgs {
     /// Write to this file instead.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Count for so many seconds from now, instead of showing what was counted since the start
-    /// (which needs dogstatsd_metrics_stats_enable).
+    /// Count for this many seconds from now, instead of showing the counts since startup (which need
+    /// dogstatsd_metrics_stats_enable).
     #[arg(long = "for", value_name = "SECONDS")]
     seconds: Option<f64>,
 }
@@ -47,7 +47,7 @@ pub(super) fn run(args: &StatsArgs, settings: &ConfigArgs) -> anyhow::Result<()>
     }
 }
 
-/// The Agent's columns, the most frequent first.
+/// The Agent's columns, most frequent first.
 fn table(stats: &Value) -> String {
     let mut rows: Vec<(u64, String, String, String)> = stats
         .as_object()

@@ -19,7 +19,7 @@ pub(super) struct TapArgs {
     /// Show only lines that match this regular expression, such as '^checkout\.' or 'env:prod'.
     #[arg(long = "match", value_name = "REGEX", default_value = "")]
     pattern: String,
-    /// End after so many lines; without it, at ^C.
+    /// Stop after this many lines; without it, at ^C.
     #[arg(long, value_name = "COUNT")]
     limit: Option<u64>,
     /// Print one JSON object per line: listener, sender, line.
@@ -40,7 +40,7 @@ pub(super) fn run(args: &TapArgs, settings: &ConfigArgs) -> anyhow::Result<()> {
         if text.trim().is_empty() {
             continue;
         }
-        let tapped: Value = serde_json::from_str(&text).context("reading the answer")?;
+        let tapped: Value = serde_json::from_str(&text).context("reading the response")?;
         if let Some(missed) = tapped["missed"].as_u64() {
             eprintln!("({} lines were skipped: they came too fast to show)", grouped(missed));
         } else if args.json {

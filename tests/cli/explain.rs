@@ -34,7 +34,7 @@ fn explain_shows_how_a_metric_is_read_and_what_it_becomes() {
             "value 1",
             "rate 0.5",
             "tags a",
-            "on the way:",
+            "changes:",
             "each value counts 2 times (sample rate)",
             "context:",
             "tags a",
@@ -86,7 +86,7 @@ fn explain_shows_how_a_metric_is_read_and_what_it_becomes() {
     explains(
         "n:1|c|T5",
         &["dogstatsd_no_aggregation_pipeline=false"],
-        &["ignored T5: dogstatsd_no_aggregation_pipeline is false", "nothing changes"],
+        &["ignored T5: dogstatsd_no_aggregation_pipeline is false", "changes:", "none"],
     );
     explains(
         "n:1|c|c:ci-abc|card:high",
@@ -106,7 +106,7 @@ fn explain_shows_events_and_checks() {
             "priority normal",
             "host web",
             "timestamp when it arrives",
-            "ignored p:urgent: not understood",
+            "ignored p:urgent: invalid",
             "each \\n of the text becomes a newline",
             "tag env:prod comes from the configuration",
             "h: wins over the host: tag",

@@ -24,7 +24,7 @@ fn the_first_minute_reads_as_promised() {
     let logs: Vec<&str> = ended.stderr.lines().collect();
     let version = env!("CARGO_PKG_VERSION");
     let head = format!(
-        "whippet {version}: no API key, printing here, sending nothing (set DD_API_KEY to send)"
+        "whippet {version}: no API key, printing to the console, posting nothing (set DD_API_KEY to post)"
     );
     assert_eq!(logs[0], head);
     let udp = format!("udp  127.0.0.1:{port} [::1]:{port}   receive buffer ");

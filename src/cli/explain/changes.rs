@@ -1,4 +1,4 @@
-//! What happens to a message between its line and what is posted, found by comparing both ends.
+//! What changes between a line and what is posted, found by comparing the two.
 
 use super::reading::text;
 use crate::aggregate::{CheckRecord, EventRecord};
@@ -114,8 +114,8 @@ fn notice_notes(
     }
 }
 
-/// Tags that mean something, that stood twice, that went and that came; `own` are those posted
-/// besides the common ones.
+/// Notes on tags with a special meaning, and on repeated, removed and added tags. `own` are the posted
+/// tags other than the common ones.
 fn tag_notes(read: &[u8], own: &[&[u8]], rules: &Rules, notes: &mut Vec<String>) {
     let read: Vec<&[u8]> = Tags::from_wire(read).iter().collect();
     for (at, tag) in read.iter().enumerate() {

@@ -1,9 +1,8 @@
-//! `whippet explain`: how a line is read, what changes on the way, and what would be posted.
+//! `whippet explain`: how a line is parsed, what changes before posting, and what would be posted.
 //!
-//! In: lines, and the configuration as `run` would have it. Out: a page per line. Promise: the rooms
-//! of the server themselves read, aggregate and flush the line, so the page cannot say anything but
-//! what happens. Refusal: nothing is sent, and lines do not meet each other: each is alone in its
-//! interval.
+//! Input: lines, and the configuration that `run` would use. Output: a page per line. The line goes
+//! through the server's own parser, shard and flusher, so the page shows what the server does. Nothing
+//! is sent, and each line is alone in its interval.
 
 mod changes;
 mod fields;
@@ -34,13 +33,13 @@ use crate::protocol;
 use crate::server::settings;
 use crate::text::{clock_time, printable};
 
-/// Longer lines than any datagram has are not explained.
+/// Lines longer than any datagram are not explained.
 const LINE_BYTES_MAX: u64 = 1 << 16;
 
-/// Explains every line; fails when one of them is refused.
+/// Explains every line; fails if one of them is refused.
 pub(super) fn explain(settings: &ConfigArgs, lines: &[OsString]) -> anyhow::Result<ExitCode> {
     let loaded = config::load(settings.sources(Mode::Run))?;
-    // What is only worth knowing for a server is not worth a line here.
+    // Notes concern a running server only.
     let mistakes = loaded.warnings.iter().filter(|warning| warning.class != Class::Note);
     mistakes.for_each(|warning| eprintln!("whippet: {warning}"));
     let identity = run::identity(&loaded);
@@ -89,7 +88,7 @@ fn from_stdin(one: &mut impl FnMut(&[u8]) -> io::Result<()>) -> anyhow::Result<(
     Ok(())
 }
 
-/// What the rooms of the server are made from.
+/// The settings of the server's rooms.
 struct Rooms {
     config: Config,
     rules: Arc<Rules>,
@@ -99,17 +98,17 @@ struct Rooms {
     now: Duration,
 }
 
-/// What became of the line.
+/// The result of a line.
 struct Walked {
     fate: Fate,
-    /// The context of the line itself first, then that of its copy.
+    /// The context of the line itself, then that of its copy.
     contexts: Vec<Context>,
     flusher: Flusher,
     flushed: Option<Flush>,
 }
 
 impl Rooms {
-    /// The page of one line, and whether it could be read.
+    /// The page of one line, and whether it could be parsed.
     fn explain(&self, line: &[u8]) -> (String, bool) {
         let mut page = Page::new(&printable(line, usize::MAX));
         let message = match protocol::read(line, self.shard.options) {
@@ -124,18 +123,18 @@ impl Rooms {
             page.row("ignored", &format!("{}: {reason}", printable(field, usize::MAX)));
         }
         let walked = self.walk(line);
-        self.tell_changes(&message, &walked, &mut page);
+        self.add_changes(&message, &walked, &mut page);
         if let Fate::Dropped(reason) = walked.fate {
             page.section(&format!("dropped: {}", reason.word().replace('_', " ")));
         }
         for context in &walked.contexts {
-            self.tell_context(context, &mut page);
+            self.add_context(context, &mut page);
         }
-        self.tell_posted(&walked, &mut page);
+        self.add_posted(&walked, &mut page);
         (page.finish(), true)
     }
 
-    /// Takes the line through a shard and a flusher of its own, to the end of the interval.
+    /// Runs the line through its own shard and flusher, to the end of the interval.
     fn walk(&self, line: &[u8]) -> Walked {
         let state = RandomState::new();
         let rules = Arc::clone(&self.rules);
@@ -152,7 +151,7 @@ impl Rooms {
         Walked { fate, contexts, flusher, flushed }
     }
 
-    fn tell_changes(&self, message: &protocol::Message<'_>, walked: &Walked, page: &mut Page) {
+    fn add_changes(&self, message: &protocol::Message<'_>, walked: &Walked, page: &mut Page) {
         let notes = match message {
             protocol::Message::Metric(metric) => {
                 changes::metric(metric, walked.contexts.first(), &self.rules, &self.config)
@@ -166,14 +165,14 @@ impl Rooms {
                 changes::check(check, records.and_then(<[_]>::first), &self.rules)
             }
         };
-        page.section("on the way:");
+        page.section("changes:");
         if notes.is_empty() {
-            page.line("nothing changes");
+            page.line("none");
         }
         notes.iter().for_each(|note| page.line(note));
     }
 
-    fn tell_context(&self, context: &Context, page: &mut Page) {
+    fn add_context(&self, context: &Context, page: &mut Page) {
         page.section("context:");
         page.row("kind", context.kind().word());
         page.row("name", &printable(context.name(), usize::MAX));
@@ -192,7 +191,7 @@ impl Rooms {
         page.row("host", &host);
     }
 
-    fn tell_posted(&self, walked: &Walked, page: &mut Page) {
+    fn add_posted(&self, walked: &Walked, page: &mut Page) {
         let mut json = Vec::new();
         if let Some(flush) = &walked.flushed {
             JsonLines::new(&mut json).flush(&walked.flusher, flush);

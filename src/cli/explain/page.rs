@@ -1,6 +1,6 @@
 //! The text of one explanation: sections of indented rows.
 
-/// Columns of a label.
+/// Width of a label, in columns.
 const LABEL_WIDTH: usize = 10;
 
 /// A page that is being written.
@@ -11,7 +11,7 @@ impl Page {
         Page(format!("{title}\n"))
     }
 
-    /// The head of what follows; one of several lines stays together.
+    /// Starts a section.
     pub fn section(&mut self, head: &str) {
         self.0.push_str(head);
         self.0.push('\n');

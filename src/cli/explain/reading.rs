@@ -1,11 +1,11 @@
-//! What a line says, field by field.
+//! The fields of a parsed line.
 
 use super::page::Page;
 use crate::context::Tags;
 use crate::protocol::{Event, Message, Metric, OriginFields, ServiceCheck, Status, Values};
 use crate::text::printable;
 
-/// Values of one line that are shown.
+/// Maximum number of values shown per line.
 const VALUES_SHOWN: usize = 20;
 
 /// Writes one row per field.
@@ -101,7 +101,7 @@ fn optional(label: &str, field: &[u8], page: &mut Page) {
     }
 }
 
-/// Tags apart by two blanks, which no client puts into one.
+/// Tags separated by two spaces, which do not occur within a tag.
 pub(super) fn list(tags: &[&[u8]]) -> String {
     let shown = |tag: &&[u8]| if tag.is_empty() { "(empty)".to_owned() } else { text(tag) };
     match tags {
@@ -114,7 +114,7 @@ pub(super) fn text(bytes: &[u8]) -> String {
     printable(bytes, usize::MAX)
 }
 
-/// The second and, where it is one, its date in universal time.
+/// The timestamp and, if it is valid, its date in UTC.
 fn date(seconds: i64) -> String {
     chrono::DateTime::from_timestamp(seconds, 0).map_or_else(
         || seconds.to_string(),

@@ -1,4 +1,4 @@
-//! The words that `whippet send` takes.
+//! The arguments of `whippet send`.
 
 use clap::{Args, Subcommand};
 
@@ -7,14 +7,14 @@ use super::target::Target;
 /// `whippet send`.
 #[derive(Args)]
 pub(crate) struct Send {
-    /// Where to: udp://host:port, tcp://host:port, unix:///path, unixgram:///path or
+    /// Target: udp://host:port, tcp://host:port, unix:///path, unixgram:///path or
     /// unixstream:///path.
     ///
-    /// Without it: DD_DOGSTATSD_URL, else DD_AGENT_HOST and DD_DOGSTATSD_PORT, else
+    /// Default: DD_DOGSTATSD_URL, else DD_AGENT_HOST and DD_DOGSTATSD_PORT, else
     /// udp://127.0.0.1:8125.
     #[arg(long, value_name = "URL", global = true)]
     pub to: Option<Target>,
-    /// Send also what no server would read.
+    /// Also send lines that no server would accept.
     #[arg(long, global = true)]
     pub force: bool,
     #[command(subcommand)]
@@ -44,7 +44,7 @@ Examples:
   whippet send check db.can_connect ok
   whippet send check db.can_connect 2 --message \"connection refused\" --tag db:main")]
     Check(Check),
-    /// Lines as they are on the wire.
+    /// Lines in wire format.
     #[command(after_help = "\
 Examples:
   whippet send raw 'page.views:1|c|#env:prod' 'queue.depth:7|g'
@@ -60,19 +60,19 @@ Examples:
 pub(crate) struct Metric {
     /// Its name.
     pub name: String,
-    /// One or more values; numbers, or the members of a set.
+    /// One or more values: numbers, or the members of a set.
     #[arg(required = true, value_name = "VALUE", allow_negative_numbers = true)]
     pub values: Vec<String>,
     /// c counter, g gauge, h histogram, ms timer, s set, d distribution.
     #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "c", value_parser = kind)]
     pub kind: String,
-    /// The share of occurrences that were sampled, above 0 and at most 1.
+    /// The sample rate, above 0 and at most 1.
     #[arg(long, allow_negative_numbers = true)]
     pub rate: Option<String>,
-    /// A tag, key:value or any word; may repeat.
+    /// A tag, as key:value or any word; may be repeated.
     #[arg(long = "tag", value_name = "TAG")]
     pub tags: Vec<String>,
-    /// Unix seconds: posted at this second as it is, not aggregated.
+    /// Unix timestamp in seconds: the value is posted at this time, without aggregation.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub timestamp: Option<i64>,
 }
@@ -81,7 +81,7 @@ pub(crate) struct Metric {
 pub(crate) struct Event {
     /// Its title.
     pub title: String,
-    /// Its text, may be empty; newlines are fine.
+    /// Its text; may be empty and contain newlines.
     pub text: String,
     /// info, warning, error or success.
     #[arg(long, value_name = "TYPE", value_parser = ["info", "warning", "error", "success"])]
@@ -89,19 +89,19 @@ pub(crate) struct Event {
     /// normal or low.
     #[arg(long, value_parser = ["normal", "low"])]
     pub priority: Option<String>,
-    /// Events of one key are shown as one.
+    /// Aggregation key: events with the same key are grouped.
     #[arg(long)]
     pub key: Option<String>,
     /// The source type.
     #[arg(long)]
     pub source: Option<String>,
-    /// The host it is about.
+    /// The host it concerns.
     #[arg(long)]
     pub host: Option<String>,
-    /// A tag; may repeat.
+    /// A tag; may be repeated.
     #[arg(long = "tag", value_name = "TAG")]
     pub tags: Vec<String>,
-    /// Unix seconds; without it, when it arrives.
+    /// Unix timestamp in seconds. Default: the time of arrival.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub timestamp: Option<i64>,
 }
@@ -113,21 +113,21 @@ pub(crate) struct Check {
     /// 0 or ok, 1 or warning, 2 or critical, 3 or unknown.
     #[arg(value_parser = status)]
     pub status: u8,
-    /// What is the matter; newlines are fine.
+    /// A message; may contain newlines.
     #[arg(long)]
     pub message: Option<String>,
-    /// The host it is about.
+    /// The host it concerns.
     #[arg(long)]
     pub host: Option<String>,
-    /// A tag; may repeat.
+    /// A tag; may be repeated.
     #[arg(long = "tag", value_name = "TAG")]
     pub tags: Vec<String>,
-    /// Unix seconds; without it, when it arrives.
+    /// Unix timestamp in seconds. Default: the time of arrival.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub timestamp: Option<i64>,
 }
 
-/// The letters of the wire, or the words people use for them.
+/// The letters of the protocol, or the full words.
 fn kind(text: &str) -> Result<String, String> {
     let letters = match text {
         "c" | "count" | "counter" => "c",

@@ -1,8 +1,8 @@
-//! From words on the command line to one line of the protocol.
+//! From command line arguments to one line of the protocol.
 
 use anyhow::bail;
 
-/// The bytes of a line, and whether the words may be what the wire cannot carry.
+/// The bytes of a line, and whether text that the protocol cannot carry is allowed.
 pub(super) struct Builder {
     line: Vec<u8>,
     force: bool,
@@ -14,7 +14,7 @@ impl Builder {
         Builder { line: head.into(), force }
     }
 
-    /// Appends `|`, `prefix` and `text`, none of it when there is no text.
+    /// Appends `|`, `prefix` and `text`; nothing if there is no text.
     pub fn field(&mut self, prefix: &str, text: Option<&str>) -> anyhow::Result<()> {
         if let Some(text) = text {
             self.allows(prefix.trim_end_matches(':'), text, "|\n")?;
@@ -33,7 +33,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Refuses text that would end early on the wire, so that nothing is read but what was meant.
+    /// Refuses text that would end its field early on the wire.
     pub fn allows(&self, what: &str, text: &str, forbidden: &str) -> anyhow::Result<()> {
         match text.chars().find(|character| forbidden.contains(*character)) {
             Some(found) if !self.force => {

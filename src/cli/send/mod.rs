@@ -1,9 +1,8 @@
-//! `whippet send`: any metric, event or check from a shell.
+//! `whippet send`: any metric, event or check from the shell.
 //!
-//! In: words on the command line, or lines. Out: lines of the protocol on a socket, and on standard
-//! output. Promise: what is sent reads back as what was meant; a line that no server would take is
-//! refused with the place. Refusal: it retries nothing and reads no configuration file, as clients
-//! do not either.
+//! Input: arguments, or lines. Output: lines of the protocol on a socket and on standard output. A line
+//! that no server would accept is refused, with the position of the error. Like clients, it does not
+//! retry and reads no configuration file.
 
 mod args;
 mod line;
@@ -22,10 +21,10 @@ use super::exit::FAILED;
 use crate::protocol::{self, Options};
 use crate::text::printable;
 
-/// Servers read no more of one datagram by default (`dogstatsd_buffer_size`).
+/// Maximum datagram that servers read by default (`dogstatsd_buffer_size`).
 const LINE_BYTES_MAX: usize = 8_192;
 
-/// Sends what the arguments say and prints it.
+/// Sends the lines that the arguments describe, and prints them.
 pub(super) fn send(args: &Send) -> anyhow::Result<ExitCode> {
     let target = match &args.to {
         Some(target) => target.clone(),
@@ -57,7 +56,7 @@ fn raw(text: &[u8], outgoing: &mut Outgoing) -> anyhow::Result<()> {
     protocol::lines(text).try_for_each(|line| outgoing.line(line.bytes))
 }
 
-/// One line at a time, so that any amount may come; a line without end cannot grow memory.
+/// One line at a time, so that input of any size works; the length of a line is limited.
 fn from_stdin(outgoing: &mut Outgoing) -> anyhow::Result<()> {
     let mut stdin = io::stdin().lock();
     let mut line = Vec::new();
@@ -79,7 +78,7 @@ fn metric_lines(metric: &Metric, force: bool) -> anyhow::Result<Vec<Vec<u8>>> {
     if metric.timestamp.is_some() && !matches!(metric.kind.as_str(), "c" | "g") && !force {
         bail!("--timestamp works with counters and gauges only (--type c or g)");
     }
-    // A set takes colons for a part of its member, so its members cannot share a line.
+    // A set treats colons as part of its member, so its members cannot share a line.
     let groups: Vec<&[String]> =
         if metric.kind == "s" { metric.values.chunks(1).collect() } else { vec![&metric.values] };
     let line = |values: &[String]| {
@@ -117,13 +116,13 @@ fn check_line(check: &Check, force: bool) -> anyhow::Result<Vec<u8>> {
     builder.field("d:", check.timestamp.map(|seconds| seconds.to_string()).as_deref())?;
     builder.field("h:", check.host.as_deref())?;
     builder.tags(&check.tags)?;
-    // Clients also write `m:` inside a message as `m\:`. No server takes that back, and nothing
-    // needs it: a field ends at the next `|` alone.
+    // Clients also write `m:` inside a message as `m\:`. No server reverses that, and it is not
+    // needed: a field ends only at the next `|`.
     builder.field("m:", check.message.as_deref().map(escaped).as_deref())?;
     Ok(builder.finish())
 }
 
-/// Lines on their way: checked, gathered into blocks, sent, printed.
+/// Lines to send: checked, gathered into blocks, sent, printed.
 struct Outgoing {
     target: Target,
     sink: Option<Sink>,
@@ -149,7 +148,7 @@ impl Outgoing {
         }
     }
 
-    /// Takes one line; one that no server would read is told of, and its neighbours go on.
+    /// Takes one line. One that no server would accept is reported and skipped.
     fn line(&mut self, line: &[u8]) -> anyhow::Result<()> {
         if let Some(reason) = fault(line).filter(|_| !self.force) {
             self.refused += 1;
@@ -165,7 +164,7 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Sends what was gathered and prints it.
+    /// Sends the gathered lines and prints them.
     fn dispatch(&mut self) -> anyhow::Result<()> {
         if self.block.is_empty() {
             return Ok(());
@@ -203,7 +202,7 @@ impl Outgoing {
     }
 }
 
-/// Why no server would read the line, above its place.
+/// Why no server would accept the line, with the position.
 fn fault(line: &[u8]) -> Option<String> {
     if line.len() > LINE_BYTES_MAX {
         return Some(format!(

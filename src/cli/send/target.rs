@@ -1,4 +1,4 @@
-//! Where lines go: an address from the command line or the environment, and the socket to it.
+//! The target: an address from the command line or the environment, and the socket to it.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
-/// The port of the protocol.
+/// The default port.
 const PORT: u16 = 8125;
-/// How long to listen for "nobody is here" after a UDP datagram; on one machine it comes at once.
+/// How long to wait for an ICMP "port unreachable" after a UDP datagram; on one machine it is immediate.
 const REFUSAL_WAIT: Duration = Duration::from_millis(100);
 const REFUSAL_WAIT_LOOPBACK: Duration = Duration::from_millis(20);
-/// How long a receiver that does not read may hold us up, and how long a connection may take.
+/// Timeout for a receiver that does not read, and for connecting.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The socket is there, but of the other type.
+/// The socket exists, but is of the other type.
 const WRONG_TYPE: i32 = libc::EPROTOTYPE;
 
 /// An address that `--to` or the environment names.
@@ -60,7 +60,7 @@ impl FromStr for Target {
     }
 }
 
-/// `host`, `host:port`, `::1` or `[::1]:port`, with a port in any case.
+/// Adds the default port to `host`, `host:port`, `::1` or `[::1]:port` if it has none.
 fn with_port(text: &str) -> Result<String, String> {
     if text.parse::<std::net::Ipv6Addr>().is_ok() {
         return Ok(format!("[{text}]:{PORT}"));
@@ -88,7 +88,7 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    /// What clients read: `DD_DOGSTATSD_URL`, else `DD_AGENT_HOST` and `DD_DOGSTATSD_PORT`, else
+    /// The variables that clients read: `DD_DOGSTATSD_URL`, else `DD_AGENT_HOST` and `DD_DOGSTATSD_PORT`, else
     /// 127.0.0.1:8125.
     pub fn from_environment(env: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let set = |name: &str| env(name).filter(|value| !value.trim().is_empty());
@@ -109,8 +109,8 @@ impl Target {
         Ok(Target::Udp(format!("{host}:{port}")))
     }
 
-    /// Bytes of lines that go out together: what clients use by default, so that UDP is never cut
-    /// into fragments and no server truncates.
+    /// Maximum bytes of lines sent together: the default of client libraries, so that UDP is not
+    /// fragmented and no server truncates.
     pub fn block_bytes(&self) -> usize {
         match self {
             Target::Udp(_) => 1_432,
@@ -135,7 +135,7 @@ impl Target {
         sink.map_err(|error| self.explain(&error))
     }
 
-    /// A failure with its remedy.
+    /// An error with its fix.
     pub fn explain(&self, error: &io::Error) -> anyhow::Error {
         let place = match self {
             Target::Udp(address) | Target::Tcp(address) => address.clone(),
@@ -214,7 +214,7 @@ fn stream(path: &PathBuf) -> io::Result<UnixStream> {
     Ok(stream)
 }
 
-/// An open way out.
+/// An open socket.
 #[derive(Debug)]
 pub(crate) enum Sink {
     Udp(Udp),
@@ -224,7 +224,7 @@ pub(crate) enum Sink {
 }
 
 impl Sink {
-    /// Sends lines that go out together, each with its newline.
+    /// Sends a block of lines, each with its newline.
     pub fn send(&mut self, block: &[u8]) -> io::Result<()> {
         match self {
             Sink::Udp(udp) => udp.send(block),
@@ -238,14 +238,14 @@ impl Sink {
         }
     }
 
-    /// Says goodbye; the last chance to hear that nobody was there.
+    /// Closes the socket; the last chance to learn that nothing was listening.
     pub fn finish(self) -> io::Result<()> {
         match self {
             Sink::Udp(udp) => udp.finish(),
             Sink::Tcp(mut stream) => {
                 stream.shutdown(std::net::Shutdown::Write)?;
-                // Until the other side has read to the end, or for a moment: closing earlier
-                // could make it lose what it has not read.
+                // Wait briefly until the peer has read everything: closing earlier could discard what
+                // it has not read.
                 stream.set_read_timeout(Some(REFUSAL_WAIT))?;
                 let _ = stream.read(&mut [0]);
                 Ok(())
@@ -255,8 +255,8 @@ impl Sink {
     }
 }
 
-/// UDP tells of a missing receiver only after the fact, so the first datagram is also the probe:
-/// when it is refused it goes to the next address of the name.
+/// UDP reports a missing receiver only after a send, so the first datagram is also the probe: if it
+/// is refused, it goes to the next address of the name.
 #[derive(Debug)]
 pub(crate) struct Udp {
     addresses: std::vec::IntoIter<SocketAddr>,
@@ -290,7 +290,7 @@ impl Udp {
 
     fn finish(self) -> io::Result<()> {
         match &self.socket {
-            Some((socket, address)) if self.sent > 1 => hears_no_refusal(socket, *address),
+            Some((socket, address)) if self.sent > 1 => check_not_refused(socket, *address),
             _ => Ok(()),
         }
     }
@@ -301,12 +301,13 @@ fn first(address: SocketAddr, block: &[u8]) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(any)?;
     socket.connect(address)?;
     uninterrupted(|| socket.send(block))?;
-    hears_no_refusal(&socket, address)?;
+    check_not_refused(&socket, address)?;
     Ok(socket)
 }
 
-/// Waits for the answer of a machine where nobody listens. Servers never answer, so silence is good.
-fn hears_no_refusal(socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
+/// Waits for a refusal from a machine where nothing is listening. Servers never answer, so silence is
+/// success.
+fn check_not_refused(socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
     let wait = if address.ip().is_loopback() { REFUSAL_WAIT_LOOPBACK } else { REFUSAL_WAIT };
     socket.set_read_timeout(Some(wait))?;
     match uninterrupted(|| socket.recv(&mut [0; 1])) {
@@ -315,7 +316,7 @@ fn hears_no_refusal(socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// A signal to the process is no answer.
+/// Retries a call that a signal interrupted.
 fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {

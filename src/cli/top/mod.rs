@@ -1,4 +1,4 @@
-//! `whippet top`: what costs most now.
+//! `whippet top`: what costs most right now.
 
 mod parts;
 #[cfg(feature = "tui")]
@@ -19,16 +19,16 @@ use crate::text::grouped;
 
 #[derive(Args)]
 pub(super) struct TopArgs {
-    /// Print one screen and end.
+    /// Print one screen and exit.
     #[arg(long)]
     once: bool,
     /// Print JSON, one object per screen.
     #[arg(long)]
     json: bool,
-    /// Rank the contexts of a dump instead (`whippet dump-contexts`, or one of an Agent).
+    /// Rank the contexts of a dump instead (from `whippet dump-contexts` or an Agent).
     #[arg(short, long, value_name = "FILE")]
     path: Option<PathBuf>,
-    /// Seconds per screen; rates are of this time.
+    /// Seconds per screen, over which rates are computed.
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
     every: f64,
     /// Metrics and senders shown.
@@ -53,7 +53,7 @@ pub(super) fn run(args: &TopArgs, settings: &ConfigArgs) -> anyhow::Result<()> {
         return admin_client::print(shown.trim_start_matches('\n'));
     }
     let server = AdminClient::of(settings)?;
-    // The server measures for so long before it answers, which sets the pace.
+    // The server measures for this long before it answers, which paces the loop.
     let every = if args.every.is_finite() { args.every.clamp(0.1, 60.0) } else { 2.0 };
     let target = format!("/top?seconds={every}&names={}&keys={}", args.metrics, args.tags);
     let redraw = !args.once && !args.json && std::io::stdout().is_terminal();

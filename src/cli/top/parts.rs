@@ -14,7 +14,7 @@ pub(super) fn rows(value: &Value) -> &[Value] {
 }
 
 pub(super) fn whole(value: &Value) -> String {
-    // A rate as people read it: no fractions.
+    // Rates are rounded.
     grouped(value.as_f64().unwrap_or_default().round() as u64)
 }
 
@@ -39,7 +39,7 @@ pub(super) fn headline(top: &Value) -> String {
     )
 }
 
-/// The sentence about contexts that ran out; none when they did not.
+/// The warning that contexts ran out, if they did.
 pub(super) fn overflow(overflow: &Value) -> Option<String> {
     let worst = rows(&overflow["names"]).first()?;
     let mut out = String::new();

@@ -1,4 +1,4 @@
-//! `whippet top` on a terminal: a screen that redraws itself in place.
+//! `whippet top` on a terminal: a screen redrawn in place.
 
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
@@ -14,15 +14,15 @@ use serde_json::Value;
 use super::super::admin_client::AdminClient;
 use super::parts::{headline, overflow, rows, sender, tag_keys, text, whole};
 
-/// How soon a key is noticed.
+/// How often the keyboard is polled.
 const KEY_WAIT: Duration = Duration::from_millis(50);
 
-/// Draws until `q`, escape or ^C, or until the server goes away.
+/// Draws until `q`, Escape or ^C, or until the server is gone.
 pub(super) fn run(server: AdminClient, target: String, every: f64) -> anyhow::Result<()> {
-    // The first answer before the screen: an error is then a plain sentence.
+    // Get the first response before switching screens, so that an error is printed plainly.
     let first = server.json(&target)?;
     let (found, answers) = mpsc::channel();
-    // Ends at the first answer that nobody takes, or with the program.
+    // Ends when the receiver is gone, or with the program.
     std::thread::Builder::new().name("top".to_owned()).spawn(move || {
         loop {
             let answer = server.json(&target);
