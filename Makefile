@@ -46,7 +46,7 @@ count: ## instructions per known metric, whippet's and the floor's (needs valgri
 	target/release/examples/report --only S1 --rounds 1
 
 ROUNDS ?= 9
-bench-report: ## one sitting: every row of docs/performance.md on this machine (ROUNDS=9, about 25 minutes)
+bench-report: ## measure every row of docs/performance.md on this machine (ROUNDS=9, about 25 minutes)
 	cargo bench --bench ingest --no-run
 	cargo build --release && cargo build --release --example floor --example report
 	target/release/examples/report --rounds $(ROUNDS) --record benches/record --page docs/performance.md

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A restart in the middle of an outage: what was counted before, during and after it arrives.
+"""A restart during an outage: everything counted before, during and after it arrives.
 
     python3 examples/moments/restart.py
 
 The intake is down, payloads wait, the server is stopped and started again; when the intake is back,
-the totals there equal what was sent, to the unit.
+the totals there exactly equal what was sent.
 """
 import os
 import shutil
@@ -27,7 +27,7 @@ def main():
             dd_url=intake.url,
             forwarder_storage_max_size_in_bytes=10 << 20,
             forwarder_storage_path=os.path.join(folder, "spool"),
-            # However full the disk of this machine is.
+            # Independent of how full this machine's disk is.
             forwarder_storage_max_disk_ratio=1.0,
             forwarder_stop_timeout=1,
             aggregator_stop_timeout=1,
@@ -49,24 +49,24 @@ def main():
         first = server()
         send(first.socket(), 1_000)
         until(lambda: intake.total("orders") == sent, "the first thousand arrive")
-        promise(True, f"intake up: {sent:,} orders sent, {intake.total('orders'):,.0f} there")
+        promise(True, f"intake up: {sent:,} orders sent, {intake.total('orders'):,.0f} arrived")
 
         intake.down = True
         send(first.socket(), 700)
-        until(lambda: intake.refused > 0, "the intake is seen to be down")
+        until(lambda: intake.refused > 0, "the intake refuses a payload")
         send(first.socket(), 300)
         first.stop()
-        print("stopped:", first.told("^payloads "))
-        promise(intake.total("orders") == 1_000, "the outage goes on, nothing new is there")
+        print("stopped:", first.logged("^payloads "))
+        promise(intake.total("orders") == 1_000, "the outage continues, nothing new arrived")
 
         second = server()
         send(second.socket(), 500)
-        until(lambda: second.status()["lines"]["received"] == 500, "the successor counts")
+        until(lambda: second.status()["lines"]["received"] == 500, "the second process counts")
         intake.down = False
         until(lambda: intake.total("orders") == sent, f"all {sent:,} orders arrive after the outage")
-        promise(True, f"intake back: {sent:,} orders sent, {intake.total('orders'):,.0f} there")
+        promise(True, f"intake back: {sent:,} orders sent, {intake.total('orders'):,.0f} arrived")
         second.stop()
-        promise(intake.total("orders") == sent, f"and so it stays at the end: {second.told('^payloads ')}")
+        promise(intake.total("orders") == sent, f"unchanged after the shutdown: {second.logged('^payloads ')}")
     finally:
         for one in ("first", "second"):
             if one in locals():

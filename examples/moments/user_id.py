@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Somebody ships user_id as a tag: within one flush whippet names metric, tag and sender.
+"""A client adds user_id as a tag: within one flush whippet names metric, tag and sender.
 
     python3 examples/moments/user_id.py
 
-Memory stays flat: contexts past `contexts_max` fold into one per name.
+Memory stays flat: contexts beyond `contexts_max` are folded into one per name.
 """
 import json
 
@@ -27,7 +27,7 @@ def main():
                 innocent.send(b"web.requests:1|c|#env:prod,status:200")
                 sent += 21
                 if first % 2_000 == 0:
-                    # Not faster than the smallest receive buffer holds.
+                    # No faster than the smallest receive buffer allows.
                     until(lambda: received() >= sent, "lines arrive")
 
         def received():
@@ -35,11 +35,11 @@ def main():
             return sum(row["lines"] for row in senders)
 
         burst(range(0, USERS // 4))
-        warning = until(lambda: server.told("out of contexts"), "the log tells of it", seconds=10)
+        warning = until(lambda: server.logged("out of contexts"), "the log reports it", seconds=10)
         print(warning)
         top = until(
             lambda: (top := json.loads(server.says("top", "--once", "--json", "--every", "0.1")))["overflow"] and top,
-            "top tells of it")
+            "top reports it")
         worst = top["overflow"]["names"][0]
         promise(worst["name"] == "logins", f"metric: {worst['name']}")
         key = worst["tag_keys"][0]

@@ -1,4 +1,4 @@
-"""What the three moments share: a whippet of their own on free ports, and an intake to post to."""
+"""Shared by the three demonstrations: a whippet on free ports, and an intake to post to."""
 
 import json
 import os
@@ -18,7 +18,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 
 def binary():
-    """$WHIPPET, what cargo built, or what is in the path."""
+    """$WHIPPET, the last one cargo built, or the one in the PATH."""
     built = [os.path.join(ROOT, "target", kind, "whippet") for kind in ("release", "debug")]
     for path in [os.environ.get("WHIPPET"), *filter(os.path.exists, built), shutil.which("whippet")]:
         if path:
@@ -27,14 +27,14 @@ def binary():
 
 
 def promise(holds, sentence):
-    """Says whether a promise holds; ends the program when it does not."""
+    """Prints whether a guarantee holds; exits if it does not."""
     print(("ok      " if holds else "BROKEN  ") + sentence, flush=True)
     if not holds:
         sys.exit(1)
 
 
 def until(condition, what, seconds=20):
-    """Waits for `condition`; gives what it gives."""
+    """Waits until `condition` is true and returns its value."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         found = condition()
@@ -45,7 +45,7 @@ def until(condition, what, seconds=20):
 
 
 class Whippet:
-    """A running server in a folder of its own. Ends with the `with` block."""
+    """A running server in its own directory. Stops at the end of the `with` block."""
 
     def __init__(self, **settings):
         self.folder = settings.pop("folder", None) or tempfile.mkdtemp(prefix="whippet-")
@@ -60,7 +60,7 @@ class Whippet:
             **settings,
         }
         self.arguments = [part for pair in settings.items() for part in ("--set", "=".join(map(str, pair)))]
-        # Nothing of our environment: no key and no proxy of somebody else.
+        # An empty environment: no key and no proxy of this machine.
         self.process = subprocess.Popen(
             [binary(), "run", *self.arguments],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={}, cwd=self.folder,
@@ -90,7 +90,7 @@ class Whippet:
         return client
 
     def says(self, *command):
-        """What one of its commands prints."""
+        """The output of one of its commands."""
         done = subprocess.run(
             [binary(), *command, *self.arguments], capture_output=True, text=True, env={}, timeout=30)
         if done.returncode:
@@ -100,8 +100,8 @@ class Whippet:
     def status(self):
         return json.loads(self.says("status", "--json"))
 
-    def told(self, pattern):
-        """The first line of its log that fits."""
+    def logged(self, pattern):
+        """The first line of its log that matches."""
         return next((line.strip() for line in list(self.log) if re.search(pattern, line)), None)
 
     def memory(self):
@@ -110,11 +110,11 @@ class Whippet:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def stop(self):
-        """Asks it to end, and waits for its last words."""
+        """Stops it, and waits for its summary."""
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(20)
-        until(lambda: self.told(r"^payloads "), "its last words")
+        until(lambda: self.logged(r"^payloads "), "its summary is logged")
 
     def __enter__(self):
         return self
@@ -127,7 +127,7 @@ class Whippet:
 
 
 class Intake:
-    """As much of the Datadog intake as counters need: v1 series, the last write per second stays.
+    """As much of the Datadog intake as counters need: v1 series, the last write per second wins.
     While `down`, it answers 503."""
 
     def __init__(self):
@@ -168,7 +168,7 @@ class Intake:
                 try:
                     super().handle()
                 except ConnectionError:
-                    pass  # a server that ends cuts its connections
+                    pass  # a server that exits closes its connections
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True

@@ -76,7 +76,7 @@ impl AdminClient {
     }
 }
 
-/// Connects to a server's address, whatever the URL says: a URL cannot name a Unix socket.
+/// Connects to the admin address whatever the URL says, because a URL cannot name a Unix socket.
 #[derive(Debug)]
 struct AdminConnector(Address);
 
@@ -117,13 +117,13 @@ impl Transport for AdminTransport {
         Ok(count > 0)
     }
 
-    /// The server closes after each answer.
+    /// The server closes the connection after each response.
     fn is_open(&mut self) -> bool {
         false
     }
 }
 
-/// Writes to standard output; a reader that has seen enough is no error.
+/// Writes to standard output; a closed pipe is not an error.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
