@@ -52,7 +52,9 @@ fn every_route_has_its_path_and_headers() {
             host: "web-1".to_owned(),
             tags: vec!["env:prod".to_owned()],
             dogsketches: vec![Dogsketch { ts: 1, cnt: 4, ..Dogsketch::default() }],
+            ..Sketch::default()
         }],
+        ..SketchPayload::default()
     };
     let v1 = br#"{"series":[{"metric":"old","points":[[1,2.5],[2,3.5]],"tags":["b","a"],
                  "host":"h","device":"eth0","type":"gauge","interval":10}]}"#;

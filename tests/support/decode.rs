@@ -1,90 +1,11 @@
 //! Reads request bodies independently of our encoders: prost for protobuf, serde for JSON.
 
+pub use super::messages::{
+    Dogsketch, MetricPayload, MetricPoint, MetricSeries, Resource, Sketch, SketchPayload,
+};
 use prost::Message;
 use serde_json::Value;
 use std::io::Read;
-
-/// `MetricPayload` of `/api/v2/series`.
-#[derive(Clone, PartialEq, Message)]
-pub struct MetricPayload {
-    #[prost(message, repeated, tag = "1")]
-    pub series: Vec<MetricSeries>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct MetricSeries {
-    #[prost(message, repeated, tag = "1")]
-    pub resources: Vec<Resource>,
-    #[prost(string, tag = "2")]
-    pub metric: String,
-    #[prost(string, repeated, tag = "3")]
-    pub tags: Vec<String>,
-    #[prost(message, repeated, tag = "4")]
-    pub points: Vec<MetricPoint>,
-    #[prost(int32, tag = "5")]
-    pub kind: i32,
-    #[prost(string, tag = "6")]
-    pub unit: String,
-    #[prost(string, tag = "7")]
-    pub source_type_name: String,
-    #[prost(int64, tag = "8")]
-    pub interval: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct Resource {
-    #[prost(string, tag = "1")]
-    pub kind: String,
-    #[prost(string, tag = "2")]
-    pub name: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct MetricPoint {
-    #[prost(double, tag = "1")]
-    pub value: f64,
-    #[prost(int64, tag = "2")]
-    pub timestamp: i64,
-}
-
-/// `SketchPayload` of `/api/beta/sketches`.
-#[derive(Clone, PartialEq, Message)]
-pub struct SketchPayload {
-    #[prost(message, repeated, tag = "1")]
-    pub sketches: Vec<Sketch>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct Sketch {
-    #[prost(string, tag = "1")]
-    pub metric: String,
-    #[prost(string, tag = "2")]
-    pub host: String,
-    #[prost(string, repeated, tag = "4")]
-    pub tags: Vec<String>,
-    #[prost(message, repeated, tag = "7")]
-    pub dogsketches: Vec<Dogsketch>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct Dogsketch {
-    #[prost(int64, tag = "1")]
-    pub ts: i64,
-    #[prost(int64, tag = "2")]
-    pub cnt: i64,
-    #[prost(double, tag = "3")]
-    pub min: f64,
-    #[prost(double, tag = "4")]
-    pub max: f64,
-    #[prost(double, tag = "5")]
-    pub avg: f64,
-    #[prost(double, tag = "6")]
-    pub sum: f64,
-    #[prost(sint32, repeated, tag = "7")]
-    pub k: Vec<i32>,
-    #[prost(uint32, repeated, tag = "8")]
-    pub n: Vec<u32>,
-}
 
 /// How the values of a series read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,4 +4,5 @@ pub mod decode;
 pub mod front;
 pub mod intake;
 pub mod log;
+mod messages;
 pub mod program;
