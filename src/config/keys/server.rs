@@ -18,8 +18,8 @@ const BUFFER_MAX: crate::config::key::Kind = Bytes { max: i32::MAX as u64 };
 
 /// Prefixes of names that get no namespace.
 const EXEMPT: &str = "datadog.agent datadog.dogstatsd datadog.process datadog.trace_agent \
-    datadog.tracer activemq activemq_58 airflow cassandra confluent hazelcast hive ignite jboss jvm \
-    kafka presto sidekiq solr tomcat runtime";
+    datadog.tracer activemq activemq_58 airflow cassandra confluent hazelcast hive ignite jboss \
+    jvm kafka presto sidekiq solr tomcat runtime";
 
 pub(super) const KEYS: &[Key] = &[
     key(
