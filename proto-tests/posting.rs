@@ -97,9 +97,9 @@ impl House {
 
     fn print(&self, flush: &Flush) -> Vec<String> {
         let mut posted = Vec::new();
-        self.flusher.visit(flush, &mut |row| posted.extend(row_lines(row)));
-        posted.extend(self.flusher.events(flush).iter().map(event));
-        posted.extend(self.flusher.checks(flush).iter().map(check));
+        self.flusher.view(flush).visit(&mut |row| posted.extend(row_lines(row)));
+        posted.extend(flush.events().iter().map(event));
+        posted.extend(flush.checks().iter().map(check));
         let counts = &flush.counts;
         let sum = counts.recorded() + counts.refused_total() + counts.dropped_total();
         assert_eq!(counts.received, sum, "the books do not balance: {counts:?}");

@@ -1,7 +1,10 @@
 //! What a shard counts of its lines. Plain numbers with one writer; they travel with the bucket.
 
+use std::fmt;
+
 use crate::context::DropReason;
 use crate::protocol::ErrorKind;
+use crate::text::grouped;
 
 /// The accounting of one shard for one bucket: `received = recorded + refused + dropped`, in lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -130,5 +133,23 @@ impl LineCounts {
         self.origins_unreadable += other.origins_unreadable;
         self.lost += other.lost;
         self.abandoned += other.abandoned;
+    }
+}
+
+/// `12 received = 10 recorded + 1 refused + 1 dropped (unknown_type 1, context_limit 1)`, the form
+/// of the shutdown summary, which tools read.
+impl fmt::Display for LineCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} received = {} recorded + {} refused + {} dropped",
+            self.received,
+            self.recorded(),
+            self.refused_total(),
+            self.dropped_total()
+        )?;
+        let reasons: Vec<String> =
+            self.reasons().map(|(reason, count)| format!("{reason} {}", grouped(count))).collect();
+        if reasons.is_empty() { Ok(()) } else { write!(f, " ({})", reasons.join(", ")) }
     }
 }

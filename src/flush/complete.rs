@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::aggregate::{Bucket, LineCounts};
+use crate::aggregate::{Bucket, CheckRecord, EventRecord, LineCounts};
 use crate::context::Context;
 use crate::sketch::Sketch;
 
@@ -40,6 +40,18 @@ pub struct Flush {
 }
 
 impl Flush {
+    /// Its events, in order of arrival per lane.
+    #[must_use]
+    pub fn events(&self) -> &[EventRecord] {
+        &self.merged.events
+    }
+
+    /// Its service checks, in order of arrival per lane.
+    #[must_use]
+    pub fn checks(&self) -> &[CheckRecord] {
+        &self.merged.checks
+    }
+
     /// True when no line came and nothing is posted.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -13,8 +13,8 @@ use super::overrides::PostingOverrides;
 use super::posting::Postings;
 use super::registry::{Continued, Registry};
 use super::rollup::HistogramSettings;
-use super::walk::{Row, Walk};
-use crate::aggregate::{Bucket, CheckRecord, EventRecord, HistogramCell, SetCell};
+use super::walk::FlushView;
+use crate::aggregate::{Bucket, HistogramCell, SetCell};
 use crate::context::{Context, Kind, Rules};
 
 /// How buckets become series.
@@ -201,21 +201,15 @@ impl Flusher {
         }
     }
 
-    /// Calls `visit` once per context: touched ones first, then held gauges and continued counters.
-    pub fn visit(&self, flush: &Flush, visit: &mut dyn FnMut(&Row<'_>)) {
-        Walk { postings: self.postings(), flush }.all(visit);
-    }
-
-    /// Events of a flush, in order of arrival per lane.
+    /// A flush with everything that is needed to post it.
     #[must_use]
-    pub fn events<'a>(&self, flush: &'a Flush) -> &'a [EventRecord] {
-        &flush.merged.events
-    }
-
-    /// Service checks of a flush, in order of arrival per lane.
-    #[must_use]
-    pub fn checks<'a>(&self, flush: &'a Flush) -> &'a [CheckRecord] {
-        &flush.merged.checks
+    pub fn view<'a>(&'a self, flush: &'a Flush) -> FlushView<'a> {
+        FlushView {
+            postings: self.postings(),
+            flush,
+            interval: self.settings.interval,
+            continued_until: self.registry.counters_until(self.settings.counter_expiry.as_secs()),
+        }
     }
 
     /// Emptied buckets, to be given back to their lanes.
@@ -225,12 +219,6 @@ impl Flusher {
             bucket.recycle();
             (lane, bucket)
         })
-    }
-
-    /// The latest second until which some counter is continued, for messages.
-    #[must_use]
-    pub fn continued_until(&self) -> Option<u64> {
-        self.registry.counters_until(self.settings.counter_expiry.as_secs())
     }
 
     /// Contexts known, counters that are only continued included.

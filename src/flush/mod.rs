@@ -27,7 +27,7 @@
 //! let bucket = shard.close(second(1_010), Bucket::default());
 //! flusher.take(Closed { lane: 0, bucket, passed: 1_010 });
 //! let flush = flusher.complete().expect("its only lane has passed it");
-//! flusher.visit(&flush, &mut |row| {
+//! flusher.view(&flush).visit(&mut |row| {
 //!     let point = row.series[0].points[0];
 //!     assert_eq!((row.name, point.timestamp, point.value), (&b"hits"[..], 1_000, 2.0));
 //! });
@@ -50,4 +50,4 @@ pub use complete::Flush;
 pub use flusher::{Closed, FlushSettings, Flusher};
 pub use rollup::{Aggregate, HistogramSettings, Percentile};
 pub use series::{Point, Series, SeriesKind, SketchSeries};
-pub use walk::Row;
+pub use walk::{FlushView, Row};

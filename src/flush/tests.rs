@@ -96,7 +96,7 @@ impl House {
 
     fn print(&self, flush: &Flush) -> Vec<String> {
         let mut posted = Vec::new();
-        self.flusher.visit(flush, &mut |row| posted.extend(lines_of(row)));
+        self.flusher.view(flush).visit(&mut |row| posted.extend(lines_of(row)));
         posted.sort();
         posted
     }

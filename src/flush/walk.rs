@@ -1,5 +1,7 @@
 //! The walk over what one bucket posts, row by row.
 
+use std::ops::Deref;
+
 use super::complete::Flush;
 use super::posting::{Posting, Postings};
 use super::series::{Point, Series, SeriesKind, SketchSeries};
@@ -30,15 +32,28 @@ pub struct Row<'a> {
     pub sketch: Option<SketchSeries<'a>>,
 }
 
-/// The walk over one flush.
-pub(super) struct Walk<'a> {
-    pub postings: Postings<'a>,
-    pub flush: &'a Flush,
+/// One flush with everything that is needed to post it; reads as the [`Flush`] itself.
+#[derive(Clone, Copy)]
+pub struct FlushView<'a> {
+    pub(super) postings: Postings<'a>,
+    pub(super) flush: &'a Flush,
+    /// Length of a bucket in seconds.
+    pub interval: u64,
+    /// The latest second until which some counter is continued, for messages.
+    pub continued_until: Option<u64>,
 }
 
-impl<'a> Walk<'a> {
+impl Deref for FlushView<'_> {
+    type Target = Flush;
+
+    fn deref(&self) -> &Flush {
+        self.flush
+    }
+}
+
+impl<'a> FlushView<'a> {
     /// Calls `visit` once per context: touched ones first, then held gauges and continued counters.
-    pub fn all(&self, visit: &mut dyn FnMut(&Row<'_>)) {
+    pub fn visit(&self, visit: &mut dyn FnMut(&Row<'_>)) {
         let bucket = &self.flush.merged;
         for cell in &bucket.counters {
             self.counter(cell.context, cell.sum, false, visit);

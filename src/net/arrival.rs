@@ -72,6 +72,16 @@ pub enum Sender<'a> {
 }
 
 impl Sender<'_> {
+    /// The sender as far as the kernel names it: an address, `pid 12 uid 0`, or nothing.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match (self.address(), self.credentials()) {
+            (Some(address), _) => address.to_string(),
+            (None, Some(process)) => format!("pid {} uid {}", process.pid, process.uid),
+            (None, None) => String::new(),
+        }
+    }
+
     /// The address of an internet peer.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::Output;
 use crate::aggregate::{CheckRecord, EventRecord};
-use crate::flush::{Flush, Flusher, Row, SeriesKind};
+use crate::flush::{FlushView, Row, SeriesKind};
 use crate::text::{clock_time, grouped, printable};
 
 /// Rows of one table at most; the rest is a number.
@@ -32,8 +32,8 @@ impl<W: Write + Send> Console<W> {
 }
 
 impl<W: Write + Send> Output for Console<W> {
-    fn flush(&mut self, flusher: &Flusher, flush: &Flush) {
-        let table = render(flusher, flush);
+    fn flush(&mut self, flush: &FlushView<'_>) {
+        let table = render(flush);
         let quiet = flush.is_empty();
         if std::mem::replace(&mut self.quiet, quiet) && quiet {
             return;
@@ -50,22 +50,22 @@ impl<W: Write + Send> Output for Console<W> {
 
 type Cells = [String; 5];
 
-fn render(flusher: &Flusher, flush: &Flush) -> String {
+fn render(flush: &FlushView<'_>) -> String {
     let mut rows: Vec<Cells> = Vec::new();
     let mut hidden = 0_usize;
     let mut add = |cells: &dyn Fn() -> Cells| {
         if rows.len() < ROWS_MAX { rows.push(cells()) } else { hidden += 1 }
     };
-    flusher.visit(flush, &mut |row| {
+    flush.visit(&mut |row| {
         if !row.idle {
             add(&|| cells_of(row));
         }
     });
-    flusher.events(flush).iter().for_each(|event| add(&|| event_cells(event)));
-    flusher.checks(flush).iter().for_each(|check| add(&|| check_cells(check)));
+    flush.events().iter().for_each(|event| add(&|| event_cells(event)));
+    flush.checks().iter().for_each(|check| add(&|| check_cells(check)));
 
-    let end = clock_time(flush.timestamp.unsigned_abs().max(flush.start + flusher.interval()));
-    let idle = idle_words(flusher, flush);
+    let end = clock_time(flush.timestamp.unsigned_abs().max(flush.start + flush.interval));
+    let idle = idle_words(flush);
     if rows.is_empty() && flush.counts.received == 0 {
         return format!("{end}  nothing new{idle}\n");
     }
@@ -79,7 +79,7 @@ fn render(flusher: &Flusher, flush: &Flush) -> String {
         grouped(flush.kernel_drops),
     );
     if !rows.is_empty() {
-        let input = format!("IN {} s", flusher.interval());
+        let input = format!("IN {} s", flush.interval);
         let head = ["KIND", "NAME", "TAGS", &input, "POSTED"].map(str::to_owned);
         rows.insert(0, head);
         rows_into(&mut table, &rows);
@@ -94,8 +94,8 @@ fn lines(count: u64) -> String {
     if count == 1 { "1 line".to_owned() } else { format!("{} lines", grouped(count)) }
 }
 
-fn idle_words(flusher: &Flusher, flush: &Flush) -> String {
-    let until = flusher.continued_until().map(clock_time);
+fn idle_words(flush: &FlushView<'_>) -> String {
+    let until = flush.continued_until.map(clock_time);
     match (flush.idle.len(), until) {
         (0, _) | (_, None) => String::new(),
         (1, Some(until)) => format!(" (1 idle counter posts 0 until {until})"),

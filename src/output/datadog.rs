@@ -9,7 +9,7 @@ use crate::encode::{
     CheckEncoder, Compression, EncodeCounts, EventEncoder, Payload, PayloadLimits, Route,
     SeriesEncoder, SeriesFormat, SketchEncoder,
 };
-use crate::flush::{Flush, Flusher};
+use crate::flush::FlushView;
 use crate::forward::Forwarder;
 use crate::output::{DryRun, JsonLines, Output};
 use crate::telemetry::{Event, EventKind, Hub};
@@ -104,10 +104,10 @@ impl DatadogOutput {
 }
 
 impl Output for DatadogOutput {
-    fn flush(&mut self, flusher: &Flusher, flush: &Flush) {
+    fn flush(&mut self, flush: &FlushView<'_>) {
         let built_at = self.clock.unix().as_secs();
         if self.logged {
-            log_readable(flusher, flush);
+            log_readable(flush);
         }
         // A healthy endpoint is waited for, but the next bucket must find the flusher free.
         let wait_until = Instant::now() + self.interval / 2;
@@ -120,7 +120,7 @@ impl Output for DatadogOutput {
         sketches.begin(built_at);
         events.begin(built_at);
         checks.begin(built_at);
-        flusher.visit(flush, &mut |row| {
+        flush.visit(&mut |row| {
             if enabled.series {
                 row.series.iter().for_each(|one| series.push(one, &mut deliver));
             }
@@ -131,10 +131,10 @@ impl Output for DatadogOutput {
         let mut counts = series.finish(&mut deliver);
         counts += sketches.finish(&mut deliver);
         if enabled.events {
-            counts += events.encode(flusher.events(flush), &mut deliver);
+            counts += events.encode(flush.events(), &mut deliver);
         }
         if enabled.checks {
-            flusher.checks(flush).iter().for_each(|check| checks.push(check, &mut deliver));
+            flush.checks().iter().for_each(|check| checks.push(check, &mut deliver));
         }
         counts += checks.finish(&mut deliver);
         report(counts);
@@ -152,9 +152,9 @@ fn payload_built(hub: &Hub, payload: &Payload) {
 }
 
 /// Everything a flush posts, as JSON lines at debug level.
-fn log_readable(flusher: &Flusher, flush: &Flush) {
+fn log_readable(flush: &FlushView<'_>) {
     let mut text = Vec::new();
-    JsonLines::new(&mut text).flush(flusher, flush);
+    JsonLines::new(&mut text).flush(flush);
     for line in String::from_utf8_lossy(&text).lines() {
         tracing::debug!(target: "encode", "{line}");
     }

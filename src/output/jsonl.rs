@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::Output;
 use crate::aggregate::{CheckRecord, EventRecord};
-use crate::flush::{Flush, Flusher, Row, SeriesKind};
+use crate::flush::{FlushView, Row, SeriesKind};
 
 /// Writes lines to any writer, flushed after every flush.
 #[derive(Debug)]
@@ -31,17 +31,17 @@ impl<W: Write + Send> JsonLines<W> {
 }
 
 impl<W: Write + Send> Output for JsonLines<W> {
-    fn flush(&mut self, flusher: &Flusher, flush: &Flush) {
+    fn flush(&mut self, flush: &FlushView<'_>) {
         let mut written = Ok(());
-        flusher.visit(flush, &mut |row| {
+        flush.visit(&mut |row| {
             for line in lines_of(row) {
                 write(&mut self.out, &line, &mut written);
             }
         });
-        for event in flusher.events(flush) {
+        for event in flush.events() {
             write(&mut self.out, &event_line(event), &mut written);
         }
-        for check in flusher.checks(flush) {
+        for check in flush.checks() {
             write(&mut self.out, &check_line(check), &mut written);
         }
         if let Err(error) = written.and_then(|()| self.out.flush()) {

@@ -16,10 +16,10 @@ pub(crate) use datadog::{DatadogOutput, DatadogSettings, Delivery, Discarded, En
 pub(crate) use dry_run::{DryRun, NO_KEY};
 pub use jsonl::JsonLines;
 
-use crate::flush::{Flush, Flusher};
+use crate::flush::FlushView;
 
 /// Where a flush goes.
 pub trait Output: Send {
     /// Writes one flush. Called from the flusher thread, in order of time.
-    fn flush(&mut self, flusher: &Flusher, flush: &Flush);
+    fn flush(&mut self, flush: &FlushView<'_>);
 }

@@ -1,7 +1,6 @@
-//! The books of lines apart by listener: what a lane's bucket counted while each had its turn.
+//! Line counts by listener: what a lane's bucket counted while each listener had its turn.
 
 use crate::aggregate::LineCounts;
-use crate::text::grouped;
 
 /// The open bucket of one lane.
 pub(super) struct ByListener {
@@ -51,21 +50,6 @@ impl ByListener {
         let listeners = self.of.len();
         std::mem::replace(&mut self.of, vec![LineCounts::default(); listeners])
     }
-}
-
-/// `12 received = 10 recorded + 1 refused + 1 dropped (unknown_type 1, context_limit 1)`.
-pub(super) fn equation(counts: &LineCounts) -> String {
-    let reasons: Vec<String> =
-        counts.reasons().map(|(reason, count)| format!("{reason} {}", grouped(count))).collect();
-    let reasons =
-        if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
-    format!(
-        "{} received = {} recorded + {} refused + {} dropped{reasons}",
-        counts.received,
-        counts.recorded(),
-        counts.refused_total(),
-        counts.dropped_total()
-    )
 }
 
 #[cfg(test)]

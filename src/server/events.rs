@@ -146,12 +146,12 @@ pub(super) fn flush_completed(
     hub.emit(EventKind::FlushCompleted, || {
         let duration = clock.monotonic().saturating_sub(began);
         let (mut series, mut sketches, mut points) = (0, 0, 0);
-        flusher.visit(flush, &mut |row| {
+        flusher.view(flush).visit(&mut |row| {
             series += row.series.len();
             sketches += usize::from(row.sketch.is_some());
             points += row.series.iter().map(|one| one.points.len()).sum::<usize>();
         });
-        let (events, checks) = (flusher.events(flush).len(), flusher.checks(flush).len());
+        let (events, checks) = (flush.events().len(), flush.checks().len());
         Event::FlushCompleted { duration, series, sketches, events, checks, points }
     });
 }

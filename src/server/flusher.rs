@@ -5,7 +5,6 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::by_listener::equation;
 use super::events;
 use super::kernel_drops::KernelDrops;
 use super::lane::FromLane;
@@ -153,7 +152,7 @@ impl FlusherThread {
         events::flush_started(&self.hub, &flush);
         flush.kernel_drops = self.gather_listeners();
         for output in &mut self.outputs {
-            output.flush(&self.flusher, &flush);
+            output.flush(&self.flusher.view(&flush));
         }
         // First, so that whoever sees the lines of this bucket sees who is to blame for them.
         self.warn_of_overflow(flush.start);
@@ -230,7 +229,7 @@ impl FlusherThread {
         for (listener, lines) in self.descriptions.iter().zip(&lines) {
             if lines.received > 0 {
                 let (transport, address) = (listener.transport, &listener.address);
-                tracing::debug!(target: "flush", "{transport} {address}: lines {}", equation(lines));
+                tracing::debug!(target: "flush", "{transport} {address}: lines {lines}");
             }
         }
         if let Some(context) = flush.conflict_example.as_ref().filter(|_| !self.conflict_named) {

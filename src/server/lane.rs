@@ -264,7 +264,7 @@ impl LaneWorker {
     fn look_closer(&mut self, bytes: &[u8], listener: usize, from: &Sender<'_>) {
         let now = self.parts.clock.unix().as_secs();
         let name = self.parts.listener_names.get(listener).map_or("", String::as_str);
-        self.watcher.look(bytes, now, name, || sender_name(from));
+        self.watcher.look(bytes, now, name, || from.name());
     }
 
     /// Tells of the first contexts at once, so that a newcomer sees the first line arrive.
@@ -288,15 +288,6 @@ impl LaneWorker {
 /// The generation of the tagger in the rules; without one nothing ever changes.
 fn tags_generation(rules: &Rules) -> u64 {
     rules.origin.as_ref().map_or(0, |origin| origin.tagger.generation())
-}
-
-/// Who sent it, as far as the kernel tells.
-pub(super) fn sender_name(from: &Sender<'_>) -> String {
-    match (from.address(), from.credentials()) {
-        (Some(address), _) => address.to_string(),
-        (None, Some(process)) => format!("pid {} uid {}", process.pid, process.uid),
-        (None, None) => String::new(),
-    }
 }
 
 fn fresh_shard(parts: &LaneParts) -> Shard {

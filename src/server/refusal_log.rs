@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use super::lane::sender_name;
 use crate::net::{Incident, Sender};
 use crate::protocol::{ErrorKind, ParseError};
 use crate::text::printable;
@@ -40,7 +39,7 @@ impl RefusalLog {
         if *count > 1 {
             return;
         }
-        let sender = match sender_name(from) {
+        let sender = match from.name() {
             unknown if unknown.is_empty() => unknown,
             known => format!(" from {known}"),
         };

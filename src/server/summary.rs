@@ -1,6 +1,5 @@
 //! The last lines of a run: what became of every line and payload.
 
-use super::by_listener::equation;
 use super::forward_raw::RawForwarder;
 use crate::output::Discarded;
 use crate::text::grouped;
@@ -9,11 +8,11 @@ use crate::watch::Totals;
 /// The balance of lines, in all and per listener, and what the kernel dropped.
 pub(super) fn lines(totals: &Totals, listeners: &[String]) {
     let lines = &totals.lines;
-    tracing::info!(target: "flush", "lines    {}", equation(lines));
+    tracing::info!(target: "flush", "lines    {lines}");
     let heard = listeners.iter().zip(&totals.listener_lines).filter(|(_, of)| of.received > 0);
     if heard.clone().count() > 1 {
         for (listener, of) in heard {
-            tracing::info!(target: "flush", "  of {listener}: {}", equation(of));
+            tracing::info!(target: "flush", "  of {listener}: {of}");
         }
     }
     if lines.values != lines.metrics {

@@ -76,7 +76,7 @@ use super::series::{Event, PointValue, Series, SeriesType};
 /// flusher.take(Closed { lane: 0, bucket, passed: 1_010 });
 /// let flush = flusher.complete().expect("every lane has passed it");
 /// let mut posted = Vec::new();
-/// flusher.visit(&flush, &mut |row| {
+/// flusher.view(&flush).visit(&mut |row| {
 ///     let points = row.series.iter().flat_map(|one| one.points);
 ///     let values: Vec<_> = points.map(|point| (point.timestamp, point.value)).collect();
 ///     posted.push((row.name.to_vec(), values, row.sketch.is_some()));

@@ -157,11 +157,11 @@ impl Rooms {
                 changes::metric(metric, walked.contexts.first(), &self.rules, &self.config)
             }
             protocol::Message::Event(event) => {
-                let records = walked.flushed.as_ref().map(|flush| walked.flusher.events(flush));
+                let records = walked.flushed.as_ref().map(|flush| flush.events());
                 changes::event(event, records.and_then(<[_]>::first), &self.rules)
             }
             protocol::Message::ServiceCheck(check) => {
-                let records = walked.flushed.as_ref().map(|flush| walked.flusher.checks(flush));
+                let records = walked.flushed.as_ref().map(|flush| flush.checks());
                 changes::check(check, records.and_then(<[_]>::first), &self.rules)
             }
         };
@@ -194,7 +194,7 @@ impl Rooms {
     fn add_posted(&self, walked: &Walked, page: &mut Page) {
         let mut json = Vec::new();
         if let Some(flush) = &walked.flushed {
-            JsonLines::new(&mut json).flush(&walked.flusher, flush);
+            JsonLines::new(&mut json).flush(&walked.flusher.view(flush));
         }
         if json.is_empty() {
             page.section("posted: nothing");
