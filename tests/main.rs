@@ -48,6 +48,7 @@ mod e2e {
 #[cfg(all(feature = "cli", feature = "zstd"))]
 mod faults {
     mod clock;
+    mod file_size;
     mod flood;
     mod outage;
     mod peers;

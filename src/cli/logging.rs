@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
@@ -13,7 +13,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::{Layer, Registry};
+use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::config::{Config, LogLevel};
 
@@ -50,16 +50,59 @@ where
     }
 }
 
-/// Starts logging as configured.
-pub(super) fn start(config: &Config) -> anyhow::Result<()> {
-    let filter = match config.log_level {
+/// The level of the running log. It can be changed at any time.
+#[derive(Debug)]
+pub(super) struct LogControl {
+    in_force: reload::Handle<LevelFilter, Registry>,
+    /// The configured level, and whether SIGUSR1 has switched it.
+    wanted: Mutex<(LevelFilter, bool)>,
+}
+
+impl LogControl {
+    /// Sets the configured level; a switch by [`LogControl::toggle_debug`] ends.
+    #[expect(dead_code, reason = "for the reload of `log_level`")]
+    pub fn set(&self, level: LogLevel) {
+        self.change(|_| (filter(level), false));
+    }
+
+    /// Switches to debug and back; if the configured level is debug or trace, to info and back.
+    /// Returns the new level.
+    pub fn toggle_debug(&self) -> LevelFilter {
+        self.change(|(level, switched)| (level, !switched))
+    }
+
+    fn change(
+        &self,
+        change: impl FnOnce((LevelFilter, bool)) -> (LevelFilter, bool),
+    ) -> LevelFilter {
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        *wanted = change(*wanted);
+        let level = match *wanted {
+            (level, false) => level,
+            (level, true) if level >= LevelFilter::DEBUG => LevelFilter::INFO,
+            (_, true) => LevelFilter::DEBUG,
+        };
+        // Fails only without the subscriber of this handle, as in a test that has its own.
+        let _ = self.in_force.reload(level);
+        level
+    }
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
         LogLevel::Trace => LevelFilter::TRACE,
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Error | LogLevel::Critical => LevelFilter::ERROR,
         LogLevel::Off => LevelFilter::OFF,
-    };
+    }
+}
+
+/// Starts logging as configured.
+pub(super) fn start(config: &Config) -> anyhow::Result<LogControl> {
+    let level = filter(config.log_level);
+    let (filter, in_force) = reload::Layer::new(level);
     let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
     if config.log_to_console {
         layers.push(layer(config.log_format_json, false, io::stderr));
@@ -77,14 +120,19 @@ pub(super) fn start(config: &Config) -> anyhow::Result<()> {
     let subscriber = Registry::default().with(layers.with_filter(filter));
     // Fails only if one is already set, as in a test that calls the program twice.
     let _ = tracing::subscriber::set_global_default(subscriber);
-    Ok(())
+    Ok(LogControl { in_force, wanted: Mutex::new((level, false)) })
 }
 
 fn layer<W>(json: bool, dated: bool, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'a> tracing_subscriber::fmt::MakeWriter<'a> + Send + Sync + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
+    // A log that cannot be written (a full disk, a file-size limit) must not harm the thread that
+    // logs: the default reports it with `eprintln!`, which panics if standard error fails, too.
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_ansi(false)
+        .log_internal_errors(false);
     if json { layer.json().boxed() } else { layer.event_format(Plain { dated }).boxed() }
 }
 
@@ -141,7 +189,17 @@ impl Write for Rolling {
         if self.bytes_max > 0 && self.bytes > 0 && full && self.roll().is_err() {
             self.bytes = 0;
         }
-        let written = self.file.write(line)?;
+        let written = match self.file.write(line) {
+            // A limit on file sizes below `log_file_max_size`: a new file has room again.
+            Err(error)
+                if error.kind() == io::ErrorKind::FileTooLarge
+                    && self.bytes > 0
+                    && self.roll().is_ok() =>
+            {
+                self.file.write(line)?
+            }
+            written => written?,
+        };
         self.bytes += written as u64;
         Ok(written)
     }

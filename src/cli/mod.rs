@@ -71,8 +71,9 @@ enum Command {
 Outputs (WHIPPET_OUTPUT, a list): console, jsonl[:path], datadog, dry-run[:bytes], none. Default:
 datadog with an API key, else console.
 
-Signals: SIGTERM and SIGINT drain, flush and deliver within 8 s; a second one stops at once.
-SIGHUP reloads the configuration.
+Signals: SIGTERM and SIGINT drain, flush and deliver within 8 s; a second one, at least half a
+second after the first, stops at once. SIGHUP reloads the configuration, SIGUSR1 switches debug
+logging on and off.
 
 Under systemd it uses sockets passed to it and reports when it is ready, reloading, stopping and
 alive (WatchdogSec=).
@@ -168,6 +169,8 @@ Examples:
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    // If this is refused, a file-size limit kills the process, as it kills any other.
+    let _ = crate::server::survive_file_size_limit();
     let cli = Cli::parse();
     let settings = cli.settings;
     let done = match cli.command.unwrap_or_else(|| Command::Run(run::RunArgs::default())) {
@@ -205,7 +208,8 @@ pub fn main() -> ExitCode {
         {
             return ExitCode::SUCCESS;
         }
-        eprintln!("whippet: {error:#}");
+        // `eprintln!` panics when standard error is a file on a full disk.
+        let _ = writeln!(io::stderr(), "whippet: {error:#}");
         ExitCode::from(FAILED)
     })
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
@@ -12,6 +13,10 @@ use crate::config::identity::{Identity, Machine};
 use crate::config::{self, Loaded, Mode, OutputKind, Outputs};
 use crate::server::{Server, ServerSettings, Signal, Signals};
 use crate::telemetry::Hub;
+
+/// Stop signals this close together are one: systemd signals the main process and then the whole
+/// control group, `timeout` the process and then its group, a terminal and a supervisor both.
+const ONE_STOP: Duration = Duration::from_millis(500);
 
 #[derive(Args, Default)]
 pub(super) struct RunArgs {
@@ -50,7 +55,7 @@ pub(super) fn run(args: &RunArgs, mut settings: ConfigArgs) -> anyhow::Result<Ex
     // First, so that no signal arrives before its handler is installed.
     let mut signals = Signals::new()?;
     let loaded = config::load(settings.sources(Mode::Run))?;
-    logging::start(&loaded.config)?;
+    let log_level = logging::start(&loaded.config)?;
     let outputs = Outputs::choose(&loaded).map_err(|problem| anyhow::anyhow!("{problem}"))?;
     loaded.warnings.iter().for_each(|warning| tracing::warn!(target: "config", "{warning}"));
     let identity = identity(&loaded);
@@ -72,27 +77,51 @@ pub(super) fn run(args: &RunArgs, mut settings: ConfigArgs) -> anyhow::Result<Ex
                 reload(settings, &server);
                 notify::ready();
             }
+            Signal::ToggleDebug => {
+                let level = log_level.toggle_debug();
+                server.log_level_changed();
+                // As an error, so that it is seen at any level but `off`.
+                tracing::error!(target: "server", "SIGUSR1: log level {level}");
+            }
+            Signal::Unused => unused(),
             Signal::Stop(signal) => break signal,
         }
     };
+    let asked = Instant::now();
     notify::stopping();
     // Lanes that stop no longer answer; the manager's stop timeout applies from here on.
     drop(watchdog);
     let name = if signal == libc::SIGINT { "^C" } else { "SIGTERM" };
     let within = server.stop_within().as_secs();
     tracing::info!(target: "server", "{name} stopping, at most {within} s ({name} again stops at once)");
-    stop_at_second_signal(signals)?;
+    stop_at_second_signal(signals, asked)?;
     server.stop();
     Ok(ExitCode::SUCCESS)
 }
 
+fn unused() {
+    tracing::info!(target: "server", "SIGUSR2 is ignored");
+}
+
 /// A second signal ends the process at once, even if data is undelivered.
-fn stop_at_second_signal(mut signals: Signals) -> std::io::Result<()> {
+fn stop_at_second_signal(mut signals: Signals, first: Instant) -> std::io::Result<()> {
     let thread = std::thread::Builder::new().name("signals".to_owned());
     let wait = move || loop {
-        if let Signal::Stop(signal) = signals.wait() {
-            tracing::warn!(target: "server", "stopped at once; undelivered data is lost");
-            std::process::exit(128 + signal);
+        match signals.wait() {
+            Signal::Stop(signal) if first.elapsed() >= ONE_STOP => {
+                tracing::warn!(target: "server", "stopped at once; undelivered data is lost");
+                std::process::exit(128 + signal);
+            }
+            Signal::Stop(_) => {
+                let within = ONE_STOP.as_secs_f64();
+                tracing::info!(
+                    target: "server",
+                    "a second stop signal within {within} s of the first counts as the same one"
+                );
+            }
+            Signal::Unused => unused(),
+            // The server is shutting down.
+            Signal::Reload | Signal::ToggleDebug => {}
         }
     };
     thread.spawn(wait).map(drop)

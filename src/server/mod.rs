@@ -43,7 +43,7 @@ use self::forward_raw::RawForwarder;
 use self::kernel_drops::KernelDrops;
 use self::lane::{FromLane, LaneParts, LaneWorker};
 use self::self_metrics::SelfMetrics;
-pub use self::signals::{Signal, Signals};
+pub use self::signals::{Signal, Signals, survive_file_size_limit};
 use crate::admin::{AdminServers, AdminState, ConfigState, ProcessLimits};
 use crate::aggregate::Bucket;
 use crate::clock::Clock;
@@ -135,7 +135,7 @@ pub struct Server {
     effective: Mutex<Vec<(&'static str, String)>>,
     hub: Hub,
     /// The debug log, which ends with the server.
-    _debug_log: Vec<Subscription>,
+    debug_log: Mutex<Vec<Subscription>>,
     admin_state: Arc<AdminState>,
     admin: AdminServers,
     /// Keeps counts per metric from start to end (`dogstatsd_metrics_stats_enable`).
@@ -268,7 +268,7 @@ impl Server {
             listeners: listener_names,
             effective: Mutex::new(events::effective(&loaded)),
             hub,
-            _debug_log: debug_log,
+            debug_log: Mutex::new(debug_log),
             admin_state,
             admin,
             _counting: counting,
@@ -285,6 +285,15 @@ impl Server {
     pub fn alive(&self) -> impl Fn() -> bool + Send + 'static {
         let liveness = Arc::clone(&self.admin_state.liveness);
         move || liveness.is_alive()
+    }
+
+    /// Takes note that the debug level was switched on or off: only while it is on are the events
+    /// built that the debug log is written from.
+    pub fn log_level_changed(&self) {
+        let mut debug_log = self.debug_log.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those of before go first, so that no event is written twice.
+        debug_log.clear();
+        *debug_log = events::debug_log(&self.hub);
     }
 
     /// Takes over what a reload may change: names, tags and histogram aggregates. Sockets, lanes and

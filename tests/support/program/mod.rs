@@ -110,6 +110,11 @@ impl Program {
         assert!(status.success(), "{kill}");
     }
 
+    /// Whether it has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_none()
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         self.stderr.text()

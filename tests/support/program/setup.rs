@@ -30,7 +30,8 @@ pub struct Setup {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     settings_in_file: bool,
-    open_files: Option<u64>,
+    /// Arguments of `ulimit`.
+    limits: Vec<String>,
     reads_stdout: bool,
     waits_for: Vec<String>,
 }
@@ -45,7 +46,7 @@ impl Setup {
             arguments: Vec::new(),
             environment: Vec::new(),
             settings_in_file: false,
-            open_files: None,
+            limits: Vec::new(),
             reads_stdout: true,
             waits_for: Vec::new(),
         };
@@ -122,7 +123,13 @@ impl Setup {
 
     /// Lets it open so many files at most, and not raise that.
     pub fn open_files(mut self, count: u64) -> Self {
-        self.open_files = Some(count);
+        self.limits.push(format!("-n {count}"));
+        self
+    }
+
+    /// Lets no file grow beyond so many blocks of 512 bytes.
+    pub fn file_blocks(mut self, count: u64) -> Self {
+        self.limits.push(format!("-f {count}"));
         self
     }
 
@@ -187,11 +194,13 @@ impl Setup {
     /// Starts it and waits for nothing.
     pub fn spawn(&self) -> Program {
         let mut command = whippet();
-        if let Some(count) = self.open_files {
-            // The shell sets the limit and becomes the program.
+        if !self.limits.is_empty() {
+            // The shell sets the limits and becomes the program.
+            let limits = self.limits.iter().map(|limit| format!("ulimit {limit} && "));
+            let script = format!("{}exec \"$0\" \"$@\"", limits.collect::<String>());
             let program = command.get_program().to_owned();
             command = Command::new("/bin/sh");
-            command.args(["-c", &format!("ulimit -n {count} && exec \"$0\" \"$@\"")]).arg(program);
+            command.args(["-c", &script]).arg(program);
             command.env_clear().stdin(Stdio::null());
         }
         if self.settings_in_file {
