@@ -11,7 +11,7 @@ pub struct Enriched<'a> {
     pub host: Option<Cow<'a, [u8]>>,
     /// The last `dd.internal.entity_id:` tag, `none` included.
     pub entity_id: Option<Cow<'a, [u8]>>,
-    /// The last `dd.internal.card:` tag.
+    /// The first `dd.internal.card:` tag with a value; those after it are ordinary tags.
     pub cardinality: Option<Cow<'a, [u8]>>,
 }
 
@@ -22,9 +22,11 @@ impl<'a> Enriched<'a> {
             self.host = Some(host);
         } else if let Some(id) = after(&tag, b"dd.internal.entity_id:") {
             self.entity_id = Some(id);
-        } else if let Some(word) = after(&tag, b"dd.internal.card:").filter(|_| !cardinality_given)
+        } else if let Some(word) = after(&tag, b"dd.internal.card:")
+            .filter(|_| !cardinality_given && self.cardinality.is_none())
         {
-            self.cardinality = Some(word);
+            // As in the Agent: an empty one leaves the list too, and decides nothing.
+            self.cardinality = Some(word).filter(|word| !word.is_empty());
         } else if after(&tag, b"dd.internal.jmx_check_name:").is_none() {
             self.tags.push(tag);
         }

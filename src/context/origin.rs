@@ -72,10 +72,15 @@ impl<'a> Claims<'a> {
         claims
     }
 
-    /// True when the message has a `card:` field, so that a tag of that meaning is an ordinary one.
+    /// True when the message has a `card:` field with a value, so that a tag of that meaning is an
+    /// ordinary one.
     #[must_use]
     pub fn cardinality_given(&self) -> bool {
-        self.fields.cardinality.is_some()
+        self.cardinality().is_some()
+    }
+
+    fn cardinality(&self) -> Option<&'a [u8]> {
+        self.fields.cardinality.filter(|word| !word.is_empty())
     }
 }
 
@@ -102,7 +107,7 @@ impl OriginRules {
     /// The `card:` field, else the tag of that meaning, else what is configured; so is an unknown
     /// word.
     fn cardinality_of(&self, claims: &Claims<'_>, tag: Option<&[u8]>) -> Cardinality {
-        let word = claims.fields.cardinality.or(tag);
+        let word = claims.cardinality().or(tag);
         match word.and_then(protocol::Cardinality::read) {
             Some(protocol::Cardinality::None) => Cardinality::None,
             Some(protocol::Cardinality::Low) => Cardinality::Low,
@@ -283,6 +288,7 @@ mod tests {
         adds(&rules, "k1|card:orchestrator", "container:k1 shared:1 orchestrator:k1");
         adds(&rules, "k1|#dd.internal.card:high", high);
         adds(&rules, "k1|card:high|#dd.internal.card:low", &format!("dd.internal.card:low {high}"));
+        adds(&rules, "k1|card:|#dd.internal.card:high", high);
         adds(&rules, "k1|card:lots", "container:k1 shared:1");
         adds(&rules, "k1|#dd.internal.card:lots", "container:k1 shared:1");
         let default = OriginRules { cardinality: Cardinality::High, ..rules.clone() };

@@ -163,6 +163,7 @@ mod tests {
         enriches("device:eth0", "device:eth0");
         enriches("dd.internal.entity_id:none,x", "x entity=none");
         enriches("dd.internal.card:high,x", "x card=high");
+        enriches("dd.internal.card:,x", "x");
         enriches("dd.internal.jmx_check_name:kafka,x", "x");
         enriches("common:1,x", "x");
     }
@@ -171,6 +172,13 @@ mod tests {
     fn a_cardinality_tag_is_ordinary_beside_a_cardinality_field() {
         let enriched = Rules::default().enrich(b"dd.internal.card:high", true);
         assert_eq!(enriched.unwrap().tags, [&b"dd.internal.card:high"[..]]);
+    }
+
+    #[test]
+    fn a_second_cardinality_tag_is_ordinary() {
+        let none = "a:b|dd.internal.card:none|c:d card=none";
+        enriches("a:b,dd.internal.card:none,dd.internal.card:none,c:d", none);
+        enriches("a:b,dd.internal.card:,dd.internal.card:none,dd.internal.card:none,c:d", none);
     }
 
     use crate::config::{MapperProfile, Mapping, MatchType, TagAction, TagFilter};
