@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ahash::RandomState;
 
-use super::bound::{Binding, Counter, Distribution, Gauge, Histogram};
 use super::builder::Builder;
 use super::cell::Kind;
 use super::flush::{FlushOutcome, Outbox};
@@ -238,49 +237,6 @@ impl ThreadStats {
     /// Queues an event for the next flush, whatever its time. The namespace is not applied.
     pub fn event(&self, title: &str, text: &str, opts: &EventOpts<'_>) {
         self.0.inner.event(title, text, opts);
-    }
-
-    /// A counter whose additions cost no hashing: a few nanoseconds where the background thread
-    /// publishes the interval, a reading of the clock more where it does not (manual flushing, an
-    /// injected clock, intervals below 50 ms). Shares its series with calls by name.
-    ///
-    /// ```
-    /// # use whippet::threadstats::{MemoryReporter, StartOptions, ThreadStats};
-    /// # let memory = MemoryReporter::default();
-    /// # let stats = ThreadStats::builder().env(|_| None).reporter(memory.clone()).build();
-    /// # stats.start(&StartOptions::manual()).unwrap();
-    /// let requests = stats.counter("requests", &["route:/x"]);
-    /// requests.add(1);
-    /// requests.increment();
-    /// # stats.flush(Some(f64::INFINITY)).unwrap();
-    /// # assert_eq!(memory.take().metrics[0].metric, "requests");
-    /// ```
-    #[must_use]
-    pub fn counter(&self, name: &str, tags: &[&str]) -> Counter {
-        Counter(self.bind(name, tags))
-    }
-
-    /// A gauge whose calls cost no hashing.
-    #[must_use]
-    pub fn bound_gauge(&self, name: &str, tags: &[&str]) -> Gauge {
-        Gauge(self.bind(name, tags))
-    }
-
-    /// A histogram whose calls cost no hashing.
-    #[must_use]
-    pub fn bound_histogram(&self, name: &str, tags: &[&str]) -> Histogram {
-        Histogram(self.bind(name, tags))
-    }
-
-    /// A distribution whose calls cost no hashing.
-    #[must_use]
-    pub fn bound_distribution(&self, name: &str, tags: &[&str]) -> Distribution {
-        Distribution(self.bind(name, tags))
-    }
-
-    /// No tags bind as absent, not as an empty list.
-    fn bind(&self, name: &str, tags: &[&str]) -> Binding {
-        Binding::new(self, name, Some(tags).filter(|tags| !tags.is_empty()))
     }
 
     /// For programs that end soon: when the outermost guard of a client is dropped, everything is
