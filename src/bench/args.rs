@@ -147,7 +147,6 @@ pub struct LoadArgs {
 
 impl LoadArgs {
     /// The profile with the flags applied.
-    #[must_use]
     pub fn shape(&self) -> Shape {
         let base = self.profile.shape();
         Shape {

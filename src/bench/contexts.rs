@@ -64,7 +64,6 @@ pub fn generate(shape: &Shape, random: &mut Random) -> Result<Vec<Context>, Shap
 }
 
 /// The canonical form of a tag set: its tags sorted, joined by commas.
-#[must_use]
 pub fn sorted(tags: &[u8]) -> Vec<u8> {
     let mut parts: Vec<&[u8]> = tags.split(|&byte| byte == b',').collect();
     parts.sort_unstable();

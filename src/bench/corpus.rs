@@ -6,6 +6,8 @@
 
 use std::io::Write as _;
 
+use serde::Serialize;
+
 use super::contexts::{self, Context, ShapeError};
 use super::random::Random;
 use super::shape::{Shape, type_code};
@@ -57,17 +59,24 @@ pub struct Span {
     pub count: u64,
 }
 
+/// An amount of traffic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Traffic {
+    /// Datagrams or frames.
+    pub datagrams: u64,
+    /// Lines.
+    pub lines: u64,
+    /// Values: more than lines where lines are packed.
+    pub values: u64,
+    /// Bytes, frame headers included.
+    pub bytes: u64,
+}
+
 /// What the spans of a run add up to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
-    /// Datagrams.
-    pub datagrams: u64,
-    /// Lines in them.
-    pub lines: u64,
-    /// Values in those lines: more than lines where lines are packed.
-    pub values: u64,
-    /// Bytes, framing included.
-    pub bytes: u64,
+    /// What went over the wire.
+    pub traffic: Traffic,
     /// Sum of each series of [`Corpus::counters`], corrected for sample rates; `None` marks a
     /// series that no datagram of the run held.
     pub counters: Vec<Option<f64>>,
@@ -104,55 +113,46 @@ impl Corpus {
     }
 
     /// Datagrams in the block.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len() - 1
     }
 
     /// True when the block holds nothing (a shape without contexts).
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Distinct pairs of name and tag set.
-    #[must_use]
     pub fn contexts(&self) -> usize {
         self.contexts
     }
 
     /// The series whose sums [`Corpus::tally`] knows.
-    #[must_use]
     pub fn counters(&self) -> &[Context] {
         &self.counters
     }
 
     /// Datagram `index` as it goes on the wire, its length prefix included.
-    #[must_use]
     pub fn datagram(&self, index: usize) -> &[u8] {
         self.bytes_of(index, 1)
     }
 
     /// Datagram `index` without framing: lines, each with its newline.
-    #[must_use]
     pub fn payload(&self, index: usize) -> &[u8] {
         &self.datagram(index)[self.framing.prefix_bytes()..]
     }
 
     /// `count` datagrams from `index` on, as one piece for a stream.
-    #[must_use]
     pub fn bytes_of(&self, index: usize, count: usize) -> &[u8] {
         &self.bytes[self.ends[index].bytes..self.ends[index + count].bytes]
     }
 
     /// Mean lines of a datagram.
-    #[must_use]
     pub fn lines_per_datagram(&self) -> f64 {
         self.total().lines as f64 / self.len().max(1) as f64
     }
 
     /// Adds up what `spans` sent.
-    #[must_use]
     pub fn tally(&self, spans: &[Span]) -> Tally {
         let mut tally = Tally { counters: vec![None; self.counters.len()], ..Tally::default() };
         let block = self.len();
@@ -172,10 +172,11 @@ impl Corpus {
             return;
         }
         let (from, to) = (self.ends[start], self.ends[start + count]);
-        tally.datagrams += count as u64 * times;
-        tally.bytes += (to.bytes - from.bytes) as u64 * times;
-        tally.lines += (to.lines - from.lines) * times;
-        tally.values += (to.values - from.values) * times;
+        let traffic = &mut tally.traffic;
+        traffic.datagrams += count as u64 * times;
+        traffic.bytes += (to.bytes - from.bytes) as u64 * times;
+        traffic.lines += (to.lines - from.lines) * times;
+        traffic.values += (to.values - from.values) * times;
         for contribution in &self.contributions[from.contributions..to.contributions] {
             let sum = tally.counters[contribution.counter as usize].get_or_insert(0.0);
             *sum += contribution.amount * times as f64;
@@ -189,7 +190,6 @@ impl Corpus {
 
 impl Framing {
     /// Bytes before each datagram.
-    #[must_use]
     pub fn prefix_bytes(self) -> usize {
         match self {
             Framing::Bare => 0,

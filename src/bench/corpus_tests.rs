@@ -107,8 +107,7 @@ fn totals_equal_a_recount_by_an_independent_reader() {
             }
         }
         let tally = corpus.tally(&spans);
-        assert_eq!((tally.datagrams, tally.lines, tally.values), (datagrams, count, values));
-        assert_eq!(tally.bytes, bytes);
+        assert_eq!(tally.traffic, Traffic { datagrams, lines: count, values, bytes });
         let totals: BTreeMap<(String, String), f64> = corpus
             .counters()
             .iter()

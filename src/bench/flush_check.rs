@@ -35,7 +35,6 @@ pub struct FlushCheck {
 impl FlushCheck {
     /// True when the total is what was sent: every contribution is a whole number, so less than
     /// half a count may be missing through rounding of rates.
-    #[must_use]
     pub fn total_exact(&self) -> bool {
         (self.sent - self.flushed).abs() < 0.5
     }

@@ -216,7 +216,7 @@ fn machine(settings: &RunSettings) -> Machine {
 
 fn load(args: &BenchArgs, settings: &RunSettings, rate: Option<f64>) -> Load {
     let corpus = &settings.corpus;
-    let block = corpus.tally(&[corpus::Span { start: 0, count: corpus.len() as u64 }]);
+    let block = corpus.tally(&[Span { start: 0, count: corpus.len() as u64 }]).traffic;
     let prefixes = block.datagrams * settings.target.framing().prefix_bytes() as u64;
     Load {
         target: settings.target.to_string(),

@@ -18,26 +18,22 @@ pub struct Pace {
 
 impl Pace {
     /// Starts a schedule now. `None` is unlimited: everything is always due.
-    #[must_use]
     pub fn start(clock: Clock, per_second: Option<f64>) -> Self {
         let start = clock.monotonic();
         Pace { clock, start, per_second }
     }
 
     /// Time since the start.
-    #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.clock.monotonic().saturating_sub(self.start)
     }
 
     /// Datagrams due by `elapsed`; the first is due at once. `None` when unlimited.
-    #[must_use]
     pub fn due_by(&self, elapsed: Duration) -> Option<u64> {
         self.per_second.map(|rate| (elapsed.as_secs_f64() * rate) as u64 + 1)
     }
 
     /// When datagram `index` (from 0) is due, counted from the start; the start when unlimited.
-    #[must_use]
     pub fn due_at(&self, index: u64) -> Duration {
         match self.per_second {
             Some(rate) => Duration::try_from_secs_f64(index as f64 / rate).unwrap_or(Duration::MAX),
@@ -46,7 +42,6 @@ impl Pace {
     }
 
     /// What to do after `sent` datagrams: send up to so many now, or wait so long first.
-    #[must_use]
     pub fn next(&self, sent: u64, batch: u64) -> Step {
         let elapsed = self.elapsed();
         match self.due_by(elapsed) {

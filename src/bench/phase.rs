@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::run_settings::RunSettings;
 use super::sender::{self, PhaseLoad, Progress, Sent};
 use super::sys;
 
@@ -21,37 +20,17 @@ pub struct Phase {
     pub percents: Vec<f64>,
 }
 
-/// Sends `lines_per_second` (`None`: unlimited) for `duration` and follows the process `pid`.
+/// Sends `load` and follows the process `pid`; `name` labels the progress bar.
 ///
 /// # Errors
 /// When the load cannot be sent, or the run was interrupted.
-pub fn measure(
-    settings: &RunSettings,
-    starts: &[usize],
-    lines_per_second: Option<f64>,
-    duration: Duration,
-    datagrams_max: Option<u64>,
-    pid: Option<u32>,
-    name: &str,
-) -> anyhow::Result<Phase> {
-    let load = PhaseLoad {
-        target: &settings.target,
-        corpus: &settings.corpus,
-        starts,
-        datagrams_per_second: lines_per_second
-            .map(|lines| lines / settings.corpus.lines_per_datagram()),
-        duration,
-        datagrams_max,
-        batch: settings.batch,
-        cpus: &settings.generator_cpus,
-        spin: settings.spin,
-        remote: settings.remote,
-    };
+pub fn measure(load: &PhaseLoad<'_>, pid: Option<u32>, name: &str) -> anyhow::Result<Phase> {
+    let settings = load.settings;
     let progress = Progress::default();
     let mut percents = Vec::new();
     let sent = std::thread::scope(|scope| {
-        let senders = scope.spawn(|| sender::send(&load, &progress));
-        percents = watch(settings, &load, &progress, pid, name, || senders.is_finished());
+        let senders = scope.spawn(|| sender::send(load, &progress));
+        percents = watch(load, &progress, pid, name, || senders.is_finished());
         senders.join().unwrap_or_else(|_| Err(std::io::Error::other("the senders panicked")))
     });
     anyhow::ensure!(!settings.interrupted.load(Ordering::Relaxed), "interrupted");
@@ -61,7 +40,6 @@ pub fn measure(
 
 /// Follows a phase from outside: the progress bar, the server's CPU once a second, the overtime.
 fn watch(
-    settings: &RunSettings,
     load: &PhaseLoad<'_>,
     progress: &Progress,
     pid: Option<u32>,
@@ -75,7 +53,7 @@ fn watch(
     while !finished() {
         std::thread::sleep(Duration::from_millis(20));
         bar.set_position(began.elapsed().as_millis() as u64);
-        let given_up = settings.interrupted.load(Ordering::Relaxed);
+        let given_up = load.settings.interrupted.load(Ordering::Relaxed);
         if given_up || began.elapsed() > load.duration + OVERTIME {
             progress.stop.store(true, Ordering::Relaxed);
         }
@@ -87,7 +65,8 @@ fn watch(
                     .push(100.0 * now.saturating_sub(then).as_secs_f64() / passed.as_secs_f64());
             }
             let sent = progress.datagrams.load(Ordering::Relaxed) as f64;
-            let lines = sent * settings.corpus.lines_per_datagram() / began.elapsed().as_secs_f64();
+            let lines =
+                sent * load.settings.corpus.lines_per_datagram() / began.elapsed().as_secs_f64();
             let cpu =
                 percents.last().map_or(String::new(), |p| format!(", server {p:.0} % of a core"));
             bar.set_message(format!("{lines:.0} lines/s{cpu}"));

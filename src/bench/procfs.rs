@@ -7,7 +7,6 @@ use std::io;
 use std::time::Duration;
 
 /// The UDP sockets bound to `port`, over IPv4 and IPv6. Empty where there is no `/proc`.
-#[must_use]
 pub fn udp_sockets(port: u16) -> Vec<UdpSocket> {
     ["/proc/net/udp", "/proc/net/udp6"]
         .iter()
@@ -17,7 +16,6 @@ pub fn udp_sockets(port: u16) -> Vec<UdpSocket> {
 }
 
 /// True where the kernel shows its UDP sockets at all.
-#[must_use]
 pub fn shows_udp() -> bool {
     fs::exists("/proc/net/udp").unwrap_or(false)
 }

@@ -16,7 +16,6 @@ const LETTERS: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmno
 
 impl Random {
     /// The stream of `seed`.
-    #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut walk = seed;
         Random { state: std::array::from_fn(|_| splitmix64(&mut walk)) }

@@ -12,7 +12,6 @@ macro_rules! line {
 }
 
 /// The whole report. Nothing in it is coloured: it is copied into tickets.
-#[must_use]
 pub fn text(report: &Report) -> String {
     let mut out = String::new();
     head(&mut out, report);

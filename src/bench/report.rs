@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 
+use super::corpus::Traffic;
 use super::flush_check::FlushCheck;
 use super::server_counts::ServerCounts;
 
@@ -108,19 +109,6 @@ pub struct Run {
     pub check: Option<FlushCheck>,
     /// Why the figures may be misleading.
     pub warnings: Vec<String>,
-}
-
-/// An amount of traffic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Traffic {
-    /// Datagrams or frames.
-    pub datagrams: u64,
-    /// Lines.
-    pub lines: u64,
-    /// Values: more than lines where lines are packed.
-    pub values: u64,
-    /// Bytes, frame headers included.
-    pub bytes: u64,
 }
 
 /// CPU of the server, all threads.
@@ -249,7 +237,6 @@ pub enum Limit {
 }
 
 /// Least, median and greatest of some numbers; `None` without any.
-#[must_use]
 pub fn spread(numbers: &[f64]) -> Option<Spread> {
     let mut sorted = numbers.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);

@@ -12,9 +12,9 @@ use super::corpus::{Corpus, Span, Tally};
 use super::flush_check::{self, FlushCheck};
 use super::phase::{self, server_cpu};
 use super::procfs;
-use super::report::{Cpu, Generator, Latency, MemoryUse, Run, Traffic, spread};
+use super::report::{Cpu, Generator, Latency, MemoryUse, Run, spread};
 use super::run_settings::RunSettings;
-use super::sender::Sent;
+use super::sender::{PhaseLoad, Sent};
 use super::server::{self, Server};
 use super::validity;
 
@@ -55,27 +55,28 @@ pub fn measure(
     let pid = process.as_ref().map(Server::pid);
     let start_ms = process.as_ref().map(|process| process.start_time().as_secs_f64() * 1e3);
     let before = Snapshot::take(settings, pid);
-    let mut starts = starts(&settings.corpus, settings.senders);
+    let first_starts = starts(&settings.corpus, settings.senders);
+    let later_starts;
     let mut spans = Vec::new();
+    let rate = lines_per_second.map(|lines| lines / settings.corpus.lines_per_datagram());
+    let mut load = PhaseLoad {
+        settings,
+        starts: &first_starts,
+        datagrams_per_second: rate,
+        duration: settings.warmup,
+        datagrams_max: None,
+    };
     if !settings.warmup.is_zero() {
-        let warm = phase::measure(
-            settings,
-            &starts,
-            lines_per_second,
-            settings.warmup,
-            None,
-            pid,
-            "warming up",
-        )?;
-        advance(&mut starts, &warm.sent.spans, settings.corpus.len());
+        let warm = phase::measure(&load, pid, "warming up")?;
+        later_starts = next_starts(&warm.sent.spans, settings.corpus.len());
+        load.starts = &later_starts;
         spans.extend(warm.sent.spans);
         wait_until_idle(settings, pid);
     }
     let middle = Snapshot::take(settings, pid);
     let name = command.unwrap_or("measuring");
-    let most = settings.datagrams_max;
-    let measured_phase =
-        phase::measure(settings, &starts, lines_per_second, settings.duration, most, pid, name)?;
+    (load.duration, load.datagrams_max) = (settings.duration, settings.datagrams_max);
+    let phase = phase::measure(&load, pid, name)?;
     wait_until_idle(settings, pid);
     let after = Snapshot::take(settings, pid);
     let memory = pid.and_then(|pid| procfs::memory(pid).ok());
@@ -84,8 +85,8 @@ pub fn measure(
         anyhow::bail!("`{name}` exited during the measurement; its last output:\n    {said}");
     }
     let stopped = process.map(Server::stop);
-    let measured = settings.corpus.tally(&measured_phase.sent.spans);
-    spans.extend(measured_phase.sent.spans.iter().copied());
+    let measured = settings.corpus.tally(&phase.sent.spans);
+    spans.extend(phase.sent.spans.iter().copied());
     let sent = settings.corpus.tally(&spans);
     let check = match flushed_to {
         Some(path) => compare(&path, &settings.corpus, &sent)?,
@@ -95,20 +96,20 @@ pub fn measure(
         server: command.map(str::to_owned),
         round,
         start_ms,
-        seconds: measured_phase.sent.elapsed.as_secs_f64(),
-        offered_datagrams: measured_phase.sent.offered,
-        measured: traffic(&measured),
-        sent: traffic(&sent),
+        seconds: phase.sent.elapsed.as_secs_f64(),
+        offered_datagrams: phase.sent.offered,
+        measured: measured.traffic,
+        sent: sent.traffic,
         kernel_dropped: difference(after.drops, before.drops),
         kernel_dropped_measured: difference(after.drops, middle.drops),
         server_counts: stopped.as_ref().and_then(|stopped| stopped.counts),
         cpu: None,
         memory: memory.map(|m| MemoryUse { rss_bytes: m.rss, peak_bytes: m.peak }),
-        generator: generator(settings, &measured_phase.sent, lines_per_second.is_some()),
+        generator: generator(settings, &phase.sent, lines_per_second.is_some()),
         check,
         warnings: Vec::new(),
     };
-    run.cpu = cpu(&run, &middle, &after, &measured_phase.percents);
+    run.cpu = cpu(&run, &middle, &after, &phase.percents);
     run.warnings = validity::warnings(&run);
     match stopped.map(|stopped| stopped.status) {
         Some(None) => run.warnings.push("the server did not stop on SIGTERM and was killed".into()),
@@ -125,10 +126,10 @@ fn starts(corpus: &Corpus, senders: usize) -> Vec<usize> {
     (0..senders).map(|sender| sender * corpus.len() / senders.max(1)).collect()
 }
 
-fn advance(starts: &mut [usize], spans: &[Span], block: usize) {
-    for (start, span) in starts.iter_mut().zip(spans) {
-        *start = ((span.start as u64 + span.count) % block as u64) as usize;
-    }
+/// The datagram after the last one of each span.
+fn next_starts(spans: &[Span], block: usize) -> Vec<usize> {
+    let next = |span: &Span| ((span.start as u64 + span.count) % block as u64) as usize;
+    spans.iter().map(next).collect()
 }
 
 /// Counters of the server between two phases.
@@ -140,8 +141,7 @@ struct Snapshot {
 
 impl Snapshot {
     fn take(settings: &RunSettings, pid: Option<u32>) -> Self {
-        let sockets =
-            settings.target.udp_port().filter(|_| !settings.remote).map(procfs::udp_sockets);
+        let sockets = settings.local_udp_port().map(procfs::udp_sockets);
         let drops = sockets
             .filter(|sockets| !sockets.is_empty())
             .map(|sockets| sockets.iter().map(|socket| socket.drops).sum());
@@ -165,7 +165,7 @@ fn wait_until_idle(settings: &RunSettings, pid: Option<u32>) {
         std::thread::sleep(IDLE_PAUSE);
         let now = server_cpu(pid);
         let used = now.zip(last).map_or(Duration::ZERO, |(now, last)| now.saturating_sub(last));
-        let queued = settings.target.udp_port().filter(|_| !settings.remote).map_or(0, |port| {
+        let queued = settings.local_udp_port().map_or(0, |port| {
             procfs::udp_sockets(port).iter().map(|socket| socket.queued).sum::<u64>()
         });
         if queued == 0 && used < IDLE_PAUSE / 20 {
@@ -207,15 +207,6 @@ fn generator(settings: &RunSettings, sent: &Sent, paced: bool) -> Generator {
 fn latency(nanoseconds: &hdrhistogram::Histogram<u64>) -> Latency {
     let at = |quantile| nanoseconds.value_at_quantile(quantile) as f64 / 1e3;
     Latency { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: nanoseconds.max() as f64 / 1e3 }
-}
-
-fn traffic(tally: &Tally) -> Traffic {
-    Traffic {
-        datagrams: tally.datagrams,
-        lines: tally.lines,
-        values: tally.values,
-        bytes: tally.bytes,
-    }
 }
 
 /// `None` when the server wrote nothing there: it is not one of ours.
@@ -271,11 +262,10 @@ mod tests {
     #[test]
     fn senders_begin_apart_and_go_on_where_they_stopped() {
         let corpus = corpus();
-        let mut starts = starts(&corpus, 4);
+        let starts = starts(&corpus, 4);
         assert_eq!(starts, [0, 250, 500, 750]);
         let spans = starts.iter().map(|&start| Span { start, count: 2_300 }).collect::<Vec<_>>();
-        advance(&mut starts, &spans, corpus.len());
-        assert_eq!(starts, [300, 550, 800, 50]);
+        assert_eq!(next_starts(&spans, corpus.len()), [300, 550, 800, 50]);
     }
 
     #[test]

@@ -37,3 +37,10 @@ pub struct RunSettings {
     /// Set from outside to interrupt the run: servers are stopped and scratch files removed.
     pub interrupted: Arc<AtomicBool>,
 }
+
+impl RunSettings {
+    /// The UDP port of the target when it is on this machine, where the kernel shows its sockets.
+    pub fn local_udp_port(&self) -> Option<u16> {
+        self.target.udp_port().filter(|_| !self.remote)
+    }
+}

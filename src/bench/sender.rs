@@ -6,19 +6,18 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::corpus::{Corpus, Span};
+use super::corpus::Span;
 use super::pace::{Pace, Step};
+use super::run_settings::RunSettings;
 use super::sys;
-use super::target::{Connection, Target};
+use super::target::Connection;
 use crate::clock::Clock;
 
 /// The load of one phase of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct PhaseLoad<'a> {
-    /// Where to.
-    pub target: &'a Target,
-    /// The prepared block.
-    pub corpus: &'a Corpus,
+    /// Target, corpus and how to send.
+    pub settings: &'a RunSettings,
     /// Datagram of the block with which each sender starts; one sender per entry.
     pub starts: &'a [usize],
     /// Datagrams per second of all senders together; `None` is unlimited.
@@ -27,14 +26,6 @@ pub struct PhaseLoad<'a> {
     pub duration: Duration,
     /// Stop after so many datagrams in all.
     pub datagrams_max: Option<u64>,
-    /// Most datagrams of one system call.
-    pub batch: usize,
-    /// Processors of the senders; empty leaves them where they are.
-    pub cpus: &'a [usize],
-    /// Wait for the next datagram by spinning (exact) or by sleeping (about 60 µs late).
-    pub spin: bool,
-    /// Targets on other machines are allowed.
-    pub remote: bool,
 }
 
 /// What the senders of one phase did.
@@ -75,7 +66,6 @@ const SPIN: Duration = Duration::from_micros(200);
 const SLEEP_MAX: Duration = Duration::from_millis(50);
 
 /// A histogram of nanoseconds up to a minute with two significant digits.
-#[must_use]
 pub fn nanoseconds() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000_000, 2)
         .expect("1 to 6e10 with 2 digits are bounds the crate accepts")
@@ -90,7 +80,7 @@ pub fn send(load: &PhaseLoad<'_>, progress: &Progress) -> io::Result<Sent> {
     let connections = load
         .starts
         .iter()
-        .map(|_| load.target.connect(load.remote))
+        .map(|_| load.settings.target.connect(load.settings.remote))
         .collect::<io::Result<Vec<_>>>()?;
     let began = Instant::now();
     let results: Vec<io::Result<Sent>> = std::thread::scope(|scope| {
@@ -151,8 +141,8 @@ struct Sender<'a> {
 
 impl Sender<'_> {
     fn run(mut self) -> io::Result<Sent> {
-        if !self.load.cpus.is_empty() {
-            sys::pin(self.load.cpus)?;
+        if !self.load.settings.generator_cpus.is_empty() {
+            sys::pin(&self.load.settings.generator_cpus)?;
         }
         let mut sent = Sent {
             spans: Vec::new(),
@@ -182,12 +172,13 @@ impl Sender<'_> {
     }
 
     fn push(&mut self, pace: &Pace, sent: &mut Sent) -> io::Result<u64> {
-        let block = self.load.corpus.len();
+        let corpus = &self.load.settings.corpus;
+        let block = corpus.len();
         let most = self.most.unwrap_or(u64::MAX);
         let stop = || self.progress.stop.load(Ordering::Relaxed);
         let (mut count, mut index, mut refused) = (0, self.start, 0);
         while count < most && pace.elapsed() < self.load.duration && !stop() {
-            let due = match pace.next(count, self.load.batch as u64) {
+            let due = match pace.next(count, self.load.settings.batch as u64) {
                 Step::Wait(wait) => {
                     self.wait(wait);
                     continue;
@@ -196,7 +187,7 @@ impl Sender<'_> {
             };
             let due = due.min(block - index);
             let called = pace.elapsed();
-            match self.connection.send(self.load.corpus, index, due, &stop) {
+            match self.connection.send(corpus, index, due, &stop) {
                 Ok(went) => {
                     refused = 0;
                     self.record(pace, called, count, went, sent);
@@ -220,7 +211,7 @@ impl Sender<'_> {
     }
 
     fn wait(&self, wait: Duration) {
-        if !self.load.spin {
+        if !self.load.settings.spin {
             std::thread::sleep(wait.min(SLEEP_MAX));
         } else if wait > SPIN {
             std::thread::sleep((wait - SPIN).min(SLEEP_MAX));

@@ -1,8 +1,11 @@
 use std::io::Read as _;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
 
+use super::super::corpus::Corpus;
 use super::super::shape::{Profile, Shape};
+use super::super::target::Target;
 use super::*;
 
 fn corpus(target: &Target) -> Corpus {
@@ -10,19 +13,27 @@ fn corpus(target: &Target) -> Corpus {
     Corpus::write(&shape, 1, 400, target.framing()).unwrap()
 }
 
-fn phase<'a>(target: &'a Target, corpus: &'a Corpus, starts: &'a [usize]) -> PhaseLoad<'a> {
-    PhaseLoad {
-        target,
-        corpus,
-        starts,
-        datagrams_per_second: None,
+fn settings(target: &Target) -> RunSettings {
+    RunSettings {
+        target: target.clone(),
+        corpus: corpus(target),
         duration: Duration::from_secs(60),
+        warmup: Duration::ZERO,
         datagrams_max: None,
+        senders: 1,
         batch: 7,
-        cpus: &[],
+        server_cpus: Vec::new(),
+        generator_cpus: Vec::new(),
         spin: false,
+        check: false,
         remote: false,
+        interrupted: Arc::default(),
     }
+}
+
+fn phase<'a>(settings: &'a RunSettings, starts: &'a [usize]) -> PhaseLoad<'a> {
+    let (duration, datagrams_max) = (settings.duration, settings.datagrams_max);
+    PhaseLoad { settings, starts, datagrams_per_second: None, duration, datagrams_max }
 }
 
 fn udp() -> (UdpSocket, Target) {
@@ -41,8 +52,8 @@ fn bytes_of(corpus: &Corpus, span: Span) -> Vec<u8> {
 #[test]
 fn a_total_is_sent_exactly_and_shared_by_the_senders() {
     let (socket, target) = udp();
-    let corpus = corpus(&target);
-    let load = PhaseLoad { datagrams_max: Some(11), ..phase(&target, &corpus, &[0, 5, 50]) };
+    let settings = settings(&target);
+    let load = PhaseLoad { datagrams_max: Some(11), ..phase(&settings, &[0, 5, 50]) };
     let sent = send(&load, &Progress::default()).unwrap();
     let counts: Vec<u64> = sent.spans.iter().map(|span| span.count).collect();
     assert_eq!(counts, [4, 4, 3]);
@@ -56,7 +67,12 @@ fn a_total_is_sent_exactly_and_shared_by_the_senders() {
     let mut expected: Vec<Vec<u8>> = Vec::new();
     for span in &sent.spans {
         for step in 0..span.count {
-            expected.push(corpus.datagram((span.start + step as usize) % corpus.len()).to_vec());
+            expected.push(
+                settings
+                    .corpus
+                    .datagram((span.start + step as usize) % settings.corpus.len())
+                    .to_vec(),
+            );
         }
     }
     received.sort();
@@ -68,19 +84,22 @@ fn a_total_is_sent_exactly_and_shared_by_the_senders() {
 fn the_block_is_repeated() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let target: Target = format!("tcp://{}", listener.local_addr().unwrap()).parse().unwrap();
-    let corpus = corpus(&target);
+    let settings = settings(&target);
     let reader = std::thread::spawn(move || {
         let mut all = Vec::new();
         listener.accept().unwrap().0.read_to_end(&mut all).unwrap();
         all
     });
-    let start = corpus.len() - 2;
-    let most = corpus.len() as u64 * 2 + 5;
+    let start = settings.corpus.len() - 2;
+    let most = settings.corpus.len() as u64 * 2 + 5;
     let starts = [start];
-    let load = PhaseLoad { datagrams_max: Some(most), ..phase(&target, &corpus, &starts) };
+    let load = PhaseLoad { datagrams_max: Some(most), ..phase(&settings, &starts) };
     let sent = send(&load, &Progress::default()).unwrap();
     assert_eq!(sent.spans, [Span { start, count: most }]);
-    assert!(reader.join().unwrap() == bytes_of(&corpus, sent.spans[0]), "not the same bytes");
+    assert!(
+        reader.join().unwrap() == bytes_of(&settings.corpus, sent.spans[0]),
+        "not the same bytes"
+    );
 }
 
 #[test]
@@ -89,7 +108,7 @@ fn frames_arrive_whole_over_a_unix_stream_that_is_read_slowly() {
     let path = directory.path().join("s");
     let listener = UnixListener::bind(&path).unwrap();
     let target: Target = format!("unixstream://{}", path.display()).parse().unwrap();
-    let corpus = corpus(&target);
+    let settings = settings(&target);
     let reader = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let (mut all, mut piece) = (Vec::new(), [0; 100]);
@@ -100,19 +119,22 @@ fn frames_arrive_whole_over_a_unix_stream_that_is_read_slowly() {
             }
         }
     });
-    let load = PhaseLoad { datagrams_max: Some(3_000), ..phase(&target, &corpus, &[0]) };
+    let load = PhaseLoad { datagrams_max: Some(3_000), ..phase(&settings, &[0]) };
     let sent = send(&load, &Progress::default()).unwrap();
-    assert!(reader.join().unwrap() == bytes_of(&corpus, sent.spans[0]), "not the same bytes");
+    assert!(
+        reader.join().unwrap() == bytes_of(&settings.corpus, sent.spans[0]),
+        "not the same bytes"
+    );
 }
 
 #[test]
 fn a_rate_is_kept_and_lateness_recorded_for_every_datagram() {
     let (_socket, target) = udp();
-    let corpus = corpus(&target);
+    let settings = settings(&target);
     let load = PhaseLoad {
         datagrams_per_second: Some(1_000.0),
         duration: Duration::from_millis(200),
-        ..phase(&target, &corpus, &[0, 1])
+        ..phase(&settings, &[0, 1])
     };
     let sent = send(&load, &Progress::default()).unwrap();
     // 100 for each of two senders; on a busy machine the last ones may not make it in time.
@@ -130,11 +152,11 @@ fn what_was_due_but_not_sent_is_still_offered() {
     let path = directory.path().join("s");
     let _unread = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
     let target: Target = format!("unixgram://{}", path.display()).parse().unwrap();
-    let corpus = corpus(&target);
+    let settings = settings(&target);
     let load = PhaseLoad {
         datagrams_per_second: Some(10_000.0),
         duration: Duration::from_millis(100),
-        ..phase(&target, &corpus, &[0])
+        ..phase(&settings, &[0])
     };
     let sent = send(&load, &Progress::default()).unwrap();
     assert_eq!(sent.offered, 1_000);
@@ -144,10 +166,10 @@ fn what_was_due_but_not_sent_is_still_offered() {
 #[test]
 fn a_stop_ends_every_sender() {
     let (_socket, target) = udp();
-    let corpus = corpus(&target);
+    let settings = settings(&target);
     let progress = Progress::default();
     let sent = std::thread::scope(|scope| {
-        let load = phase(&target, &corpus, &[0, 3]);
+        let load = phase(&settings, &[0, 3]);
         let progress = &progress;
         let senders = scope.spawn(move || send(&load, progress));
         while progress.datagrams.load(Ordering::Relaxed) == 0 {
@@ -165,7 +187,7 @@ fn a_stop_ends_every_sender() {
 fn a_missing_listener_is_an_error_for_unix_sockets_and_streams() {
     for target in ["unixgram:///nonexistent/s", "unixstream:///nonexistent/s"] {
         let target: Target = target.parse().unwrap();
-        let corpus = corpus(&target);
-        assert!(send(&phase(&target, &corpus, &[0]), &Progress::default()).is_err());
+        let settings = settings(&target);
+        assert!(send(&phase(&settings, &[0]), &Progress::default()).is_err());
     }
 }

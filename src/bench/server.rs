@@ -94,13 +94,11 @@ impl Server {
     }
 
     /// Its process id.
-    #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Time from starting the command to its bound socket.
-    #[must_use]
     pub fn start_time(&self) -> Duration {
         self.start_time
     }
@@ -111,7 +109,6 @@ impl Server {
     }
 
     /// Asks it to stop, waits, kills it after the timeout, and returns its last output.
-    #[must_use]
     pub fn stop(mut self) -> Stopped {
         let asked = Instant::now();
         // An error means that it has ended already; the wait below gets its status.
@@ -162,13 +159,11 @@ impl Drop for Server {
 
 /// True when nothing listens at a UDP `target` of this machine for certain: sending there succeeds
 /// all the same. With the other transports, connecting fails.
-#[must_use]
 pub fn nothing_listens(target: &Target) -> bool {
     matches!(target, Target::Udp(_)) && procfs::shows_udp() && !is_bound(target)
 }
 
 /// True when a socket listens at `target`.
-#[must_use]
 pub fn is_bound(target: &Target) -> bool {
     match target {
         Target::Udp(_) => {

@@ -15,7 +15,6 @@ pub struct ServerCounts {
 
 /// Reads one line of output; `None` when it does not hold the counts. Thousands separators
 /// and text before and after are accepted.
-#[must_use]
 pub fn read(line: &str) -> Option<ServerCounts> {
     let mut words = line.split_ascii_whitespace().skip_while(|word| *word != "lines").skip(1);
     let mut part = |name: &str, joint: &str| {

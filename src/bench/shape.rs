@@ -55,7 +55,6 @@ pub enum Profile {
 
 impl Profile {
     /// The shape behind the name.
-    #[must_use]
     pub fn shape(self) -> Shape {
         let plain = Shape {
             payload_bytes: 1432,
@@ -111,7 +110,6 @@ pub struct Mix {
 
 impl Mix {
     /// The given weights in their order.
-    #[must_use]
     pub fn new<const N: usize>(weights: [(u32, MetricType); N]) -> Self {
         Mix { weights: weights.to_vec() }
     }
@@ -141,7 +139,6 @@ const KINDS: [MetricType; 6] = [
 ];
 
 /// The type field of `kind` on the wire.
-#[must_use]
 pub fn type_code(kind: MetricType) -> &'static str {
     match kind {
         MetricType::Counter => "c",

@@ -78,7 +78,6 @@ pub fn pin(cpus: &[usize]) -> io::Result<()> {
 
 /// The processors the calling thread may use, in rising order.
 #[cfg(target_os = "linux")]
-#[must_use]
 pub fn allowed_cpus() -> Vec<usize> {
     // SAFETY: as in `pin`.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
@@ -102,7 +101,6 @@ pub fn pin(_cpus: &[usize]) -> io::Result<()> {
 
 /// Unknown here.
 #[cfg(not(target_os = "linux"))]
-#[must_use]
 pub fn allowed_cpus() -> Vec<usize> {
     Vec::new()
 }

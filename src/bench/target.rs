@@ -30,7 +30,6 @@ const SEND_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl Target {
     /// How datagrams must stand in the block for this target.
-    #[must_use]
     pub fn framing(&self) -> Framing {
         match self {
             Target::UnixStream(_) => Framing::LengthPrefixed,
@@ -39,7 +38,6 @@ impl Target {
     }
 
     /// The UDP port, which is where the kernel may drop.
-    #[must_use]
     pub fn udp_port(&self) -> Option<u16> {
         match self {
             Target::Udp(address) => address.rsplit_once(':')?.1.parse().ok(),
@@ -48,7 +46,6 @@ impl Target {
     }
 
     /// Fills `{host}`, `{port}`, `{path}` and `{target}` of a server's command line.
-    #[must_use]
     pub fn fill_placeholders(&self, command: &str) -> String {
         let filled = command.replace("{target}", &self.to_string());
         match self {
@@ -174,7 +171,6 @@ impl Connection {
     }
 
     /// True when a failed send ends it: the peer would lose its place among the bytes.
-    #[must_use]
     pub fn is_stream(&self) -> bool {
         matches!(self, Connection::Tcp(_) | Connection::UnixStream(_))
     }

@@ -19,7 +19,6 @@ const WAITED_PERCENT: f64 = 5.0;
 const KEPT: f64 = 0.995;
 
 /// Where the load was blocked or lost.
-#[must_use]
 pub fn limit(run: &Run) -> Limit {
     let lines_lost = run
         .server_counts
@@ -38,13 +37,11 @@ pub fn limit(run: &Run) -> Limit {
 }
 
 /// True when the flushed sums differ although nothing was lost on the way.
-#[must_use]
 pub fn sums_differ(run: &Run) -> bool {
     run.kernel_dropped.unwrap_or(0) == 0 && run.check.as_ref().is_some_and(|c| !c.total_exact())
 }
 
 /// Everything worth a warning, most serious first.
-#[must_use]
 pub fn warnings(run: &Run) -> Vec<String> {
     let found = [
         differing(run),

@@ -14,7 +14,7 @@ use crate::table::Table;
 /// minimum and maximum of the rounds. Each round's answer is checked.
 pub fn measure(load: &LoadArgs, seconds: f64, ahead: usize) -> anyhow::Result<String> {
     let corpus = load.corpus(Framing::Bare)?;
-    let block = corpus.tally(&[Span { start: 0, count: corpus.len() as u64 }]);
+    let block = corpus.tally(&[Span { start: 0, count: corpus.len() as u64 }]).traffic;
     let mut table = Table::default();
     let mut pending = Vec::with_capacity(ahead);
     // The first round makes the table; it is not measured.
