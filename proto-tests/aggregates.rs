@@ -221,7 +221,7 @@ fn reference(lines: &[Sent]) -> Vec<Vec<String>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn rooms_post_what_the_slow_aggregator_posts(lines in prop::collection::vec(sent(), 0..60)) {

@@ -129,10 +129,9 @@ const GO: &str = "
 
 #[test]
 fn the_rows_go_promises() {
-    let rows: Vec<&str> = GO.lines().flat_map(|line| line.split(" ; ")).map(str::trim).collect();
-    let rows: Vec<(&str, &str)> = rows.iter().filter_map(|row| row.split_once(' ')).collect();
-    assert!(rows.len() > 130, "{}", rows.len());
-    for (text, expect) in rows {
+    let rows = GO.lines().flat_map(|line| line.split(" ; ")).map(str::trim);
+    for row in rows.filter(|row| !row.is_empty()) {
+        let (text, expect) = row.split_once(' ').expect(row);
         let text = text.replace("\\0", "\0").replace('|', "");
         match (float(text.as_bytes()), expect) {
             (Err(NumberError::Syntax), "!") | (Err(NumberError::Range), "^") => {}

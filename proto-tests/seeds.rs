@@ -21,7 +21,7 @@ mod record;
 
 /// Gives every seed of the target to `run`; a failure names the seed.
 #[track_caller]
-fn each_seed(target: &str, at_least: usize, run: impl Fn(&[u8])) {
+fn each_seed(target: &str, run: impl Fn(&[u8])) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
     let mut seeds = 0;
     for entry in fs::read_dir(&directory).unwrap() {
@@ -31,12 +31,12 @@ fn each_seed(target: &str, at_least: usize, run: impl Fn(&[u8])) {
         assert!(ran.is_ok(), "{} breaks a promise", path.display());
         seeds += 1;
     }
-    assert!(seeds >= at_least, "only {seeds} seeds in {}", directory.display());
+    assert!(seeds > 0, "no seeds in {}", directory.display());
 }
 
 #[test]
 fn datagrams() {
-    each_seed("datagram", 20, |seed| {
+    each_seed("datagram", |seed| {
         datagram::run(seed);
         // The target takes its options from the first byte.
         let (first, datagram) = seed.split_first().expect("no seed is empty");
@@ -47,20 +47,20 @@ fn datagrams() {
 #[cfg(feature = "server")]
 #[test]
 fn streams() {
-    each_seed("framing", 12, framing::run);
+    each_seed("framing", framing::run);
 }
 
 #[test]
 fn configurations() {
-    each_seed("configuration", 13, configuration::run);
+    each_seed("configuration", configuration::run);
 }
 
 #[test]
 fn spool_records() {
-    each_seed("record", 15, record::run);
+    each_seed("record", record::run);
 }
 
 #[test]
 fn answers_of_the_intake() {
-    each_seed("intake", 8, intake::run);
+    each_seed("intake", intake::run);
 }
