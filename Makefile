@@ -51,7 +51,7 @@ bench-report: ## measure every row of docs/performance.md on this machine (ROUND
 	cargo build --release && cargo build --release --example floor --example report
 	target/release/examples/report --rounds $(ROUNDS) --record benches/record --page docs/performance.md
 
-config-docs: ## write docs/configuration.md and dist/whippet.yaml from the table of keys
+config-docs: ## write docs/configuration.md, docs/compatibility.md and dist/whippet.yaml from the table of keys
 	REGENERATE=1 cargo test --lib config::generate
 
 FUZZ_TARGET ?= datagram
