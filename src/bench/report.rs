@@ -15,7 +15,7 @@ pub const SCHEMA: &str = "whippet-bench/1";
 /// The result of one invocation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// [`SCHEMA`].
+    /// Name and version of this schema.
     pub schema: &'static str,
     /// Version of this program.
     pub whippet: &'static str,

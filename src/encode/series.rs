@@ -6,6 +6,7 @@ use super::limits::PayloadLimits;
 use super::protobuf::{
     BYTES, VARINT, key, put_bytes, put_double, put_head, put_integer, put_varint, varint_len,
 };
+use super::tag_use::TagUse;
 use super::text::{put_field, utf8_bytes};
 use super::{Payload, Route, series_v1};
 use crate::flush::{Point, Series, SeriesKind};
@@ -112,7 +113,8 @@ impl SeriesEncoder {
         self.scratch.item.clear();
         match self.format {
             SeriesFormat::V1 => {
-                series_v1::write(&mut self.scratch, series, points, &mut counts.invalid_utf8);
+                let Scratch { item, tags: name, .. } = &mut self.scratch;
+                series_v1::write(item, name, series, points, &mut counts.invalid_utf8);
                 series_v1::add(&mut self.assembly, &self.scratch.item, finite, sink);
             }
             SeriesFormat::V2 => {
@@ -233,38 +235,6 @@ fn put_end(item: &mut Vec<u8>, series: &Series<'_>, points: &[Point]) {
         put_bytes(item, SOURCE, source.as_bytes());
     }
     put_integer(item, INTERVAL, series.interval);
-}
-
-/// What becomes of a tag on the series routes.
-pub(super) enum TagUse<'a> {
-    Plain,
-    /// `device:` and a name; the last one wins.
-    Device(&'a [u8]),
-    /// `dd.internal.resource:` and a type and name.
-    Resource(&'a [u8], &'a [u8]),
-    /// A device or resource without a name: it leaves the tags all the same.
-    Nothing,
-}
-
-impl TagUse<'_> {
-    #[inline]
-    pub(super) fn of(tag: &[u8]) -> TagUse<'_> {
-        if tag.first() != Some(&b'd') {
-            return TagUse::Plain;
-        }
-        if let Some(name) = tag.strip_prefix(b"device:") {
-            return if name.is_empty() { TagUse::Nothing } else { TagUse::Device(name) };
-        }
-        let Some(resource) = tag.strip_prefix(b"dd.internal.resource:") else {
-            return TagUse::Plain;
-        };
-        match memchr::memchr(b':', resource) {
-            Some(at) if at > 0 && at + 1 < resource.len() => {
-                TagUse::Resource(&resource[..at], &resource[at + 1..])
-            }
-            _ => TagUse::Nothing,
-        }
-    }
 }
 
 /// A Resource {1: type, 2: name}; an empty name is not written.

@@ -7,7 +7,7 @@ use super::Route;
 use super::assembly::{Assembly, Glue, Sink};
 use super::compress::Compression;
 use super::limits::PayloadLimits;
-use super::series::{Scratch, TagUse};
+use super::tag_use::TagUse;
 use super::text::{put_json, put_json_array, utf8};
 use crate::flush::{Point, Series, SeriesKind};
 use serde::Serialize;
@@ -92,14 +92,15 @@ fn put_value(into: &mut Vec<u8>, value: &impl Serialize) {
     serde_json::to_writer(into, value).expect("numbers have a JSON form and a Vec takes all of it");
 }
 
-/// Appends the object of one of the server's series to `scratch.item`.
+/// Appends the object of one of the server's series to `item`; its whole name is put together in
+/// `name`.
 pub(super) fn write(
-    scratch: &mut Scratch,
+    item: &mut Vec<u8>,
+    name: &mut Vec<u8>,
     series: &Series<'_>,
     points: &[Point],
     replaced: &mut u64,
 ) {
-    let Scratch { item, tags: name, .. } = scratch;
     name.clear();
     name.extend_from_slice(utf8(series.name, replaced).as_bytes());
     name.extend_from_slice(series.suffix.as_bytes());

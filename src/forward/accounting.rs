@@ -1,7 +1,7 @@
 //! What became of payloads: `built = delivered + waiting + dropped(reason)`, per endpoint and route.
 
+use super::key_status::KeyStatus;
 use super::outcome::{Attempt, DropReason, ErrorKind};
-use super::validate::KeyStatus;
 use crate::encode::{Payload, Route};
 use std::collections::BTreeMap;
 use std::fmt;

@@ -4,8 +4,8 @@
 
 use super::endpoint::Endpoint;
 use super::http::{Answer, Failure, HttpClient, HttpSettings, HttpSettingsError, printable};
+use super::key_status::KeyStatus;
 use super::outcome::{Attempt, retry_after};
-use super::validate::KeyStatus;
 use crate::config::Secret;
 use crate::encode::Payload;
 use std::time::Duration;

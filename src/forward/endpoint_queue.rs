@@ -6,12 +6,12 @@
 use super::ForwarderConfig;
 use super::accounting::EndpointCounts;
 use super::build_rate::BuildRate;
+use super::key_status::KeyStatus;
 use super::outcome::{Attempt, DropReason, Outcome};
 use super::queue_state::{DropSummary, InFlight, Job, QueueState, Settled, Unreported};
 use super::retry::BreakerState;
 use super::retry_queue::{Item, RetryQueue};
 use super::spool::Spool;
-use super::validate::KeyStatus;
 use crate::clock::Clock;
 use crate::config::Secret;
 use crate::encode::{Payload, Route};

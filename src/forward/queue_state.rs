@@ -3,11 +3,11 @@
 use super::ForwarderConfig;
 use super::accounting::{RouteCounts, Tally};
 use super::build_rate::BuildRate;
+use super::key_status::KeyStatus;
 use super::outcome::{Attempt, DropReason, Outcome};
 use super::retry::{Breaker, BreakerState};
 use super::retry_queue::{Item, RetryQueue};
 use super::spool::{Record, Spool};
-use super::validate::KeyStatus;
 use crate::config::Secret;
 use crate::encode::{Payload, Route};
 use std::collections::VecDeque;

@@ -1,7 +1,6 @@
 //! What a page gets and gives, and where it is made: on the server's own thread or on one that may
 //! wait.
 
-use std::io::{self, Write};
 use std::sync::Arc;
 
 use axum::Extension;
@@ -12,7 +11,7 @@ use axum::routing::{MethodRouter, get};
 use tokio::sync::oneshot;
 
 use super::admission::Place;
-use super::stream;
+use super::stream::{self, Stream};
 
 /// One request.
 #[derive(Clone, Debug)]
@@ -33,9 +32,6 @@ impl Request {
         self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
-
-/// Writes a body of unknown length; an error ends the connection.
-pub type Stream = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
 
 /// The answer of a page.
 pub struct Response {

@@ -9,7 +9,9 @@ use futures_util::stream::poll_fn;
 use tokio::sync::mpsc;
 
 use super::admission::Place;
-use super::page::Stream;
+
+/// Writes a body of unknown length; an error ends the connection.
+pub type Stream = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
 
 /// Longest piece handed to the connection at once, which [`super::Limits::chunk`] is for.
 const CHUNK_BYTES_MAX: usize = 16 << 10;
