@@ -168,3 +168,38 @@ fn limits(state: &AdminState, snapshot: &Snapshot) -> Vec<LimitStatus> {
     }
     rows
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The shutdown summary prints [`LineCounts`] itself: it names the same sums and reasons.
+    #[test]
+    fn the_status_has_every_reason_of_the_shutdown_summary() {
+        let mut counts = LineCounts::default();
+        let mut next = 0;
+        let mut number = || {
+            next += 1;
+            next
+        };
+        counts.refused.iter_mut().for_each(|count| *count = number());
+        counts.dropped.iter_mut().for_each(|count| *count = number());
+        (counts.unterminated, counts.truncated) = (number(), number());
+        (counts.lost, counts.abandoned) = (number(), number());
+        (counts.metrics, counts.events, counts.checks) = (number(), number(), number());
+        counts.received = counts.recorded() + counts.refused_total() + counts.dropped_total();
+
+        let status = LinesStatus::of(&counts);
+        assert!(status.balances);
+        let reasons = status.refused.reasons.iter().chain(&status.dropped.reasons);
+        let shown: BTreeMap<&str, u64> =
+            reasons.map(|(reason, count)| (reason.as_str(), *count)).collect();
+        assert_eq!(shown, counts.reasons().collect());
+        let summary = counts.to_string();
+        let sums = format!(
+            "{} received = {} recorded + {} refused + {} dropped (",
+            status.received, status.recorded.total, status.refused.total, status.dropped.total
+        );
+        assert!(summary.starts_with(&sums), "{summary}");
+    }
+}
