@@ -12,6 +12,7 @@ mod admin {
     mod http;
     mod live;
     mod moments;
+    mod now;
     mod self_metrics;
     mod senders;
     mod server;

@@ -53,7 +53,8 @@ def main():
         promise(grown < 8 << 20, f"{USERS * 3 // 4:,} more users: memory grew by {max(grown, 0) >> 10} KiB")
 
         status = until(
-            lambda: (status := server.status())["lines"]["received"] == sent and status, "every line is flushed")
+            lambda: (status := server.status())["lines"]["received"] == sent and not status["lines_open"] and status,
+            "every line is flushed")
         lines = status["lines"]
         promise(status["contexts"]["live"] <= CONTEXTS_MAX + 10,
                 f"{status['contexts']['live']:,} contexts live, contexts_max is {CONTEXTS_MAX:,}")

@@ -26,7 +26,15 @@ const fn counted(
     ProcessCounter { metric, kind: Counter, help, phrase, of }
 }
 
-/// Numbers about lines and flushes, in the order of the pages.
+const fn measured(
+    metric: &'static str,
+    help: &'static str,
+    of: fn(&Status) -> u64,
+) -> ProcessCounter {
+    ProcessCounter { metric, kind: Gauge, help, phrase: "", of }
+}
+
+/// Numbers about lines, flushes and the process, in the order of the pages.
 pub(crate) const PROCESS: &[ProcessCounter] = &[
     counted(
         "whippet_lines_received_total",
@@ -92,6 +100,40 @@ pub(crate) const PROCESS: &[ProcessCounter] = &[
         |status| status.histograms_folded,
     ),
     counted("whippet_flushes_total", "Intervals flushed.", "", |status| status.flushes),
+    measured("whippet_lines_open", "Lines received since the last flush.", |status| {
+        status.lines_open
+    }),
+    counted(
+        "whippet_admin_connections_evicted_total",
+        "Admin connections closed to make room for newer ones.",
+        "admin connections closed to make room for newer ones",
+        |status| status.admin.connections_evicted,
+    ),
+    counted(
+        "whippet_admin_connections_late_total",
+        "Admin connections closed because their client was too slow.",
+        "admin connections closed because their client was too slow",
+        |status| status.admin.connections_late,
+    ),
+    counted(
+        "whippet_admin_pages_refused_total",
+        "Admin requests answered 503 because too many pages were in work.",
+        "admin requests answered 503 because too many pages were in work",
+        |status| status.admin.pages_refused,
+    ),
+    measured("process_resident_memory_bytes", "Resident memory.", |status| {
+        status.process.resident_bytes
+    }),
+    measured("process_virtual_memory_bytes", "Virtual memory.", |status| {
+        status.process.virtual_bytes
+    }),
+    measured("process_open_fds", "Open file descriptors.", |status| status.process.open_files),
+    measured("process_max_fds", "Most file descriptors that may be open.", |status| {
+        status.process.open_files_max
+    }),
+    measured("process_start_time_seconds", "Start of the process, Unix time.", |status| {
+        status.process.started_at
+    }),
 ];
 
 /// One number of each listener.
@@ -250,6 +292,9 @@ mod tests {
             "/identity/",
             "/contexts/",
             "/agent/",
+            // Not whole numbers.
+            "/process/cpu_seconds",
+            "/lines_per_second",
         ];
         let unknown: Vec<&String> = missing
             .iter()

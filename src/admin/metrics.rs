@@ -18,7 +18,7 @@ pub(crate) fn page(state: &AdminState, snapshot: &Snapshot) -> String {
     lines(&mut page, &status, snapshot);
     sockets(&mut page, state, &status);
     delivery(&mut page, snapshot);
-    limits(&mut page, &status, snapshot);
+    limits(&mut page, &status);
     page.into_text()
 }
 
@@ -242,7 +242,7 @@ fn delivery(page: &mut Exposition, snapshot: &Snapshot) {
     }
 }
 
-fn limits(page: &mut Exposition, status: &Status, snapshot: &Snapshot) {
+fn limits(page: &mut Exposition, status: &Status) {
     let mut family = page.family("whippet_limit_used", Gauge, "What is used of each limit.");
     for limit in &status.limits {
         family.sample(&[("limit", &limit.name)], limit.used);
@@ -251,15 +251,34 @@ fn limits(page: &mut Exposition, status: &Status, snapshot: &Snapshot) {
     for limit in &status.limits {
         family.sample(&[("limit", &limit.name)], limit.max);
     }
-    if let Some(bytes) = snapshot.memory_bytes {
-        page.single("whippet_memory_bytes", Gauge, "Resident memory of the process.", bytes);
-    }
+    page.single(
+        "process_cpu_seconds_total",
+        Counter,
+        "Processor time of all threads.",
+        status.process.cpu_seconds,
+    );
     page.single(
         "whippet_uptime_seconds",
         Gauge,
         "Time since the start.",
         status.identity.uptime_seconds,
     );
-    let mut family = page.family("whippet_info", Gauge, "The version.");
-    family.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    if let Some(age) = status.last_flush_seconds {
+        page.single("whippet_last_flush_age_seconds", Gauge, "Time since the last flush.", age);
+    }
+    let mut family = page.family("whippet_build_info", Gauge, "The program; always 1.");
+    family.sample(&BUILD, 1);
 }
+
+/// Labels of the build. Packages set `WHIPPET_REVISION` to the commit they are built from.
+const BUILD: [(&str, &str); 3] = [
+    ("version", env!("CARGO_PKG_VERSION")),
+    (
+        "revision",
+        match option_env!("WHIPPET_REVISION") {
+            Some(revision) => revision,
+            None => "",
+        },
+    ),
+    ("arch", std::env::consts::ARCH),
+];

@@ -7,6 +7,7 @@ mod counters;
 mod health;
 mod live;
 mod metrics;
+mod process;
 mod prometheus;
 mod ranking;
 mod senders;
@@ -24,12 +25,12 @@ pub(crate) use self::senders::{ClientStatus, SenderStatus};
 pub(crate) use self::state::{AdminState, ConfigState, KnownContexts, ProcessLimits};
 pub(crate) use self::status::{
     AgentStatus, AgentTransactions, EndpointStatus, IdentityStatus, Overflow, ReasonsStatus,
-    Status, TagKey, TallyStatus,
+    Status, TagKey, TallyStatus, key_name,
 };
 use crate::config::{Config, Port};
 use crate::context::Kind;
 use crate::http::{
-    Address, HttpServer, Limits, Request, Response, Router, direct, page, read_only,
+    Address, HttpServer, Limits, Refusals, Request, Response, Router, direct, page, read_only,
 };
 
 const INDEX: &str = "\
@@ -46,15 +47,16 @@ whippet answers here, read only:
 ";
 
 /// The admin address and the port for probes alone, on one server.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct AdminServers {
     server: Option<HttpServer>,
+    refusals: Arc<Refusals>,
 }
 
 impl AdminServers {
     /// Starts what is configured; whippet warns and continues without what cannot be had.
     pub fn start(config: &Config, state: &Arc<AdminState>) -> Self {
-        let mut admin = AdminServers::default();
+        let mut admin = AdminServers { server: None, refusals: Arc::clone(&state.refusals) };
         if let Some(address) = &config.admin_address {
             admin.add("admin", "admin_address", address, pages(state));
         }
@@ -85,7 +87,7 @@ impl AdminServers {
         let address = Address::parse(address)?;
         let server = match &mut self.server {
             Some(server) => server,
-            none => none.insert(HttpServer::start(Limits::default())?),
+            none => none.insert(HttpServer::start(Limits::default(), Arc::clone(&self.refusals))?),
         };
         server.listen(&address, router)
     }

@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::process::ProcessStatus;
+use crate::aggregate::LineCounts;
+use crate::clock::Clock;
 use crate::config::{Config, Loaded, cgroup};
 use crate::context::{Context, Rules};
 use crate::encode::Route;
 use crate::forward::{ForwardAccounting, Forwarder};
+use crate::http::Refusals;
 use crate::net::{LaneHandle, ListenerCounts, ListenerDescription};
 use crate::output::Discarded;
 use crate::watch::{Liveness, Totals, Watch};
@@ -63,6 +67,9 @@ pub(crate) struct AdminState {
     pub hostname_origin: &'static str,
     pub output: String,
     pub interval: Duration,
+    pub clock: Clock,
+    /// Unix time.
+    pub started_at: Duration,
     pub listeners: Vec<ListenerDescription>,
     pub receive_buffer_bytes: usize,
     pub limits: ProcessLimits,
@@ -77,25 +84,53 @@ pub(crate) struct AdminState {
     /// Asks the flusher for every context it knows; none when it does not answer in time.
     pub known_contexts: Box<dyn Fn() -> Option<KnownContexts> + Send + Sync>,
     pub config: Mutex<ConfigState>,
+    /// Of the admin server.
+    pub refusals: Arc<Refusals>,
 }
 
 /// What changes, copied at one moment.
 pub(crate) struct Snapshot {
+    /// The lines of open buckets included.
     pub totals: Totals,
+    /// Of the totals, the lines in open buckets.
+    pub open: LineCounts,
+    /// Contexts named for the first time since the last flush; one that several lanes name is
+    /// counted by each.
+    pub contexts_new: usize,
+    /// Since the last flush; none before the first.
+    pub flushed_ago: Option<Duration>,
+    pub lines_per_second: f64,
     pub books: Option<ForwardAccounting>,
     pub discarded: Option<Discarded>,
-    /// Resident memory of the process, where the system tells.
-    pub memory_bytes: Option<u64>,
+    pub process: ProcessStatus,
 }
 
 impl AdminState {
+    /// Everything counted so far, freshly gathered from the lanes: it may take a moment, so this is
+    /// for pages and not for probes.
     pub fn snapshot(&self) -> Snapshot {
+        self.watch.refresh(&self.lanes);
         let discarded = self.discarded.as_ref();
+        // The flushed totals first: the lanes are never behind them.
+        let flushed = self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let counted = self.watch.counted();
+        let contexts_new = counted.contexts_new;
+        let (totals, open) = counted.ahead_of(&flushed);
+        let now = self.clock.monotonic();
+        let flushed_ago = totals.flushed_at.map(|at| now.saturating_sub(at));
+        // The last whole interval and what came since; at the start, everything.
+        let window = self.interval.saturating_add(flushed_ago.unwrap_or_default());
+        let window = window.min(self.liveness.uptime()).as_secs_f64();
+        let lines = totals.last.received + open.received;
         Snapshot {
-            totals: self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            totals,
+            open,
+            contexts_new,
+            flushed_ago,
+            lines_per_second: if window > 0.0 { lines as f64 / window } else { 0.0 },
             books: self.forwarder.as_ref().map(|forwarder| forwarder.accounting()),
             discarded: discarded.map(|sum| *sum.lock().unwrap_or_else(PoisonError::into_inner)),
-            memory_bytes: resident_bytes(),
+            process: ProcessStatus::of(self.started_at),
         }
     }
 
@@ -130,15 +165,8 @@ impl Snapshot {
         [
             ("series", built(Route::SeriesV2) + built(Route::SeriesV1)),
             ("sketches", built(Route::Sketches)),
-            ("events", self.totals.lines.events),
-            ("service_checks", self.totals.lines.checks),
+            ("events", self.totals.lines.events - self.open.events),
+            ("service_checks", self.totals.lines.checks - self.open.checks),
         ]
     }
-}
-
-/// `VmRSS` of `/proc/self/status`, in bytes.
-fn resident_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::admin_client;
 use super::config_args::ConfigArgs;
 use super::exit::FAILED;
+use crate::admin::key_name;
 use crate::config::{self, Mode};
 use crate::forward::KeyStatus;
 use crate::server;
@@ -26,9 +27,9 @@ pub(super) fn run(settings: &ConfigArgs) -> anyhow::Result<ExitCode> {
         };
         failed += usize::from(reached.status != KeyStatus::Valid);
         admin_client::print(&format!(
-            "{word:9}  {}  API key ending with {}: {}{remedy}\n",
+            "{word:9}  {}  {}: {}{remedy}\n",
             reached.endpoint,
-            reached.key.trim_start_matches('*'),
+            key_name(&reached.key),
             reached.status,
         ))?;
     }

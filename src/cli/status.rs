@@ -9,6 +9,7 @@ use super::config_args::ConfigArgs;
 use crate::admin::{
     AgentStatus, AgentTransactions, ClientStatus, ConfigState, EndpointStatus, IdentityStatus,
     LISTENER, Overflow, PROCESS, ReasonsStatus, SenderStatus, Status, TagKey, TallyStatus,
+    key_name,
 };
 use crate::text::{clock_time, grouped, printable};
 
@@ -52,6 +53,7 @@ fn words(name: &str) -> String {
 fn render(status: &Status) -> String {
     let mut out = String::new();
     identity(&mut out, &status.identity);
+    load(&mut out, status);
     agent(&mut out, &status.agent);
     lines(&mut out, status);
     forwarder(&mut out, status);
@@ -75,6 +77,24 @@ fn identity(out: &mut String, identity: &IdentityStatus) {
         duration(identity.uptime_seconds),
         shown(&identity.output),
         identity.interval_seconds,
+    );
+}
+
+/// What the process does now, and what it takes for it.
+fn load(out: &mut String, status: &Status) {
+    let flushed = match status.last_flush_seconds {
+        Some(age) => format!("last flush {age:.1} s ago"),
+        None => "no flush yet".to_owned(),
+    };
+    let process = &status.process;
+    let _ = writeln!(
+        out,
+        "{} lines/s, {flushed}, memory {:.1} MiB, CPU {:.1} s, {} of {} files open",
+        grouped(status.lines_per_second.round() as u64),
+        process.resident_bytes as f64 / f64::from(1 << 20),
+        process.cpu_seconds,
+        grouped(process.open_files),
+        grouped(process.open_files_max),
     );
 }
 
@@ -152,6 +172,9 @@ fn lines(out: &mut String, status: &Status) {
         grouped(lines.dropped.total),
         reasons(&lines.dropped, |count| *count),
     );
+    if status.lines_open > 0 {
+        let _ = writeln!(out, "  {} of them since the last flush", grouped(status.lines_open));
+    }
     if !lines.balances {
         let _ = writeln!(out, "  These do not add up: please report it.");
     }
@@ -215,17 +238,16 @@ fn one_endpoint(out: &mut String, endpoint: &EndpointStatus) {
             grouped(endpoint.spool_bytes)
         );
     }
-    let mut answers: Vec<String> = Vec::new();
-    for route in endpoint.routes.values() {
-        for (name, count) in route.statuses.iter().chain(&route.errors) {
-            answers.push(format!("{name} × {}", grouped(*count)));
+    for (name, route) in &endpoint.routes {
+        let answers = route.statuses.iter().chain(&route.errors);
+        let answers: Vec<String> =
+            answers.map(|(answer, count)| format!("{answer} × {}", grouped(*count))).collect();
+        if !answers.is_empty() {
+            let _ = writeln!(out, "    answers to {}: {}", shown(name), answers.join(", "));
         }
     }
-    if !answers.is_empty() {
-        let _ = writeln!(out, "    answers: {}", answers.join(", "));
-    }
-    let key = shown(endpoint.key.trim_start_matches('*'));
-    let _ = writeln!(out, "    API key ending with {key}: API Key {}", shown(&endpoint.key_status));
+    let key = shown(&key_name(&endpoint.key));
+    let _ = writeln!(out, "    {key}: API Key {}", shown(&endpoint.key_status));
 }
 
 fn sockets(out: &mut String, status: &Status) {
@@ -354,6 +376,9 @@ fn contexts(out: &mut String, status: &Status) {
         alive.map(|(kind, count)| format!("{kind} {}", grouped(*count as u64))).collect();
     let kinds = if kinds.is_empty() { String::new() } else { format!(": {}", kinds.join(", ")) };
     let _ = writeln!(out, "  {} contexts{kinds}", grouped(contexts.live as u64));
+    if contexts.new > 0 {
+        let _ = writeln!(out, "  {} named since the last flush", grouped(contexts.new as u64));
+    }
     if let Some(last) = &contexts.overflow {
         overflow(out, last);
     }
@@ -397,6 +422,26 @@ mod tests {
             [(0, "0s"), (59, "59s"), (60, "1min"), (3_661, "1h 1min"), (90_061, "1d 1h")]
         {
             assert_eq!(duration(seconds), expect);
+        }
+    }
+
+    #[test]
+    fn answers_stand_beside_their_route_and_a_short_key_has_a_name() {
+        let mut status = Status { lines_open: 3, ..Status::default() };
+        let mut endpoint = EndpointStatus { key: "*****".to_owned(), ..EndpointStatus::default() };
+        for (route, answer) in [("series_v2", "202"), ("sketches", "503")] {
+            let of = endpoint.routes.entry(route.to_owned()).or_default();
+            of.statuses.insert(answer.to_owned(), 7);
+        }
+        status.payloads.endpoints.push(endpoint);
+        let page = render(&status);
+        for line in [
+            "    answers to series_v2: 202 × 7\n    answers to sketches: 503 × 7\n",
+            "    API key too short to show: API Key \n",
+            "  3 of them since the last flush\n",
+            "\n0 lines/s, no flush yet, memory 0.0 MiB, CPU 0.0 s, 0 of 0 files open\n",
+        ] {
+            assert!(page.contains(line), "{line:?} is missing:\n{page}");
         }
     }
 

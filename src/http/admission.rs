@@ -7,6 +7,7 @@
 //! is sent, and a connection that has one is not sent away. Connections in all: the sum of the two.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,10 +41,27 @@ impl Default for Limits {
     }
 }
 
+/// Requests that got no page, counted since the start by whoever shares them with the server.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    /// Connections closed to make room for newer ones.
+    pub evicted: AtomicU64,
+    /// Requests answered 503 because too many pages were in work.
+    pub busy: AtomicU64,
+    /// Connections closed because their client took longer than it may.
+    pub late: AtomicU64,
+}
+
+/// One more.
+pub(super) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
 /// The places of a server.
 #[derive(Debug)]
 pub(super) struct Admission {
     pub limits: Limits,
+    pub refusals: Arc<Refusals>,
     waiting: Mutex<Waiting>,
     pages: Arc<Semaphore>,
 }
@@ -56,9 +74,9 @@ struct Waiting {
 }
 
 impl Admission {
-    pub fn new(limits: Limits) -> Arc<Self> {
+    pub fn new(limits: Limits, refusals: Arc<Refusals>) -> Arc<Self> {
         let pages = Arc::new(Semaphore::new(limits.pages_max));
-        Arc::new(Admission { limits, waiting: Mutex::default(), pages })
+        Arc::new(Admission { limits, refusals, waiting: Mutex::default(), pages })
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -70,7 +88,7 @@ impl Admission {
         let (go, told_to_go) = oneshot::channel();
         let mut waiting = self.waiting();
         if waiting.by_number.len() >= self.limits.waiting_max {
-            send_oldest_away(&mut waiting);
+            self.send_oldest_away(&mut waiting);
         }
         let number = waiting.next;
         waiting.next += 1;
@@ -88,14 +106,16 @@ impl Admission {
 
     /// Frees a descriptor when there are none left.
     pub fn make_room(&self) {
-        send_oldest_away(&mut self.waiting());
+        self.send_oldest_away(&mut self.waiting());
     }
-}
 
-fn send_oldest_away(waiting: &mut Waiting) {
-    if let Some((_, go)) = waiting.by_number.pop_first() {
+    fn send_oldest_away(&self, waiting: &mut Waiting) {
         // One that has just ended needs no order to go.
-        let _ = go.send(());
+        if let Some((_, go)) = waiting.by_number.pop_first()
+            && go.send(()).is_ok()
+        {
+            count(&self.refusals.evicted);
+        }
     }
 }
 
@@ -140,7 +160,10 @@ impl Place {
     /// Begins a page, which may take its time; none when too many are in work. The permit is given
     /// back when neither the connection nor the thread that makes the page holds it any more.
     pub fn start_page(&self) -> Option<Arc<OwnedSemaphorePermit>> {
-        let permit = Arc::clone(&self.admission.pages).try_acquire_owned().ok()?;
+        let Ok(permit) = Arc::clone(&self.admission.pages).try_acquire_owned() else {
+            count(&self.admission.refusals.busy);
+            return None;
+        };
         let permit = Arc::new(permit);
         self.admission.waiting().by_number.remove(&self.number);
         let mut state = self.state();
@@ -162,6 +185,11 @@ impl Place {
     /// The client took all chunks so far; it waits for us.
     pub fn chunks_taken(&self) {
         self.state().deadline = None;
+    }
+
+    /// The client took longer than it may.
+    pub fn is_late(&self) {
+        count(&self.admission.refusals.late);
     }
 
     /// When the client must be through with what it does.

@@ -58,6 +58,9 @@ pub(super) async fn serve(
 ) {
     let mut io = TokioIo::new(socket);
     let end = within(&place, told_to_go, exchange(&mut io, &place, router, local)).await;
+    if matches!(end, End::Late) {
+        place.is_late();
+    }
     let refusal = match end {
         _ if place.is_answered() => return,
         End::Served => return,

@@ -19,7 +19,7 @@ mod server;
 mod stream;
 
 pub use address::Address;
-pub use admission::Limits;
+pub use admission::{Limits, Refusals};
 #[cfg(any(feature = "cli", test))]
 pub use client::{Connection, encoded};
 pub use page::{Request, Response, direct, page, read_only};

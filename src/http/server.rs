@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use super::Address;
-use super::admission::{Admission, Limits};
+use super::admission::{Admission, Limits, Refusals};
 use super::connection::{self, Socket};
 
 /// Connections the kernel keeps until they are accepted, when it allows so many.
@@ -33,11 +33,11 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Starts the thread `http`; pages are made on threads `http-page` that come and go.
+    /// Starts the thread `http`, which counts in `refusals` what gets no page; pages are made on threads `http-page` that come and go.
     ///
     /// # Errors
     /// When the system has no thread or descriptors for it.
-    pub fn start(limits: Limits) -> io::Result<Self> {
+    pub fn start(limits: Limits, refusals: Arc<Refusals>) -> io::Result<Self> {
         let runtime = Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -53,7 +53,7 @@ impl HttpServer {
             runtime.shutdown_background();
         };
         let thread = Some(thread::Builder::new().name("http".to_owned()).spawn(run)?);
-        let admission = Admission::new(limits);
+        let admission = Admission::new(limits, refusals);
         Ok(HttpServer { handle, admission, addresses: Vec::new(), stop: Some(stop), thread })
     }
 

@@ -1,6 +1,8 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,7 @@ fn patient() -> Limits {
 struct Fixture {
     server: HttpServer,
     address: Address,
+    refusals: Arc<Refusals>,
     let_go: Sender<()>,
     /// How streams ended.
     ends: Receiver<io::Result<()>>,
@@ -63,9 +66,10 @@ fn fixture(address: &str, limits: Limits) -> Fixture {
         )
         .fallback(async || Response::text(404, "nothing here"))
         .method_not_allowed_fallback(read_only);
-    let mut server = HttpServer::start(limits).unwrap();
+    let refusals = Arc::<Refusals>::default();
+    let mut server = HttpServer::start(limits, Arc::clone(&refusals)).unwrap();
     let address = server.listen(&Address::parse(address).unwrap(), router).unwrap();
-    Fixture { server, address, let_go, ends }
+    Fixture { server, address, refusals, let_go, ends }
 }
 
 fn lines(write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static) -> Response {
@@ -88,6 +92,12 @@ impl Fixture {
 
     fn exchange(&self, request: &str) -> String {
         rest(&mut self.begin(request))
+    }
+
+    /// Evicted, busy, late.
+    fn refused(&self) -> [u64; 3] {
+        let Refusals { evicted, busy, late } = &*self.refusals;
+        [evicted, busy, late].map(|counter| counter.load(Ordering::Relaxed))
     }
 
     fn get(&self, path: &str) -> String {
@@ -190,6 +200,7 @@ fn a_slow_head_is_refused() {
         assert!(answer.starts_with("HTTP/1.1 408"), "{begun:?}: {answer}");
         assert!(answer.ends_with("\r\n\r\nthe request took too long\n"), "{answer}");
     }
+    assert_eq!(fixture.refused(), [0, 0, 3]);
     // A page may take longer than a head.
     let mut held = fixture.begin("GET /held HTTP/1.1\r\n\r\n");
     assert!(fixture.exchange("GET /echo").starts_with("HTTP/1.1 408"));
@@ -210,6 +221,8 @@ fn however_many_slow_clients_hold_connections_a_request_is_answered() {
     for connection in &mut slow[..392] {
         assert!(rest(connection).starts_with("HTTP/1.1 503"));
     }
+    let [evicted, busy, late] = fixture.refused();
+    assert!(evicted >= 392 && busy + late == 0, "{:?}", fixture.refused());
     let newest = slow.last_mut().unwrap();
     newest.write_all(b"y\r\n\r\n").unwrap();
     assert!(rest(newest).starts_with("HTTP/1.1 200"));
@@ -245,6 +258,7 @@ fn an_answer_counts_as_a_page_in_work_until_it_is_taken() {
         connection.read_exact(&mut [0]).unwrap();
     }
     assert!(fixture.get("/echo").starts_with("HTTP/1.0 503"));
+    assert_eq!(fixture.refused(), [0, 1, 0]);
     rest(&mut untaken[0]);
     eventually("a place is free", || fixture.get("/echo").starts_with("HTTP/1.0 200"));
 }
@@ -297,7 +311,7 @@ fn a_page_that_fails_is_never_taken_for_a_whole_one() {
 #[test]
 fn a_direct_answer_cannot_be_a_stream() {
     let router = Router::new().route("/", direct(|_| lines(|_| Ok(()))));
-    let mut server = HttpServer::start(patient()).unwrap();
+    let mut server = HttpServer::start(patient(), Arc::default()).unwrap();
     let address = server.listen(&Address::parse("127.0.0.1:0").unwrap(), router).unwrap();
     let mut connection = address.connect(PATIENCE).unwrap();
     connection.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
@@ -351,7 +365,7 @@ fn a_live_unix_socket_is_not_taken_and_a_stale_one_is() {
     // Whoever may open the file is meant, under whatever name.
     let named = first.exchange("GET /echo HTTP/1.1\r\nHost: whippet\r\n\r\n");
     assert!(named.starts_with("HTTP/1.1 200"), "{named}");
-    let mut second = HttpServer::start(patient()).unwrap();
+    let mut second = HttpServer::start(patient(), Arc::default()).unwrap();
     let taken = second.listen(&first.address, Router::new());
     assert_eq!(taken.unwrap_err().kind(), io::ErrorKind::AddrInUse);
     drop(first);

@@ -26,8 +26,11 @@ pub trait Receiver {
     /// The deadline passed. `counts` are this lane's, one per listener, kernel drops freshly read.
     fn tick(&mut self, counts: &[ListenerCounts]);
 
-    /// [`LaneHandle::wake`](super::LaneHandle::wake) was called since the last turn.
-    fn woken(&mut self) {}
+    /// [`LaneHandle::wake`](super::LaneHandle::wake) was called since the last turn. `counts` as in
+    /// [`Receiver::tick`].
+    fn woken(&mut self, counts: &[ListenerCounts]) {
+        let _ = counts;
+    }
 
     /// Something was refused or failed; it is counted already; log it here.
     fn incident(&mut self, listener: ListenerId, incident: &Incident<'_>) {

@@ -149,13 +149,19 @@ impl Lane {
     /// Reads the kernel's drop counters of this lane's sockets into [`Lane::counts`]. The lane does
     /// it before every tick and before it returns.
     pub fn refresh_kernel_drops(&mut self) {
+        let dropped = self.count_kernel_drops();
+        self.pacer.suspend(dropped > 0);
+    }
+
+    /// Reads the drop counters; how many were dropped since the last read.
+    fn count_kernel_drops(&mut self) -> u64 {
         let mut dropped = 0;
         for source in &mut self.sources {
             let new = u64::from(source.new_kernel_drops());
             self.counts[usize::from(source.listener.0)].kernel_drops += new;
             dropped += new;
         }
-        self.pacer.suspend(dropped > 0);
+        dropped
     }
 
     /// Receives until told to stop. Idle, it sleeps until the receiver's deadline.
@@ -173,7 +179,10 @@ impl Lane {
                 return self.finish(receiver);
             }
             if flags & WAKE != 0 {
-                receiver.woken();
+                if self.count_kernel_drops() > 0 {
+                    self.pacer.suspend(true);
+                }
+                receiver.woken(&self.counts);
             }
             let wait = self.tick_when_due(receiver);
             if let Err(error) = self.wait(wait) {

@@ -5,6 +5,8 @@ use crate::aggregate::LineCounts;
 /// The open bucket of one lane.
 pub(super) struct ByListener {
     of: Vec<LineCounts>,
+    /// Of all buckets closed so far.
+    closed: Vec<LineCounts>,
     /// Whose lines come now, and the bucket's books when they began.
     current: usize,
     began: LineCounts,
@@ -13,7 +15,8 @@ pub(super) struct ByListener {
 impl ByListener {
     pub fn new(listeners: usize) -> Self {
         let of = vec![LineCounts::default(); listeners];
-        ByListener { of, current: 0, began: LineCounts::default() }
+        let closed = of.clone();
+        ByListener { of, closed, current: 0, began: LineCounts::default() }
     }
 
     /// The lines that follow came through this listener.
@@ -48,7 +51,17 @@ impl ByListener {
         self.settle(counts);
         self.began = LineCounts::default();
         let listeners = self.of.len();
-        std::mem::replace(&mut self.of, vec![LineCounts::default(); listeners])
+        let closed = std::mem::replace(&mut self.of, vec![LineCounts::default(); listeners]);
+        self.closed.iter_mut().zip(&closed).for_each(|(sum, of)| sum.add(of));
+        closed
+    }
+
+    /// Everything since the start; `counts` are those of the open bucket.
+    pub fn since_start(&mut self, counts: &LineCounts) -> Vec<LineCounts> {
+        self.settle(counts);
+        let mut sums = self.closed.clone();
+        sums.iter_mut().zip(&self.of).for_each(|(sum, of)| sum.add(of));
+        sums
     }
 }
 
@@ -84,6 +97,18 @@ mod tests {
             figures(&books.close(&counts(2, 2))),
             [(2, 2, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0)]
         );
+    }
+
+    #[test]
+    fn the_open_bucket_counts_before_it_closes_and_no_line_counts_twice() {
+        let mut books = ByListener::new(2);
+        books.turn(0, &counts(0, 0));
+        assert_eq!(figures(&books.since_start(&counts(4, 3))), [(4, 3, 1, 0), (0, 0, 0, 0)]);
+        books.turn(1, &counts(4, 3));
+        books.close(&counts(6, 5));
+        assert_eq!(figures(&books.since_start(&counts(0, 0))), [(4, 3, 1, 0), (2, 2, 0, 0)]);
+        assert_eq!(figures(&books.since_start(&counts(1, 1))), [(4, 3, 1, 0), (3, 3, 0, 0)]);
+        assert_eq!(figures(&books.close(&counts(1, 1))), [(0, 0, 0, 0), (1, 1, 0, 0)]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::net::{ListenerCounts, ListenerDescription};
 use crate::output::Output;
 use crate::telemetry::Hub;
 use crate::text::{grouped, printable};
-use crate::watch::{Liveness, Overflow, Totals, Watch};
+use crate::watch::{Liveness, Overflow, Totals, Watch, add_lines};
 
 /// New rules of a reload.
 pub(super) struct Reload {
@@ -84,7 +84,7 @@ impl FlusherThread {
                 Ok(Message::Lane(FromLane::Closed { closed, listeners, lines, away })) => {
                     self.note_close(away);
                     self.lanes[closed.lane] = listeners;
-                    add_each(self.lines.entry(closed.bucket.start).or_default(), &lines);
+                    add_lines(self.lines.entry(closed.bucket.start).or_default(), &lines);
                     self.watch.settle();
                     self.take(*closed);
                     while let Some(flush) = self.flusher.complete() {
@@ -177,7 +177,7 @@ impl FlusherThread {
         totals.lines.add(&counts);
         let mut lines = take_lines(&mut self.lines, flush.start);
         lines.iter_mut().for_each(LineCounts::abandon_recorded);
-        add_each(&mut totals.listener_lines, &lines);
+        add_lines(&mut totals.listener_lines, &lines);
         drop(totals);
         tracing::warn!(
             target: "flush",
@@ -191,8 +191,9 @@ impl FlusherThread {
         let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
         totals.lines.add(counts);
         let lines = take_lines(&mut self.lines, flush.start);
-        add_each(&mut totals.listener_lines, &lines);
+        add_lines(&mut totals.listener_lines, &lines);
         totals.flushes += 1;
+        totals.flushed_at = Some(self.clock.monotonic());
         totals.type_conflicts += flush.type_conflicts;
         let exact_so_far = totals.sets_estimated + totals.histograms_hdr == 0;
         totals.sets_estimated += flush.sets_estimated;
@@ -278,14 +279,8 @@ impl FlusherThread {
 fn take_lines(waiting: &mut BTreeMap<u64, Vec<LineCounts>>, start: u64) -> Vec<LineCounts> {
     let later = waiting.split_off(&start.saturating_add(1));
     let mut sums = Vec::new();
-    std::mem::replace(waiting, later).values().for_each(|lines| add_each(&mut sums, lines));
+    std::mem::replace(waiting, later).values().for_each(|lines| add_lines(&mut sums, lines));
     sums
-}
-
-/// Adds books of listeners to books of the same listeners.
-fn add_each(sums: &mut Vec<LineCounts>, more: &[LineCounts]) {
-    sums.resize(sums.len().max(more.len()), LineCounts::default());
-    sums.iter_mut().zip(more).for_each(|(sum, more)| sum.add(more));
 }
 
 /// What was taken in another way than it was written, once per flush.

@@ -25,7 +25,7 @@ use crate::net::{
 use crate::protocol::lines;
 use crate::telemetry::{EventKind, Hub};
 use crate::text::{clock_time, printable};
-use crate::watch::{Findings, Liveness, Senders, Watch, Watcher};
+use crate::watch::{Findings, LaneCounts, Liveness, Senders, Watch, Watcher};
 
 /// Contexts announced by name as they are born, over the life of the process.
 const ANNOUNCED_MAX: usize = 20;
@@ -206,7 +206,7 @@ impl LaneWorker {
         if let Some(origins) = &mut self.origins {
             origins.close();
         }
-        self.hand_over();
+        self.hand_over(listeners);
         let passed = self.shard.bucket_end().saturating_sub(self.parts.settings.interval).as_secs();
         let closed = Box::new(Closed { lane: self.lane, bucket, passed });
         let listeners = listeners.to_vec();
@@ -237,14 +237,19 @@ impl LaneWorker {
         }
     }
 
-    /// Gives whoever asks what was found.
-    fn hand_over(&mut self) {
+    /// Gives whoever asks what was found and counted so far, the open bucket included.
+    fn hand_over(&mut self, listeners: &[ListenerCounts]) {
         let now = self.parts.clock.unix().as_secs();
         let container_of = |pid| self.origins.as_ref()?.known_container(pid);
         let senders = self.senders.as_mut().map(|senders| senders.publish(now, container_of));
         let senders = senders.unwrap_or_default();
         let heavy = self.shard.take_heavy_hitters();
-        self.watcher.hand_over(Findings { lane: self.lane, senders, heavy });
+        let counted = LaneCounts {
+            lines: self.by_listener.since_start(self.shard.counts()),
+            listeners: listeners.to_vec(),
+            contexts_new: self.shard.births().len(),
+        };
+        self.watcher.hand_over(Findings { lane: self.lane, senders, heavy, counted });
     }
 
     /// Rules of a reload, and tags of senders that have changed, count from the next line on.
@@ -394,8 +399,8 @@ impl Receiver for LaneWorker {
         self.swept_at = self.parts.clock.monotonic();
     }
 
-    fn woken(&mut self) {
-        self.hand_over();
+    fn woken(&mut self, counts: &[ListenerCounts]) {
+        self.hand_over(counts);
         self.take_rules();
     }
 

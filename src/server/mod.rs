@@ -209,7 +209,7 @@ impl Server {
             lines: BTreeMap::new(),
             descriptions: listeners.clone(),
             totals: Arc::clone(&totals),
-            clock,
+            clock: clock.clone(),
             flush_incomplete: config.dogstatsd_flush_incomplete_buckets,
             lanes: vec![Vec::new(); lanes],
             conflict_named: false,
@@ -237,6 +237,8 @@ impl Server {
             hostname_origin,
             output: outputs.list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
             interval: config.interval,
+            started_at: clock.unix(),
+            clock: clock.clone(),
             listeners,
             receive_buffer_bytes: settings::net_buffer(config),
             limits: ProcessLimits::new(config, &rules, lanes, connections),
@@ -249,6 +251,7 @@ impl Server {
             discarded: delivery.discarded.clone(),
             known_contexts: flusher::known_contexts(to_flusher.clone()),
             config: Mutex::new(ConfigState::of(&loaded)),
+            refusals: Arc::default(),
         });
         let admin = AdminServers::start(config, &admin_state);
         Ok(Server {

@@ -4,6 +4,7 @@
 //! lanes read each line a second time and hand over what they found; they never wait for whoever
 //! asked, whose memory is bounded.
 
+mod lane_counts;
 mod liveness;
 mod overflow;
 mod samples;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use regex::bytes::Regex;
 
+pub(crate) use self::lane_counts::{LaneCounts, add_lines};
 pub(crate) use self::liveness::Liveness;
 pub(crate) use self::overflow::{Overflow, TagKey};
 pub(crate) use self::samples::{Samples, Sent};
@@ -60,6 +62,8 @@ struct Handed {
     samples: Vec<Samples>,
     /// The latest of each lane.
     senders: BTreeMap<usize, Published>,
+    /// The latest of each lane.
+    counted: BTreeMap<usize, LaneCounts>,
     heavy: HeavyHitters,
 }
 
@@ -69,6 +73,7 @@ pub(crate) struct Findings {
     pub senders: Published,
     /// Who asked for contexts past a cap.
     pub heavy: HeavyHitters,
+    pub counted: LaneCounts,
 }
 
 /// Somebody who wants to see lines.
@@ -174,6 +179,14 @@ impl Watch {
         Published::merged(lanes.iter())
     }
 
+    /// The counts of all lanes, as of when they last handed over. A lane hands over before its
+    /// bucket goes to the flusher, so these never lag behind the flushed totals.
+    pub fn counted(&self) -> LaneCounts {
+        let mut sum = LaneCounts::default();
+        lock(&self.handed).counted.values().for_each(|lane| sum.add(lane));
+        sum
+    }
+
     /// Who asked for contexts past a cap since the last call, in all lanes.
     pub fn take_heavy_hitters(&self) -> HeavyHitters {
         std::mem::take(&mut lock(&self.handed).heavy)
@@ -193,6 +206,7 @@ impl Watch {
         let mut handed = lock(&self.handed);
         handed.times += 1;
         handed.senders.insert(findings.lane, findings.senders);
+        handed.counted.insert(findings.lane, findings.counted);
         if !findings.heavy.is_empty() {
             handed.heavy.merge(findings.heavy);
         }
@@ -300,7 +314,8 @@ mod tests {
 
     fn hand_over(watcher: &mut Watcher) {
         let (senders, heavy) = (Published::default(), HeavyHitters::default());
-        watcher.hand_over(Findings { lane: 0, senders, heavy });
+        let counted = LaneCounts::default();
+        watcher.hand_over(Findings { lane: 0, senders, heavy, counted });
     }
 
     #[test]

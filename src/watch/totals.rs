@@ -21,6 +21,8 @@ pub(crate) struct Totals {
     pub close_max: Duration,
     /// Flushes so far.
     pub flushes: u64,
+    /// When the last one was, on the monotonic clock.
+    pub flushed_at: Option<Duration>,
     /// Values not posted because another kind of the same series was written later.
     pub type_conflicts: u64,
     /// Sets that were estimates, over all flushes (`set_members_max`).

@@ -75,7 +75,7 @@ impl Receiver for Recorder {
         self.seen().ticks.push(counts.to_vec());
     }
 
-    fn woken(&mut self) {
+    fn woken(&mut self, _: &[ListenerCounts]) {
         self.seen().wakes += 1;
     }
 

@@ -1,17 +1,19 @@
 //! From the state of the server to a [`Status`].
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
-    AgentStatus, ContextsStatus, IdentityStatus, KernelListenerStatus, KernelStatus, LimitStatus,
-    LinesStatus, ListenerStatus, PayloadsStatus, ReasonsStatus, RecordedStatus, Status,
-    ValuesStatus,
+    AdminRefusals, AgentStatus, ContextsStatus, IdentityStatus, KernelListenerStatus, KernelStatus,
+    LimitStatus, LinesStatus, ListenerStatus, PayloadsStatus, ReasonsStatus, RecordedStatus,
+    Status, ValuesStatus,
 };
 use crate::admin::health::Health;
 use crate::admin::senders;
 use crate::admin::state::{AdminState, Snapshot};
 use crate::aggregate::LineCounts;
 use crate::context::{DropReason, Kind};
+use crate::http::Refusals;
 use crate::net::{ListenerCounts, ListenerDescription};
 use crate::protocol::ErrorKind;
 use crate::watch::Totals;
@@ -34,19 +36,35 @@ impl Status {
                 output: state.output.clone(),
             },
             lines: LinesStatus::of(&totals.lines),
+            lines_open: snapshot.open.received,
+            lines_per_second: snapshot.lines_per_second,
             type_conflicts: totals.type_conflicts,
             sets_estimated: totals.sets_estimated,
             histograms_folded: totals.histograms_hdr,
             flushes: totals.flushes,
+            last_flush_seconds: snapshot.flushed_ago.map(|age| age.as_secs_f64()),
             payloads: PayloadsStatus::of(snapshot),
             kernel: kernel(state, totals),
             listeners: listeners(state, totals),
-            contexts: contexts(state, totals),
+            contexts: contexts(state, snapshot),
             senders: senders::rows(&state.watch.senders(), &state.listeners, SENDERS_SHOWN),
             limits: limits(state, snapshot),
+            process: snapshot.process,
+            admin: AdminRefusals::of(&state.refusals),
             config: state.config(),
             health: Health::ready(&state.liveness, snapshot.books.as_ref()),
             agent: AgentStatus::of(state, snapshot),
+        }
+    }
+}
+
+impl AdminRefusals {
+    fn of(refusals: &Refusals) -> Self {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        AdminRefusals {
+            connections_evicted: count(&refusals.evicted),
+            connections_late: count(&refusals.late),
+            pages_refused: count(&refusals.busy),
         }
     }
 }
@@ -133,10 +151,12 @@ fn listeners(state: &AdminState, totals: &Totals) -> Vec<ListenerStatus> {
     state.listeners.iter().enumerate().map(row).collect()
 }
 
-fn contexts(state: &AdminState, totals: &Totals) -> ContextsStatus {
+fn contexts(state: &AdminState, snapshot: &Snapshot) -> ContextsStatus {
+    let totals = &snapshot.totals;
     let by_kind = Kind::ALL.iter().zip(totals.contexts_by_kind);
     ContextsStatus {
         live: totals.contexts,
+        new: snapshot.contexts_new,
         max: state.limits.contexts,
         by_kind: by_kind.map(|(kind, count)| (kind.word().to_owned(), count)).collect(),
         overflow: state.watch.overflow(),
@@ -163,8 +183,9 @@ fn limits(state: &AdminState, snapshot: &Snapshot) -> Vec<LimitStatus> {
             rows.push(row(&spool, endpoint.spool_bytes, state.limits.spool_bytes));
         }
     }
-    if let (Some(used), Some(max)) = (snapshot.memory_bytes, state.limits.memory_bytes) {
-        rows.push(row("cgroup memory", used, max));
+    rows.push(row("open files", snapshot.process.open_files, snapshot.process.open_files_max));
+    if let Some(max) = state.limits.memory_bytes {
+        rows.push(row("cgroup memory", snapshot.process.resident_bytes, max));
     }
     rows
 }

@@ -120,10 +120,18 @@ fn forwarder(snapshot: &Snapshot) -> AgentForwarder {
                     books.delivered.payloads;
             }
         }
-        let key = format!("API key ending with {}", endpoint.key_shown.trim_start_matches('*'));
-        maps.api_key_status.insert(key, format!("API Key {}", endpoint.key_status));
+        maps.api_key_status
+            .insert(key_name(&endpoint.key_shown), format!("API Key {}", endpoint.key_status));
     }
     maps
+}
+
+/// `API key ending with bcdef`, of a key as a secret is shown: a short one shows no character.
+pub(crate) fn key_name(shown: &str) -> String {
+    match shown.trim_start_matches('*') {
+        "" => "API key too short to show".to_owned(),
+        end => format!("API key ending with {end}"),
+    }
 }
 
 /// Sums of one family of listeners, as the Agent counts: failed reads are packets too.

@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::delivery::{EndpointStatus, PayloadsStatus, TallyStatus};
-pub(crate) use self::expvar::{AgentStatus, AgentTransactions};
+pub(crate) use self::expvar::{AgentStatus, AgentTransactions, key_name};
 use super::health::Health;
+use super::process::ProcessStatus;
 use super::senders::SenderStatus;
 use super::state::ConfigState;
 pub(crate) use crate::watch::{Overflow, TagKey};
@@ -22,6 +23,10 @@ pub(crate) use crate::watch::{Overflow, TagKey};
 pub(crate) struct Status {
     pub identity: IdentityStatus,
     pub lines: LinesStatus,
+    /// Of the lines received, those in buckets that are not flushed yet.
+    pub lines_open: u64,
+    /// Over the last whole interval and what came since.
+    pub lines_per_second: f64,
     /// Values not posted because another kind of the same series was written later.
     pub type_conflicts: u64,
     /// Sets posted as an estimate.
@@ -30,6 +35,8 @@ pub(crate) struct Status {
     pub histograms_folded: u64,
     /// Intervals flushed.
     pub flushes: u64,
+    /// Age of the last flush.
+    pub last_flush_seconds: Option<f64>,
     pub payloads: PayloadsStatus,
     pub kernel: KernelStatus,
     pub listeners: Vec<ListenerStatus>,
@@ -37,9 +44,23 @@ pub(crate) struct Status {
     /// The busiest.
     pub senders: Vec<SenderStatus>,
     pub limits: Vec<LimitStatus>,
+    pub process: ProcessStatus,
+    pub admin: AdminRefusals,
     pub config: ConfigState,
     pub health: Health,
     pub agent: AgentStatus,
+}
+
+/// Requests to the admin server that got no page.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct AdminRefusals {
+    /// Connections closed to make room for newer ones.
+    pub connections_evicted: u64,
+    /// Connections closed because their client was too slow.
+    pub connections_late: u64,
+    /// Requests answered 503 because too many pages were in work.
+    pub pages_refused: u64,
 }
 
 /// Which process this is.
@@ -149,7 +170,10 @@ pub(crate) struct ListenerStatus {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct ContextsStatus {
+    /// At the last flush.
     pub live: usize,
+    /// Named for the first time since; one that several lanes name is counted by each.
+    pub new: usize,
     pub max: usize,
     pub by_kind: BTreeMap<String, usize>,
     pub overflow: Option<Overflow>,

@@ -43,7 +43,10 @@ impl Program {
     /// Waits until the status has seen so many lines in flushed buckets.
     #[track_caller]
     pub fn wait_lines(&self, count: u64) -> Value {
-        self.wait_json("/status", |status| status["lines"]["received"].as_u64() >= Some(count))
+        self.wait_json("/status", |status| {
+            let number = |value: &Value| value.as_u64().expect("a number");
+            number(&status["lines"]["received"]) - number(&status["lines_open"]) >= count
+        })
     }
 
     /// Runs a command against this server.
