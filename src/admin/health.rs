@@ -11,6 +11,9 @@ use crate::watch::Liveness;
 pub(crate) struct Health {
     pub healthy: Vec<String>,
     pub unhealthy: Vec<String>,
+    /// Default listeners that are off, with the reason: no fault, but good to know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub off: Vec<String>,
 }
 
 impl Health {
@@ -46,7 +49,7 @@ impl Health {
 
     /// Listeners are bound before the admin address is.
     pub fn startup() -> Self {
-        Health { healthy: vec!["server".to_owned()], unhealthy: Vec::new() }
+        Health { healthy: vec!["server".to_owned()], ..Health::default() }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::context::{Context, Rules};
 use crate::encode::Route;
 use crate::forward::{ForwardAccounting, Forwarder};
 use crate::http::Refusals;
-use crate::net::{LaneHandle, ListenerCounts, ListenerDescription};
+use crate::net::{LaneHandle, ListenerCounts, ListenerDescription, Problem};
 use crate::output::Discarded;
 use crate::watch::{Liveness, Totals, Watch};
 
@@ -71,6 +71,8 @@ pub(crate) struct AdminState {
     /// Unix time.
     pub started_at: Duration,
     pub listeners: Vec<ListenerDescription>,
+    /// Default listeners that could not be bound, with the reason.
+    pub listeners_off: Vec<Problem>,
     pub receive_buffer_bytes: usize,
     pub limits: ProcessLimits,
     pub liveness: Arc<Liveness>,
@@ -140,6 +142,13 @@ impl AdminState {
         totals: &'a Totals,
     ) -> impl Iterator<Item = (&'a ListenerDescription, &'a ListenerCounts)> {
         self.listeners.iter().zip(&totals.listeners)
+    }
+
+    /// `uds /var/run/datadog/dsd.socket: /var/run/datadog does not exist`, per listener that is off.
+    pub fn listeners_off(&self) -> Vec<String> {
+        let row =
+            |off: &Problem| format!("{} {}: {}", off.transport.label(), off.place, off.detail);
+        self.listeners_off.iter().map(row).collect()
     }
 
     pub fn config(&self) -> ConfigState {

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use crate::config::{Examined, Loaded, Mode, Outputs, Problem, Sources, ValueOrigin, examine};
+use crate::server;
 
 /// Prints the effective configuration with origins, then every problem.
 ///
@@ -21,6 +22,7 @@ pub fn check_config(
             Ok(outputs) => {
                 let list: Vec<String> = outputs.list.iter().map(ToString::to_string).collect();
                 writeln!(out, "\noutputs  {}", list.join(", "))?;
+                problems.extend(server::preflight(loaded, &outputs, &[]));
             }
             // An invalid key is already reported.
             Err(problem) if problems.iter().any(|known| known.key == problem.key) => {}
@@ -124,6 +126,19 @@ mod tests {
             "error: whippet.yaml:1:10: api_key: ***** contains whitespace; use a key without whitespace",
         );
         has(&text, "1 error");
+        assert_eq!(code, 1);
+    }
+
+    #[test]
+    fn a_socket_that_run_could_not_make_is_an_error() {
+        let (code, text) = run(
+            "dogstatsd_socket: /nonexistent/d.sock\napi_key: 0123456789abcdef0123456789abcdef\n",
+            &[],
+        );
+        has(
+            &text,
+            "error: whippet.yaml:1:19: dogstatsd_socket: /nonexistent/d.sock: /nonexistent does not exist; create it or set dogstatsd_socket to another path, or to '' for none",
+        );
         assert_eq!(code, 1);
     }
 

@@ -269,6 +269,9 @@ fn sockets(out: &mut String, status: &Status) {
         }
         out.push('\n');
     }
+    for off in &status.listeners_off {
+        let _ = writeln!(out, "  off: {}", shown(off));
+    }
     let _ = writeln!(out, "  kernel drops: {}", grouped(status.kernel.dropped));
     for listener in &status.kernel.listeners {
         let _ = writeln!(

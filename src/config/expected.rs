@@ -45,7 +45,7 @@ pub(super) fn expected(kind: Kind) -> String {
         Kind::Bytes { .. } => "a number of bytes, or a size such as 10Mb".into(),
         Kind::Mode => "octal permissions such as 0722".into(),
         Kind::Port => "a port from 1 to 65535, 0 for off, or __random__ for any free one".into(),
-        Kind::Words => "a list of strings".into(),
+        Kind::Words | Kind::Arguments => "a list of strings".into(),
         Kind::Outputs => "a list of console, jsonl[:path], datadog, dry-run[:bytes], none".into(),
         Kind::Percentiles => "a list of numbers from 0 to 1".into(),
         Kind::Aggregates => format!("a list of {}", Aggregate::WORDS.join(", ")),

@@ -103,8 +103,10 @@ pub enum Kind {
     Mode,
     /// 1 to 65535, 0 for off, or `__random__` for any free port.
     Port,
-    /// A list of strings.
+    /// A list of strings without commas, such as tags and names.
     Words,
+    /// A list of strings that may contain commas.
+    Arguments,
     /// A list of outputs.
     Outputs,
     /// A list of histogram percentiles between 0 and 1.
@@ -133,8 +135,14 @@ impl Key {
     /// Environment names, the strongest first.
     #[must_use]
     pub fn env(&self) -> Vec<String> {
-        let main = format!("{}{}", self.prefix, self.name.to_uppercase().replace('.', "_"));
+        let main = format!("{}{}", self.prefix, self.env_name());
         std::iter::once(main).chain(self.also.iter().map(|name| (*name).to_owned())).collect()
+    }
+
+    /// Its name in the environment, without `DD_` or `WHIPPET_`.
+    #[must_use]
+    pub fn env_name(&self) -> String {
+        self.name.to_uppercase().replace('.', "_")
     }
 
     /// True for a key of whippet that the Agent does not have.

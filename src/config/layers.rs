@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use super::key::{Key, Kind, Status};
+use super::key::{Key, Status};
 use super::keys;
-use super::nearest::nearest;
+use super::nearest::{meant, nearest};
 use super::node::{At, Entry, Node, Tree};
 use super::problem::{Class, Problem, ValueOrigin};
 
@@ -35,16 +35,11 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    /// `HTTPS_PROXY` and similar, weaker than any source meant for whippet. Their lists are
-    /// comma-separated.
+    /// `HTTPS_PROXY` and similar, weaker than any source meant for whippet.
     pub(super) fn weak_env(&mut self, env: &[(String, String)]) {
         for key in keys::all() {
             let found = key.weak.iter().find_map(|name| set(env, name).map(|text| (name, text)));
             let Some((name, text)) = found else { continue };
-            let text = match key.kind {
-                Kind::Words => text.replace(',', " "),
-                _ => text.to_owned(),
-            };
             self.push(key, Node::text(text), ValueOrigin::Env((*name).to_owned()));
         }
     }
@@ -89,7 +84,45 @@ impl Layers {
                 }
             };
         }
-        self.unknown(origin(path, key_at), &join(above, &written), &name);
+        let written = join(above, &written);
+        if !self.nested(path, &written, &name, &value) {
+            self.unknown(origin(path, key_at), &written, &name);
+        }
+    }
+
+    /// `dogstatsd: {port: 8125}`: a section that does not exist, with members that are keys when
+    /// joined by `_`. The Agent ignores them too, but their author expects an effect. True when
+    /// there was one; the other members, and sections without one, are left to [`Self::unknown`].
+    fn nested(&mut self, path: &Path, written: &str, name: &str, value: &Node) -> bool {
+        let Tree::Map(entries) = &value.tree else { return false };
+        let (mut found, mut others) = (false, Vec::new());
+        for entry in entries {
+            let member = join(name, &entry.key.to_lowercase());
+            let written = join(written, &entry.key);
+            let flat = member.replace('.', "_");
+            let key = keys::find(&flat).or_else(|| {
+                let prefix = format!("{}_", name.replace('.', "_"));
+                let of_section =
+                    keys::all().map(|key| key.name).filter(|key| key.starts_with(&prefix));
+                keys::find(nearest(&flat, of_section)?)
+            });
+            if let Some(key) = key {
+                let message = format!(
+                    "unknown; did you mean {}? It is one name, not a member of `{name}:`",
+                    key.name
+                );
+                self.problem(Class::Name, origin(path, entry.key_at), &written, message);
+                found = true;
+            } else if self.nested(path, &written, &member, &entry.value) {
+                found = true;
+            } else {
+                others.push(written);
+            }
+        }
+        if found {
+            self.foreign.append(&mut others);
+        }
+        found
     }
 
     pub(super) fn env(&mut self, env: &[(String, String)]) {
@@ -119,8 +152,13 @@ impl Layers {
             if foreign || name == CONFIG_ENV || known.contains(name) || known.iter().any(section) {
                 continue;
             }
-            let meant = nearest(name, known.iter().map(String::as_str));
-            let message = match meant {
+            // `WHIPPET_DOGSTATSD_PORT`, `DD_INTERVAL`: the name of a key after the other prefix.
+            let other = name.split_once('_').and_then(|(_, bare)| {
+                let key = keys::all().find(|key| key.env_name() == bare)?;
+                key.env().into_iter().next()
+            });
+            let near = || nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
+            let message = match other.or_else(near) {
                 Some(meant) => format!("unknown; did you mean {meant}?"),
                 None if ours => "unknown; see docs/configuration.md for the names".to_owned(),
                 // Client libraries read DD_ variables too.
@@ -149,7 +187,7 @@ impl Layers {
             match keys::find(&name.to_lowercase()) {
                 Some(key) => self.push(key, Node::text(value.clone()), origin),
                 None => {
-                    let message = match nearest(name, keys::all().map(|key| key.name)) {
+                    let message = match meant(name) {
                         Some(meant) => format!("unknown; did you mean {meant}?"),
                         None => "unknown; see docs/configuration.md for the names".to_owned(),
                     };
@@ -161,7 +199,7 @@ impl Layers {
 
     fn unknown(&mut self, origin: ValueOrigin, written: &str, name: &str) {
         let suspect = !keys::foreign::is_known(name);
-        match nearest(name, keys::all().map(|key| key.name)).filter(|_| suspect) {
+        match meant(name).filter(|_| suspect) {
             Some(meant) => {
                 let message = format!("unknown; did you mean {meant}?");
                 self.problem(Class::Name, origin, written, message);

@@ -47,15 +47,23 @@ pub(super) fn read(kind: Kind, node: &Node, faults: &mut Vec<Fault>) -> Option<R
 }
 
 fn is_list(kind: Kind) -> bool {
-    use Kind::{Aggregates, Outputs, Percentiles, Profiles, TagFilters, Transports, Words};
-    matches!(kind, Words | Outputs | Percentiles | Aggregates | Transports | Profiles | TagFilters)
+    use Kind::{
+        Aggregates, Arguments, Outputs, Percentiles, Profiles, TagFilters, Transports, Words,
+    };
+    matches!(
+        kind,
+        Words | Arguments | Outputs | Percentiles | Aggregates | Transports | Profiles | TagFilters
+    )
 }
 
 fn whole(at: At, message: String) -> Fault {
     Fault { class: Class::Value, at, path: String::new(), message }
 }
 
-/// Parses a string as JSON, or as words separated by spaces (for outputs also commas).
+/// Parses a string as JSON, or as words separated by spaces or commas.
+///
+/// Differs: the Agent separates by spaces only and takes `env:prod,team:x` for one tag. Two are meant:
+/// no tag, name or number contains a comma. An argument may, so for those commas do not separate.
 fn opened(kind: Kind, node: &Node) -> Result<Node, String> {
     let Tree::Text(text) = &node.tree else { return Ok(node.clone()) };
     let text = text.trim();
@@ -75,12 +83,10 @@ fn opened(kind: Kind, node: &Node) -> Result<Node, String> {
             };
             Err(format!("{shape}; expected {}, in the environment written as JSON", expected(kind)))
         }
-        Kind::Outputs => {
-            let words = text.split([',', ' ']).filter(|part| !part.is_empty());
-            Ok(Node { tree: Tree::List(words.map(word).collect()), at: node.at })
-        }
         _ => {
-            let words = text.split_whitespace().map(word).collect();
+            let comma = kind != Kind::Arguments;
+            let words = text.split(|c: char| c.is_whitespace() || (comma && c == ','));
+            let words = words.filter(|part| !part.is_empty()).map(word).collect();
             Ok(Node { tree: Tree::List(words), at: node.at })
         }
     }

@@ -1,5 +1,19 @@
 //! Suggests the key that a mistyped name probably meant.
 
+use super::keys;
+
+/// The key that an unknown name probably meant: the same name with `_` for `.` or the reverse, without
+/// the prefix of its variable, or a near one.
+pub(super) fn meant(name: &str) -> Option<&'static str> {
+    let flat = |name: &str| name.to_lowercase().replace('.', "_");
+    let written = flat(name);
+    let bare = written.strip_prefix("dd_").or_else(|| written.strip_prefix("whippet_"));
+    let same = |name: &str| keys::all().map(|key| key.name).find(|key| flat(key) == name);
+    same(&written)
+        .or_else(|| same(bare?))
+        .or_else(|| nearest(name, keys::all().map(|key| key.name)))
+}
+
 /// The nearest of `names` to `written`: at most one edit for names of four to eight characters,
 /// two for longer ones. Shorter names are too close to everything.
 pub(super) fn nearest<'n>(written: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {

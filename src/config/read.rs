@@ -265,6 +265,18 @@ mod tests {
     fn lists_outside_of_files_are_words_or_json() {
         reads("tags", "env:prod  team:x", "[env:prod, team:x]");
         reads("tags", r#"["env:prod","a b"]"#, "[env:prod, a b]");
+        for text in
+            ["env:prod,team:x", "env:prod, team:x", " env:prod ,,team:x, ", "env:prod\tteam:x"]
+        {
+            reads("tags", text, "[env:prod, team:x]");
+        }
+        reads("histogram_percentiles", "0.95,0.99", "[0.95, 0.99]");
+        reads("histogram_aggregates", "max,avg", "[max, avg]");
+        reads("dogstatsd_eol_required", "udp,uds", "[udp, uds]");
+        reads("metric_filterlist", "a.b,c.d e", "[a.b, c.d, e]");
+        reads("proxy.no_proxy", "a.b,c.d", "[a.b, c.d]");
+        reads("tags", r#"["city:a,b"]"#, "[city:a,b]");
+        reads("secret_backend_arguments", "--keys=a,b -v", "[--keys=a,b, -v]");
         reads("output", "console,jsonl:/tmp/x none", "[console, jsonl:/tmp/x, none]");
         refuses("output", "consle", "\"consle\" is unknown; use console, jsonl");
         refuses("tags", "[1,", "is not valid JSON (it ends too early at column 3)");

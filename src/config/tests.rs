@@ -151,6 +151,34 @@ fn mistyped_names_are_reported_singly_and_foreign_ones_together() {
 }
 
 #[test]
+fn a_section_that_does_not_exist_is_a_mistake_if_its_members_are_keys() {
+    let yaml = "dogstatsd:\n  port: 1\n  tag: [a]\n  other: 1\n  origin: {detection: true}\nforwarder: {timeout: 5}\napm_config: {enabled: true, log_file: x}\nproxy_https: x\nDD_TAGS: [a]\n";
+    Case { yaml: Some(yaml), ..Case::default() }.reports(&[
+        "-- w.yaml: ignored, unknown to whippet: apm_config, dogstatsd.other",
+        "-C w.yaml:2:3: dogstatsd.port: unknown; did you mean dogstatsd_port? It is one name, not a member of `dogstatsd:`",
+        "-C w.yaml:3:3: dogstatsd.tag: unknown; did you mean dogstatsd_tags?",
+        "-C w.yaml:5:12: dogstatsd.origin.detection: unknown; did you mean dogstatsd_origin_detection?",
+        "-C w.yaml:6:13: forwarder.timeout: unknown; did you mean forwarder_timeout?",
+        "-C w.yaml:8:1: proxy_https: unknown; did you mean proxy.https?",
+        "-C w.yaml:9:1: DD_TAGS: unknown; did you mean tags?",
+    ]);
+    Case { flags: &[("dogstatsd.port", "1"), ("DD_DOGSTATSD_PORT", "1")], ..Case::default() }
+        .reports(&[
+            "RC --set dogstatsd.port: unknown; did you mean dogstatsd_port?",
+            "RC --set DD_DOGSTATSD_PORT: unknown; did you mean dogstatsd_port?",
+        ]);
+}
+
+#[test]
+fn a_variable_with_the_other_prefix_is_a_mistake() {
+    let env = &[("WHIPPET_DOGSTATSD_PORT", "1"), ("DD_INTERVAL", "1"), ("DD_ENV", "x")];
+    Case { env, ..Case::default() }.reports(&[
+        "-C WHIPPET_DOGSTATSD_PORT: unknown; did you mean DD_DOGSTATSD_PORT?",
+        "-C DD_INTERVAL: unknown; did you mean WHIPPET_INTERVAL?",
+    ]);
+}
+
+#[test]
 fn all_invalid_values_are_reported_at_once_with_their_position() {
     Case {
         yaml: Some("dogstatsd_port: x\nproxy: 5\ntags: {a: b}\nlanes: [1]\nlog_payloads: {}\n"),

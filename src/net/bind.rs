@@ -84,6 +84,14 @@ pub struct Bound {
 }
 
 impl Bound {
+    /// Optional listeners that could not be bound, with the reason.
+    pub fn off(&self) -> impl Iterator<Item = &Problem> {
+        self.remarks.iter().filter(|problem| {
+            let works = self.listeners.iter().any(|found| found.transport == problem.transport);
+            !works && !problem.kind.is_only_a_remark() && problem.kind != ProblemKind::NotOurs
+        })
+    }
+
     /// One lane per configured lane, ready to run. The first one owns the Unix sockets and removes
     /// their files, if they are still ours, when it stops or is dropped.
     ///
@@ -98,8 +106,9 @@ impl Bound {
 /// Binds every listener of `settings`.
 ///
 /// # Errors
-/// A port in use and a socket path served by a live process are always fatal; any other problem only
-/// when no listener is left. The error holds every problem found, and nothing stays bound.
+/// A listener that cannot be bound is fatal unless it is optional. An optional one is fatal too when its
+/// port is in use, when a live process serves its path, or when no listener is left. The error holds
+/// every problem found, and nothing stays bound.
 pub fn bind(settings: NetSettings) -> Result<Bound, BindError> {
     let limits = LaneLimits {
         datagram_bytes_max: settings.datagram_bytes_max.max(1),
@@ -116,6 +125,8 @@ pub fn bind(settings: NetSettings) -> Result<Bound, BindError> {
         },
         receive_buffer_bytes: settings.receive_buffer_bytes,
         credentials: settings.credentials,
+        optional: settings.optional,
+        required_failed: false,
     };
     let adopted = binding.adopt(settings.inherited);
     let group = if settings.reuse_port { settings.lanes.max(1) } else { 1 };
@@ -139,6 +150,9 @@ struct Binding {
     bound: Bound,
     receive_buffer_bytes: usize,
     credentials: bool,
+    optional: Vec<Transport>,
+    /// A listener that was asked for could not be bound.
+    required_failed: bool,
 }
 
 impl Binding {
@@ -168,6 +182,13 @@ impl Binding {
             }
             Err(problem) => self.bound.remarks.push(problem),
         }
+        self.must_work(transport);
+    }
+
+    /// A listener that was asked for has to be there now.
+    fn must_work(&mut self, transport: Transport) {
+        let works = self.bound.listeners.iter().any(|found| found.transport == transport);
+        self.required_failed |= !works && !self.optional.contains(&transport);
     }
 
     fn bind_unix(&mut self, transport: Transport, path: PathBuf, mode: u32) {
@@ -186,6 +207,7 @@ impl Binding {
             }
             Err(problem) => self.bound.remarks.push(problem),
         }
+        self.must_work(transport);
     }
 
     /// Sets up the sockets of one listener and gives them to lanes; false when that failed.
@@ -262,7 +284,7 @@ impl Binding {
 
     fn finish(mut self) -> Result<Bound, BindError> {
         let fatal = self.bound.remarks.iter().any(|problem| problem.kind.is_fatal());
-        if !fatal && !self.bound.listeners.is_empty() {
+        if !fatal && !self.required_failed && !self.bound.listeners.is_empty() {
             return Ok(self.bound);
         }
         let mut problems = std::mem::take(&mut self.bound.remarks);

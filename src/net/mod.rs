@@ -43,3 +43,5 @@ pub use lane::{Lane, LaneEnd};
 pub use listener::{ListenerId, Transport};
 pub use problem::{BindError, Problem, ProblemKind};
 pub use settings::{Addresses, InternetSettings, NetSettings};
+pub use socket_file::{check_socket_path, folder_of};
+pub use sys::may_make_files;

@@ -36,8 +36,8 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    /// Whether it stops everything even when other listeners work: half deaf is worse than a clear
-    /// error.
+    /// Whether it is fatal even for an optional listener while others work: half deaf is worse than a
+    /// clear error.
     #[must_use]
     pub const fn is_fatal(self) -> bool {
         matches!(self, ProblemKind::PortInUse | ProblemKind::LiveOwner)

@@ -4,6 +4,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Transport;
+
 /// Everything [`bind`](super::bind) and the lanes need to know.
 #[derive(Debug)]
 pub struct NetSettings {
@@ -34,6 +36,9 @@ pub struct NetSettings {
     pub connections_max: usize,
     /// Ask the kernel for the sender's process on Unix sockets (`SO_PASSCRED`, Linux only).
     pub credentials: bool,
+    /// Listeners that no one asked for: one of these that cannot be bound is off while another
+    /// works. Any other that cannot be bound is fatal.
+    pub optional: Vec<Transport>,
     /// Sockets handed over by a service manager. Each one replaces the listener of its kind.
     pub inherited: Vec<OwnedFd>,
     /// Longest pause between two reads of coalesced sockets, default 1 ms, counted in whole
@@ -56,6 +61,7 @@ impl Default for NetSettings {
             reuse_port: true,
             connections_max: 1024,
             credentials: false,
+            optional: Vec::new(),
             inherited: Vec::new(),
             pause: Duration::from_millis(1),
         }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{Problem, ProblemKind, Transport};
+use super::{Problem, ProblemKind, Transport, sys};
 
 /// Longest path that fits `sun_path` with its final zero: 108 on Linux, 104 on the BSDs and macOS.
 const PATH_BYTES_MAX: usize =
@@ -74,6 +74,22 @@ fn restrict_before_bind(socket: &Socket, mode: u32) {
     });
 }
 
+/// Whether a socket could be bound at `path`, without binding it: its length, the folder, and what
+/// stands at the path. A live owner is not looked for: it may be the server that asks.
+///
+/// # Errors
+/// What would keep [`bind`](super::bind) from it.
+pub fn check_socket_path(transport: Transport, path: &Path) -> Result<(), Problem> {
+    check_path(transport, path)?;
+    if let Err(error) = sys::may_make_files(folder_of(path)) {
+        return Err(path_problem(transport, path, "making a socket", &error));
+    }
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => Err(not_a_socket(transport, path)),
+        _ => Ok(()),
+    }
+}
+
 fn check_path(transport: Transport, path: &Path) -> Result<(), Problem> {
     let length = path.as_os_str().as_bytes().len();
     if length > PATH_BYTES_MAX {
@@ -84,8 +100,11 @@ fn check_path(transport: Transport, path: &Path) -> Result<(), Problem> {
     }
     let folder = folder_of(path);
     if !folder.is_dir() {
-        let detail = format!("{} does not exist", folder.display());
-        let remedy = format!("create it or set {} to another path", key(transport));
+        let exists = folder.exists();
+        let what = if exists { "is not a folder" } else { "does not exist" };
+        let detail = format!("{} {what}", folder.display());
+        let create = if exists { "" } else { "create it or " };
+        let remedy = format!("{create}set {} to another path, or to '' for none", key(transport));
         let kind = ProblemKind::FolderMissing;
         return Err(Problem::new(kind, transport, path.display(), detail, remedy));
     }
@@ -100,10 +119,7 @@ fn clear_stale(transport: Transport, path: &Path, kind: Type) -> Result<(), Prob
         Err(error) => return Err(path_problem(transport, path, "looking at it", &error)),
     };
     if !found.file_type().is_socket() {
-        let detail = "the path exists and is not a socket";
-        let remedy = format!("move it away or set {} to another path", key(transport));
-        let kind = ProblemKind::NotASocket;
-        return Err(Problem::new(kind, transport, path.display(), detail, remedy));
+        return Err(not_a_socket(transport, path));
     }
     if is_served(path, kind).map_err(|e| path_problem(transport, path, "probing it", &e))? {
         return Err(live_owner(transport, path));
@@ -129,6 +145,12 @@ fn is_served(path: &Path, kind: Type) -> io::Result<bool> {
     }
 }
 
+fn not_a_socket(transport: Transport, path: &Path) -> Problem {
+    let detail = "the path exists and is not a socket";
+    let remedy = format!("move it away or set {} to another path", key(transport));
+    Problem::new(ProblemKind::NotASocket, transport, path.display(), detail, remedy)
+}
+
 fn live_owner(transport: Transport, path: &Path) -> Problem {
     let detail = "a live process serves this socket";
     let remedy = format!("stop that process or set {} to another path", key(transport));
@@ -142,7 +164,7 @@ fn path_problem(transport: Transport, path: &Path, doing: &str, error: &io::Erro
             let folder = folder_of(path);
             let detail = format!("{doing}: permission denied in {}", folder.display());
             let remedy = format!(
-                "make {} writable for this user or set {}",
+                "make {} writable for this user, or set {} to another path, or to '' for none",
                 folder.display(),
                 key(transport)
             );
@@ -152,7 +174,9 @@ fn path_problem(transport: Transport, path: &Path, doing: &str, error: &io::Erro
     }
 }
 
-fn folder_of(path: &Path) -> &Path {
+/// The folder of a file; of a bare name the current one.
+#[must_use]
+pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -1,14 +1,17 @@
 //! Socket options and reads that no safe crate offers, each behind a safe face.
 //!
-//! Unsafe is confined to four system calls. Every call passes pointers to live local values of the
+//! Unsafe is confined to five system calls. Every call passes pointers to live local values of the
 //! exact type and size the kernel expects, and uses what the kernel wrote only up to the length it
 //! returned.
 #![allow(unsafe_code)]
 
+use std::ffi::CString;
 use std::io;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use std::os::fd::AsRawFd;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::Credentials;
 
@@ -27,6 +30,17 @@ pub(super) fn take_passed_descriptors(count: usize) -> Vec<OwnedFd> {
     // SAFETY: the number is open (fcntl succeeded) and the environment protocol hands it to this
     // process; `inherited_sockets` runs this at most once, so no second owner exists.
     (3..end).filter(open).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).collect()
+}
+
+/// Whether this process may make files in a folder.
+///
+/// # Errors
+/// What the system says against it.
+pub fn may_make_files(folder: &Path) -> io::Result<()> {
+    let folder = CString::new(folder.as_os_str().as_bytes())?;
+    // SAFETY: the pointer is to a live string with a final zero, which the call only reads.
+    let result = unsafe { libc::access(folder.as_ptr(), libc::W_OK | libc::X_OK) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Asks for a receive buffer past `net.core.rmem_max`; needs CAP_NET_ADMIN.

@@ -30,6 +30,7 @@ pub(super) fn listening(bound: &Bound) {
     }
     for remark in &bound.remarks {
         match remark.kind {
+            // On most machines no one has made the folder of the default socket.
             crate::net::ProblemKind::FolderMissing => {
                 tracing::info!(target: "net", "{:4} off: {}", remark.transport.label(), remark.detail);
             }

@@ -20,6 +20,7 @@ mod kernel_drops;
 mod lane;
 mod origins;
 mod outputs;
+mod preflight;
 mod refusal_log;
 mod self_metrics;
 pub(crate) mod settings;
@@ -42,6 +43,7 @@ use self::flusher::{FlusherThread, Message, Reload};
 use self::forward_raw::RawForwarder;
 use self::kernel_drops::KernelDrops;
 use self::lane::{FromLane, LaneParts, LaneWorker};
+pub use self::preflight::preflight;
 use self::self_metrics::SelfMetrics;
 pub use self::signals::{Signal, Signals, survive_file_size_limit};
 use crate::admin::{AdminServers, AdminState, ConfigState, ProcessLimits};
@@ -154,7 +156,7 @@ impl Server {
         let lanes = settings::lanes(config);
         let open_max = descriptors::raise();
         let connections = descriptors::connections(config.stream_connections_max, open_max);
-        let bound = net::bind(settings::net(config, lanes, connections))?;
+        let bound = net::bind(settings::net(&loaded, lanes, connections))?;
         banner::listening(&bound);
         let console = outputs.list.contains(&OutputKind::Console);
         if let Some(line) = banner::try_it(&bound).filter(|_| console) {
@@ -184,6 +186,7 @@ impl Server {
         let listener_names = parts.listener_names.clone();
         let (spares, mut workers) = make_workers(lanes, &parts, &to_flusher);
         let listeners = bound.listeners.clone();
+        let listeners_off = bound.off().cloned().collect();
         let own = settings::self_telemetry(config, &outputs).then(|| {
             let forwarder = delivery.forwarder.clone();
             let shard = settings::shard(config);
@@ -240,6 +243,7 @@ impl Server {
             started_at: clock.unix(),
             clock: clock.clone(),
             listeners,
+            listeners_off,
             receive_buffer_bytes: settings::net_buffer(config),
             limits: ProcessLimits::new(config, &rules, lanes, connections),
             liveness,

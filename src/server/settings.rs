@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::aggregate;
-use crate::config::{self, Compressor, Config, OutputKind, Outputs, Port, Switch, TlsVersion, Url};
+use crate::config::{
+    self, Compressor, Config, Loaded, OutputKind, Outputs, Port, Switch, TlsVersion, Url,
+    ValueOrigin,
+};
 use crate::context::{
     ContextLimits, Mapper, NameFilter, Namespace, OriginRules, Rules, TagFilters,
 };
@@ -15,7 +18,7 @@ use crate::flush::{self, Aggregate, HistogramSettings, Percentile};
 use crate::forward::{
     EndpointSettings, ForwarderConfig, HttpSettings, ProxySettings, RetryPolicy, SpoolSettings,
 };
-use crate::net::{Addresses, InternetSettings, NetSettings};
+use crate::net::{Addresses, InternetSettings, NetSettings, Transport};
 use crate::output::{DatadogSettings, EnabledPayloads, NO_KEY};
 use crate::protocol::Options;
 use crate::tagger::{self, Extraction, KubeletSettings, Tagger};
@@ -33,7 +36,8 @@ pub(super) fn lanes(config: &Config) -> usize {
     config.lanes.clamp(1, quota.min(machine).max(1))
 }
 
-pub(super) fn net(config: &Config, lanes: usize, connections_max: usize) -> NetSettings {
+pub(super) fn net(loaded: &Loaded, lanes: usize, connections_max: usize) -> NetSettings {
+    let config = &loaded.config;
     NetSettings {
         udp: internet(config, config.dogstatsd_port),
         unix_datagram: config.dogstatsd_socket.clone(),
@@ -47,9 +51,23 @@ pub(super) fn net(config: &Config, lanes: usize, connections_max: usize) -> NetS
         reuse_port: true,
         connections_max,
         credentials: config.dogstatsd_origin_detection,
+        optional: optional_listeners(loaded),
         inherited: crate::net::inherited_sockets(),
         pause: config.receive_pause,
     }
+}
+
+/// Listeners that are there by default only; the others were asked for and have to work.
+pub(super) fn optional_listeners(loaded: &Loaded) -> Vec<Transport> {
+    let by_default = |key: &str| loaded.origin(key) == ValueOrigin::Default;
+    let mut optional = Vec::new();
+    if ["dogstatsd_port", "bind_host", "dogstatsd_non_local_traffic"].into_iter().all(by_default) {
+        optional.push(Transport::Udp);
+    }
+    if by_default("dogstatsd_socket") {
+        optional.push(Transport::UnixDatagram);
+    }
+    optional
 }
 
 /// Bytes of receive buffer to ask for.

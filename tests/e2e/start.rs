@@ -75,16 +75,65 @@ fn a_killed_server_leaves_sockets_that_its_successor_takes() {
 }
 
 #[test]
-fn a_socket_whose_folder_is_missing_is_skipped_and_said() {
-    let setup = Setup::bare();
-    let nowhere = setup.path("nowhere/d.sock");
-    let program = setup.set("dogstatsd_socket", nowhere.display()).start();
+fn a_configured_socket_whose_folder_is_missing_is_fatal_and_fails_the_check() {
+    for key in ["dogstatsd_socket", "dogstatsd_stream_socket"] {
+        let setup = Setup::bare();
+        let nowhere = setup.path("nowhere/x.sock").display().to_string();
+        let setup = setup.set(key, &nowhere);
+        let says = [&*nowhere, "nowhere does not exist; create it or set", key, "to '' for none"];
+        for words in says {
+            let checked = setup_check(&setup);
+            assert!(checked.contains(words), "{words:?} is not in\n{checked}");
+        }
+        refuses(setup, &says);
+    }
+}
+
+/// What `check-config` finds wrong with it.
+#[track_caller]
+fn setup_check(setup: &Setup) -> String {
+    let ended = setup.checked();
+    assert_eq!(ended.code(), Some(1), "{}", ended.stdout);
+    ended.stdout
+}
+
+#[test]
+fn the_default_socket_is_off_without_its_folder_and_status_and_health_say_so() {
+    let folder = "/var/run/datadog";
+    if std::path::Path::new(folder).exists() {
+        eprintln!("not tried: this machine has {folder}");
+        return;
+    }
+    let setup = Setup::bare().unset("dogstatsd_socket").set("admin_address", "127.0.0.1:0");
+    let program = setup.waits_for("admin ").start();
+    let reason = format!("{folder} does not exist");
+    program.logs(&format!("uds  off: {reason}"));
+    let off = format!("off: uds {folder}/dsd.socket: {reason}\n");
+    for command in ["status", "health"] {
+        let said = program.says(&[command]);
+        assert!(said.contains(&off), "{command}: {said}");
+    }
     program.udp("x:1|c");
     let ended = program.terminate();
     assert_eq!((ended.code(), ended.lines().recorded), (Some(0), 1));
-    let line = ended.stderr.lines().find(|line| line.starts_with("uds  off: "));
-    let line = line.unwrap_or_else(|| panic!("{}", ended.stderr));
-    assert!(line.ends_with("nowhere does not exist"), "{line}");
+}
+
+#[test]
+fn commas_separate_tags_and_percentiles_of_the_environment() {
+    let intake = Intake::start();
+    let program = Setup::posting_to(&intake)
+        .env("DD_TAGS", "env:prod,team:x")
+        .env("DD_HISTOGRAM_PERCENTILES", "0.5,0.99")
+        .env("DD_HISTOGRAM_AGGREGATES", "max,min")
+        .start();
+    program.udp("h:1|h");
+    program.terminate().balances();
+    intake.read(|state| {
+        let mut names: Vec<&str> = state.all_series().map(|series| &*series.metric).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["h.50percentile", "h.99percentile", "h.max", "h.min"]);
+        assert_eq!(state.last_value("h.max", &["env:prod", "team:x"]), Some(1.0));
+    });
 }
 
 #[test]
@@ -92,21 +141,17 @@ fn a_file_that_is_no_socket_is_left_alone() {
     let setup = Setup::bare();
     let path = setup.path("d.sock");
     std::fs::write(&path, "precious").expect("written");
-    let program = setup.start();
-    program.udp("x:1|c");
-    let ended = program.terminate();
-    assert_eq!((ended.code(), ended.lines().recorded), (Some(0), 1));
+    let _ended = refuses(setup, &[&path.to_string_lossy(), "the path exists and is not a socket"]);
     assert_eq!(std::fs::read_to_string(&path).expect("still there"), "precious");
-    assert!(ended.stderr.contains(&*path.to_string_lossy()), "{}", ended.stderr);
 }
 
 #[test]
 fn without_any_listener_it_does_not_start() {
-    let nowhere = Setup::bare()
+    let none = Setup::bare()
         .set("dogstatsd_port", 0)
-        .set("dogstatsd_socket", "/nonexistent/whippet/d.sock")
+        .set("dogstatsd_socket", "")
         .set("dogstatsd_stream_socket", "");
-    refuses(nowhere, &["/nonexistent/whippet"]);
+    refuses(none, &["no listener is configured"]);
 }
 
 #[test]

@@ -51,16 +51,19 @@ fn what_is_not_a_socket_is_left_alone() {
     let (_folder, path) = folder();
     std::fs::write(&path, "precious").unwrap();
     assert_eq!(refused(on_datagrams(&path)).problems[0].kind, ProblemKind::NotASocket);
-    let bound = bind(NetSettings { udp: udp(0), ..on_datagrams(&path) }).unwrap();
+    let optional = vec![Transport::UnixDatagram];
+    let bound = bind(NetSettings { udp: udp(0), optional, ..on_datagrams(&path) }).unwrap();
     assert_eq!((bound.listeners.len(), bound.remarks[0].kind), (1, ProblemKind::NotASocket));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
 }
 
 #[test]
-fn a_missing_folder_turns_the_listener_off_while_another_works() {
+fn a_missing_folder_turns_an_optional_listener_off_while_another_works() {
     let (folder, _) = folder();
     let path = folder.path().join("datadog/dsd.socket");
-    let bound = bind(NetSettings { udp: udp(0), ..on_datagrams(&path) }).unwrap();
+    let optional = vec![Transport::UnixDatagram];
+    let bound = bind(NetSettings { udp: udp(0), optional, ..on_datagrams(&path) }).unwrap();
+    assert_eq!(bound.off().collect::<Vec<_>>(), [&bound.remarks[0]]);
     let remark = &bound.remarks[0];
     assert_eq!(
         (remark.kind, remark.transport),
@@ -69,6 +72,25 @@ fn a_missing_folder_turns_the_listener_off_while_another_works() {
     let missing = folder.path().join("datadog");
     assert_eq!(remark.detail, format!("{} does not exist", missing.display()));
     assert_eq!(refused(on_datagrams(&path)).problems[0].kind, ProblemKind::FolderMissing);
+}
+
+#[test]
+fn a_listener_that_was_asked_for_has_to_work() {
+    let (folder, path) = folder();
+    let nowhere = folder.path().join("datadog/dsd.socket");
+    let (datagrams, streams) = (on_datagrams(&nowhere), on_stream(&nowhere));
+    for (settings, kind) in
+        [(datagrams, ProblemKind::FolderMissing), (streams, ProblemKind::FolderMissing)]
+    {
+        let error = refused(NetSettings { udp: udp(0), ..settings });
+        assert_eq!(error.problems[0].kind, kind, "{error}");
+        assert!(error.to_string().contains("to '' for none"), "{error}");
+    }
+    let host = Addresses::Host("192.0.2.1".to_owned());
+    let elsewhere = Some(InternetSettings { addresses: host, port: 0 });
+    let error = refused(NetSettings { udp: elsewhere, ..on_datagrams(&path) });
+    assert_eq!(error.problems[0].kind, ProblemKind::AddressUnavailable, "{error}");
+    assert!(!path.exists(), "nothing stays bound");
 }
 
 #[test]
@@ -84,7 +106,7 @@ fn nothing_to_listen_on_is_an_error_that_names_the_keys() {
 fn a_folder_that_takes_no_socket_is_named() {
     let error = refused(on_datagrams(Path::new("/sys/dsd.socket")));
     assert_eq!(error.problems[0].kind, ProblemKind::PermissionDenied);
-    assert!(error.to_string().contains("make /sys writable for this user or set"), "{error}");
+    assert!(error.to_string().contains("make /sys writable for this user, or set"), "{error}");
 }
 
 #[test]

@@ -46,13 +46,17 @@ impl Status {
             payloads: PayloadsStatus::of(snapshot),
             kernel: kernel(state, totals),
             listeners: listeners(state, totals),
+            listeners_off: state.listeners_off(),
             contexts: contexts(state, snapshot),
             senders: senders::rows(&state.watch.senders(), &state.listeners, SENDERS_SHOWN),
             limits: limits(state, snapshot),
             process: snapshot.process,
             admin: AdminRefusals::of(&state.refusals),
             config: state.config(),
-            health: Health::ready(&state.liveness, snapshot.books.as_ref()),
+            health: Health {
+                off: state.listeners_off(),
+                ..Health::ready(&state.liveness, snapshot.books.as_ref())
+            },
             agent: AgentStatus::of(state, snapshot),
         }
     }

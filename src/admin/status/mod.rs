@@ -40,6 +40,8 @@ pub(crate) struct Status {
     pub payloads: PayloadsStatus,
     pub kernel: KernelStatus,
     pub listeners: Vec<ListenerStatus>,
+    /// Default listeners that could not be bound: `uds /var/run/datadog/dsd.socket: … does not exist`.
+    pub listeners_off: Vec<String>,
     pub contexts: ContextsStatus,
     /// The busiest.
     pub senders: Vec<SenderStatus>,

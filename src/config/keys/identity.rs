@@ -1,7 +1,7 @@
 //! Identity of the host, and where data goes.
 
 use crate::config::key::Kind::{
-    Bool, Endpoints, Hostname, Pairs, Path, Secret, Site, Text, Url, Words,
+    Arguments, Bool, Endpoints, Hostname, Pairs, Path, Secret, Site, Text, Url, Words,
 };
 use crate::config::key::{Key, SECONDS_NOT_ZERO, ignored, int, key, ours};
 
@@ -115,11 +115,11 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "Tags added to everything that is posted. (The Agent sends them once as host \
          metadata; whippet sends no metadata, so they go on every point, event and check.) \
-         Space-separated or JSON in the environment.",
+         Separated by spaces or commas, or JSON, in the environment.",
     )
     .different(
         "on every point, event and check; the Agent sends them once as host metadata, which \
-         whippet does not send",
+         whippet does not send. In the environment a comma separates too",
     ),
     key(
         "extra_tags",
@@ -153,7 +153,7 @@ pub(super) const KEYS: &[Key] = &[
          \"secrets\": [\"handle\"]}` on standard input and answers `{\"handle\": {\"value\": \
          \"…\", \"error\": null}}` on standard output.",
     ),
-    key("secret_backend_arguments", Words, "", "Arguments for that program."),
+    key("secret_backend_arguments", Arguments, "", "Arguments for that program."),
     key("secret_backend_timeout", SECONDS_NOT_ZERO, "30", "How long that program may take."),
     ignored(
         "secret_refresh_interval",

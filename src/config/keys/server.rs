@@ -76,13 +76,14 @@ pub(super) const KEYS: &[Key] = &[
         "dogstatsd_socket",
         Path,
         SOCKET,
-        "Unix datagram socket. An empty value in a file or flag turns it off. If its \
-         directory does not exist, whippet warns and continues with the other listeners. A \
-         socket that a live process serves is never taken over.",
+        "Unix datagram socket. An empty value in a file or flag turns it off. If it is set and \
+         cannot be made, because its directory does not exist or is not writable, whippet does \
+         not start; the default socket is then off, and the other listeners work. A socket that \
+         a live process serves is never taken over.",
     )
     .better(
-        "a socket that a live process serves is never taken over; a missing directory \
-         disables only this listener",
+        "a socket that a live process serves is never taken over; a configured socket that \
+         cannot be made is fatal, the default one is then off",
     )
     .clearable(),
     ours(
@@ -97,7 +98,7 @@ pub(super) const KEYS: &[Key] = &[
         Path,
         "",
         "Unix stream socket, with frames prefixed by a 4-byte little-endian length. Unset: \
-         off.",
+         off. If it is set and cannot be made, whippet does not start.",
     )
     .better(
         "an empty frame is skipped instead of closing the connection; open connections are \
@@ -161,8 +162,8 @@ pub(super) const KEYS: &[Key] = &[
         "dogstatsd_tags",
         Words,
         "",
-        "Tags added to every metric, event and check that is received. Space-separated or \
-         JSON in the environment.",
+        "Tags added to every metric, event and check that is received. Separated by spaces \
+         or commas, or JSON, in the environment.",
     ),
     key(
         "dogstatsd_origin_detection",

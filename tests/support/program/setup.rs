@@ -191,8 +191,18 @@ impl Setup {
         program
     }
 
+    /// The same with `check-config`: what that prints, and how it ends.
+    #[track_caller]
+    pub fn checked(&self) -> super::Ended {
+        self.spawn_command(Some("check-config")).wait()
+    }
+
     /// Starts it and waits for nothing.
     pub fn spawn(&self) -> Program {
+        self.spawn_command(None)
+    }
+
+    fn spawn_command(&self, name: Option<&str>) -> Program {
         let mut command = whippet();
         if !self.limits.is_empty() {
             // The shell sets the limits and becomes the program.
@@ -211,7 +221,7 @@ impl Setup {
                 command.arg("--set").arg(format!("{key}={value}"));
             }
         }
-        command.args(&self.arguments);
+        command.args(name).args(&self.arguments);
         let mut child = command
             .envs(self.environment.iter().cloned())
             .current_dir(self.folder.path())
