@@ -140,7 +140,7 @@ fn threads(_: &mut Criterion) {
     assert_eq!(counted(&stats, &memory), added.load(Ordering::Relaxed), "additions were lost");
 }
 
-/// This thread's time on a processor, where the kernel tells; else the time of day.
+/// This thread's time on a processor, where the kernel reports it; else the time of day.
 fn on_processor() -> Duration {
     let Ok(stat) = std::fs::read_to_string("/proc/thread-self/schedstat") else {
         return Clock::wall().unix();
@@ -150,7 +150,7 @@ fn on_processor() -> Duration {
 
 fn emits(criterion: &mut Criterion) {
     let hub = Hub::default();
-    criterion.bench_function("hub/emit, nobody listens", |bencher| {
+    criterion.bench_function("hub/emit, no subscriber", |bencher| {
         bencher.iter(|| {
             black_box(&hub).emit(EventKind::PacketTruncated, || Event::PacketTruncated {
                 transport: whippet::telemetry::Transport::Udp,

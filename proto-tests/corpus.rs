@@ -140,7 +140,7 @@ fn setting(column: &str) -> Result<Setting, String> {
             "no-timestamps" => setting.options.timestamps = false,
             "origin" => setting.options.origin = true,
             "eol" => setting.newline_required = true,
-            _ => return Err(format!("{word} is no option")),
+            _ => return Err(format!("{word} is not an option")),
         }
     }
     Ok(setting)

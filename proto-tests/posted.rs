@@ -48,7 +48,7 @@ fn complaint(line: &str) -> Result<Option<String>, String> {
     };
     let mut house = House::new(self::settings(settings)?, 1, ARRIVAL);
     house.datagram(0, Duration::from_secs(ARRIVAL), &unescape(input)?);
-    // The bucket's own second is what nobody needs to read.
+    // The bucket's own second goes without saying.
     let plain = |line: String| line.replace(" at 1700000000", "").replace(" at 1700000003", " now");
     let mut got: Vec<String> = house.pass(PASSED, &[0]).into_iter().map(plain).collect();
     got.sort();
@@ -90,7 +90,7 @@ fn settings(column: &str) -> Result<Settings, String> {
                 let aggregates = vec![Aggregate::Count, Aggregate::Sum];
                 settings.histograms = HistogramSettings { aggregates, percentiles: Vec::new() };
             }
-            _ => return Err(format!("{word} is no setting")),
+            _ => return Err(format!("{word} is not a setting")),
         }
     }
     settings.rules = Arc::new(rules);

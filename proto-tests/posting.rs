@@ -60,7 +60,7 @@ impl House {
         House { settings, shards, flusher }
     }
 
-    /// One datagram arrives; its books are kept as the daemon keeps them.
+    /// One datagram arrives; it is counted as the daemon counts it.
     pub fn datagram(&mut self, lane: usize, now: Duration, bytes: &[u8]) {
         let shard = &mut self.shards[lane];
         shard.begin_batch(now);
@@ -102,7 +102,7 @@ impl House {
         posted.extend(flush.checks().iter().map(check));
         let counts = &flush.counts;
         let sum = counts.recorded() + counts.refused_total() + counts.dropped_total();
-        assert_eq!(counts.received, sum, "the books do not balance: {counts:?}");
+        assert_eq!(counts.received, sum, "the counts do not balance: {counts:?}");
         posted.extend(counts.reasons().map(|(reason, count)| format!("{reason}={count}")));
         posted
     }

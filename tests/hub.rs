@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 // ------------------------------------------------------------------------------------- helpers
 
-/// Facts as short sentences, in the order in which they were told.
+/// Facts as short sentences, in the order in which they were emitted.
 #[derive(Clone, Default)]
 struct Heard(Arc<(Mutex<Vec<String>>, Condvar)>);
 
@@ -45,22 +45,22 @@ impl Heard {
 
     /// Facts with such a beginning.
     fn of(&self, beginnings: &[&str]) -> Vec<String> {
-        let told = self.all().into_iter();
-        told.filter(|fact| beginnings.iter().any(|word| fact.starts_with(word))).collect()
+        let emitted = self.all().into_iter();
+        emitted.filter(|fact| beginnings.iter().any(|word| fact.starts_with(word))).collect()
     }
 
     /// Waits for a fact with that beginning and returns the rest of it.
     #[track_caller]
     fn wait_for(&self, beginning: &str) -> String {
         let until = Instant::now() + PATIENCE;
-        let mut told = self.0.0.lock().unwrap();
+        let mut emitted = self.0.0.lock().unwrap();
         loop {
-            if let Some(rest) = told.iter().find_map(|fact| fact.strip_prefix(beginning)) {
+            if let Some(rest) = emitted.iter().find_map(|fact| fact.strip_prefix(beginning)) {
                 return rest.to_owned();
             }
             let left = until.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "no {beginning:?} within {PATIENCE:?}: {told:#?}");
-            told = self.0.1.wait_timeout(told, left).unwrap().0;
+            assert!(!left.is_zero(), "no {beginning:?} within {PATIENCE:?}: {emitted:#?}");
+            emitted = self.0.1.wait_timeout(emitted, left).unwrap().0;
         }
     }
 
@@ -147,7 +147,7 @@ fn start(intake: &Intake, hub: Hub) -> Run {
     };
     let server = Server::start(plan).expect("a free port");
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    socket.connect(heard.wait_for("open udp ")).expect("the address told");
+    socket.connect(heard.wait_for("open udp ")).expect("the address of the event");
     Run { server, heard, clock, socket, _listening: listening }
 }
 
@@ -302,7 +302,7 @@ fn nobody_listens_unless_the_debug_level_is_on_and_then_not_to_packets() {
     assert!(lines.len() == 1 && lines[0].contains("status 202"), "{lines:?} in {text}");
 }
 
-/// Facts are told outside the lock of the books, also where the queue is too small for a payload.
+/// Facts are emitted outside the lock of the accounting, also where the queue is too small for a payload.
 #[test]
 fn a_listener_may_ask_for_the_books_of_what_it_is_told() {
     let hub = Hub::default();

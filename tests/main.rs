@@ -32,8 +32,8 @@ mod cli {
 /// The program, driven from outside.
 #[cfg(all(feature = "cli", feature = "zstd"))]
 mod e2e {
+    mod accounting;
     mod beside;
-    mod books;
     mod delivery;
     mod dry_run;
     mod identity;

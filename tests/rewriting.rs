@@ -99,8 +99,8 @@ fn a_datagram_is_rewritten_as_configured_and_the_books_balance() {
     let expect: BTreeSet<String> = expect.map(str::to_owned).into();
     assert_eq!(posted_since(&program, 0), expect);
     let log = program.end();
-    let books = "9 received = 7 recorded + 0 refused + 2 dropped (filtered 2)";
-    assert!(log.contains(books), "{log}");
+    let balance = "9 received = 7 recorded + 0 refused + 2 dropped (filtered 2)";
+    assert!(log.contains(balance), "{log}");
     assert!(log.contains("dogstatsd_mapper_profiles[1].mappings[0].match"), "{log}");
     assert!(log.contains("degraded"), "{log}");
 }
@@ -324,7 +324,7 @@ fn values(written: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// What cannot be used, the place and the words it is told with.
+/// What cannot be used, its place and the words of the message.
 const BROKEN: &[(&str, &str)] = &[
     (
         "dogstatsd_mapper_profiles: [{name: a, prefix: a., mappings: [{match: '^test.*', name: x}]}]",
@@ -387,24 +387,24 @@ const BROKEN: &[(&str, &str)] = &[
 
 #[test]
 fn what_cannot_be_used_degrades_a_server_that_says_so_and_is_refused_by_the_check() {
-    let started = |(rules, told)| {
+    let started = |(rules, said)| {
         let program = setup(rules).start();
         program.unix_datagram("x:1|g|#a:1");
-        (rules, told, program)
+        (rules, said, program)
     };
     let all: Vec<(&str, &str, Program)> = BROKEN.iter().copied().map(started).collect();
-    for (rules, told, program) in all {
+    for (rules, said, program) in all {
         until("posts what it can", || posts_since(&program, 0, "x gauge #a:1").then_some(()));
         let status = program.says(&["status"]);
-        assert!(status.contains("Degraded") && status.contains(told), "{rules}: {status}");
+        assert!(status.contains("Degraded") && status.contains(said), "{rules}: {status}");
         let place = "whippet.yaml:1:";
         let check = ["check-config", "--set", "output=none", "-c"];
         let check = whippet().args(check).arg(program.path("whippet.yaml")).output().unwrap();
         let text = String::from_utf8(check.stdout).unwrap();
         assert_eq!(check.status.code(), Some(1), "{rules}: {text}");
         let error = text.lines().find(|line| line.starts_with("error: ")).unwrap();
-        assert!(error.contains(told) && error.contains(place), "{rules}: {error}");
+        assert!(error.contains(said) && error.contains(place), "{rules}: {error}");
         let log = program.end();
-        assert!(log.contains(told) && log.contains("degraded"), "{rules}: {log}");
+        assert!(log.contains(said) && log.contains("degraded"), "{rules}: {log}");
     }
 }

@@ -84,7 +84,7 @@ impl Ingest {
     }
 }
 
-/// Everything fed is in the bucket, and in its books.
+/// Everything fed is in the bucket, and in its counts.
 fn check(closed: &Bucket, corpus: &Corpus, passes: usize) {
     let passes = passes as u64;
     let counted: f64 = closed.counters.iter().map(|cell| cell.sum).sum();

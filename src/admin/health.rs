@@ -35,14 +35,14 @@ impl Health {
     }
 
     /// Alive, not stopping, and with a key that at least one intake accepts.
-    pub fn ready(liveness: &Liveness, books: Option<&ForwardAccounting>) -> Self {
+    pub fn ready(liveness: &Liveness, accounting: Option<&ForwardAccounting>) -> Self {
         let mut health = Health::live(liveness);
         health.add("server".to_owned(), !liveness.is_stopping());
-        if let Some(books) = books {
+        if let Some(accounting) = accounting {
             let refused = |endpoint: &crate::forward::EndpointCounts| {
                 endpoint.key_status == KeyStatus::Invalid
             };
-            health.add("forwarder".to_owned(), !books.endpoints.iter().all(refused));
+            health.add("forwarder".to_owned(), !accounting.endpoints.iter().all(refused));
         }
         health
     }

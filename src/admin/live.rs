@@ -138,7 +138,7 @@ fn rates((name, lines, bytes): &(&[u8], u64, u64), seconds: f64) -> Value {
 }
 
 /// `/tap`: lines that match, as they come, one JSON object per line; an empty line each second of
-/// silence shows that somebody is still there.
+/// silence shows that the connection is alive.
 pub(crate) fn tap(state: &AdminState, request: &Request) -> Response {
     let wanted = match request.query("match").filter(|pattern| !pattern.is_empty()) {
         None => None,

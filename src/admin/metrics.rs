@@ -166,12 +166,12 @@ fn sockets(page: &mut Exposition, state: &AdminState, status: &Status) {
 }
 
 fn delivery(page: &mut Exposition, snapshot: &Snapshot) {
-    let Some(books) = &snapshot.books else { return };
+    let Some(accounting) = &snapshot.accounting else { return };
     type Figure = fn(&RouteCounts) -> Tally;
     let states: [(&str, Figure); 3] = [
-        ("built", |books| books.built),
-        ("delivered", |books| books.delivered),
-        ("waiting", |books| books.waiting),
+        ("built", |accounting| accounting.built),
+        ("delivered", |accounting| accounting.delivered),
+        ("waiting", |accounting| accounting.waiting),
     ];
     for (noun, unit, figure) in [
         ("payloads", "Payloads", (|tally| tally.payloads) as fn(Tally) -> u64),
@@ -180,7 +180,7 @@ fn delivery(page: &mut Exposition, snapshot: &Snapshot) {
         let help = format!("{unit}: built = delivered + waiting + dropped(reason).");
         let name = format!("whippet_{noun}");
         let mut family = page.family(&name, Gauge, &help);
-        for endpoint in &books.endpoints {
+        for endpoint in &accounting.endpoints {
             for route in Route::ALL {
                 let label = |state| {
                     [
@@ -196,7 +196,7 @@ fn delivery(page: &mut Exposition, snapshot: &Snapshot) {
         }
         let name = format!("whippet_{noun}_dropped_total");
         let mut family = page.family(&name, Counter, "Given up, by reason.");
-        for endpoint in &books.endpoints {
+        for endpoint in &accounting.endpoints {
             for reason in DropReason::ALL {
                 let total = figure(endpoint.total(|route| route.dropped_for(reason)));
                 family.sample(&[("endpoint", &endpoint.name), ("reason", reason.label())], total);
@@ -205,7 +205,7 @@ fn delivery(page: &mut Exposition, snapshot: &Snapshot) {
     }
     let mut family =
         page.family("whippet_requests_total", Counter, "HTTP requests, by what became of them.");
-    for endpoint in &books.endpoints {
+    for endpoint in &accounting.endpoints {
         for route in Route::ALL {
             let account = endpoint.route(route);
             for (status, count) in &account.statuses {
@@ -235,7 +235,7 @@ fn delivery(page: &mut Exposition, snapshot: &Snapshot) {
         Gauge,
         "Time until the retry queue is full at the present rate.",
     );
-    for endpoint in &books.endpoints {
+    for endpoint in &accounting.endpoints {
         if let Some(time) = endpoint.queue_full_in {
             family.sample(&[("endpoint", &endpoint.name)], time.as_secs());
         }

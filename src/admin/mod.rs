@@ -117,8 +117,8 @@ fn probes(state: &Arc<AdminState>) -> Router {
 }
 
 fn ready(state: &AdminState) -> Health {
-    let books = state.forwarder.as_ref().map(|forwarder| forwarder.accounting());
-    Health { off: state.listeners_off(), ..Health::ready(&state.liveness, books.as_ref()) }
+    let accounting = state.forwarder.as_ref().map(|forwarder| forwarder.accounting());
+    Health { off: state.listeners_off(), ..Health::ready(&state.liveness, accounting.as_ref()) }
 }
 
 /// Everything else waits for locks, lanes or the flusher, so it has threads of its own.

@@ -102,7 +102,7 @@ pub(crate) struct Snapshot {
     /// Since the last flush; none before the first.
     pub flushed_ago: Option<Duration>,
     pub lines_per_second: f64,
-    pub books: Option<ForwardAccounting>,
+    pub accounting: Option<ForwardAccounting>,
     pub discarded: Option<Discarded>,
     pub process: ProcessStatus,
 }
@@ -130,7 +130,7 @@ impl AdminState {
             contexts_new,
             flushed_ago,
             lines_per_second: if window > 0.0 { lines as f64 / window } else { 0.0 },
-            books: self.forwarder.as_ref().map(|forwarder| forwarder.accounting()),
+            accounting: self.forwarder.as_ref().map(|forwarder| forwarder.accounting()),
             discarded: discarded.map(|sum| *sum.lock().unwrap_or_else(PoisonError::into_inner)),
             process: ProcessStatus::of(self.started_at),
         }
@@ -165,7 +165,7 @@ impl Snapshot {
     /// Items handed over for posting, by the Agent's data types. Without an intake, events and checks
     /// are those that were recorded.
     pub fn flushed(&self) -> [(&'static str, u64); 4] {
-        let first = self.books.as_ref().and_then(|books| books.endpoints.first());
+        let first = self.accounting.as_ref().and_then(|accounting| accounting.endpoints.first());
         let discarded =
             |route: Route| self.discarded.map_or(0, |sums| sums.points_of[route as usize]);
         let built = |route: Route| {

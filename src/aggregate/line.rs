@@ -213,7 +213,7 @@ impl Shard {
     /// A second sample of type distribution, same values, rate, tags and host.
     #[cold]
     fn copy_to_distribution(&mut self, metric: &Metric<'_>, rate: f64, histogram: u32) {
-        // A copy is no line of the client: where filters do not want it, nothing is lost.
+        // The client did not send the copy: where filters do not want it, nothing is lost.
         let Ok(context) = self.copy_of(histogram) else { return };
         let finite = |value: &f64| (value / rate).is_finite();
         if !metric.values.numbers().any(|value| finite(&value)) {

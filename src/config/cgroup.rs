@@ -78,7 +78,7 @@ fn number(path: &Path) -> Option<u64> {
     read(path)?.trim().parse().ok()
 }
 
-/// `150000 100000` is one and a half processors; `max 100000` is no limit.
+/// `150000 100000` is one and a half processors; `max 100000` means no limit.
 fn cpu_v2(text: &str) -> Option<f64> {
     let (quota, period) = text.trim().split_once(' ')?;
     cpus(quota.parse().ok()?, period.parse().ok()?)

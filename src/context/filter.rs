@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_aggregates_are_told_by_their_end() {
+    fn entries_of_aggregates_are_recognised_by_their_end() {
         let list = names(&["req.avg", "req.max", "req", "a.95percentile", "average"], false);
         let aggregates = list.ending_in(&[".avg", ".95percentile"]);
         filters(&aggregates, &["req.avg", "a.95percentile"], &["req", "req.max", "average"]);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_told_by_their_key() {
+    fn tags_are_recognised_by_their_key() {
         use TagAction::{Exclude, Include};
         keeps(&rules(&[("x", Exclude, &["id"])]), "ids:1 env:p:q env :x ");
         keeps(&rules(&[("x", Include, &["id"])]), "id:1 id");

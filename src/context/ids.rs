@@ -53,7 +53,7 @@ impl IdTable {
         }
     }
 
-    /// Adds a number that is not in the table. `hash_of` tells the hash of any number in it.
+    /// Adds a number that is not in the table. `hash_of` gives the hash of any number in it.
     pub fn insert(&mut self, hash: u32, id: u32, hash_of: impl Fn(u32) -> u32) {
         let segment = &mut self.segments[Self::segment_of(hash)];
         if capacity_for(segment.used + 1) > segment.slots.len() {

@@ -122,7 +122,7 @@ impl StoredKey {
         })
     }
 
-    /// True when these bytes are what the client sent. A 64-bit hash is no identity, so this is
+    /// True when these bytes are what the client sent. Two keys can share a 64-bit hash, so this is
     /// asked for every line.
     #[inline(always)]
     pub fn matches(&self, raw: &RawKey<'_>) -> bool {

@@ -23,7 +23,7 @@ pub struct Rules {
     pub name_filter: NameFilter,
     /// Tags that are not kept, by final name.
     pub tag_filters: TagFilters,
-    /// Tags of every point (`tags`, `dogstatsd_tags`), unique; they are no part of an identity.
+    /// Tags of every point (`tags`, `dogstatsd_tags`), unique; not part of the identity.
     pub common_tags: Vec<Box<[u8]>>,
     /// The host of samples without a `host:` tag; empty when none is known.
     pub default_host: Box<[u8]>,

@@ -198,7 +198,7 @@ impl Contexts {
             Decision::Drop(_) => return,
         };
         if let Some(key) = key {
-            // Epoch 0 is no bucket: the first touch asks the entry for its cell.
+            // No bucket has epoch 0: the first touch asks the entry for its cell.
             let alias = Alias { epoch: 0, cell: 0, decision: decision.to_number() };
             self.aliases.insert(hash, key, alias);
         }

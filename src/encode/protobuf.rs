@@ -84,7 +84,7 @@ pub(super) struct Field<'a> {
     pub(super) scalar: u64,
 }
 
-/// The fields of a message; `None` in place of the first that is no field.
+/// The fields of a message; `None` in place of the first that is malformed.
 pub(super) fn fields(message: &[u8]) -> impl Iterator<Item = Option<Field<'_>>> {
     let mut rest = message;
     std::iter::from_fn(move || {

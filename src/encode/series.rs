@@ -176,7 +176,7 @@ fn put_identity(scratch: &mut Scratch, series: &Series<'_>, replaced: &mut u64) 
     put_name(item, series, replaced);
     for tag in series.tags.iter() {
         let TagUse::Plain = TagUse::of(tag) else {
-            // Some tags are no tags, and stand before the name.
+            // Some tags become resources, which stand before the name.
             item.clear();
             *replaced = before;
             return put_identity_with_resources(scratch, series, replaced);

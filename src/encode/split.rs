@@ -43,7 +43,7 @@ struct Item<'a> {
     points: usize,
 }
 
-/// Everything of a body that is no item.
+/// Everything of a body but its items.
 struct Frame {
     prefix: Vec<u8>,
     suffix: Vec<u8>,
@@ -84,7 +84,7 @@ pub(super) fn decompress(
     bytes_max: usize,
 ) -> Result<Vec<u8>, SplitError> {
     let mut unpacked = Vec::new();
-    // One more than allowed tells "exactly" from "too much".
+    // One more than allowed distinguishes "exactly" from "too much".
     let limit = bytes_max as u64 + 1;
     match encoding {
         ContentEncoding::Identity => body.take(limit).read_to_end(&mut unpacked)?,

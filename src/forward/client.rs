@@ -17,7 +17,7 @@ const PAYLOAD_SCHEMA_VERSION: &str = "5.0.154";
 /// The header that carries the API key.
 pub const KEY_HEADER: &str = "DD-API-KEY";
 
-/// HTTP for one endpoint. Shared by its worker, the key check and whoever interrupts it.
+/// HTTP for one endpoint. Shared by its worker, the key check and the thread that interrupts it.
 #[derive(Debug)]
 pub(super) struct Client {
     endpoint: Endpoint,

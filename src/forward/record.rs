@@ -29,7 +29,7 @@ const ENCODINGS: [ContentEncoding; 4] = [
     ContentEncoding::Zstd,
 ];
 
-/// Why bytes are no record.
+/// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RecordError {
     /// Something else's file.

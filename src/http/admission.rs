@@ -83,7 +83,7 @@ impl Admission {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a new connection, and what tells it to go.
+    /// A place for a new connection, and the signal that asks it to close.
     pub fn admit(self: &Arc<Self>) -> (Arc<Place>, oneshot::Receiver<()>) {
         let (go, told_to_go) = oneshot::channel();
         let mut waiting = self.waiting();

@@ -6,7 +6,7 @@
 //! most [`Limits::pages_max`] threads. Refusal: no keep-alive, no TLS; on loopback no host name but
 //! `localhost`, so that no web page can make a browser read it under a name of the page's choosing.
 //!
-//! `axum::serve` decides neither how long a head may take nor who makes room for whom, so
+//! `axum::serve` decides neither how long a head may take nor which connection gives way to a new one, so
 //! `connection` drives hyper itself; the routes, methods and bodies are axum's.
 
 mod address;

@@ -182,7 +182,7 @@ fn a_refusal_reaches_a_client_that_sends_more_than_is_read() {
 }
 
 #[test]
-fn local_names_are_told_from_others() {
+fn local_names_are_distinguished_from_others() {
     for host in ["", "localhost", "LOCALHOST:80", "127.0.0.1", "10.0.0.7:1", "[::1]", "[::1]:80"] {
         assert!(is_local_name(host), "{host}");
     }
@@ -362,7 +362,7 @@ fn a_live_unix_socket_is_not_taken_and_a_stale_one_is() {
     let first = fixture(text, patient());
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o660);
     assert!(first.get("/echo").starts_with("HTTP/1.0 200"));
-    // Whoever may open the file is meant, under whatever name.
+    // Any client that may open the file is allowed, under any host name.
     let named = first.exchange("GET /echo HTTP/1.1\r\nHost: whippet\r\n\r\n");
     assert!(named.starts_with("HTTP/1.1 200"), "{named}");
     let mut second = HttpServer::start(patient(), Arc::default()).unwrap();

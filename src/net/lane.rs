@@ -164,7 +164,7 @@ impl Lane {
         dropped
     }
 
-    /// Receives until told to stop. Idle, it sleeps until the receiver's deadline.
+    /// Receives until stopped. Idle, it sleeps until the receiver's deadline.
     ///
     /// # Panics
     /// Only if the receiver does; see [`Lane`] for what can be done then.

@@ -63,7 +63,7 @@ impl Pacer {
         wanted.then_some(self.pause)
     }
 
-    /// Told at every tick whether the kernel dropped datagrams since the last one: if it did, there
+    /// Learns at every tick whether the kernel dropped datagrams since the last one: if it did, there
     /// is no pause until a tick without drops.
     pub(super) fn suspend(&mut self, kernel_dropped: bool) {
         self.suspended = kernel_dropped;

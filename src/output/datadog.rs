@@ -138,7 +138,7 @@ impl Output for DatadogOutput {
         }
         counts += checks.finish(&mut deliver);
         report(counts);
-        log_books(&self.delivery);
+        log_accounting(&self.delivery);
     }
 }
 
@@ -160,8 +160,8 @@ fn log_readable(flush: &FlushView<'_>) {
     }
 }
 
-/// The books of every endpoint as they stand, at debug level.
-fn log_books(delivery: &Delivery) {
+/// Logs the accounting of every endpoint at debug level.
+fn log_accounting(delivery: &Delivery) {
     if !tracing::enabled!(target: "forward", tracing::Level::DEBUG) {
         return;
     }

@@ -34,19 +34,19 @@ pub fn check_api_keys(config: &Config) -> Result<Vec<KeyCheck>, ServerError> {
         ForwarderConfig { spool: None, validation_interval: Some(Duration::MAX), ..forwarder };
     let forwarder = Forwarder::start(endpoints, forwarder, Clock::wall())?;
     let deadline = Instant::now() + PATIENCE;
-    let asked = |books: &EndpointCounts| !books.key_status.is_unchecked();
-    let books = loop {
-        let books = forwarder.accounting();
-        if books.endpoints.iter().all(asked) || Instant::now() >= deadline {
-            break books;
+    let asked = |endpoint: &EndpointCounts| !endpoint.key_status.is_unchecked();
+    let accounting = loop {
+        let accounting = forwarder.accounting();
+        if accounting.endpoints.iter().all(asked) || Instant::now() >= deadline {
+            break accounting;
         }
         std::thread::sleep(Duration::from_millis(20));
     };
     forwarder.shutdown(Instant::now());
-    let check = |books: EndpointCounts| KeyCheck {
-        endpoint: books.name,
-        key: books.key_shown,
-        status: books.key_status,
+    let check = |endpoint: EndpointCounts| KeyCheck {
+        endpoint: endpoint.name,
+        key: endpoint.key_shown,
+        status: endpoint.key_status,
     };
-    Ok(books.endpoints.into_iter().map(check).collect())
+    Ok(accounting.endpoints.into_iter().map(check).collect())
 }

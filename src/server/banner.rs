@@ -43,7 +43,7 @@ pub(super) fn listening(bound: &Bound) {
         {
             tracing::warn!(
                 target: "net",
-                "{} {address} is open to other machines; anybody who reaches it can send metrics",
+                "{} {address} is open to other machines; any client that reaches it can send metrics",
                 listener.transport
             );
         }

@@ -7,7 +7,7 @@ pub(super) struct ByListener {
     of: Vec<LineCounts>,
     /// Of all buckets closed so far.
     closed: Vec<LineCounts>,
-    /// Whose lines come now, and the bucket's books when they began.
+    /// The listener whose lines come now, and the bucket's counts when they began.
     current: usize,
     began: LineCounts,
 }
@@ -38,7 +38,7 @@ impl ByListener {
         self.began = *counts;
     }
 
-    /// The bucket's recorded lines are lost: in its books, and so here.
+    /// The bucket's recorded lines are lost: in its counts, and so here.
     pub fn lose_recorded(&mut self, counts: &mut LineCounts) {
         self.settle(counts);
         counts.lose_recorded();
@@ -46,7 +46,7 @@ impl ByListener {
         self.began = *counts;
     }
 
-    /// The bucket is about to close with these books; the next one begins with none.
+    /// The bucket is about to close with these counts; the next one begins at zero.
     pub fn close(&mut self, counts: &LineCounts) -> Vec<LineCounts> {
         self.settle(counts);
         self.began = LineCounts::default();
@@ -83,44 +83,44 @@ mod tests {
 
     #[test]
     fn each_listener_gets_what_was_counted_in_its_turns() {
-        let mut books = ByListener::new(3);
-        books.turn(0, &counts(0, 0));
-        books.turn(2, &counts(5, 4));
-        books.turn(2, &counts(6, 5));
-        books.turn(0, &counts(8, 6));
+        let mut by_listener = ByListener::new(3);
+        by_listener.turn(0, &counts(0, 0));
+        by_listener.turn(2, &counts(5, 4));
+        by_listener.turn(2, &counts(6, 5));
+        by_listener.turn(0, &counts(8, 6));
         assert_eq!(
-            figures(&books.close(&counts(9, 7))),
+            figures(&by_listener.close(&counts(9, 7))),
             [(6, 5, 1, 0), (0, 0, 0, 0), (3, 2, 1, 0)]
         );
-        books.turn(1, &counts(2, 2));
+        by_listener.turn(1, &counts(2, 2));
         assert_eq!(
-            figures(&books.close(&counts(2, 2))),
+            figures(&by_listener.close(&counts(2, 2))),
             [(2, 2, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0)]
         );
     }
 
     #[test]
     fn the_open_bucket_counts_before_it_closes_and_no_line_counts_twice() {
-        let mut books = ByListener::new(2);
-        books.turn(0, &counts(0, 0));
-        assert_eq!(figures(&books.since_start(&counts(4, 3))), [(4, 3, 1, 0), (0, 0, 0, 0)]);
-        books.turn(1, &counts(4, 3));
-        books.close(&counts(6, 5));
-        assert_eq!(figures(&books.since_start(&counts(0, 0))), [(4, 3, 1, 0), (2, 2, 0, 0)]);
-        assert_eq!(figures(&books.since_start(&counts(1, 1))), [(4, 3, 1, 0), (3, 3, 0, 0)]);
-        assert_eq!(figures(&books.close(&counts(1, 1))), [(0, 0, 0, 0), (1, 1, 0, 0)]);
+        let mut by_listener = ByListener::new(2);
+        by_listener.turn(0, &counts(0, 0));
+        assert_eq!(figures(&by_listener.since_start(&counts(4, 3))), [(4, 3, 1, 0), (0, 0, 0, 0)]);
+        by_listener.turn(1, &counts(4, 3));
+        by_listener.close(&counts(6, 5));
+        assert_eq!(figures(&by_listener.since_start(&counts(0, 0))), [(4, 3, 1, 0), (2, 2, 0, 0)]);
+        assert_eq!(figures(&by_listener.since_start(&counts(1, 1))), [(4, 3, 1, 0), (3, 3, 0, 0)]);
+        assert_eq!(figures(&by_listener.close(&counts(1, 1))), [(0, 0, 0, 0), (1, 1, 0, 0)]);
     }
 
     #[test]
     fn what_a_lane_loses_is_lost_for_each_listener() {
-        let mut books = ByListener::new(2);
-        books.turn(1, &counts(3, 2));
+        let mut by_listener = ByListener::new(2);
+        by_listener.turn(1, &counts(3, 2));
         let mut whole = counts(10, 7);
-        books.lose_recorded(&mut whole);
+        by_listener.lose_recorded(&mut whole);
         assert_eq!((whole.recorded(), whole.dropped_total()), (0, 7));
         whole.received += 1;
         whole.metrics += 1;
-        let parts = books.close(&whole);
+        let parts = by_listener.close(&whole);
         assert_eq!(figures(&parts), [(3, 0, 1, 2), (8, 1, 2, 5)]);
     }
 }

@@ -1,4 +1,4 @@
-//! Which metrics are dropped, for whoever listens: line by line, since a shard counts its drops and
+//! Which metrics are dropped, for subscribers of the event bus: line by line, since a shard counts its drops and
 //! names none of them.
 
 use crate::aggregate::Shard;
@@ -6,7 +6,7 @@ use crate::context::DropReason;
 use crate::protocol::{self, Message, Options, ParseError};
 use crate::telemetry::{Event, EventKind, Hub};
 
-/// As [`Shard::datagram`], one line at a time; tells `hub` of every metric that is dropped.
+/// As [`Shard::datagram`], one line at a time; emits an event for every metric that is dropped.
 #[cold]
 #[inline(never)]
 pub(super) fn datagram(

@@ -18,8 +18,8 @@ use crate::telemetry::{Event, EventKind, Hub, Subscription, Transport};
 /// Bytes shown of a refused line.
 const LINE_SHOWN: usize = 256;
 
-/// What the debug log tells: everything but the facts of each packet and line, which would drown it
-/// (refused lines are told once per reason and interval elsewhere).
+/// What the debug log shows: everything but the facts of each packet and line, which would drown it
+/// (refused lines are logged once per reason and interval elsewhere).
 const LOGGED: [EventKind; 12] = [
     EventKind::ContextLimitReached,
     EventKind::FlushStarted,
@@ -36,7 +36,7 @@ const LOGGED: [EventKind; 12] = [
 ];
 
 /// Writes facts to the debug log as long as the subscriptions live. There are none unless the debug
-/// level is on, so that otherwise nobody listens and no fact is built.
+/// level is on, so that otherwise there is no subscriber and no fact is built.
 pub(super) fn debug_log(hub: &Hub) -> Vec<Subscription> {
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! A lane that panics: the server goes on with the same sockets, and its books still balance.
+//! A lane that panics: the server goes on with the same sockets, and its counts still balance.
 
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::{Server, ServerSettings};
 use crate::clock::Clock;
 use crate::config::{self, Mode, Outputs, Sources};
 
-/// Is refused; the lane falls over it while it tells.
+/// Is refused; the lane panics while it reports it.
 const POISON: &[u8] = b"brings a lane down";
 
 /// Stands where a bug would.

@@ -154,7 +154,7 @@ impl FlusherThread {
         for output in &mut self.outputs {
             output.flush(&self.flusher.view(&flush));
         }
-        // First, so that whoever sees the lines of this bucket sees who is to blame for them.
+        // First, so that a page that shows the lines of this bucket also names their senders.
         self.warn_of_overflow(flush.start);
         self.account(&flush);
         events::context_limit(&self.hub, self.contexts_max, &flush.counts);

@@ -28,7 +28,7 @@ pub(super) struct RawForwarder {
     sent: AtomicU64,
     failed: AtomicU64,
     clock: Clock,
-    /// When a failure may be mentioned again, and the failures already told.
+    /// When a failure may be mentioned again, and the failures already logged.
     said: Mutex<(Duration, u64)>,
 }
 
@@ -117,13 +117,13 @@ impl Drop for RawForwarder {
 }
 
 impl Shared {
-    /// Opens the socket, however often that takes; tells what became of each try.
+    /// Opens the socket, however often that takes; sends the result of each try.
     fn open(&self, host: &str, port: u16, tell: &Sender<Option<io::Error>>) {
         loop {
             match open(host, port) {
                 Ok(socket) => {
                     drop(self.socket.set(socket));
-                    // Whoever started us has gone on, and said that there are no copies.
+                    // The starting thread has gone on, and logged that there are no copies.
                     if tell.send(None).is_err() {
                         tracing::info!(target: "net", "statsd_forward_host: copies go to {host} port {port} now");
                     }

@@ -35,7 +35,7 @@ const SWEEP_GAP: Duration = Duration::from_millis(10);
 /// Kinds of facts that are asked for with every datagram, in one question.
 const TOLD_PER_DATAGRAM: u64 = EventKind::PacketReceived.bit() | EventKind::MetricRejected.bit();
 
-/// What a lane tells the flusher.
+/// What a lane sends the flusher.
 pub(super) enum FromLane {
     /// A bucket was passed; `away` is how long the lane did not look at its sockets for it.
     Closed {
@@ -45,7 +45,7 @@ pub(super) enum FromLane {
         lines: Vec<LineCounts>,
         away: Duration,
     },
-    /// The lane panicked and begins anew; the books of what was open come with the next bucket.
+    /// The lane panicked and begins anew; the counts of the open bucket come with the next one.
     Restarted { lane: usize },
     /// The lane has stopped; its last bucket came before.
     Stopped,
@@ -151,7 +151,7 @@ impl LaneWorker {
         }
     }
 
-    /// Runs the lane until it is told to stop; a panic costs the open bucket and nothing else.
+    /// Runs the lane until it is stopped; a panic costs the open bucket and nothing else.
     pub fn run(mut self, mut net: Lane) {
         loop {
             match catch_unwind(AssertUnwindSafe(|| net.run(&mut self))) {
@@ -171,7 +171,7 @@ impl LaneWorker {
         }
         net.refresh_kernel_drops();
         self.close(net.counts());
-        // The flusher outlives the lanes; if it is gone there is nobody to tell.
+        // The flusher outlives the lanes; if it is gone, no one has to know.
         (self.tell)(FromLane::Stopped);
     }
 
@@ -214,7 +214,7 @@ impl LaneWorker {
         (self.tell)(FromLane::Closed { closed, listeners, lines, away });
     }
 
-    /// The sender of this datagram named new contexts, or told of itself.
+    /// The sender of this datagram named new contexts, or sent client telemetry.
     #[cold]
     fn charge(&mut self, bytes: &[u8], from: &Sender<'_>, listener: u16) {
         let contexts = self.shard.contexts();
@@ -232,7 +232,7 @@ impl LaneWorker {
         if reports > 0 {
             let options = self.parts.settings.options;
             for line in lines(bytes).filter(|line| line.bytes.starts_with(CLIENT_TELEMETRY)) {
-                senders.told(from, listener, line.bytes, options);
+                senders.client_telemetry(from, listener, line.bytes, options);
             }
         }
     }
@@ -264,7 +264,7 @@ impl LaneWorker {
         }
     }
 
-    /// Somebody wants to know more than totals.
+    /// A page wants more than totals: `top` or `tap`.
     #[cold]
     fn look_closer(&mut self, bytes: &[u8], listener: usize, from: &Sender<'_>) {
         let now = self.parts.clock.unix().as_secs();
@@ -272,7 +272,7 @@ impl LaneWorker {
         self.watcher.look(bytes, now, name, || from.name());
     }
 
-    /// Tells of the first contexts at once, so that a newcomer sees the first line arrive.
+    /// Logs the first contexts at once, so that a newcomer sees the first line arrive.
     fn announce(&mut self) {
         let births = self.shard.births();
         let Some(announced) = &self.parts.announced else { return };
@@ -362,7 +362,7 @@ impl Receiver for LaneWorker {
             self.look_closer(bytes, listener, from);
         }
         if arrival.cut_bytes > 0 {
-            // The tail of the datagram is a line that nobody can read.
+            // The tail of the datagram counts as one refused line.
             let counts = self.shard.counts();
             counts.received += 1;
             counts.truncated += 1;
@@ -392,7 +392,7 @@ impl Receiver for LaneWorker {
         if self.parts.clock.unix() >= self.shard.bucket_end() {
             self.close(counts);
         } else {
-            // One step of forgetting goes with each batch. Where few batches come, nobody waits,
+            // One step of forgetting goes with each batch. Where few batches come, no line waits,
             // and what a flood left behind must go all the same, a little at a time.
             self.shard.sweep_some();
         }

@@ -24,9 +24,9 @@ pub(super) struct Origins {
 /// Who sent a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found<'a> {
-    /// A container, or nobody in particular (then the id is empty).
+    /// A container, or an unknown sender (then the id is empty).
     Container(&'a [u8]),
-    /// A process whose container cannot be told.
+    /// A process whose container could not be read.
     Unreadable,
 }
 

@@ -1,5 +1,5 @@
-//! What is said of refused lines and failed frames: once per reason and interval, the rest as a
-//! number, so that a flood of bad input is no flood of logs.
+//! Logs refused lines and failed frames once per reason and interval, the rest as a number, so that a
+//! flood of bad input does not flood the log.
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 //! merged into the same flush, so that they carry the same timestamp, host and tags and go through
 //! the same encoders.
 //!
-//! At most fifteen series. Its lines are no client's: they appear in no books.
+//! At most fifteen series. No client sent their lines, so no line counter includes them.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::forward::{Forwarder, RouteCounts};
 use crate::net::{ListenerCounts, Transport};
 use crate::protocol::Status;
 
-/// The name of the service check that tells of a running server.
+/// The name of the service check of a running server.
 const SERVICE_CHECK: &[u8] = b"whippet.up";
 
 /// Writes own metrics into every bucket.
@@ -29,7 +29,7 @@ pub(super) struct SelfMetrics {
     passed: Vec<u64>,
     /// Lines of the lanes' buckets that ours does not cover yet.
     counts: LineCounts,
-    told: Told,
+    reported: Reported,
     forwarder: Option<Arc<Forwarder>>,
     /// The service check of every interval, without its time (`self_service_check`).
     check: Option<CheckRecord>,
@@ -39,7 +39,7 @@ pub(super) struct SelfMetrics {
 
 /// Totals at the last time of telling: metrics carry what came since.
 #[derive(Default)]
-struct Told {
+struct Reported {
     sockets: Sockets,
     delivered: u64,
     dropped: u64,
@@ -103,7 +103,7 @@ impl SelfMetrics {
             shard: Shard::new(settings, rules, state, now),
             passed: vec![0; lanes],
             counts: LineCounts::default(),
-            told: Told::default(),
+            reported: Reported::default(),
             forwarder,
             check: None,
             spare: Bucket::default(),
@@ -156,7 +156,7 @@ impl SelfMetrics {
             let timestamp = i64::try_from(moment.now.as_secs()).unwrap_or(i64::MAX);
             bucket.checks.push(CheckRecord { timestamp, ..check.clone() });
         }
-        // Nobody sent them.
+        // No client sent them.
         bucket.counts = LineCounts::default();
         Closed { lane: self.lane, bucket, passed }
     }
@@ -169,7 +169,7 @@ impl SelfMetrics {
     fn write(&mut self, listeners: &[Vec<ListenerCounts>], moment: Moment) {
         let counts = std::mem::take(&mut self.counts);
         let sockets = Sockets::of(listeners);
-        let before = std::mem::replace(&mut self.told.sockets, sockets);
+        let before = std::mem::replace(&mut self.reported.sockets, sockets);
         let since = |figure: fn(&Sockets) -> u64| figure(&sockets).saturating_sub(figure(&before));
         self.count("datadog.dogstatsd.udp_packets", since(|sums| sums.udp_packets), "");
         self.count("datadog.dogstatsd.udp_packets_bytes", since(|sums| sums.udp_bytes), "");
@@ -188,12 +188,12 @@ impl SelfMetrics {
 
     fn delivery(&mut self) {
         let Some(forwarder) = &self.forwarder else { return };
-        let books = forwarder.accounting();
-        let delivered = books.total(|route| route.delivered).payloads;
-        let dropped = books.total(RouteCounts::dropped_total).payloads;
-        let queue: usize = books.endpoints.iter().map(|endpoint| endpoint.queue_bytes).sum();
-        let before = (self.told.delivered, self.told.dropped);
-        (self.told.delivered, self.told.dropped) = (delivered, dropped);
+        let accounting = forwarder.accounting();
+        let delivered = accounting.total(|route| route.delivered).payloads;
+        let dropped = accounting.total(RouteCounts::dropped_total).payloads;
+        let queue: usize = accounting.endpoints.iter().map(|endpoint| endpoint.queue_bytes).sum();
+        let before = (self.reported.delivered, self.reported.dropped);
+        (self.reported.delivered, self.reported.dropped) = (delivered, dropped);
         self.count("whippet.payloads_delivered", delivered.saturating_sub(before.0), "");
         self.count("whippet.payloads_dropped", dropped.saturating_sub(before.1), "");
         self.gauge("whippet.queue_bytes", queue as u64, "");
@@ -279,12 +279,12 @@ mod tests {
     fn counts_are_what_came_since_the_last_bucket() {
         let mut metrics = metrics();
         let mut sockets = Sockets { udp_packets: 5, ..Sockets::default() };
-        metrics.told.sockets = sockets;
+        metrics.reported.sockets = sockets;
         sockets.udp_packets = 0;
         // A lane that begins anew starts at zero: nothing is posted rather than nonsense.
         let closed = metrics.finish(&[], moment());
         let births = closed.bucket.births.clone();
         assert_eq!(counter(&closed, &births, "datadog.dogstatsd.udp_packets"), 0.0);
-        assert_eq!(metrics.told.sockets.udp_packets, sockets.udp_packets);
+        assert_eq!(metrics.reported.sockets.udp_packets, sockets.udp_packets);
     }
 }

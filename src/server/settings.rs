@@ -104,7 +104,7 @@ pub(super) fn self_telemetry(config: &Config, outputs: &Outputs) -> bool {
     }
 }
 
-/// What the tagger reads; `None` when no message could have an origin that anybody knows.
+/// What the tagger reads; `None` when no origin of a message could be known.
 pub(super) fn tagger(config: &Config) -> Option<tagger::TaggerSettings> {
     let kubelet = config.kubernetes_kubelet_host.as_ref().map(|host| KubeletSettings {
         host: host.clone(),
@@ -162,7 +162,7 @@ pub(crate) fn rules(
 ) -> Rules {
     let bytes = |text: &str| Box::from(text.as_bytes());
     let (mapper, problems) = Mapper::new(&config.dogstatsd_mapper_profiles);
-    // The configuration has told of most already; nothing is skipped in silence.
+    // `Config::load` has logged most of them already; nothing is skipped silently.
     problems.iter().for_each(|problem| tracing::warn!(target: "context", "{problem}"));
     let (filtered, prefixes) = config.metric_filter();
     Rules {

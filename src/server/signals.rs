@@ -38,7 +38,7 @@ impl Signals {
                 Some(SIGUSR1) => return Signal::ToggleDebug,
                 Some(SIGUSR2) => return Signal::Unused,
                 Some(signal) => return Signal::Stop(signal),
-                // Only a closed handle ends the iteration, and nobody holds one.
+                // Only a closed handle ends the iteration, and there is no handle.
                 None => std::thread::park(),
             }
         }

@@ -75,7 +75,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let deep = root.path().join("kubepods.slice/pod1.slice").join(format!("crio-{ID}.scope"));
         fs::create_dir_all(&deep).unwrap();
-        fs::write(root.path().join(ID), "a file is no group").unwrap();
+        fs::write(root.path().join(ID), "a file, not a group").unwrap();
         let inodes = Inodes::scan(root.path());
         let of = |path: &Path| inodes.container(fs::metadata(path).unwrap().ino());
         assert_eq!(of(&deep), Some(ID.as_bytes()));

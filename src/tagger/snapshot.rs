@@ -9,7 +9,7 @@ use super::pod_tags::Extraction;
 use super::pods::PodList;
 use super::workload::Workload;
 
-/// How long a workload that is gone keeps its tags: its last words may come after it.
+/// How long a workload that is gone keeps its tags: its last metrics may arrive later.
 const GONE_KEPT: Duration = Duration::from_secs(300);
 /// Workloads that are gone, kept at most.
 const GONE_MAX: usize = 16_384;

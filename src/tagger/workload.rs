@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Cardinality;
 
-/// Bytes of one tag at most; annotations may be a hundred times as long and are no tags then.
+/// Bytes of one tag at most; annotations may be a hundred times as long and are left out then.
 const TAG_BYTES_MAX: usize = 2_048;
 /// Tags of one workload and level at most.
 const TAGS_MAX: usize = 256;

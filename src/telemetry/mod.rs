@@ -1,4 +1,4 @@
-//! What happens in a running program, for whoever subscribes.
+//! The event bus: what happens in a running program, for subscribers.
 //!
 //! In: events of any room. Out: a bus of events ([`Hub`]). Promise: memory and time are bounded for
 //! any subscriber, and no hot path waits. Refusal: it knows no other room and decides nothing.

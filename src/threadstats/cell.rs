@@ -10,7 +10,7 @@ use super::number::{Number, Sum};
 use super::series::{PointValue, SeriesType};
 
 /// Samples a histogram stores; past it every new sample overwrites a random one. This favours recent
-/// samples and is no fair reservoir, as in datadogpy (`histogram sample size`).
+/// samples and is not a fair reservoir, as in datadogpy (`histogram sample size`).
 pub(crate) const SLOTS: usize = 1000;
 
 const PERCENTILES: [(f64, &str); 4] = [

@@ -66,7 +66,7 @@ impl<'a> From<&'a [u8]> for Member<'a> {
 #[derive(Clone, Copy, Hash, PartialEq, Eq)]
 enum Canonical<'a> {
     Int(i64),
-    /// The bits of a float that is no `i64`.
+    /// The bits of a float that is not an `i64`.
     Bits(u64),
     Str(&'a str),
     Bytes(&'a [u8]),

@@ -1,8 +1,8 @@
-//! Looking closer at what arrives, for as long as somebody asks: counts per metric and live lines.
+//! A closer look at what arrives, while an admin page wants it: counts per metric and live lines.
 //!
-//! Nobody looks by default, and then it costs one relaxed load per datagram. While somebody does,
-//! lanes read each line a second time and hand over what they found; they never wait for whoever
-//! asked, whose memory is bounded.
+//! Off by default, and then it costs one relaxed load per datagram. While it is on, lanes read each
+//! line a second time and hand over what they found; they never wait for the reader, whose memory
+//! is bounded.
 
 mod lane_counts;
 mod liveness;
@@ -40,7 +40,7 @@ const HAND_OVER_PATIENCE: Duration = Duration::from_millis(250);
 /// Between two times that lanes are made to hand over.
 const REFRESH_PAUSE: Duration = Duration::from_millis(50);
 
-/// Shared by lanes and whoever asks.
+/// Shared by lanes and readers.
 #[derive(Default)]
 pub(crate) struct Watch {
     /// How many ask for anything at all: the one thing that lanes look at.
@@ -76,7 +76,7 @@ pub(crate) struct Findings {
     pub counted: LaneCounts,
 }
 
-/// Somebody who wants to see lines.
+/// A reader of live lines.
 pub(crate) struct Tap {
     wanted: Option<Regex>,
     lines: SyncSender<TappedLine>,
@@ -132,7 +132,7 @@ impl Watch {
     }
 
     /// Makes every lane hand over, and waits a moment for it. What was handed over just now is
-    /// fresh enough: whoever asks without pause must not keep the lanes busy.
+    /// fresh enough: a reader that asks without pause must not keep the lanes busy.
     pub fn refresh(&self, lanes: &[LaneHandle]) {
         let mut refreshed = lock(&self.refreshed);
         if refreshed.is_some_and(|last| last.elapsed() < REFRESH_PAUSE) {
@@ -284,7 +284,7 @@ impl Watcher {
         }
     }
 
-    /// Gives what was found to whoever asks.
+    /// Hands the findings to the readers.
     pub fn hand_over(&mut self, findings: Findings) {
         self.watch.hand_over(std::mem::take(&mut self.samples), findings);
     }
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_looks_once_every_guard_is_gone() {
+    fn it_is_off_once_every_guard_is_gone() {
         let watch = Arc::new(Watch::default());
         let (counting, tapping) = (watch.count(), watch.tap(None).unwrap());
         drop(counting);
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_kept_while_somebody_counts_and_forgotten_after() {
+    fn counts_are_kept_while_a_guard_lives_and_forgotten_after() {
         let watch = Arc::new(Watch::default());
         let mut watcher = Watcher::new(Arc::clone(&watch), Options::default());
         let counting = watch.count();

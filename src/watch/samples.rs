@@ -1,4 +1,4 @@
-//! How often each metric and tag set was sent, while somebody wants to know.
+//! How often each metric and tag set was sent, while an admin page asks for it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

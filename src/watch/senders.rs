@@ -37,7 +37,7 @@ pub(crate) struct SenderId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u64)]
 enum Kind {
-    /// The number of a listener whose senders nobody names.
+    /// The number of a listener whose senders are unnamed.
     Listener,
     /// An IP address.
     Address,
@@ -75,7 +75,7 @@ struct Front {
     ipv4: [Slot; SLOTS],
     ipv6: [Slot; SLOTS],
     processes: [Slot; SLOTS],
-    /// Senders nobody names, by listener.
+    /// Unnamed senders, by listener.
     listeners: [Slot; SLOTS],
 }
 
@@ -354,9 +354,15 @@ impl Senders {
         account.past_cap += past_cap;
     }
 
-    /// A client tells what it sent and dropped.
+    /// A client reports what it sent and dropped.
     #[cold]
-    pub fn told(&mut self, from: &Sender<'_>, listener: u16, line: &[u8], options: Options) {
+    pub fn client_telemetry(
+        &mut self,
+        from: &Sender<'_>,
+        listener: u16,
+        line: &[u8],
+        options: Options,
+    ) {
         let Ok(Message::Metric(metric)) = protocol::read(line, options) else { return };
         let Some(what) = metric.name.strip_prefix(CLIENT_TELEMETRY) else { return };
         let sum: f64 = metric.values.numbers().filter(|value| *value >= 0.0).sum();
@@ -385,7 +391,7 @@ impl Senders {
         *figure = figure.saturating_add(value);
     }
 
-    /// A copy for whoever asks, everything up to `now` (unix seconds) included. `container_of`
+    /// A copy for the admin pages, everything up to `now` (unix seconds) included. `container_of`
     /// names the container of a process from memory.
     pub fn publish<'a>(
         &mut self,
@@ -489,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_counted_whoever_shares_a_slot() {
+    fn everything_is_counted_also_when_senders_share_a_slot() {
         let mut senders = Senders::new();
         for round in 0..3 {
             // More senders than slots: they displace each other.
@@ -581,7 +587,7 @@ mod tests {
             (0..received).for_each(|_| senders.see(&process(1), 0, 5, 1));
             for (what, value) in [("packets_sent", sent), ("packets_dropped", dropped)] {
                 let line = format!("datadog.dogstatsd.client.{what}:{value}|c|#client:py");
-                senders.told(&process(1), 0, line.as_bytes(), Options::default());
+                senders.client_telemetry(&process(1), 0, line.as_bytes(), Options::default());
             }
         };
         // The first report covers time before we listened.
@@ -595,7 +601,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_told_without_its_port() {
+    fn an_address_is_shown_without_its_port() {
         let id = |words| SenderId { kind: Kind::Address, words };
         assert_eq!(id([0, 0xffff_0a00_0007]).name(&[]), "10.0.0.7");
         assert_eq!(id([0xfe80 << 48, 1]).name(&[]), "fe80::1");

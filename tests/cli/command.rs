@@ -56,7 +56,7 @@ pub fn udp() -> (UdpSocket, String) {
     (socket, url)
 }
 
-/// A signal to the test's own process is no failure.
+/// A signal to the test's own process is not a failure.
 pub fn received(mut recv: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match recv() {

@@ -9,7 +9,7 @@ use crate::support::program::{KEY, Setup};
 fn a_log_file_holds_json_is_rolled_and_never_shows_the_key() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("whippet.log");
-    // Nobody listens there: delivery fails, which is when keys have been known to slip out.
+    // Nothing listens there: delivery fails, which is when keys have been known to slip out.
     let setup = Setup::bare().env("DD_API_KEY", KEY).env("DD_DD_URL", "http://127.0.0.1:1");
     let server = setup
         .env("DD_FORWARDER_STOP_TIMEOUT", 1)

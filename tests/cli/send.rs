@@ -189,7 +189,7 @@ fn send_reads_the_environment_of_clients() {
 }
 
 /// The whole network 127/8 is local on Linux: a port held on one address of it is free on another,
-/// and nobody can take it meanwhile for all of them.
+/// and no other process can take it meanwhile.
 #[cfg(target_os = "linux")]
 #[test]
 fn send_says_when_nobody_listens() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::command::{PATIENCE, received, run_with_stdin, url_of};
 use crate::support::program::{Setup, until};
 
-/// What the service manager of the test was told, message by message.
+/// What the service manager of the test received, message by message.
 struct Manager {
     socket: UnixDatagram,
     folder: tempfile::TempDir,
@@ -29,15 +29,15 @@ impl Manager {
     fn next(&self) -> String {
         let mut bytes = [0; 500];
         let length =
-            received(|| self.socket.recv(&mut bytes)).expect("the manager is told in time");
+            received(|| self.socket.recv(&mut bytes)).expect("the manager hears of it in time");
         String::from_utf8(bytes[..length].to_vec()).unwrap()
     }
 
     fn next_besides_watchdog(&self) -> String {
         loop {
-            let told = self.next();
-            if told != "WATCHDOG=1\n" {
-                return told;
+            let message = self.next();
+            if message != "WATCHDOG=1\n" {
+                return message;
             }
         }
     }
@@ -49,10 +49,10 @@ fn the_service_manager_is_told_of_start_reload_and_end() {
     let server = manager.setup().start();
     assert_eq!(manager.next(), "READY=1\n");
     server.signal("HUP");
-    let told = manager.next();
+    let message = manager.next();
     let micros =
-        told.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").map(|text| text.trim().parse::<u64>());
-    assert!(matches!(micros, Some(Ok(1..))), "{told:?}");
+        message.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").map(|text| text.trim().parse::<u64>());
+    assert!(matches!(micros, Some(Ok(1..))), "{message:?}");
     assert_eq!(manager.next(), "READY=1\n");
     server.end();
     assert_eq!(manager.next(), "STOPPING=1\n");
@@ -73,7 +73,7 @@ fn the_watchdog_hears_from_a_server_that_lives() {
     assert_eq!(manager.next_besides_watchdog(), "STOPPING=1\n");
 }
 
-/// The flusher writes into a pipe that nobody reads: the server is stuck, though its process lives.
+/// The flusher writes into a pipe without a reader: the server is stuck, though its process lives.
 #[test]
 fn the_watchdog_hears_nothing_from_a_server_that_is_stuck() {
     let manager = Manager::new();
@@ -95,6 +95,6 @@ fn the_watchdog_hears_nothing_from_a_server_that_is_stuck() {
     drain();
     let before = complaints();
     until("it says so again", || (complaints() >= before + 2).then_some(()));
-    let told = received(|| manager.socket.recv(&mut [0; 100])).map_err(|error| error.kind());
-    assert_eq!(told, Err(io::ErrorKind::WouldBlock), "the manager was told that all is well");
+    let message = received(|| manager.socket.recv(&mut [0; 100])).map_err(|error| error.kind());
+    assert_eq!(message, Err(io::ErrorKind::WouldBlock), "the manager got a sign of life");
 }

@@ -67,7 +67,7 @@ fn folders(root: &Path) -> Vec<String> {
     all
 }
 
-/// What whippet may not touch: no file in the Agent's folders, nobody on the Agent's ports.
+/// What whippet may not touch: no file in the Agent's folders, no listener on the Agent's ports.
 #[track_caller]
 fn leaves_the_agent_alone(program: &Program, root: &Path, ports: [u16; 4]) {
     assert_eq!(folders(&root.join("run")), ["agent.sock"]);
@@ -108,14 +108,14 @@ fn one_file_serves_an_agent_without_its_dogstatsd_and_whippet() {
     assert!(spool.is_dir(), "its own spool is {}", spool.display());
     let ended = program.terminate();
     ended.balances();
-    for told in [
+    for expected in [
         "use_dogstatsd: does not turn whippet off",
         "health_port: is left to the Agent",
         "forwarder_storage_path: is left to the Agent",
         "log_file: is left to the Agent",
         "ignored, unknown to whippet: GUI_port, apm_config, check_runners, confd_path, ",
     ] {
-        assert!(ended.stderr.contains(told), "{told}: {}", ended.stderr);
+        assert!(ended.stderr.contains(expected), "{expected}: {}", ended.stderr);
     }
 }
 
@@ -126,14 +126,14 @@ fn the_shared_file_passes_the_check_and_names_what_is_left_to_the_agent() {
     let setup = Setup::bare().argument("check-config");
     let ended = setup.yaml(&shared(&intake, root, [5001, 5000, 5555, 8126])).run();
     assert_eq!(ended.code(), Some(0), "{}{}", ended.stdout, ended.stderr);
-    for told in [
+    for expected in [
         "note: ",
         "run_path: is left to the Agent because use_dogstatsd is false; whippet uses its default, /var/lib",
         "cmd_port: the command port belongs to the Agent",
         "expvar_port: the port belongs to the Agent",
         "configuration is valid",
     ] {
-        assert!(ended.stdout.contains(told), "{told}: {}", ended.stdout);
+        assert!(ended.stdout.contains(expected), "{expected}: {}", ended.stdout);
     }
     assert!(!ended.stdout.contains(KEY), "{}", ended.stdout);
 }

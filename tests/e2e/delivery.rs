@@ -1,4 +1,4 @@
-//! Splitting, retries, refusals: nothing is lost that could be kept, and the books say the rest.
+//! Splitting, retries, refusals: nothing is lost that could be kept, and what is lost is counted.
 
 use crate::support::decode::Kind;
 use crate::support::intake::{Answer, Intake, Request};

@@ -168,6 +168,6 @@ fn every_flush_is_logged_with_its_books_at_debug_level() {
     let program = Setup::bare().set("log_level", "debug").start();
     program.udp("a:1:2|c\njunk\na:nan|c");
     let ended = program.terminate();
-    let books = "3 lines = 1 recorded + 1 refused + 1 dropped [missing_type 1, non_finite 1], 2 values, 1 contexts, kernel drops 0";
-    assert!(ended.stderr.contains(books), "{}", ended.stderr);
+    let counts = "3 lines = 1 recorded + 1 refused + 1 dropped [missing_type 1, non_finite 1], 2 values, 1 contexts, kernel drops 0";
+    assert!(ended.stderr.contains(counts), "{}", ended.stderr);
 }

@@ -224,8 +224,8 @@ fn the_key_is_checked_at_the_start_and_the_answer_told() {
         intake.validate_with(Answer::status(answer));
         let program = Setup::posting_to(&intake).start();
         let last = &KEY[KEY.len() - 4..];
-        let told = |log: &str| log.lines().any(|line| line.contains(last) && line.contains(says));
-        let log = program.logs_until(told);
+        let logged = |log: &str| log.lines().any(|line| line.contains(last) && line.contains(says));
+        let log = program.logs_until(logged);
         assert!(log.contains(&intake.url()), "{log}");
         program.terminate().balances();
         intake.read(|state| assert_eq!(state.validations[0].path(), "/api/v1/validate"));

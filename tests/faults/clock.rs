@@ -59,18 +59,18 @@ fn start(intake: &Intake, clock: &Clock, memory: usize, spool: Option<&Path>) ->
 fn until(forwarder: &Forwarder, condition: impl Fn(&RouteCounts) -> bool) -> ForwardAccounting {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
-        let books = forwarder.accounting();
-        assert!(books.balances(), "{books:?}");
-        if condition(series(&books)) {
-            return books;
+        let accounting = forwarder.accounting();
+        assert!(accounting.balances(), "{accounting:?}");
+        if condition(series(&accounting)) {
+            return accounting;
         }
-        assert!(Instant::now() < end, "not within 20 s: {books}; {books:?}");
+        assert!(Instant::now() < end, "not within 20 s: {accounting}; {accounting:?}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-fn series(books: &ForwardAccounting) -> &RouteCounts {
-    &books.endpoints[0].routes[Route::SeriesV2 as usize]
+fn series(accounting: &ForwardAccounting) -> &RouteCounts {
+    &accounting.endpoints[0].routes[Route::SeriesV2 as usize]
 }
 
 /// Flushes through the given number of intervals.
@@ -78,7 +78,7 @@ fn pass(forwarder: &Forwarder, clock: &Clock, flushes: u64) {
     for _ in 0..flushes {
         let built = series(&forwarder.accounting()).built.payloads;
         forwarder.submit(&count(clock), Instant::now() + Duration::from_secs(5));
-        until(forwarder, |books| books.built.payloads == built + 1);
+        until(forwarder, |accounting| accounting.built.payloads == built + 1);
         clock.advance(INTERVAL);
         forwarder.recheck_clock();
     }
@@ -87,9 +87,9 @@ fn pass(forwarder: &Forwarder, clock: &Clock, flushes: u64) {
 /// The intake is back: the clock goes on until nothing waits.
 fn drain(forwarder: &Forwarder, clock: &Clock) -> ForwardAccounting {
     for _ in 0..2000 {
-        let books = forwarder.accounting();
-        if series(&books).waiting.payloads == 0 {
-            return books;
+        let accounting = forwarder.accounting();
+        if series(&accounting).waiting.payloads == 0 {
+            return accounting;
         }
         clock.advance(Duration::from_secs(1));
         forwarder.recheck_clock();
@@ -119,8 +119,8 @@ fn ten_minutes_without_an_intake_and_a_restart_between_lose_nothing_with_the_spo
     let requests = intake.read(|state| state.requests.len());
     assert!(requests < 90, "{requests}");
     intake.respond(Answer::status(202));
-    let books = drain(&forwarder, &clock);
-    assert_eq!(series(&books).dropped_total().payloads, 0, "{books}");
+    let accounting = drain(&forwarder, &clock);
+    assert_eq!(series(&accounting).dropped_total().payloads, 0, "{accounting}");
     assert_eq!(sum(&intake), FLUSHES as f64);
     forwarder.shutdown(Instant::now());
 }
@@ -133,9 +133,9 @@ fn ten_minutes_past_the_bounds_of_memory_lose_what_is_counted() {
     let forwarder = start(&intake, &clock, 5000, None);
     pass(&forwarder, &clock, FLUSHES);
     intake.respond(Answer::status(202));
-    let books = drain(&forwarder, &clock);
-    let lost = series(&books).dropped_for(DropReason::QueueFull).payloads;
-    assert_eq!(series(&books).dropped_total().payloads, lost, "{books}");
+    let accounting = drain(&forwarder, &clock);
+    let lost = series(&accounting).dropped_for(DropReason::QueueFull).payloads;
+    assert_eq!(series(&accounting).dropped_total().payloads, lost, "{accounting}");
     assert!((30..FLUSHES).contains(&lost), "{lost}");
     assert_eq!(sum(&intake), (FLUSHES - lost) as f64);
     forwarder.shutdown(Instant::now());

@@ -133,8 +133,8 @@ fn a_restart_in_the_middle_of_a_bucket_keeps_both_halves() {
         for _ in 0..lines {
             socket.send(b"c:1|c").expect("sent");
         }
-        let (books, _) = process.terminate().balances();
-        assert_eq!(books.recorded, lines, "run {n}");
+        let (counts, _) = process.terminate().balances();
+        assert_eq!(counts.recorded, lines, "run {n}");
         // The partial bucket carries the second of the shutdown, or the one after the bucket's
         // start: the next run must end in a later one.
         eventually(Duration::from_secs(20), "a later second", || now() > newest_point(&intake));
@@ -165,7 +165,7 @@ fn a_certificate_nobody_trusts_keeps_payloads_until_its_authority_is_configured(
 #[test]
 #[ignore = "80 seconds: make faults"]
 fn an_outage_of_a_minute_under_load_loses_nothing() {
-    // Nobody listens until the minute is over.
+    // Nothing listens until the minute is over.
     let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let address = address.expect("a free port").to_string();
     let setup = to_url(&format!("http://{address}"))

@@ -1,4 +1,4 @@
-//! Nobody is let in and nothing is let out: keys, sockets, certificates, proxies.
+//! Security: keys, sockets, certificates, proxies.
 
 use super::setup::{Spooled, to_intake, to_url};
 use super::wall::{Manner, Wall};
@@ -129,7 +129,7 @@ fn sockets_have_the_permissions_that_were_configured() {
         .spooling(1 << 20);
     let _process = setup.start();
     assert_eq!((mode(&setup, "d.sock"), mode(&setup, "s.sock")), (0o700, 0o720));
-    // What waits on disk is nobody else's business. The folder is made after the sockets.
+    // What waits on disk is private. The folder is made after the sockets.
     eventually(Duration::from_secs(20), "the spool", || setup.path("spool").exists());
     assert_eq!(mode(&setup, "spool") & 0o077, 0);
 }

@@ -21,7 +21,7 @@ pub fn to_url(url: &str) -> Setup {
         .set("forwarder_backoff_max", 0.4)
         .set("forwarder_timeout", 1)
         .set("forwarder_storage_path", spool.display())
-        // The disk of whoever runs the tests may be rather full.
+        // The disk of the machine may be nearly full.
         .set("forwarder_storage_max_disk_ratio", "1.0")
 }
 

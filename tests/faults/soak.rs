@@ -1,6 +1,6 @@
 //! A bounded run with everything at once: mixed load over three transports, an intake that fails
 //! in every way, reloads, SIGTERM in the middle of an outage, a restart. Memory must stand still,
-//! books must balance, totals must be conserved.
+//! counts must balance, totals must be conserved.
 //!
 //! `SOAK_MINUTES` (30), `WHIPPET` (the build to run), `SOAK_REPORT` (a file for the report).
 
@@ -63,7 +63,7 @@ fn datagram(transport: usize, number: u64, sent: &Sent, chance: &mut Chance) -> 
     text
 }
 
-/// Sends over one transport, at a thousand datagrams a second, until told to stop.
+/// Sends over one transport, at a thousand datagrams a second, until stopped.
 fn load(process: &Program, transport: usize, sent: &Sent, stop: &AtomicBool) {
     let mut chance = Chance(0x9E37_79B9_7F4A_7C15 + transport as u64);
     let (udp, unix) = (UdpSocket::bind("127.0.0.1:0").expect("loopback"), process.unix());
@@ -89,8 +89,8 @@ fn load(process: &Program, transport: usize, sent: &Sent, stop: &AtomicBool) {
     }
 }
 
-/// Turns the intake bad and good again, a few seconds each, until told to stop.
-fn trouble(intake: &Intake, stop: &AtomicBool, told: &mut Vec<&'static str>) {
+/// Turns the intake bad and good again, a few seconds each, until stopped.
+fn trouble(intake: &Intake, stop: &AtomicBool, troubles_made: &mut Vec<&'static str>) {
     let mut chance = Chance(0xD1B5_4A32_D192_ED03);
     let pause = |seconds: u64| {
         let until = Instant::now() + Duration::from_secs(seconds);
@@ -110,7 +110,7 @@ fn trouble(intake: &Intake, stop: &AtomicBool, told: &mut Vec<&'static str>) {
             7 => ("cut within", Answer::cut_within()),
             _ => ("slow", Answer::status(202).after(Duration::from_millis(300))),
         };
-        told.push(name);
+        troubles_made.push(name);
         intake.respond(answer);
         // A 413 for everything takes payloads apart down to single items, which it then loses.
         pause(if name == "413" { 0 } else { 5 + chance.below(15) });
@@ -148,18 +148,18 @@ fn soak() {
         .set("forwarder_backoff_base", 0.5)
         .set("forwarder_backoff_max", 8);
     let mut process = setup.start();
-    let (sent, stop, mut told, mut reloads) =
+    let (sent, stop, mut troubles_made, mut reloads) =
         (Sent::default(), AtomicBool::new(false), Vec::new(), 0);
     let mut samples = Vec::new();
     let started = Instant::now();
     thread::scope(|scope| {
-        let (intake, sent, stop, told) = (&intake, &sent, &stop, &mut told);
+        let (intake, sent, stop, troubles_made) = (&intake, &sent, &stop, &mut troubles_made);
         let loads: Vec<_> = {
             let process = &process;
             let spawn = |transport| scope.spawn(move || load(process, transport, sent, stop));
             (0..3).map(spawn).collect()
         };
-        let troubles = scope.spawn(move || trouble(intake, stop, told));
+        let troubles = scope.spawn(move || trouble(intake, stop, troubles_made));
         while started.elapsed() < time && !loads.iter().any(|load| load.is_finished()) {
             samples.push(rss_of(process.pid()));
             if samples.len() % 60 == 30 {
@@ -199,7 +199,7 @@ fn soak() {
         rss_max,
         on_disk,
         reloads,
-        told,
+        troubles_made,
         sent,
         first,
         second,
@@ -226,7 +226,7 @@ struct Run {
     rss_max: u64,
     on_disk: usize,
     reloads: u64,
-    told: Vec<&'static str>,
+    troubles_made: Vec<&'static str>,
     sent: Sent,
     first: Ended,
     second: Ended,
@@ -244,9 +244,9 @@ fn report(run: &Run) -> String {
     let drift = (run.late as f64 / run.early as f64 - 1.0) * 100.0;
     check(drift.abs() <= 5.0, "memory stands still");
     let (lines, payloads, points) = (run.first.lines(), run.first.payloads(), run.first.points());
-    for books in [payloads, points, run.second.payloads(), run.second.points()] {
-        let sum = books.delivered + books.waiting + books.dropped;
-        check(books.built == sum, "an equation of payloads holds");
+    for counts in [payloads, points, run.second.payloads(), run.second.points()] {
+        let sum = counts.delivered + counts.waiting + counts.dropped;
+        check(counts.built == sum, "an equation of payloads holds");
     }
     let (all, bad) = (run.sent.lines.load(Ordering::Relaxed), run.sent.bad.load(Ordering::Relaxed));
     let sum = lines.recorded + lines.refused + lines.dropped;
@@ -261,7 +261,7 @@ fn report(run: &Run) -> String {
         text,
         "{:.0} s of load, {} faults of the intake, {} reloads, {:.1} s of processor time.\n",
         run.load_time.as_secs_f64(),
-        run.told.len(),
+        run.troubles_made.len(),
         run.reloads,
         run.cpu.as_secs_f64()
     );
@@ -296,7 +296,7 @@ fn report(run: &Run) -> String {
         last(&run.first, "lines "),
         last(&run.first, "payloads "),
         last(&run.second, "payloads "),
-        run.told.join(", ")
+        run.troubles_made.join(", ")
     );
     if failures.is_empty() {
         let _ = writeln!(text, "Verdict: held.");

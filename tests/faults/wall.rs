@@ -1,4 +1,4 @@
-//! A wall before an intake: misbehaves below HTTP until it is told to let everything through.
+//! A proxy before an intake: misbehaves below HTTP until it lets everything through.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -17,7 +17,7 @@ pub enum Manner {
     HalfClose,
     /// An answer in bytes so slow that it never ends.
     Trickle,
-    /// Something that is no HTTP.
+    /// Something that is not HTTP.
     Garbage,
     /// A whole answer with this status that quotes the request's head, key and all.
     Echo(u16),

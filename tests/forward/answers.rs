@@ -7,8 +7,8 @@ use whippet::encode::{ContentEncoding, Route};
 use whippet::forward::{DropReason, ErrorKind, ForwardAccounting, KeyStatus};
 
 use super::forwarder::{
-    KEY, counter, counters, delivered, dropped, packed, quick, series_books, slow_to_forgive,
-    start, start_with, submit, unix_now, wait_books, waiting,
+    KEY, counter, counters, delivered, dropped, packed, quick, series_counts, slow_to_forgive,
+    start, start_with, submit, unix_now, wait_accounting, waiting,
 };
 
 /// One payload meets these answers; then it is delivered, or dropped for that reason, after that
@@ -21,16 +21,16 @@ fn meets(answers: &[Answer], lost: Option<DropReason>, requests: u64) -> Forward
     config.http.timeout = Duration::from_millis(400);
     let forwarder = start(&[intake.url()], config);
     submit(&forwarder, &counter("page.views"));
-    let books = wait_books(&forwarder, |books| waiting(books) == 0);
+    let accounting = wait_accounting(&forwarder, |accounting| waiting(accounting) == 0);
     match lost {
-        None => assert_eq!(delivered(&books), 1),
-        Some(reason) => assert_eq!(dropped(&books, reason), 1),
+        None => assert_eq!(delivered(&accounting), 1),
+        Some(reason) => assert_eq!(dropped(&accounting, reason), 1),
     }
-    let route = series_books(&books);
+    let route = series_counts(&accounting);
     assert_eq!(route.requests, requests, "{route:?}");
     assert_eq!(route.retries, requests - 1, "{route:?}");
     assert_eq!(intake.read(|state| state.requests.len() as u64), requests);
-    books
+    accounting
 }
 
 #[test]
@@ -38,8 +38,11 @@ fn success_is_2xx_only() {
     meets(&[Answer::status(202)], None, 1);
     meets(&[Answer::status(200)], None, 1);
     let elsewhere = Answer::status(302).header("Location", "http://127.0.0.1:9/");
-    let books = meets(&[elsewhere], None, 2);
-    assert_eq!(series_books(&books).statuses.iter().collect::<Vec<_>>(), [(&202, &1), (&302, &1)]);
+    let accounting = meets(&[elsewhere], None, 2);
+    assert_eq!(
+        series_counts(&accounting).statuses.iter().collect::<Vec<_>>(),
+        [(&202, &1), (&302, &1)]
+    );
 }
 
 #[test]
@@ -62,8 +65,8 @@ fn requests_without_an_answer_are_retried() {
         (Answer::hang(), ErrorKind::Timeout),
         (Answer::status(202).after(Duration::from_secs(1)), ErrorKind::Timeout),
     ] {
-        let books = meets(&[answer], None, 2);
-        assert_eq!(series_books(&books).errors[kind as usize], 1, "{kind:?}");
+        let accounting = meets(&[answer], None, 2);
+        assert_eq!(series_counts(&accounting).errors[kind as usize], 1, "{kind:?}");
     }
 }
 
@@ -73,7 +76,7 @@ fn a_payload_is_sent_again_when_its_answer_was_lost_and_series_do_not_double() {
     intake.script([Answer::cut().but_stored()]);
     let forwarder = start(&[intake.url()], quick());
     submit(&forwarder, &counter("page.views"));
-    wait_books(&forwarder, |books| delivered(books) == 1);
+    wait_accounting(&forwarder, |accounting| delivered(accounting) == 1);
     intake.wait_until(|state| state.overwritten == 1);
     assert_eq!(intake.read(|state| state.sum_of_counter("page.views", &["env:prod"])), 10.0);
 }
@@ -85,14 +88,14 @@ fn an_intake_that_is_down_gets_everything_when_it_comes_back() {
     drop(gone);
     let forwarder = start(&[url], quick());
     submit(&forwarder, &counter("page.views"));
-    wait_books(&forwarder, |books| {
-        series_books(books).errors[ErrorKind::Connect as usize]
-            + series_books(books).errors[ErrorKind::Disconnect as usize]
+    wait_accounting(&forwarder, |accounting| {
+        series_counts(accounting).errors[ErrorKind::Connect as usize]
+            + series_counts(accounting).errors[ErrorKind::Disconnect as usize]
             >= 2
     });
     let back = Intake::start_at(&address);
     back.wait_until(|state| state.last_value("page.views", &[]) == Some(1.0));
-    wait_books(&forwarder, |books| delivered(books) == 1);
+    wait_accounting(&forwarder, |accounting| delivered(accounting) == 1);
 }
 
 #[test]
@@ -112,12 +115,16 @@ fn a_403_is_kept_and_sent_when_the_same_key_is_accepted_again() {
     intake.script([Answer::status(403)]);
     let forwarder = start(&[intake.url()], slow_to_forgive());
     submit(&forwarder, &counter("first"));
-    let books = wait_books(&forwarder, |books| series_books(books).requests == 1);
-    assert_eq!((waiting(&books), &books.endpoints[0].key_status), (1, &KeyStatus::Invalid));
-    assert_eq!(books.endpoints[0].breaker_errors, [0; 5]);
+    let accounting =
+        wait_accounting(&forwarder, |accounting| series_counts(accounting).requests == 1);
+    assert_eq!(
+        (waiting(&accounting), &accounting.endpoints[0].key_status),
+        (1, &KeyStatus::Invalid)
+    );
+    assert_eq!(accounting.endpoints[0].breaker_errors, [0; 5]);
     submit(&forwarder, &counter("second"));
-    let books = wait_books(&forwarder, |books| delivered(books) == 2);
-    assert_eq!(books.endpoints[0].key_status, KeyStatus::Valid);
+    let accounting = wait_accounting(&forwarder, |accounting| delivered(accounting) == 2);
+    assert_eq!(accounting.endpoints[0].key_status, KeyStatus::Valid);
 }
 
 #[test]
@@ -127,11 +134,11 @@ fn a_403_is_sent_with_the_new_key_when_it_changes() {
     intake.script([Answer::status(403)]);
     let forwarder = start(&[intake.url()], slow_to_forgive());
     submit(&forwarder, &counter("first"));
-    wait_books(&forwarder, |books| series_books(books).requests == 1);
+    wait_accounting(&forwarder, |accounting| series_counts(accounting).requests == 1);
     assert!(!forwarder.set_api_key(0, KEY), "the same key is no change");
     assert!(!forwarder.set_api_key(1, NEW), "there is no second endpoint");
     assert!(forwarder.set_api_key(0, NEW));
-    wait_books(&forwarder, |books| delivered(books) == 1);
+    wait_accounting(&forwarder, |accounting| delivered(accounting) == 1);
     let keys = intake.read(|state| {
         state.requests.iter().map(|r| r.header("dd-api-key").to_owned()).collect::<Vec<_>>()
     });
@@ -146,12 +153,12 @@ fn a_403_on_one_route_is_tried_again_when_another_route_delivers() {
     let forwarder = start(&[intake.url()], quick());
     let event = packed(Route::Events, ContentEncoding::Identity, b"{\"events\":{}}", 1);
     submit(&forwarder, &event);
-    wait_books(&forwarder, |books| {
-        waiting(books) == 1 && books.endpoints[0].route(Route::Events).requests == 1
+    wait_accounting(&forwarder, |accounting| {
+        waiting(accounting) == 1 && accounting.endpoints[0].route(Route::Events).requests == 1
     });
     submit(&forwarder, &counter("first"));
-    let books = wait_books(&forwarder, |books| delivered(books) == 2);
-    assert_eq!(books.endpoints[0].route(Route::Events).requests, 2);
+    let accounting = wait_accounting(&forwarder, |accounting| delivered(accounting) == 2);
+    assert_eq!(accounting.endpoints[0].route(Route::Events).requests, 2);
 }
 
 /// The pause after a second refusal is longer than the test: only the clock ends it.
@@ -162,15 +169,15 @@ fn a_payload_refused_twice_waits_for_its_pause_and_not_for_another_payload() {
     let clock = Clock::manual(Duration::from_secs(unix_now()));
     let forwarder = start_with(&[intake.url()], slow_to_forgive(), clock.clone());
     submit(&forwarder, &counter("refused"));
-    wait_books(&forwarder, |books| series_books(books).requests == 1);
+    wait_accounting(&forwarder, |accounting| series_counts(accounting).requests == 1);
     submit(&forwarder, &counter("accepted"));
-    wait_books(&forwarder, |books| series_books(books).requests == 3);
+    wait_accounting(&forwarder, |accounting| series_counts(accounting).requests == 3);
     submit(&forwarder, &counter("accepted too"));
-    let books = wait_books(&forwarder, |books| delivered(books) == 2);
-    assert_eq!((waiting(&books), series_books(&books).requests), (1, 4));
+    let accounting = wait_accounting(&forwarder, |accounting| delivered(accounting) == 2);
+    assert_eq!((waiting(&accounting), series_counts(&accounting).requests), (1, 4));
     clock.advance(Duration::from_secs(601));
     forwarder.recheck_clock();
-    wait_books(&forwarder, |books| delivered(books) == 3);
+    wait_accounting(&forwarder, |accounting| delivered(accounting) == 3);
 }
 
 #[test]
@@ -181,11 +188,12 @@ fn a_413_is_split_until_it_fits_and_nothing_is_lost() {
     let forwarder = start(&[intake.url()], quick());
     let names: Vec<String> = (0..5).map(|n| format!("m{n}")).collect();
     submit(&forwarder, &counters(&names));
-    let books = wait_books(&forwarder, |books| books.total(|r| r.delivered).points == 5);
-    let route = series_books(&books);
+    let accounting =
+        wait_accounting(&forwarder, |accounting| accounting.total(|r| r.delivered).points == 5);
+    let route = series_counts(&accounting);
     // Five -> two and three; two -> one and one.
     assert_eq!((route.built.payloads, route.built.points, route.splits), (3, 5, 2));
-    assert_eq!(books.endpoints[0].breaker_errors, [0; 5]);
+    assert_eq!(accounting.endpoints[0].breaker_errors, [0; 5]);
     for name in names {
         assert_eq!(intake.read(|state| state.sum_of_counter(&name, &[])), 10.0);
     }
@@ -198,6 +206,6 @@ fn a_single_item_that_is_too_large_is_dropped_alone() {
     intake.script([too_large(), too_large()]);
     let forwarder = start(&[intake.url()], quick());
     submit(&forwarder, &counters(&["a".to_owned(), "b".to_owned()]));
-    let books = wait_books(&forwarder, |books| waiting(books) == 0);
-    assert_eq!((delivered(&books), dropped(&books, DropReason::TooLarge)), (1, 1));
+    let accounting = wait_accounting(&forwarder, |accounting| waiting(accounting) == 0);
+    assert_eq!((delivered(&accounting), dropped(&accounting, DropReason::TooLarge)), (1, 1));
 }

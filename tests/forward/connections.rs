@@ -9,8 +9,8 @@ use whippet::encode::{ContentEncoding, Route};
 use whippet::forward::{Endpoint, ErrorKind, Forwarder, HttpSettings, RouteCounts};
 
 use super::forwarder::{
-    KEY, counter, delivered, packed, quick, series_books, slow_to_forgive, start, submit,
-    wait_books,
+    KEY, counter, delivered, packed, quick, series_counts, slow_to_forgive, start, submit,
+    wait_accounting,
 };
 
 #[test]
@@ -20,7 +20,7 @@ fn one_connection_serves_many_payloads() {
     for n in 0..20 {
         submit(&forwarder, &counter(&format!("m{n}")));
     }
-    wait_books(&forwarder, |books| delivered(books) == 20);
+    wait_accounting(&forwarder, |accounting| delivered(accounting) == 20);
     assert_eq!(intake.read(|state| state.connections), 1);
 }
 
@@ -31,13 +31,13 @@ fn a_connection_closed_while_idle_costs_no_error() {
     let forwarder = start(&[intake.url()], slow_to_forgive());
     for n in 1..=3 {
         submit(&forwarder, &counter(&format!("m{n}")));
-        wait_books(&forwarder, |books| delivered(books) == n);
+        wait_accounting(&forwarder, |accounting| delivered(accounting) == n);
     }
-    let books = forwarder.accounting();
+    let accounting = forwarder.accounting();
     // The third was cut without an answer on a used connection: sent again at once.
-    assert!(series_books(&books).stale_connections >= 1, "{books:?}");
-    assert_eq!(series_books(&books).errors, [0; 7]);
-    assert_eq!(books.endpoints[0].breaker_errors, [0; 5]);
+    assert!(series_counts(&accounting).stale_connections >= 1, "{accounting:?}");
+    assert_eq!(series_counts(&accounting).errors, [0; 7]);
+    assert_eq!(accounting.endpoints[0].breaker_errors, [0; 5]);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn every_route_has_its_path_and_headers() {
     submit(&forwarder, &packed(Route::SeriesV1, ContentEncoding::Deflate, v1, 1));
     submit(&forwarder, &packed(Route::Events, ContentEncoding::Identity, events, 1));
     submit(&forwarder, &packed(Route::ServiceChecks, ContentEncoding::Deflate, checks, 1));
-    wait_books(&forwarder, |books| delivered(books) == 5);
+    wait_accounting(&forwarder, |accounting| delivered(accounting) == 5);
     intake.read(|state| {
         assert_eq!(state.undecodable, [] as [String; 0]);
         let version = env!("CARGO_PKG_VERSION");
@@ -100,7 +100,7 @@ fn every_route_has_its_path_and_headers() {
     });
 }
 
-/// Through TLS with those versions, one payload; then the books when it was delivered or failed.
+/// Through TLS with those versions, one payload; then the counts when it was delivered or failed.
 #[track_caller]
 fn through_tls(
     versions: &[&'static rustls::SupportedProtocolVersion],
@@ -112,8 +112,9 @@ fn through_tls(
     set(&mut config.http, &front);
     let forwarder = start(&[front.url()], config);
     submit(&forwarder, &counter("page.views"));
-    let books = wait_books(&forwarder, |books| series_books(books).requests == 1);
-    series_books(&books).clone()
+    let accounting =
+        wait_accounting(&forwarder, |accounting| series_counts(accounting).requests == 1);
+    series_counts(&accounting).clone()
 }
 
 #[test]
@@ -145,7 +146,7 @@ fn the_proxy_is_used_with_its_credentials_unless_the_host_is_exempt() {
     config.http.proxies.no_proxy = vec!["127.0.0.1".to_owned()];
     let forwarder = start(&[front.url(), intake.url()], config.clone());
     submit(&forwarder, &counter("page.views"));
-    wait_books(&forwarder, |books| delivered(books) == 2);
+    wait_accounting(&forwarder, |accounting| delivered(accounting) == 2);
     let heads = proxy.heads();
     assert_eq!(heads.len(), 1, "{heads:?}");
     assert!(heads[0].starts_with(&format!("CONNECT {} ", &front.url()[8..])), "{heads:?}");

@@ -122,36 +122,36 @@ pub fn shutdown_now(forwarder: &Forwarder) {
     forwarder.shutdown(Instant::now() + Duration::from_secs(2));
 }
 
-/// Waits for a state of the books, which must balance all the time.
+/// Waits for a state of the accounting, which must balance all the time.
 #[track_caller]
-pub fn wait_books(
+pub fn wait_accounting(
     forwarder: &Forwarder,
     condition: impl Fn(&ForwardAccounting) -> bool,
 ) -> ForwardAccounting {
     let until = Instant::now() + Duration::from_secs(5);
     loop {
-        let books = forwarder.accounting();
-        assert!(books.balances(), "{books:?}");
-        if condition(&books) {
-            return books;
+        let accounting = forwarder.accounting();
+        assert!(accounting.balances(), "{accounting:?}");
+        if condition(&accounting) {
+            return accounting;
         }
-        assert!(Instant::now() < until, "not within 5 s: {books}; {books:?}");
+        assert!(Instant::now() < until, "not within 5 s: {accounting}; {accounting:?}");
         std::thread::yield_now();
     }
 }
 
-pub fn waiting(books: &ForwardAccounting) -> u64 {
-    books.total(|route| route.waiting).payloads
+pub fn waiting(accounting: &ForwardAccounting) -> u64 {
+    accounting.total(|route| route.waiting).payloads
 }
 
-pub fn delivered(books: &ForwardAccounting) -> u64 {
-    books.total(|route| route.delivered).payloads
+pub fn delivered(accounting: &ForwardAccounting) -> u64 {
+    accounting.total(|route| route.delivered).payloads
 }
 
-pub fn dropped(books: &ForwardAccounting, reason: DropReason) -> u64 {
-    books.total(|route| route.dropped_for(reason)).payloads
+pub fn dropped(accounting: &ForwardAccounting, reason: DropReason) -> u64 {
+    accounting.total(|route| route.dropped_for(reason)).payloads
 }
 
-pub fn series_books(books: &ForwardAccounting) -> &RouteCounts {
-    books.endpoints[0].route(Route::SeriesV2)
+pub fn series_counts(accounting: &ForwardAccounting) -> &RouteCounts {
+    accounting.endpoints[0].route(Route::SeriesV2)
 }

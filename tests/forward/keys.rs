@@ -7,7 +7,7 @@ use whippet::clock::Clock;
 use whippet::forward::{Endpoint, Forwarder, KeyStatus};
 
 use super::forwarder::{
-    KEY, counter, delivered, quick, series_books, shutdown_now, start, submit, wait_books,
+    KEY, counter, delivered, quick, series_counts, shutdown_now, start, submit, wait_accounting,
 };
 
 #[test]
@@ -22,7 +22,7 @@ fn the_key_is_checked_in_the_background() {
         let mut config = quick();
         config.validation_interval = Some(Duration::from_secs(3600));
         let forwarder = start(&[intake.url()], config);
-        wait_books(&forwarder, |books| books.endpoints[0].key_status == status);
+        wait_accounting(&forwarder, |accounting| accounting.endpoints[0].key_status == status);
         intake.read(|state| {
             assert_eq!(state.validations[0].header("dd-api-key"), KEY);
             assert_eq!(state.validations[0].target, format!("/api/v1/validate?api_key={KEY}"));
@@ -31,7 +31,7 @@ fn the_key_is_checked_in_the_background() {
         intake.wait_until(|state| state.validations.len() == 2);
         // Whatever the check says, payloads are sent.
         submit(&forwarder, &counter("m"));
-        wait_books(&forwarder, |books| delivered(books) == 1);
+        wait_accounting(&forwarder, |accounting| delivered(accounting) == 1);
     }
     let log = log::text();
     assert!(log.contains("API key ending in *****6d7e8 is valid"), "{log}");
@@ -45,7 +45,9 @@ fn the_key_of_zeros_is_never_checked() {
     let mut config = quick();
     config.validation_interval = Some(Duration::from_secs(3600));
     let forwarder = Forwarder::start(vec![endpoint], config, Clock::wall()).expect("valid");
-    wait_books(&forwarder, |books| books.endpoints[0].key_status == KeyStatus::Valid);
+    wait_accounting(&forwarder, |accounting| {
+        accounting.endpoints[0].key_status == KeyStatus::Valid
+    });
     assert_eq!(intake.read(|state| state.validations.len()), 0);
 }
 
@@ -59,9 +61,9 @@ fn no_log_line_and_no_report_shows_a_key() {
         let endpoint = Endpoint::at(&url, secret).expect("a URL");
         let forwarder = Forwarder::start(vec![endpoint], config, Clock::wall()).expect("valid");
         submit(&forwarder, &counter("m"));
-        wait_books(&forwarder, |books| {
-            books.endpoints[0].key_status != KeyStatus::Unknown("not checked yet".to_owned())
-                && series_books(books).requests > 1
+        wait_accounting(&forwarder, |accounting| {
+            accounting.endpoints[0].key_status != KeyStatus::Unknown("not checked yet".to_owned())
+                && series_counts(accounting).requests > 1
         });
         shutdown_now(&forwarder);
         assert!(!format!("{:?}", forwarder.accounting()).contains(secret));

@@ -9,8 +9,8 @@ use whippet::encode::{ContentEncoding, Route};
 use whippet::forward::{DropReason, RetryPolicy};
 
 use super::forwarder::{
-    counter, delivered, dropped, packed, quick, series_books, slow_to_forgive, start, start_with,
-    submit, unix_now, wait_books, waiting,
+    counter, delivered, dropped, packed, quick, series_counts, slow_to_forgive, start, start_with,
+    submit, unix_now, wait_accounting, waiting,
 };
 
 #[test]
@@ -24,9 +24,9 @@ fn a_hanging_endpoint_delays_no_other_and_not_the_flusher() {
     }
     good.wait_until(|state| state.requests.len() == 60);
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-    let books = forwarder.accounting();
-    assert!(books.balances());
-    assert_eq!(books.endpoints[0].total(|route| route.waiting).payloads, 60);
+    let accounting = forwarder.accounting();
+    assert!(accounting.balances());
+    assert_eq!(accounting.endpoints[0].total(|route| route.waiting).payloads, 60);
 }
 
 #[test]
@@ -39,8 +39,8 @@ fn the_flusher_waits_for_a_slow_endpoint_only_as_long_as_it_said() {
     for n in 0..40 {
         submit(&forwarder, &counter(&format!("m{n}")));
     }
-    let books = wait_books(&forwarder, |books| waiting(books) == 0);
-    assert_eq!(delivered(&books), 40);
+    let accounting = wait_accounting(&forwarder, |accounting| waiting(accounting) == 0);
+    assert_eq!(delivered(&accounting), 40);
     let began = Instant::now();
     for n in 0..40 {
         forwarder.submit(&counter(&format!("m{n}")), began);
@@ -58,8 +58,8 @@ fn a_failing_route_blocks_no_other_route() {
     for n in 0..3 {
         submit(&forwarder, &counter(&format!("m{n}")));
     }
-    let books = wait_books(&forwarder, |books| delivered(books) == 3);
-    let events = books.endpoints[0].route(Route::Events);
+    let accounting = wait_accounting(&forwarder, |accounting| delivered(accounting) == 3);
+    let events = accounting.endpoints[0].route(Route::Events);
     assert_eq!((events.waiting.payloads, events.requests), (1, 1));
 }
 
@@ -73,14 +73,14 @@ fn newest_goes_first_after_an_outage() {
     let forwarder = start_with(&[intake.url()], config, clock.clone());
     submit(&forwarder, &counter("m0"));
     intake.wait_until(|state| state.requests.len() == 1);
-    wait_books(&forwarder, |books| books.endpoints[0].breaker_errors[0] == 1);
+    wait_accounting(&forwarder, |accounting| accounting.endpoints[0].breaker_errors[0] == 1);
     for n in 1..5 {
         submit(&forwarder, &counter(&format!("m{n}")));
     }
     intake.respond(Answer::status(202));
     clock.advance(Duration::from_secs(2));
     forwarder.recheck_clock();
-    wait_books(&forwarder, |books| delivered(books) == 5);
+    wait_accounting(&forwarder, |accounting| delivered(accounting) == 5);
     let sizes = intake.read(|state| {
         let name = |plain: &[u8]| MetricPayload::decode(plain).unwrap().series[0].metric.clone();
         state.requests[1..].iter().map(|request| name(&request.plain)).collect::<Vec<_>>()
@@ -96,14 +96,15 @@ fn past_the_bound_the_oldest_are_dropped_and_counted() {
     config.queue_bytes_max = 4 * (counter("m0").body.len() + 300);
     let forwarder = start(&[intake.url()], config);
     submit(&forwarder, &counter("m0"));
-    wait_books(&forwarder, |books| books.endpoints[0].breaker_errors[0] == 1);
+    wait_accounting(&forwarder, |accounting| accounting.endpoints[0].breaker_errors[0] == 1);
     for n in 1..10 {
         submit(&forwarder, &counter(&format!("m{n}")));
     }
-    let books = wait_books(&forwarder, |books| dropped(books, DropReason::QueueFull) == 6);
-    assert_eq!(waiting(&books), 4);
-    assert!(books.endpoints[0].queue_bytes <= books.endpoints[0].queue_bytes_max);
-    assert!(books.endpoints[0].queue_full_in.is_some());
+    let accounting =
+        wait_accounting(&forwarder, |accounting| dropped(accounting, DropReason::QueueFull) == 6);
+    assert_eq!(waiting(&accounting), 4);
+    assert!(accounting.endpoints[0].queue_bytes <= accounting.endpoints[0].queue_bytes_max);
+    assert!(accounting.endpoints[0].queue_full_in.is_some());
     assert_eq!(intake.read(|state| state.requests.len()), 1, "blocked: no further request");
 }
 
@@ -123,20 +124,21 @@ fn a_long_outage_loses_only_what_is_too_old() {
         forwarder.recheck_clock();
     }
     // Minute 70: what was built before minute 10 is older than an hour.
-    let books = wait_books(&forwarder, |books| dropped(books, DropReason::TooOld) == 10);
-    assert_eq!(waiting(&books), 60);
+    let accounting =
+        wait_accounting(&forwarder, |accounting| dropped(accounting, DropReason::TooOld) == 10);
+    assert_eq!(waiting(&accounting), 60);
     intake.respond(Answer::status(202));
     // A request that came before is answered with 503 and must not meet the new time.
-    wait_books(&forwarder, |books| {
-        series_books(books).requests == intake.read(|state| state.requests.len() as u64)
+    wait_accounting(&forwarder, |accounting| {
+        series_counts(accounting).requests == intake.read(|state| state.requests.len() as u64)
     });
     clock.advance(Duration::from_secs(64));
     forwarder.recheck_clock();
-    let books = wait_books(&forwarder, |books| waiting(books) == 0);
-    let lost = dropped(&books, DropReason::TooOld);
-    assert_eq!(delivered(&books) + lost, 70);
+    let accounting = wait_accounting(&forwarder, |accounting| waiting(accounting) == 0);
+    let lost = dropped(&accounting, DropReason::TooOld);
+    assert_eq!(delivered(&accounting) + lost, 70);
     assert!((11..=12).contains(&lost), "{lost}");
     let sum: f64 =
         intake.read(|state| (0..70).map(|n| state.sum_of_counter(&format!("m{n}"), &[])).sum());
-    assert_eq!(sum, delivered(&books) as f64 * 10.0);
+    assert_eq!(sum, delivered(&accounting) as f64 * 10.0);
 }

@@ -4,7 +4,7 @@ use crate::support::intake::{Answer, Intake};
 use std::time::{Duration, Instant};
 use whippet::forward::DropReason;
 
-use super::forwarder::{counter, dropped, quick, slow_to_forgive, start, submit, wait_books};
+use super::forwarder::{counter, dropped, quick, slow_to_forgive, start, submit, wait_accounting};
 
 #[test]
 fn a_shutdown_ignores_the_breaker_and_delivers_what_waits() {
@@ -12,16 +12,16 @@ fn a_shutdown_ignores_the_breaker_and_delivers_what_waits() {
     intake.script([Answer::status(503)]);
     let forwarder = start(&[intake.url()], slow_to_forgive());
     submit(&forwarder, &counter("m0"));
-    wait_books(&forwarder, |books| books.endpoints[0].breaker_errors[0] == 1);
+    wait_accounting(&forwarder, |accounting| accounting.endpoints[0].breaker_errors[0] == 1);
     submit(&forwarder, &counter("m1"));
     let report = forwarder.shutdown(Instant::now() + Duration::from_secs(3));
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.endpoints[0].delivered.payloads, 2);
     assert_eq!(intake.read(|state| state.sum_of_counter("m0", &[])), 10.0);
     submit(&forwarder, &counter("late"));
-    let books = forwarder.accounting();
-    assert!(books.balances());
-    assert_eq!(dropped(&books, DropReason::Shutdown), 1);
+    let accounting = forwarder.accounting();
+    assert!(accounting.balances());
+    assert_eq!(dropped(&accounting, DropReason::Shutdown), 1);
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn a_shutdown_gives_each_payload_one_attempt_and_counts_the_rest() {
     for n in 0..3 {
         submit(&forwarder, &counter(&format!("m{n}")));
     }
-    wait_books(&forwarder, |books| books.endpoints[0].breaker_errors[0] == 1);
+    wait_accounting(&forwarder, |accounting| accounting.endpoints[0].breaker_errors[0] == 1);
     let report = forwarder.shutdown(Instant::now() + Duration::from_secs(3));
     assert_eq!((report.endpoints[0].lost.payloads, report.endpoints[0].in_doubt.payloads), (3, 0));
     assert_eq!(intake.read(|state| state.requests.len()), 1 + 3);

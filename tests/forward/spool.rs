@@ -8,8 +8,8 @@ use whippet::encode::{ContentEncoding, Route};
 use whippet::forward::{ForwarderConfig, RouteCounts, SpoolSettings};
 
 use super::forwarder::{
-    KEY, counter, counters, delivered, packed, series_books, slow_to_forgive, start, submit,
-    wait_books, waiting,
+    KEY, counter, counters, delivered, packed, series_counts, slow_to_forgive, start, submit,
+    wait_accounting, waiting,
 };
 
 /// A memory bound so small that everything that fails goes to disk.
@@ -33,7 +33,7 @@ fn what_the_intake_missed_is_delivered_by_the_next_run() {
     for n in 0..10 {
         submit(&forwarder, &counter(&format!("m{n}")));
     }
-    wait_books(&forwarder, |books| books.endpoints[0].spool_records == 10);
+    wait_accounting(&forwarder, |accounting| accounting.endpoints[0].spool_records == 10);
     let report = forwarder.shutdown(Instant::now() + Duration::from_secs(2));
     assert!(report.is_clean() && report.accounting.balances(), "{report}");
     assert_eq!(report.endpoints[0].spooled.payloads, 10, "{report}");
@@ -41,8 +41,8 @@ fn what_the_intake_missed_is_delivered_by_the_next_run() {
 
     intake.respond(Answer::status(202));
     let next = start(&[intake.url()], spooling(directory.path()));
-    let books = wait_books(&next, |books| delivered(books) == 10);
-    assert_eq!(books.endpoints[0].spool_records, 0);
+    let accounting = wait_accounting(&next, |accounting| delivered(accounting) == 10);
+    assert_eq!(accounting.endpoints[0].spool_records, 0);
     let first = intake.read(|state| {
         let last_run = &state.requests[state.requests.len() - 10];
         MetricPayload::decode(&last_run.plain[..]).unwrap().series[0].metric.clone()
@@ -62,15 +62,18 @@ fn what_is_on_disk_is_not_offered_to_an_intake_that_refuses_the_key() {
     let forwarder = start(&[intake.url()], spooling(directory.path()));
     for n in 1..=5 {
         submit(&forwarder, &counter(&format!("m{n}")));
-        wait_books(&forwarder, |books| {
-            books.endpoints[0].spool_records == n && waiting(books) == n as u64
+        wait_accounting(&forwarder, |accounting| {
+            accounting.endpoints[0].spool_records == n && waiting(accounting) == n as u64
         });
     }
     assert_eq!(intake.read(|state| state.requests.len()), 5);
     intake.respond(Answer::status(202));
     submit(&forwarder, &counter("m6"));
-    let books = wait_books(&forwarder, |books| delivered(books) == 6);
-    assert_eq!((series_books(&books).requests, books.endpoints[0].spool_records), (11, 0));
+    let accounting = wait_accounting(&forwarder, |accounting| delivered(accounting) == 6);
+    assert_eq!(
+        (series_counts(&accounting).requests, accounting.endpoints[0].spool_records),
+        (11, 0)
+    );
 }
 
 #[test]
@@ -82,7 +85,7 @@ fn a_shutdown_tries_what_is_on_disk_until_its_route_fails() {
     for n in 0..5 {
         submit(&forwarder, &counter(&format!("m{n}")));
     }
-    wait_books(&forwarder, |books| books.endpoints[0].spool_records == 5);
+    wait_accounting(&forwarder, |accounting| accounting.endpoints[0].spool_records == 5);
     intake.script([Answer::status(202), Answer::status(202), Answer::status(500)]);
     let report = forwarder.shutdown(Instant::now() + Duration::from_secs(5));
     let endpoint = &report.endpoints[0];
@@ -112,17 +115,18 @@ fn a_split_of_a_spooled_payload_stays_on_disk_until_its_parts_arrive() {
     intake.script([Answer::status(503)]);
     let forwarder = start(&[intake.url()], spooling(directory.path()));
     submit(&forwarder, &counters(&["a".to_owned(), "b".to_owned()]));
-    wait_books(&forwarder, |books| books.endpoints[0].spool_records == 1);
+    wait_accounting(&forwarder, |accounting| accounting.endpoints[0].spool_records == 1);
     drop(forwarder);
     intake.script([Answer::status(413), Answer::status(503)]);
     let forwarder = start(&[intake.url()], spooling(directory.path()));
-    let books = wait_books(&forwarder, |books| books.endpoints[0].breaker_errors[0] == 1);
-    assert_eq!(books.endpoints[0].spool_records, 2);
-    assert_eq!(books.total(|route| route.waiting).points, 2);
+    let accounting =
+        wait_accounting(&forwarder, |accounting| accounting.endpoints[0].breaker_errors[0] == 1);
+    assert_eq!(accounting.endpoints[0].spool_records, 2);
+    assert_eq!(accounting.total(|route| route.waiting).points, 2);
     drop(forwarder);
     let forwarder = start(&[intake.url()], spooling(directory.path()));
-    let books = wait_books(&forwarder, |books| delivered(books) == 2);
-    assert_eq!(books.endpoints[0].spool_records, 0);
+    let accounting = wait_accounting(&forwarder, |accounting| delivered(accounting) == 2);
+    assert_eq!(accounting.endpoints[0].spool_records, 0);
 }
 
 #[test]
@@ -130,7 +134,7 @@ fn no_file_of_the_spool_holds_the_key() {
     let directory = tempfile::tempdir().expect("a directory");
     let forwarder = start(&["http://127.0.0.1:1".to_owned()], spooling(directory.path()));
     submit(&forwarder, &packed(Route::Events, ContentEncoding::Identity, b"{}", 1));
-    wait_books(&forwarder, |books| books.endpoints[0].spool_records == 1);
+    wait_accounting(&forwarder, |accounting| accounting.endpoints[0].spool_records == 1);
     let mut files = 0;
     for below in std::fs::read_dir(directory.path()).expect("the spool") {
         for file in std::fs::read_dir(below.expect("an entry").path()).expect("an endpoint") {
@@ -149,7 +153,7 @@ fn spools_until_killed() {
     let Ok(directory) = std::env::var("WHIPPET_TEST_SPOOL") else { return };
     let forwarder = start(&["http://127.0.0.1:1".to_owned()], spooling(directory.as_ref()));
     submit(&forwarder, &counter("warm-up"));
-    wait_books(&forwarder, |books| books.endpoints[0].breaker_errors[0] == 1);
+    wait_accounting(&forwarder, |accounting| accounting.endpoints[0].breaker_errors[0] == 1);
     let first: u64 = std::env::var("WHIPPET_TEST_FIRST").expect("set").parse().expect("a number");
     for n in first.. {
         submit(&forwarder, &counter(&format!("k{n}")));
@@ -198,8 +202,10 @@ fn a_process_killed_at_any_moment_loses_nothing_it_reported_as_spooled() {
     )
     .expect("renamed");
     let forwarder = start(&[intake.url()], config);
-    let books = wait_books(&forwarder, |books| delivered(books) > 0 && waiting(books) == 0);
-    assert!(books.total(RouteCounts::dropped_total).payloads == 0, "{books}");
+    let accounting = wait_accounting(&forwarder, |accounting| {
+        delivered(accounting) > 0 && waiting(accounting) == 0
+    });
+    assert!(accounting.total(RouteCounts::dropped_total).payloads == 0, "{accounting}");
     assert!(reported.len() >= 12 * 3);
     intake.read(|state| {
         let missing: Vec<&u64> = reported

@@ -107,7 +107,7 @@ fn the_granted_receive_buffer_is_read_back() {
     let bound = bind(NetSettings { receive_buffer_bytes: 100_000, ..on_udp() }).unwrap();
     assert_eq!(bound.listeners[0].receive_buffer_bytes, 100_000);
     assert!(bound.remarks.is_empty(), "{:?}", bound.remarks);
-    // Nobody gets 2 GiB: the kernel's own limit is half of that.
+    // No socket gets 2 GiB: the kernel's own limit is half of that.
     let asked = (1 << 31) - 1;
     let bound = bind(NetSettings { receive_buffer_bytes: asked, ..on_udp() }).unwrap();
     let granted = bound.listeners[0].receive_buffer_bytes;

@@ -29,7 +29,7 @@ fn a_live_socket_is_not_stolen() {
 fn a_stale_socket_is_replaced_and_removed_at_the_end() {
     let (_folder, path) = folder();
     drop(UnixDatagram::bind(&path).unwrap());
-    assert!(path.exists(), "a socket nobody serves");
+    assert!(path.exists(), "a socket without a server");
     let mut lane = only_lane(bind(on_datagrams(&path)).unwrap());
     UnixDatagram::unbound().unwrap().send_to(b"a:1|c", &path).unwrap();
     assert_eq!(drained(&mut lane).texts(), ["a:1|c"]);
@@ -100,7 +100,7 @@ fn nothing_to_listen_on_is_an_error_that_names_the_keys() {
     assert!(error.to_string().contains("dogstatsd_port"), "{error}");
 }
 
-/// A folder nobody can make sockets in, not even root.
+/// A folder in which not even root can make sockets.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_folder_that_takes_no_socket_is_named() {

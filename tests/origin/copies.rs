@@ -23,8 +23,8 @@ fn every_packet_is_copied_unparsed_from_every_socket() {
     };
     program.udp("a:1|c\nb:2|g|#x");
     expect("a:1|c\nb:2|g|#x");
-    program.udp("this is no metric");
-    expect("this is no metric");
+    program.udp("this is not a metric");
+    expect("this is not a metric");
     program.unix_datagram("c:1|c");
     expect("c:1|c");
     let mut client = UnixStream::connect(&stream).unwrap();

@@ -1,4 +1,4 @@
-//! A kubelet behind TLS: answers `/pods` with what it is told, and remembers who asked.
+//! A kubelet behind TLS: answers `/pods` with a given text, and remembers the requests.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};

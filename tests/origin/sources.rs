@@ -27,7 +27,7 @@ fn a_certificate_is_trusted_only_with_its_authority_or_without_verification() {
     let stranger = Kubelet::start("").settings(other.path());
     let untrusted = KubeletSettings { ca_path: stranger.ca_path, ..settings.clone() };
     assert!(matches!(error(untrusted.clone()), KubeletError::Unreachable(_)));
-    assert_eq!(kubelet.requests(), 1, "the token goes to nobody untrusted");
+    assert_eq!(kubelet.requests(), 1, "the token is not sent to an untrusted server");
     let unverified = KubeletSettings { tls_verify: false, ..untrusted };
     assert_eq!(Client::new(unverified).pods().unwrap().len(), 2);
 }
@@ -54,8 +54,8 @@ fn an_answer_that_is_too_long_or_no_list_is_an_error() {
     assert!(matches!(error(settings.clone()), KubeletError::Unreadable(_)));
     kubelet.answer(&" ".repeat((32 << 20) + 1));
     assert!(matches!(error(settings.clone()), KubeletError::TooLong));
-    let nobody = KubeletSettings { port: closed_port(), ..settings };
-    assert!(matches!(error(nobody), KubeletError::Unreachable(_)));
+    let unreachable = KubeletSettings { port: closed_port(), ..settings };
+    assert!(matches!(error(unreachable), KubeletError::Unreachable(_)));
 }
 
 fn closed_port() -> u16 {
@@ -96,7 +96,7 @@ fn only_answers_that_were_given_move_the_generation() {
     let start = tagger.generation();
     kubelet.answer(&list(&[&web(), &cron()]));
     next_reading(&kubelet, &tagger);
-    assert_eq!(tagger.generation(), start, "nobody asked for the new pod");
+    assert_eq!(tagger.generation(), start, "no message named the new pod");
     assert!(has(CRON, "team:red"));
     kubelet.answer(&list(&[&web_of("green"), &cron()]));
     until("the changed tag", || has(WEB, "team:green").then_some(()));

@@ -108,7 +108,8 @@ pub fn sketches(body: &[u8]) -> Result<Vec<Sketch>, String> {
 pub fn events(body: &[u8]) -> Result<Vec<Value>, String> {
     let json = json(body)?;
     let groups = json["events"].as_object().ok_or("intake: no object \"events\"")?;
-    let lists = groups.values().map(|list| list.as_array().ok_or("intake: a group is no array"));
+    let lists =
+        groups.values().map(|list| list.as_array().ok_or("intake: a group is not an array"));
     let lists: Vec<_> = lists.collect::<Result<_, _>>()?;
     Ok(lists.into_iter().flatten().cloned().collect())
 }

@@ -134,7 +134,7 @@ fn the_last_clone_flushes_and_handles_count_as_clones() {
     assert_eq!(memory.take().metrics.len(), 2);
 }
 
-/// Stops inside a flush until told to go on.
+/// Stops inside a flush until released.
 struct Gate {
     entered: mpsc::Sender<()>,
     go_on: mpsc::Receiver<()>,

@@ -1,4 +1,4 @@
-//! A small HTTP server on loopback that keeps what it was sent and answers what it was told.
+//! A small HTTP server on loopback that keeps what it was sent and gives the answers it was set to.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{Read, Write};

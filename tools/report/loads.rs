@@ -158,7 +158,7 @@ fn over(
     }])
 }
 
-/// CPU per line of both servers, pair by pair: whoever is the floor says so in its command.
+/// CPU per line of both servers, pair by pair: the floor is recognised by its command.
 fn pairs(report: &Value) -> (Vec<f64>, Vec<f64>) {
     let none = Vec::new();
     let runs = report["runs"].as_array().unwrap_or(&none);

@@ -128,7 +128,7 @@ fn flushes(tools: &Tools) -> Result<Vec<Row>, Error> {
             (cpu_nanos(&server.child, Some("flusher"))? - before) / FLUSHES as f64 / CONTEXTS / 1e3;
         generator.wait()?;
         let text = server.stop()?;
-        // The last words name drops only where there were some.
+        // The shutdown summary names drops only where there were some.
         let dropped = number_after(&text, "kernel   dropped").unwrap_or(0.0);
         rows.push(Row::alone(
             "S9",

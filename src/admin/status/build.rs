@@ -55,7 +55,7 @@ impl Status {
             config: state.config(),
             health: Health {
                 off: state.listeners_off(),
-                ..Health::ready(&state.liveness, snapshot.books.as_ref())
+                ..Health::ready(&state.liveness, snapshot.accounting.as_ref())
             },
             agent: AgentStatus::of(state, snapshot),
         }
@@ -179,7 +179,7 @@ fn limits(state: &AdminState, snapshot: &Snapshot) -> Vec<LimitStatus> {
         row("stream_connections_max", connections, count(state.limits.connections)),
         row("events_per_interval_max", records, count(state.limits.events)),
     ];
-    for endpoint in snapshot.books.iter().flat_map(|books| &books.endpoints) {
+    for endpoint in snapshot.accounting.iter().flat_map(|accounting| &accounting.endpoints) {
         let queue = format!("forwarder_retry_queue_payloads_max_size {}", endpoint.name);
         rows.push(row(&queue, count(endpoint.queue_bytes), count(endpoint.queue_bytes_max)));
         if state.limits.spool_bytes > 0 {

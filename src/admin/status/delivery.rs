@@ -90,7 +90,7 @@ pub(crate) struct RouteStatus {
 
 impl PayloadsStatus {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
-        if let (Some(discarded), None) = (snapshot.discarded, &snapshot.books) {
+        if let (Some(discarded), None) = (snapshot.discarded, &snapshot.accounting) {
             let built = TallyStatus {
                 payloads: discarded.payloads,
                 points: discarded.points,
@@ -99,63 +99,63 @@ impl PayloadsStatus {
             let (built, discarded) = (Some(built), Some(built));
             return PayloadsStatus { built, discarded, ..PayloadsStatus::default() };
         }
-        let Some(books) = &snapshot.books else { return PayloadsStatus::default() };
+        let Some(accounting) = &snapshot.accounting else { return PayloadsStatus::default() };
         let routes: Vec<&RouteCounts> =
-            books.endpoints.iter().flat_map(|endpoint| &endpoint.routes).collect();
+            accounting.endpoints.iter().flat_map(|endpoint| &endpoint.routes).collect();
         PayloadsStatus {
-            built: Some(books.total(|route| route.built).into()),
+            built: Some(accounting.total(|route| route.built).into()),
             discarded: None,
-            delivered: Some(books.total(|route| route.delivered).into()),
-            waiting: Some(books.total(|route| route.waiting).into()),
+            delivered: Some(accounting.total(|route| route.delivered).into()),
+            waiting: Some(accounting.total(|route| route.waiting).into()),
             dropped: Some(dropped(&routes)),
-            balances: Some(books.balances()),
-            endpoints: books.endpoints.iter().map(EndpointStatus::of).collect(),
+            balances: Some(accounting.balances()),
+            endpoints: accounting.endpoints.iter().map(EndpointStatus::of).collect(),
         }
     }
 }
 
 impl EndpointStatus {
-    fn of(books: &EndpointCounts) -> Self {
-        let used = |route: &Route| books.route(*route).built != Tally::default();
+    fn of(endpoint: &EndpointCounts) -> Self {
+        let used = |route: &Route| endpoint.route(*route).built != Tally::default();
         let routes = Route::ALL.into_iter().filter(used).map(|route| {
-            let errors = books.breaker_errors[route as usize];
-            (route.label().to_owned(), RouteStatus::of(books.route(route), errors))
+            let errors = endpoint.breaker_errors[route as usize];
+            (route.label().to_owned(), RouteStatus::of(endpoint.route(route), errors))
         });
         EndpointStatus {
-            name: books.name.clone(),
-            key: books.key_shown.clone(),
-            key_status: books.key_status.to_string(),
-            built: books.total(|route| route.built).into(),
-            delivered: books.total(|route| route.delivered).into(),
-            waiting: books.total(|route| route.waiting).into(),
-            dropped: dropped(&books.routes.iter().collect::<Vec<_>>()),
+            name: endpoint.name.clone(),
+            key: endpoint.key_shown.clone(),
+            key_status: endpoint.key_status.to_string(),
+            built: endpoint.total(|route| route.built).into(),
+            delivered: endpoint.total(|route| route.delivered).into(),
+            waiting: endpoint.total(|route| route.waiting).into(),
+            dropped: dropped(&endpoint.routes.iter().collect::<Vec<_>>()),
             routes: routes.collect(),
-            queue_bytes: books.queue_bytes,
-            queue_bytes_max: books.queue_bytes_max,
-            queue_full_in_seconds: books.queue_full_in.map(|time| time.as_secs()),
-            spool_bytes: books.spool_bytes,
-            spool_records: books.spool_records,
+            queue_bytes: endpoint.queue_bytes,
+            queue_bytes_max: endpoint.queue_bytes_max,
+            queue_full_in_seconds: endpoint.queue_full_in.map(|time| time.as_secs()),
+            spool_bytes: endpoint.spool_bytes,
+            spool_records: endpoint.spool_records,
         }
     }
 }
 
 impl RouteStatus {
-    fn of(books: &RouteCounts, breaker_errors: u32) -> Self {
+    fn of(counts: &RouteCounts, breaker_errors: u32) -> Self {
         let errors = ErrorKind::ALL.iter().filter_map(|kind| {
-            let count = books.errors[*kind as usize];
+            let count = counts.errors[*kind as usize];
             (count > 0).then(|| (kind.label().to_owned(), count))
         });
         RouteStatus {
-            built: books.built.into(),
-            delivered: books.delivered.into(),
-            waiting: books.waiting.into(),
-            dropped: dropped(&[books]),
-            in_doubt: books.in_doubt.into(),
-            requests: books.requests,
-            retries: books.retries,
-            stale_connections: books.stale_connections,
-            splits: books.splits,
-            statuses: books.statuses.iter().map(|(code, n)| (code.to_string(), *n)).collect(),
+            built: counts.built.into(),
+            delivered: counts.delivered.into(),
+            waiting: counts.waiting.into(),
+            dropped: dropped(&[counts]),
+            in_doubt: counts.in_doubt.into(),
+            requests: counts.requests,
+            retries: counts.retries,
+            stale_connections: counts.stale_connections,
+            splits: counts.splits,
+            statuses: counts.statuses.iter().map(|(code, n)| (code.to_string(), *n)).collect(),
             errors: errors.collect(),
             breaker_errors,
         }

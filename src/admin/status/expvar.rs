@@ -104,20 +104,21 @@ impl AgentStatus {
 fn forwarder(snapshot: &Snapshot) -> AgentForwarder {
     let mut maps = AgentForwarder::default();
     let sums = &mut maps.transactions;
-    for endpoint in snapshot.books.iter().flat_map(|books| &books.endpoints) {
+    for endpoint in snapshot.accounting.iter().flat_map(|accounting| &accounting.endpoints) {
         for route in Route::ALL {
-            let books = endpoint.route(route);
-            let refused = books.statuses.iter().filter(|(status, _)| !(200..300).contains(*status));
-            sums.dropped += books.dropped_total().payloads;
+            let counts = endpoint.route(route);
+            let refused =
+                counts.statuses.iter().filter(|(status, _)| !(200..300).contains(*status));
+            sums.dropped += counts.dropped_total().payloads;
             sums.errors +=
-                books.errors.iter().sum::<u64>() + refused.map(|(_, count)| count).sum::<u64>();
-            sums.requeued += books.retries;
-            sums.retried += books.retries;
-            sums.retry_queue_size += books.waiting.payloads;
-            sums.success += books.delivered.payloads;
-            if books.delivered.payloads > 0 {
+                counts.errors.iter().sum::<u64>() + refused.map(|(_, count)| count).sum::<u64>();
+            sums.requeued += counts.retries;
+            sums.retried += counts.retries;
+            sums.retry_queue_size += counts.waiting.payloads;
+            sums.success += counts.delivered.payloads;
+            if counts.delivered.payloads > 0 {
                 *sums.success_by_endpoint.entry(route.label().to_owned()).or_default() +=
-                    books.delivered.payloads;
+                    counts.delivered.payloads;
             }
         }
         maps.api_key_status

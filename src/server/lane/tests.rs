@@ -4,7 +4,7 @@ use super::*;
 use crate::net::ListenerId;
 use crate::telemetry::{Event, Ring, Subscription, Transport as Told};
 
-/// A worker nobody feeds but the test; what it closes goes nowhere.
+/// A worker fed by the test alone; what it closes goes nowhere.
 fn worker(hub: &Hub) -> LaneWorker {
     let parts = LaneParts {
         settings: aggregate::ShardSettings::default(),
@@ -38,7 +38,7 @@ fn facts(hub: &Hub, kind: EventKind) -> (Subscription, Ring<String>) {
 }
 
 #[test]
-fn a_datagram_its_bad_lines_and_its_lost_tail_are_told() {
+fn a_datagram_its_bad_lines_and_its_lost_tail_are_events() {
     let hub = Hub::default();
     let (_received, received) = facts(&hub, EventKind::PacketReceived);
     let (_truncated, truncated) = facts(&hub, EventKind::PacketTruncated);
@@ -60,7 +60,7 @@ fn a_datagram_its_bad_lines_and_its_lost_tail_are_told() {
 }
 
 #[test]
-fn a_metric_that_is_dropped_is_told_with_its_name_and_the_books_are_the_same() {
+fn a_metric_that_is_dropped_is_an_event_with_its_name_and_the_counts_are_the_same() {
     let datagram = b"a:1|c\n\nb:nan|g\nbad\n_sc|up|0\nc:1|c|#t\r\nd:2|h|T1700000000\nlast:1|c";
     let counts = |hub: &Hub, eol_required: bool| {
         let mut worker = worker(hub);
@@ -83,7 +83,7 @@ fn a_metric_that_is_dropped_is_told_with_its_name_and_the_books_are_the_same() {
     }
 }
 
-/// The receive path alone, with nobody listening; by name, so that a profiler can count only here.
+/// The receive path alone, without a subscriber; by name, so that a profiler can count only here.
 #[inline(never)]
 fn receive(worker: &mut LaneWorker, datagrams: &[Vec<u8>], rounds: usize) {
     for _ in 0..rounds {

@@ -101,7 +101,7 @@ impl EventKind {
 
 const _: () = assert!(EventKind::COUNT <= 64, "the mask has 64 bits");
 
-/// Something that happened, borrowed from whoever saw it.
+/// Something that happened, borrowed from the code that saw it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -111,7 +111,7 @@ pub enum Event<'a> {
         transport: Transport,
         /// Its content.
         bytes: &'a [u8],
-        /// The sender's process, where the kernel tells.
+        /// The sender's process, where the kernel reports it.
         pid: Option<i32>,
     },
     /// A packet was longer than the buffer; its tail is gone.

@@ -164,7 +164,7 @@ impl Table {
         self.of_kind[kind as usize].drain(..).for_each(|listener| listener.mark_removed());
     }
 
-    /// The bit of every kind somebody listens to.
+    /// The bits of all kinds with a subscriber.
     pub(super) fn mask(&self) -> u64 {
         if !self.all.is_empty() {
             return EventKind::ALL.iter().fold(0, |mask, kind| mask | kind.bit());

@@ -1,6 +1,6 @@
-//! In: facts, emitted where they happen. Out: calls of whoever subscribed. Promise: with nobody
-//! listening an emit is one relaxed load and a branch, and the fact is not even built; no emit
-//! allocates or takes a lock; a listener that panics harms nobody else. Refusal: facts are no
+//! In: facts, emitted where they happen. Out: calls of subscribers. Promise: without a
+//! subscriber an emit is one relaxed load and a branch, and the fact is not even built; no emit
+//! allocates or takes a lock; a listener that panics harms no other. Refusal: facts are not
 //! counters (totals are counted where they arise), and nothing is queued unless a listener asks for
 //! it with [`Hub::bounded`].
 
@@ -131,14 +131,14 @@ impl Hub {
         }))
     }
 
-    /// True while somebody listens to facts of this kind.
+    /// True while facts of this kind have a subscriber.
     #[inline]
     #[must_use]
     pub fn wants(&self, kind: EventKind) -> bool {
         self.0.wanted.0.load(Ordering::Relaxed) & kind.bit() != 0
     }
 
-    /// True while somebody listens to facts of one of these kinds, given as their bits together: one
+    /// True while facts of one of these kinds have a subscriber, given as their bits together: one
     /// question where a hot loop has several.
     #[inline]
     #[must_use]

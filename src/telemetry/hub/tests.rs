@@ -77,7 +77,7 @@ fn answers_are_by_name_and_an_unknown_name_is_missing() {
 }
 
 #[test]
-fn a_panic_stops_nobody_else_and_three_remove_the_listener() {
+fn a_panic_stops_no_other_listener_and_three_remove_its_own() {
     let (hub, log) = (Hub::default(), Log::default());
     let _bad =
         hub.subscribe(KIND, Some("bad"), |_| panic!("a listener's panic is part of this test"));
@@ -171,7 +171,7 @@ fn nothing_is_wanted_after_the_last_listener_left_and_bits_are_separate() {
     assert_eq!(wanted(&hub), EventKind::ALL);
     drop((second, all));
     assert_eq!(wanted(&hub), []);
-    hub.emit(EventKind::PacketReceived, || unreachable!("nobody listens"));
+    hub.emit(EventKind::PacketReceived, || unreachable!("no subscriber"));
     hub.subscribe(KIND, None, |_| {}).detach();
     assert!(hub.wants(KIND));
     hub.clear_kind(KIND);

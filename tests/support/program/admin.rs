@@ -1,4 +1,4 @@
-//! What the program tells who asks it: the admin pages and the commands that read them.
+//! The admin pages and the commands that read them.
 
 use super::setup::whippet;
 use super::{PATIENCE, Program};

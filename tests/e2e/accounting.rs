@@ -1,4 +1,4 @@
-//! Every line that was sent is in the books, whatever it was.
+//! Every line that was sent is counted, whatever it was.
 
 use crate::support::intake::{Answer, Intake};
 use crate::support::program::{LineCounts, Setup};
@@ -6,7 +6,7 @@ use std::io::Write;
 use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
 
-fn books(received: u64, recorded: u64, refused: u64, dropped: u64) -> LineCounts {
+fn counts(received: u64, recorded: u64, refused: u64, dropped: u64) -> LineCounts {
     LineCounts { received, recorded, refused, dropped }
 }
 
@@ -21,7 +21,7 @@ fn good_bad_and_unwanted_lines_add_up() {
     program.udp("");
     let ended = program.terminate();
     ended.balances();
-    assert_eq!(ended.lines(), books(13, 6, 5, 2), "{}", ended.stderr);
+    assert_eq!(ended.lines(), counts(13, 6, 5, 2), "{}", ended.stderr);
     for reason in ["missing_type 1", "unknown_type 1", "empty_name 1", "bad_status 1"] {
         assert!(ended.stderr.contains(reason), "{reason}: {}", ended.stderr);
     }
@@ -78,7 +78,7 @@ fn garbage_is_counted_line_by_line_and_harms_nobody() {
         assert_eq!(state.sum_of_counter("fine", &[]), 1.0);
         assert_eq!(state.undecodable, [""; 0]);
     });
-    // Refusals are told once per reason and transport of noise, not 2,000 times.
+    // Refusals are logged once per reason and transport of noise, not 2,000 times.
     assert!(ended.stderr.lines().count() < 150, "{}", ended.stderr.lines().count());
 }
 
@@ -93,7 +93,7 @@ fn a_datagram_longer_than_the_buffer_keeps_its_whole_lines() {
     program.udp(&long[..1_020]);
     let ended = program.terminate();
     ended.balances();
-    assert_eq!(ended.lines(), books(3 * whole + 2, 3 * whole, 2, 0), "{}", ended.stderr);
+    assert_eq!(ended.lines(), counts(3 * whole + 2, 3 * whole, 2, 0), "{}", ended.stderr);
     assert!(ended.stderr.contains("truncated 2"), "{}", ended.stderr);
     assert!(ended.stderr.contains("2 were longer than dogstatsd_buffer_size"), "{}", ended.stderr);
     intake.read(|state| assert_eq!(state.sum_of_counter("counter", &[]), (3 * whole) as f64));
@@ -107,7 +107,7 @@ fn lines_without_their_newline_are_refused_where_it_is_required() {
     program.unix_datagram("c:1|c\nd:1|c");
     let ended = program.terminate();
     ended.balances();
-    assert_eq!(ended.lines(), books(4, 3, 1, 0), "{}", ended.stderr);
+    assert_eq!(ended.lines(), counts(4, 3, 1, 0), "{}", ended.stderr);
     assert!(ended.stderr.contains("unterminated 1"), "{}", ended.stderr);
     intake.read(|state| assert!(state.series("b", &[]).is_empty()));
 }
@@ -149,7 +149,7 @@ fn what_the_kernel_drops_is_known_to_the_last_datagram() {
     let ended = program.terminate();
     ended.balances();
     let line = ended.stderr.lines().find(|line| line.starts_with("kernel   dropped "));
-    let line = line.unwrap_or_else(|| panic!("no drops told:\n{}", ended.stderr));
+    let line = line.unwrap_or_else(|| panic!("no drops logged:\n{}", ended.stderr));
     let number = line["kernel   dropped ".len()..].split(' ').next().unwrap_or_default();
     let drops: u64 = number.replace(',', "").parse().expect("a number");
     let received = ended.lines().received;
@@ -171,7 +171,7 @@ fn several_lanes_keep_one_set_of_books() {
     }
     let ended = program.terminate();
     ended.balances();
-    assert_eq!(ended.lines(), books(1_000, 800, 200, 0), "{}", ended.stderr);
+    assert_eq!(ended.lines(), counts(1_000, 800, 200, 0), "{}", ended.stderr);
     intake.read(|state| {
         assert_eq!(state.sum_of_counter("c", &[]), 200.0);
         assert_eq!(state.count_of_sketches("d", &[]), 200);
@@ -193,7 +193,7 @@ fn refused_lines_are_shown_with_their_sender_once_unless_not_wanted() {
         }
         let ended = program.terminate();
         ended.balances();
-        assert_eq!(ended.lines(), books(5, 0, 5, 0));
+        assert_eq!(ended.lines(), counts(5, 0, 5, 0));
         let with_sender = ended.stderr.lines().filter(|line| line.contains(&sender)).count();
         assert_eq!(with_sender, shown, "{}", ended.stderr);
         assert_eq!(ended.stderr.contains("refused 4 more lines"), !quiet, "{}", ended.stderr);
@@ -250,7 +250,7 @@ fn a_value_that_no_sum_can_hold_is_counted_whatever_the_kind() {
     program.udp("packed:1e308:1e308:1|h");
     let ended = program.terminate();
     ended.balances();
-    assert_eq!(ended.lines(), books(12, 8, 0, 4), "{}", ended.stderr);
+    assert_eq!(ended.lines(), counts(12, 8, 0, 4), "{}", ended.stderr);
     assert!(ended.stderr.contains("(non_finite 4)"), "{}", ended.stderr);
     assert!(ended.stderr.contains("5 NaN or infinite values"), "{}", ended.stderr);
     intake.read(|state| {
@@ -272,7 +272,7 @@ fn estimates_instead_of_exact_values_are_counted() {
     program.udp(samples);
     let ended = program.terminate();
     ended.balances();
-    let told = "1 sets of more than set_members_max members are estimates, and the percentiles of 1 \
+    let expected = "1 sets of more than set_members_max members are estimates, and the percentiles of 1 \
                 histograms of more than 1,000 samples are within 1 % (said once)";
-    assert!(ended.stderr.contains(told), "{}", ended.stderr);
+    assert!(ended.stderr.contains(expected), "{}", ended.stderr);
 }
