@@ -15,6 +15,22 @@
 //!
 //! A room knows the nouns of earlier rooms and the base modules ([`clock`], [`config`],
 //! [`tagger`], [`telemetry`]), never a later room. [`server`] and [`threadstats`] alone put rooms together.
+//!
+//! Metrics of this process, without a server; in a test a reporter in memory takes the place of the HTTP
+//! API:
+//!
+//! ```
+//! use whippet::ThreadStats;
+//! use whippet::threadstats::{MemoryReporter, StartOptions};
+//!
+//! let memory = MemoryReporter::default();
+//! let stats = ThreadStats::builder().env(|_| None).reporter(memory.clone()).build();
+//! stats.start(&StartOptions::manual())?;
+//! stats.increment("orders", 1, &["kind:book"]);
+//! stats.flush(Some(f64::INFINITY))?; // everything, the open interval too
+//! assert_eq!(memory.take().metrics[0].metric, "orders");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod clock;
 pub mod config;

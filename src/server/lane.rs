@@ -33,7 +33,7 @@ const ANNOUNCED_MAX: usize = 20;
 const SWEEP_GAP: Duration = Duration::from_millis(10);
 
 /// Kinds of facts that are asked for with every datagram, in one question.
-const TOLD_PER_DATAGRAM: u64 = EventKind::PacketReceived.bit() | EventKind::MetricRejected.bit();
+const EMITTED_PER_DATAGRAM: u64 = EventKind::PacketReceived.bit() | EventKind::MetricRejected.bit();
 
 /// What a lane sends the flusher.
 pub(super) enum FromLane {
@@ -312,7 +312,7 @@ impl Receiver for LaneWorker {
 
     fn datagram(&mut self, bytes: &[u8], from: &Sender<'_>, arrival: Arrival) {
         let mut by_line = false;
-        if self.parts.hub.wants_any(TOLD_PER_DATAGRAM) {
+        if self.parts.hub.wants_any(EMITTED_PER_DATAGRAM) {
             events::packet_received(&self.parts.hub, bytes, from, arrival.transport);
             by_line = self.parts.hub.wants(EventKind::MetricRejected);
         }
