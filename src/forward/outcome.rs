@@ -107,13 +107,15 @@ pub enum DropReason {
     SpoolFull,
     /// Its record on disk could not be read back.
     SpoolDamaged,
+    /// Its record on disk was removed by another program.
+    SpoolRemoved,
     /// Still waiting when the program had to stop.
     Shutdown,
 }
 
 impl DropReason {
     /// Every reason, in the order reports list them.
-    pub const ALL: [DropReason; 8] = [
+    pub const ALL: [DropReason; 9] = [
         DropReason::BadRequest,
         DropReason::TooLarge,
         DropReason::SplitFailed,
@@ -121,6 +123,7 @@ impl DropReason {
         DropReason::QueueFull,
         DropReason::SpoolFull,
         DropReason::SpoolDamaged,
+        DropReason::SpoolRemoved,
         DropReason::Shutdown,
     ];
 
@@ -135,6 +138,7 @@ impl DropReason {
             DropReason::QueueFull => "queue_full",
             DropReason::SpoolFull => "spool_full",
             DropReason::SpoolDamaged => "spool_damaged",
+            DropReason::SpoolRemoved => "spool_removed",
             DropReason::Shutdown => "shutdown",
         }
     }

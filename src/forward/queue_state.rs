@@ -7,7 +7,7 @@ use super::key_status::KeyStatus;
 use super::outcome::{Attempt, DropReason, Outcome};
 use super::retry::{Breaker, BreakerState};
 use super::retry_queue::{Item, RetryQueue};
-use super::spool::{Record, Spool};
+use super::spool::{LostRecord, Record, Spool};
 use crate::config::Secret;
 use crate::encode::{Payload, Route};
 use std::collections::VecDeque;
@@ -152,7 +152,7 @@ impl QueueState {
                     item.record = Some(id);
                     return Some(item);
                 }
-                Err(damaged) => self.drop_record(damaged, DropReason::SpoolDamaged),
+                Err(lost) => self.drop_records(lost),
             }
         }
     }
@@ -265,12 +265,11 @@ impl QueueState {
             self.counts[item.payload.route as usize].in_doubt.add(Tally::of(&item.payload));
         }
         let Some(spool) = &mut self.spool else { return self.drop_item(item, reason) };
-        if let Some(id) = item.record {
-            spool.put_back(id);
+        if item.record.is_some_and(|id| spool.put_back(id)) {
             return Settled::Spooled;
         }
         let (written, lost) = spool.write_drop_oldest(&item.payload, in_doubt);
-        lost.into_iter().for_each(|record| self.drop_record(record, DropReason::SpoolFull));
+        self.drop_records(lost);
         match written {
             Ok(_) => Settled::Spooled,
             Err(error) => {
@@ -294,6 +293,10 @@ impl QueueState {
         self.counts[item.payload.route as usize].dropped(&item.payload, reason);
         self.remove_record(item);
         Settled::Dropped(reason)
+    }
+
+    fn drop_records(&mut self, lost: Vec<LostRecord>) {
+        lost.into_iter().for_each(|(record, reason)| self.drop_record(record, reason));
     }
 
     fn drop_record(&mut self, record: Record, reason: DropReason) {
@@ -339,7 +342,7 @@ impl QueueState {
                 let (written, lost) = spool.write_drop_oldest(&item.payload, false);
                 item.record = written.ok();
                 item.record.iter().for_each(|id| spool.take_out(*id));
-                lost.into_iter().for_each(|old| self.drop_record(old, DropReason::SpoolFull));
+                self.drop_records(lost);
             }
             if self.stop_at.is_some() {
                 self.last_round.push(item);

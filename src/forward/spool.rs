@@ -7,6 +7,7 @@
 //! last records may be torn, which the checksums notice.
 
 use super::accounting::Tally;
+use super::outcome::DropReason;
 use super::record::{HEADER_BYTES, Header, RecordError, header_of, read_header, read_record};
 use crate::encode::{Payload, Route};
 use std::collections::BTreeMap;
@@ -55,6 +56,9 @@ impl Record {
     }
 }
 
+/// A record that is gone without having been delivered, and why.
+pub(super) type LostRecord = (Record, DropReason);
+
 /// The spool of one endpoint.
 #[derive(Debug)]
 pub(super) struct Spool {
@@ -74,12 +78,7 @@ impl Spool {
     pub fn open(settings: &SpoolSettings, name: &str) -> io::Result<Self> {
         let safe = |c: char| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' };
         let directory = settings.path.join(name.chars().map(safe).collect::<String>());
-        create_private(&directory)?;
-        let lock = File::create(directory.join("lock"))?;
-        lock.try_lock().map_err(|error| match error {
-            fs::TryLockError::WouldBlock => io::Error::other("another process uses it"),
-            fs::TryLockError::Error(error) => error,
-        })?;
+        let lock = claim(&directory)?;
         let mut spool = Spool {
             directory,
             settings: settings.clone(),
@@ -167,22 +166,33 @@ impl Spool {
     }
 
     /// Writes a payload. The oldest records go if the bound asks for it, and are returned, also
-    /// when the write fails after all.
+    /// when the write fails after all. A directory that was removed is made again; the records that
+    /// went with it are among those returned.
     pub fn write_drop_oldest(
         &mut self,
         payload: &Payload,
         in_doubt: bool,
-    ) -> (io::Result<RecordId>, Vec<Record>) {
+    ) -> (io::Result<RecordId>, Vec<LostRecord>) {
         let record = Record { route: payload.route, tally: Tally::of(payload), is_out: false };
+        let mut lost = Vec::new();
+        if !self.directory.is_dir() {
+            lost = self.forget_removed();
+            match claim(&self.directory) {
+                Ok(lock) => self.lock = lock,
+                Err(error) => return (Err(error), lost),
+            }
+        }
         let limit = match self.limit() {
             Ok(limit) if record.file_bytes() <= limit => limit,
-            Ok(_) => return (Err(io::ErrorKind::StorageFull.into()), Vec::new()),
-            Err(error) => return (Err(error), Vec::new()),
+            Ok(_) => return (Err(io::ErrorKind::StorageFull.into()), lost),
+            Err(error) => return (Err(error), lost),
         };
-        let mut lost = Vec::new();
         while self.bytes + record.file_bytes() > limit {
             match self.oldest_waiting() {
-                Some(oldest) => lost.extend(self.remove(oldest)),
+                Some(oldest) => {
+                    let record = self.remove(oldest);
+                    lost.extend(record.map(|record| (record, DropReason::SpoolFull)));
+                }
                 None => return (Err(io::ErrorKind::StorageFull.into()), lost),
             }
         }
@@ -212,16 +222,21 @@ impl Spool {
         }
     }
 
-    /// Reads the newest record of a route that may be tried. `Err` names a damaged one, which is
-    /// gone from the spool.
+    /// Reads the newest record of a route that may be tried. `Err` names those that turned out to be
+    /// damaged or removed and are gone from the spool.
     pub fn read_newest(
         &mut self,
         may_try: impl Fn(Route) -> bool,
-    ) -> Option<Result<(RecordId, Payload), Record>> {
+    ) -> Option<Result<(RecordId, Payload), Vec<LostRecord>>> {
         let newest = |(_, record): &(&RecordId, &Record)| !record.is_out && may_try(record.route);
         let id = *self.records.iter().rev().find(newest)?.0;
         let path = self.path(id);
-        let read = fs::read(&path).map_err(|_| RecordError::Cut).and_then(|b| read_record(&b));
+        let read = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Some(Err(self.forget_removed()));
+            }
+            read => read.map_err(|_| RecordError::Cut).and_then(|bytes| read_record(&bytes)),
+        };
         match read {
             Ok(payload) => {
                 self.take_out(id);
@@ -229,16 +244,30 @@ impl Spool {
             }
             Err(error) => {
                 self.set_aside(&path, error);
-                self.forget(id).map(Err)
+                self.forget(id).map(|record| Err(vec![(record, DropReason::SpoolDamaged)]))
             }
         }
     }
 
-    /// The payload left memory unsettled: its record waits again.
-    pub fn put_back(&mut self, id: RecordId) {
-        if let Some(record) = self.records.get_mut(&id) {
-            record.is_out = false;
+    /// The payload left memory unsettled: its record waits again. False when its file was removed
+    /// meanwhile: then the payload is nowhere but in the caller's hands.
+    pub fn put_back(&mut self, id: RecordId) -> bool {
+        if !self.path(id).exists() {
+            self.forget(id);
+            return false;
         }
+        self.records.get_mut(&id).map(|record| record.is_out = false).is_some()
+    }
+
+    /// Forgets the records whose files were removed, and returns those that were nowhere else.
+    fn forget_removed(&mut self) -> Vec<LostRecord> {
+        let gone = |id: &RecordId| !self.path(*id).exists();
+        let gone: Vec<RecordId> = self.records.keys().copied().filter(gone).collect();
+        let lost = gone.iter().filter_map(|id| self.forget(*id)).filter(|record| !record.is_out);
+        let lost: Vec<_> = lost.map(|record| (record, DropReason::SpoolRemoved)).collect();
+        let (directory, count) = (self.directory.display(), lost.len());
+        warn!(target: "forward", "spool {directory}: files were removed by another program; {count} payloads are lost");
+        lost
     }
 
     /// The payload is settled: its record goes.
@@ -288,6 +317,17 @@ impl Drop for Spool {
         // If it fails, the system releases the lock when the process ends.
         let _ = self.lock.unlock();
     }
+}
+
+/// Makes the directory if needed and takes its lock.
+fn claim(directory: &Path) -> io::Result<File> {
+    create_private(directory)?;
+    let lock = File::create(directory.join("lock"))?;
+    lock.try_lock().map_err(|error| match error {
+        fs::TryLockError::WouldBlock => io::Error::other("another process uses it"),
+        fs::TryLockError::Error(error) => error,
+    })?;
+    Ok(lock)
 }
 
 fn parse_name(stem: &str) -> Option<RecordId> {
@@ -410,7 +450,7 @@ mod tests {
         spool.take_out((100, 0));
         let (written, lost) = spool.write_drop_oldest(&payload(103), false);
         assert!(written.is_ok());
-        let routes: Vec<Route> = lost.iter().map(|record| record.route).collect();
+        let routes: Vec<Route> = lost.iter().map(|(record, _)| record.route).collect();
         assert_eq!(routes, [payload(101).route]);
         assert_eq!(spool.bytes(), spool.settings.bytes_max);
         let mut tiny = settings(&directory, 1);
@@ -469,9 +509,12 @@ mod tests {
         assert_eq!(spool.records().count(), 3, "the flipped bit is noticed when read");
         let mut read = Vec::new();
         while let Some(next) = spool.read_newest(|_| true) {
-            read.push(next.map(|(_, payload)| payload.built_at).map_err(|r| r.tally.points));
+            read.push(next.map(|(_, payload)| payload.built_at).map_err(|lost| {
+                let [(record, reason)] = lost[..] else { panic!("{lost:?}") };
+                (record.tally.points, reason)
+            }));
         }
-        assert_eq!(read, [Ok(103), Err(2), Ok(101)]);
+        assert_eq!(read, [Ok(103), Err((2, DropReason::SpoolDamaged)), Ok(101)]);
         let left: Vec<String> = file_names(&directory);
         let stem = |name: &String| name.replace(".record", "");
         let mut expected = vec![
@@ -484,6 +527,30 @@ mod tests {
         ];
         expected.sort();
         assert_eq!(left, expected);
+    }
+
+    #[test]
+    fn removed_files_are_lost_and_a_removed_folder_is_made_again() {
+        let directory = TempDir::new().expect("a directory");
+        let below = directory.path().join("intake_8080-0");
+        let mut spool = filled(&directory, 10, 100..104);
+        let (out, _) = spool.read_newest(|_| true).expect("a record").expect("undamaged");
+        fs::remove_file(below.join(&file_names(&directory)[2])).expect("removed");
+        let lost = spool.read_newest(|_| true).expect("a record").expect_err("removed");
+        let built = |lost: &[LostRecord]| {
+            assert!(lost.iter().all(|(_, reason)| *reason == DropReason::SpoolRemoved));
+            lost.len()
+        };
+        assert_eq!(built(&lost), 1);
+        assert_eq!(spool.records().count(), 3);
+        fs::remove_dir_all(&below).expect("removed");
+        assert!(!spool.put_back(out), "its file is gone");
+        let (written, lost) = spool.write_drop_oldest(&payload(200), false);
+        assert!(written.is_ok(), "{written:?}");
+        assert_eq!(built(&lost), 2);
+        // It is locked like the first.
+        assert!(Spool::open(&settings(&directory, 10), "intake:8080-0").is_err());
+        assert_eq!(drained(&mut spool), [200]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::setup::{Spooled, figure, to_intake, to_url};
 use crate::support::decode;
 use crate::support::front::TlsFront;
 use crate::support::intake::{Answer, Intake, State};
-use crate::support::program::{Program, eventually};
+use crate::support::program::{Program, eventually, until};
 use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -224,4 +224,25 @@ fn an_outage_of_a_minute_past_the_bounds_loses_what_was_counted() {
             points.built, points.delivered, points.dropped
         ),
     );
+}
+
+/// A cleaner that does not know whom it hurts.
+#[test]
+fn a_spool_removed_during_an_outage_is_made_again() {
+    let intake = Intake::start();
+    intake.respond(Answer::status(503));
+    let setup = to_intake(&intake).spooling(1);
+    let program = setup.start();
+    program.udp("lost:1|c");
+    until("a record", || (setup.records() > 0).then_some(()));
+    std::fs::remove_dir_all(setup.path("spool")).unwrap();
+    program.udp("kept:1|c");
+    program.logs("files were removed by another program");
+    until("a record", || (setup.path("spool").exists() && setup.records() > 0).then_some(()));
+    intake.respond(Answer::status(202));
+    intake.wait_until(|state| state.sum_of_counter("kept", &[]) == 1.0);
+    let ended = program.terminate();
+    let (_, payloads) = ended.balances();
+    assert!(payloads.dropped > 0 && ended.stderr.contains("spool_removed"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("set aside"), "{}", ended.stderr);
 }
