@@ -234,6 +234,20 @@ pub(crate) const LISTENER: &[ListenerCounter] = &[
         |listener| listener.credentials_missing,
     ),
     heard(
+        "whippet_sockets_bound_again_total",
+        Counter,
+        "Times a Unix socket was bound again because another program removed or replaced its file.",
+        "times bound again",
+        |listener| listener.bound_again,
+    ),
+    heard(
+        "whippet_socket_lost",
+        Gauge,
+        "1 while clients do not find the Unix socket and binding it again fails.",
+        "socket file lost",
+        |listener| listener.socket_lost,
+    ),
+    heard(
         "whippet_receive_buffer_bytes",
         Gauge,
         "Receive buffer the kernel granted, per socket.",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::counts::ListenerCounts;
 use super::listener::{ListenerId, Transport};
+use super::problem::Problem;
 
 /// What a lane calls. All calls come from the thread that runs the lane.
 pub trait Receiver {
@@ -198,6 +199,11 @@ fn family(family: libc::c_int) -> [u8; 2] {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Incident<'a> {
+    /// The file of a Unix socket was removed or replaced by another program; it is bound again.
+    SocketBoundAgain,
+    /// The same, and it cannot be bound: new clients do not find us. Reported once, not each time
+    /// that binding fails again.
+    SocketLost(&'a Problem),
     /// A frame announced more bytes than allowed; its connection was closed.
     FrameOversize {
         /// Bytes announced.

@@ -8,15 +8,13 @@ use socket2::Socket;
 
 use super::internet::bind_internet;
 use super::lane::{self, LaneLimits};
-use super::socket_file::{SocketFile, bind_path};
-use super::source::Source;
+use super::socket_file::{SocketFile, SocketPlace, bind_path};
+use super::source::{Source, SourceSettings};
+use super::watched_file::WatchedFile;
 use super::{
     BindError, InternetSettings, Lane, ListenerId, NetSettings, Problem, ProblemKind, Transport,
-    inherited, sys,
+    inherited,
 };
-
-/// Connections the kernel may hold on a Unix stream socket before we accept them.
-const UNIX_BACKLOG: i32 = 1024;
 
 /// Where a listener stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +77,7 @@ pub struct Bound {
     /// Listeners that could not be bound and settings that could not be fully applied, none of them fatal.
     pub remarks: Vec<Problem>,
     sources: Vec<Vec<Source>>,
-    files: Vec<SocketFile>,
+    files: Vec<WatchedFile>,
     limits: LaneLimits,
 }
 
@@ -123,10 +121,12 @@ pub fn bind(settings: NetSettings) -> Result<Bound, BindError> {
             files: Vec::new(),
             limits,
         },
-        receive_buffer_bytes: settings.receive_buffer_bytes,
-        credentials: settings.credentials,
         optional: settings.optional,
         required_failed: false,
+        source: SourceSettings {
+            receive_buffer_bytes: settings.receive_buffer_bytes,
+            credentials: settings.credentials,
+        },
     };
     let adopted = binding.adopt(settings.inherited);
     let group = if settings.reuse_port { settings.lanes.max(1) } else { 1 };
@@ -148,11 +148,10 @@ pub fn bind(settings: NetSettings) -> Result<Bound, BindError> {
 
 struct Binding {
     bound: Bound,
-    receive_buffer_bytes: usize,
-    credentials: bool,
     optional: Vec<Transport>,
     /// A listener that was asked for could not be bound.
     required_failed: bool,
+    source: SourceSettings,
 }
 
 impl Binding {
@@ -162,8 +161,13 @@ impl Binding {
         for descriptor in descriptors {
             match inherited::classify(descriptor) {
                 Ok((transport, socket)) => {
+                    let path = path_of(&socket);
                     if self.add(transport, None, vec![socket], true) {
                         kinds.push(transport);
+                        if let Some(path) = path {
+                            // The manager made the file: no mode of ours applies to it.
+                            self.watch(SocketPlace { transport, path, mode: 0 }, None);
+                        }
                     }
                 }
                 Err(problem) => self.bound.remarks.push(problem),
@@ -192,22 +196,25 @@ impl Binding {
     }
 
     fn bind_unix(&mut self, transport: Transport, path: PathBuf, mode: u32) {
-        let bound = bind_path(transport, &path, mode).and_then(|(socket, file)| {
-            if transport.is_stream() {
-                socket
-                    .listen(UNIX_BACKLOG)
-                    .map_err(|e| Problem::system(transport, path.display(), "listening", &e))?;
-            }
-            Ok((socket, file))
-        });
-        match bound {
+        match bind_path(transport, &path, mode) {
             Ok((socket, file)) => {
-                self.add(transport, Some(ListenerAddress::Path(path)), vec![socket], false);
-                self.bound.files.push(file);
+                let address = ListenerAddress::Path(path.clone());
+                if self.add(transport, Some(address), vec![socket], false) {
+                    let place = SocketPlace { transport, path, mode };
+                    self.watch(place, Some(file));
+                }
             }
             Err(problem) => self.bound.remarks.push(problem),
         }
         self.must_work(transport);
+    }
+
+    /// The lane looks after the file of the listener that was added last.
+    fn watch(&mut self, place: SocketPlace, file: Option<SocketFile>) {
+        let listener = self.bound.listeners.len().saturating_sub(1);
+        let listener = ListenerId(u16::try_from(listener).unwrap_or(u16::MAX));
+        let watched = WatchedFile::new(listener, place, file, self.source);
+        self.bound.files.extend(watched);
     }
 
     /// Sets up the sockets of one listener and gives them to lanes; false when that failed.
@@ -225,16 +232,19 @@ impl Binding {
         // Passed UDP sockets are one per address or port; lanes take them in turn.
         let first = if inherited && transport == Transport::Udp { id } else { 0 };
         for (i, socket) in sockets.into_iter().enumerate() {
-            if let Err(error) = socket.set_nonblocking(true) {
-                let problem = Problem::system(transport, &address, "setting non-blocking", &error);
-                self.bound.remarks.push(problem);
-                return false;
-            }
-            let buffer = grow_receive_buffer(&socket, self.receive_buffer_bytes);
-            granted = granted.min(buffer);
-            let credentials = self.ask_credentials(transport, &address, &socket);
+            let source = match Source::set_up(listener, transport, socket, self.source) {
+                Ok((source, refused)) => {
+                    self.remark_on_credentials(transport, &address, refused);
+                    source
+                }
+                Err(error) => {
+                    let doing = "setting non-blocking";
+                    self.bound.remarks.push(Problem::system(transport, &address, doing, &error));
+                    return false;
+                }
+            };
+            granted = granted.min(source.receive_buffer_bytes);
             let lane = (first + i) % self.bound.sources.len();
-            let source = Source::new(listener, transport, socket, buffer, credentials);
             self.bound.sources[lane].push(source);
         }
         self.remark_on_buffer(transport, &address, granted);
@@ -248,21 +258,17 @@ impl Binding {
         true
     }
 
-    fn ask_credentials(
+    fn remark_on_credentials(
         &mut self,
         transport: Transport,
         address: &ListenerAddress,
-        socket: &Socket,
-    ) -> bool {
-        if !self.credentials || matches!(transport, Transport::Udp | Transport::Tcp) {
-            return false;
-        }
-        let Err(error) = pass_credentials(socket) else { return true };
+        refused: Option<std::io::Error>,
+    ) {
+        let Some(error) = refused else { return };
         let detail = format!("the kernel does not name senders: {error}");
         let remedy = "turn dogstatsd_origin_detection off, or let clients send container ids";
         let kind = ProblemKind::CredentialsUnavailable;
         self.bound.remarks.push(Problem::new(kind, transport, address, detail, remedy));
-        false
     }
 
     /// Only UDP loses datagrams to a small buffer; elsewhere senders wait.
@@ -272,7 +278,7 @@ impl Binding {
         address: &ListenerAddress,
         granted: usize,
     ) {
-        let asked = self.receive_buffer_bytes;
+        let asked = self.source.receive_buffer_bytes;
         if transport != Transport::Udp || granted >= asked {
             return;
         }
@@ -294,31 +300,15 @@ impl Binding {
     }
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn pass_credentials(socket: &Socket) -> std::io::Result<()> {
-    socket.set_passcred(true)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn pass_credentials(_socket: &Socket) -> std::io::Result<()> {
-    Err(std::io::ErrorKind::Unsupported.into())
-}
-
-/// Asks for `bytes` and returns what was granted, undoubled.
-fn grow_receive_buffer(socket: &Socket, bytes: usize) -> usize {
-    if bytes > 0 && sys::force_receive_buffer(socket, bytes).is_err() {
-        // Refused or clamped: the value read back below shows it.
-        let _ = socket.set_recv_buffer_size(bytes);
-    }
-    let reported = socket.recv_buffer_size().unwrap_or(0);
-    if cfg!(any(target_os = "linux", target_os = "android")) { reported / 2 } else { reported }
-}
-
 fn address_of(sockets: &[Socket]) -> ListenerAddress {
     let address = sockets.first().and_then(|socket| socket.local_addr().ok());
     let internet = address.as_ref().and_then(|found| found.as_socket());
     internet.map(ListenerAddress::Internet).unwrap_or_else(|| {
-        let path = address.as_ref().and_then(|found| found.as_pathname());
-        ListenerAddress::Path(path.map_or_else(|| PathBuf::from("(unnamed)"), PathBuf::from))
+        let path = sockets.first().and_then(path_of);
+        ListenerAddress::Path(path.unwrap_or_else(|| PathBuf::from("(unnamed)")))
     })
+}
+
+fn path_of(socket: &Socket) -> Option<PathBuf> {
+    Some(socket.local_addr().ok()?.as_pathname()?.to_owned())
 }

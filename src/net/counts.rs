@@ -36,6 +36,11 @@ pub struct ListenerCounts {
     /// Datagrams the kernel dropped because the receive buffer was full (Linux; 0 elsewhere). As
     /// fresh as the last [`Lane::refresh_kernel_drops`](super::Lane::refresh_kernel_drops).
     pub kernel_drops: u64,
+    /// Times a Unix socket was bound again because another program removed or replaced its file.
+    pub bound_again: u64,
+    /// 1 while the file of a Unix socket is gone or belongs to another process and binding again
+    /// fails; falls back to 0.
+    pub socket_lost: u64,
 }
 
 impl ListenerCounts {
@@ -54,6 +59,8 @@ impl ListenerCounts {
         self.frames_oversize += other.frames_oversize;
         self.frames_cut += other.frames_cut;
         self.kernel_drops += other.kernel_drops;
+        self.bound_again += other.bound_again;
+        self.socket_lost += other.socket_lost;
     }
 
     pub(super) fn new(listener: ListenerId, transport: Transport) -> Self {
@@ -73,6 +80,8 @@ impl ListenerCounts {
             frames_oversize: 0,
             frames_cut: 0,
             kernel_drops: 0,
+            bound_again: 0,
+            socket_lost: 0,
         }
     }
 }

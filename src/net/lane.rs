@@ -21,8 +21,8 @@ use super::batch::Batch;
 use super::connections::{Connection, Places, Turn};
 use super::handle::{INBOX, LaneHandle, Polls, STOP, WAKE};
 use super::pause::{BUFFER_BYTES_MIN, Pacer, STREAM_BUFFER_BYTES};
-use super::socket_file::SocketFile;
 use super::source::Source;
+use super::watched_file::{Look, WatchedFile};
 use super::{Incident, ListenerCounts, ListenerId, Receiver, Transport};
 use crate::clock::Clock;
 
@@ -35,6 +35,11 @@ const ACCEPTS_PER_TURN: usize = 64;
 /// Least time between two ticks, so that a receiver whose deadline does not move cannot make the lane
 /// spin.
 const TICK_GAP: Duration = Duration::from_millis(1);
+/// Turns in which an old socket is read before it is closed.
+const READ_OUT_TURNS: usize = 64;
+/// How often socket files are looked at: at every tick, but not more often than the first, and not
+/// less often than the second.
+const LOOK_GAP: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
 /// Why [`Lane::run`] returned.
 #[derive(Debug)]
@@ -80,18 +85,20 @@ pub struct Lane {
     peers: Arc<[LaneHandle]>,
     next_peer: Arc<AtomicUsize>,
     places: Arc<Places>,
-    files: Vec<SocketFile>,
+    files: Vec<WatchedFile>,
     pacer: Pacer,
     limits: LaneLimits,
     clock: Clock,
     drained_at: Duration,
     ticked_at: Option<Duration>,
+    /// When the socket files were last looked at.
+    looked_at: Duration,
 }
 
 /// Builds the lanes around bound sockets.
 pub(super) fn lanes_of(
     sources: Vec<Vec<Source>>,
-    files: Vec<SocketFile>,
+    files: Vec<WatchedFile>,
     listeners: &[Transport],
     limits: LaneLimits,
 ) -> io::Result<Vec<Lane>> {
@@ -126,6 +133,7 @@ pub(super) fn lanes_of(
             clock: Clock::wall(),
             drained_at: Duration::ZERO,
             ticked_at: None,
+            looked_at: Duration::ZERO,
         };
         lane.register_sources()?;
         lanes.push(lane);
@@ -184,7 +192,7 @@ impl Lane {
                 }
                 receiver.woken(&self.counts);
             }
-            let wait = self.tick_when_due(receiver);
+            let wait = self.tick_when_due(receiver).min(self.look_when_due(receiver));
             if let Err(error) = self.wait(wait) {
                 return LaneEnd::Failed(error);
             }
@@ -200,6 +208,7 @@ impl Lane {
     /// Picks up where a panic left the last run; all sockets are looked at once.
     fn recover<R: Receiver>(&mut self, receiver: &mut R) {
         self.drained_at = self.clock.monotonic();
+        self.looked_at = self.drained_at;
         self.turn.clear();
         self.mark_all();
         for slot in 0..self.connections.len() {
@@ -234,6 +243,94 @@ impl Lane {
         // Whatever failed and was left alone (an accept without descriptors) is tried again now.
         self.mark_all();
         receiver.deadline()
+    }
+
+    /// Looks after the socket files; returns how long to wait at most.
+    fn look_when_due<R: Receiver>(&mut self, receiver: &mut R) -> Duration {
+        if self.files.is_empty() {
+            return Duration::MAX;
+        }
+        let now = self.clock.monotonic();
+        let since = now.saturating_sub(self.looked_at);
+        let ticked = self.ticked_at.is_some_and(|ticked| ticked > self.looked_at);
+        if since < LOOK_GAP.0 || (since < LOOK_GAP.1 && !ticked) {
+            return LOOK_GAP.1.saturating_sub(since);
+        }
+        self.looked_at = now;
+        for at in 0..self.files.len() {
+            let listener = self.files[at].listener;
+            let known = self.source_of(listener, false).map(|at| self.sources[at].transport);
+            let is_stream = known.is_some_and(Transport::is_stream);
+            if !self.files[at].is_in_place()
+                && let Some(index) = self.slot_to_reuse(listener, is_stream)
+            {
+                // Before the new socket is bound: should the receiver panic, nothing is half done.
+                self.read_out(index, receiver);
+            }
+            let file = &mut self.files[at];
+            let look = file.look();
+            self.counts[usize::from(listener.0)].socket_lost = u64::from(file.is_lost());
+            match look {
+                Look::Unchanged => {}
+                Look::Lost(problem) => receiver.incident(listener, &Incident::SocketLost(&problem)),
+                Look::BoundAgain(source) => self.replace(source, receiver),
+            }
+        }
+        LOOK_GAP.1
+    }
+
+    /// Takes in a socket that was bound in the place of another. Clients that are connected to the
+    /// old datagram socket can go on as long as it is open, so it stays until the next one retires;
+    /// an old stream socket is closed, since no one can connect to it any more.
+    fn replace<R: Receiver>(&mut self, source: Source, receiver: &mut R) {
+        let (listener, is_stream) = (source.listener, source.transport.is_stream());
+        let index = self.slot_to_reuse(listener, is_stream);
+        if let Some(current) = self.source_of(listener, false).filter(|_| !is_stream) {
+            self.sources[current].retired = true;
+        }
+        let index = match index {
+            Some(index) => {
+                self.sources[index] = source;
+                index
+            }
+            None => {
+                self.sources.push(source);
+                self.sources.len() - 1
+            }
+        };
+        if let Err(error) = self.register_source(index) {
+            self.counts[usize::from(listener.0)].read_errors += 1;
+            receiver.incident(listener, &Incident::Failed(&error));
+            return;
+        }
+        self.counts[usize::from(listener.0)].bound_again += 1;
+        receiver.incident(listener, &Incident::SocketBoundAgain);
+        self.mark_all();
+    }
+
+    /// The source that the next one of its listener will replace.
+    fn slot_to_reuse(&self, listener: ListenerId, is_stream: bool) -> Option<usize> {
+        self.source_of(listener, !is_stream)
+    }
+
+    fn source_of(&self, listener: ListenerId, retired: bool) -> Option<usize> {
+        self.sources.iter().position(|of| of.listener == listener && of.retired == retired)
+    }
+
+    /// Reads what a socket holds, a bounded number of turns, before it is closed.
+    fn read_out<R: Receiver>(&mut self, index: usize, receiver: &mut R) {
+        for _ in 0..READ_OUT_TURNS {
+            self.sources[index].ready = false;
+            self.ready.retain(|token| *token != index);
+            if self.sources[index].transport.is_stream() {
+                self.accept(index, receiver);
+            } else {
+                self.serve_datagrams(index, receiver);
+            }
+            if !self.ready.contains(&index) {
+                return;
+            }
+        }
     }
 
     fn wait(&mut self, wait: Duration) -> io::Result<()> {
@@ -433,20 +530,20 @@ impl Lane {
     }
 
     fn register_sources(&mut self) -> io::Result<()> {
-        for (index, source) in self.sources.iter_mut().enumerate() {
-            let big = source.receive_buffer_bytes >= BUFFER_BYTES_MIN;
-            source.coalesced = source.transport == Transport::Udp && big && self.pacer.is_on();
-            let urgent = !source.coalesced && !source.transport.is_stream();
-            let fd = source.socket.as_raw_fd();
-            let register = |poll: &Poll| {
-                poll.registry().register(&mut SourceFd(&fd), Token(index), Interest::READABLE)
-            };
-            register(&self.main)?;
-            if urgent {
-                register(&self.pause)?;
-            }
-        }
-        Ok(())
+        (0..self.sources.len()).try_for_each(|index| self.register_source(index))
+    }
+
+    fn register_source(&mut self, index: usize) -> io::Result<()> {
+        let source = &mut self.sources[index];
+        let big = source.receive_buffer_bytes >= BUFFER_BYTES_MIN;
+        source.coalesced = source.transport == Transport::Udp && big && self.pacer.is_on();
+        let urgent = !source.coalesced && !source.transport.is_stream();
+        let fd = source.socket.as_raw_fd();
+        let register = |poll: &Poll| {
+            poll.registry().register(&mut SourceFd(&fd), Token(index), Interest::READABLE)
+        };
+        register(&self.main)?;
+        if urgent { register(&self.pause) } else { Ok(()) }
     }
 }
 

@@ -30,6 +30,7 @@ mod settings;
 mod socket_file;
 mod source;
 mod sys;
+mod watched_file;
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 use batch_portable as batch;

@@ -15,6 +15,18 @@ use super::{Problem, ProblemKind, Transport, sys};
 const PATH_BYTES_MAX: usize =
     if cfg!(any(target_os = "linux", target_os = "android")) { 107 } else { 103 };
 
+/// Connections the kernel may hold on a stream socket before we accept them.
+const BACKLOG: i32 = 1024;
+
+/// Where a Unix socket belongs.
+#[derive(Clone, Debug)]
+pub(super) struct SocketPlace {
+    pub(super) transport: Transport,
+    pub(super) path: PathBuf,
+    /// Permission bits of the file.
+    pub(super) mode: u32,
+}
+
 /// A socket file we made. Dropping it removes the file if it is still the one we made.
 #[derive(Debug)]
 pub(super) struct SocketFile {
@@ -30,9 +42,16 @@ impl SocketFile {
     }
 }
 
+impl SocketFile {
+    /// Whether the file that clients find at the path is still this one.
+    pub(super) fn is_in_place(&self) -> bool {
+        identity(&self.path).is_ok_and(|found| found == (self.device, self.inode))
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|found| found == (self.device, self.inode)) {
+        if self.is_in_place() {
             // A file that cannot be removed is found stale, and replaced, by the next start.
             let _ = fs::remove_file(&self.path);
         }
@@ -40,11 +59,11 @@ impl Drop for SocketFile {
 }
 
 /// Device and inode of what stands at `path`, links not followed.
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
+pub(super) fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// Binds a Unix socket at `path` with permission bits `mode`.
+/// Binds a Unix socket at `path` with permission bits `mode`; a stream socket listens.
 pub(super) fn bind_path(
     transport: Transport,
     path: &Path,
@@ -62,6 +81,9 @@ pub(super) fn bind_path(
     let file = SocketFile::at(path).map_err(|e| failed("looking at the new socket", &e))?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
         .map_err(|e| failed("setting the mode", &e))?;
+    if transport.is_stream() {
+        socket.listen(BACKLOG).map_err(|e| failed("listening", &e))?;
+    }
     Ok((socket, file))
 }
 

@@ -1,5 +1,7 @@
 //! A bound socket in a lane's hands: datagrams come out of it, or connections.
 
+use std::io;
+
 use memchr::memrchr;
 use socket2::Socket;
 
@@ -23,32 +25,51 @@ pub(super) struct Source {
     pub(super) coalesced: bool,
     /// Waits for its turn.
     pub(super) ready: bool,
+    /// Another socket was bound in its place.
+    pub(super) retired: bool,
     drops_seen: u32,
     /// Datagrams and bytes since the socket was last found empty.
     undrained: (u64, u64),
 }
 
+/// What a bound socket is set up with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SourceSettings {
+    /// Receive buffer to ask for, in bytes; 0 leaves the system's default.
+    pub(super) receive_buffer_bytes: usize,
+    /// Ask Unix sockets for the process of each sender.
+    pub(super) credentials: bool,
+}
+
 impl Source {
-    /// A source without history: drops from before we took the socket over are not counted.
-    pub(super) fn new(
+    /// Sets a bound socket up: non-blocking, with the receive buffer asked for, and with credentials
+    /// where they are asked for and to be had; the second value says why they are not. Drops from
+    /// before are not counted.
+    pub(super) fn set_up(
         listener: ListenerId,
         transport: Transport,
         socket: Socket,
-        receive_buffer_bytes: usize,
-        credentials: bool,
-    ) -> Self {
+        settings: SourceSettings,
+    ) -> io::Result<(Self, Option<io::Error>)> {
+        socket.set_nonblocking(true)?;
+        let receive_buffer_bytes = grow_receive_buffer(&socket, settings.receive_buffer_bytes);
+        let asks = settings.credentials
+            && matches!(transport, Transport::UnixDatagram | Transport::UnixStream);
+        let refused = asks.then(|| pass_credentials(&socket).err()).flatten();
         let drops_seen = sys::kernel_drops(&socket).unwrap_or(0);
-        Source {
+        let source = Source {
             listener,
             transport,
             socket,
             receive_buffer_bytes,
-            credentials,
+            credentials: asks && refused.is_none(),
             coalesced: false,
             ready: false,
+            retired: false,
             drops_seen,
             undrained: (0, 0),
-        }
+        };
+        Ok((source, refused))
     }
 
     /// Datagrams the kernel dropped since the last call. Only UDP drops; Unix senders wait instead.
@@ -134,6 +155,26 @@ impl Source {
         }
         receiver.end_batch();
     }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn pass_credentials(socket: &Socket) -> io::Result<()> {
+    socket.set_passcred(true)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn pass_credentials(_socket: &Socket) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Asks for `bytes` and returns what was granted, undoubled.
+fn grow_receive_buffer(socket: &Socket, bytes: usize) -> usize {
+    if bytes > 0 && sys::force_receive_buffer(socket, bytes).is_err() {
+        // Refused or clamped: the value read back below shows it.
+        let _ = socket.set_recv_buffer_size(bytes);
+    }
+    let reported = socket.recv_buffer_size().unwrap_or(0);
+    if cfg!(any(target_os = "linux", target_os = "android")) { reported / 2 } else { reported }
 }
 
 /// Length of the part of a cut datagram that can be trusted: up to its last newline.

@@ -79,6 +79,20 @@ impl RefusalLog {
                     "more than {connections_max} connections; the new one was closed (stream_connections_max)"
                 ),
             ),
+            // Rare, and each one matters.
+            Incident::SocketBoundAgain => {
+                let what = "another program removed or replaced the socket; it is bound again";
+                tracing::warn!(target: "net", "{listener}: {what}");
+                return;
+            }
+            Incident::SocketLost(problem) => {
+                let (detail, remedy) = (&problem.detail, &problem.remedy);
+                tracing::error!(
+                    target: "net",
+                    "{listener}: another program removed or replaced the socket: {detail}; {remedy}; clients may not find whippet until then"
+                );
+                return;
+            }
             Incident::Failed(error) => (4, format!("reading failed: {error}")),
         };
         self.incidents[at] += 1;

@@ -255,3 +255,19 @@ fn an_agents_switch_for_its_own_server_does_not_turn_it_off() {
     assert_eq!((ended.code(), ended.lines().recorded), (Some(0), 1));
     assert!(ended.stderr.contains("use_dogstatsd: does not turn whippet off"), "{}", ended.stderr);
 }
+
+#[test]
+fn removed_socket_files_come_back() {
+    let intake = Intake::start();
+    let program = Setup::posting_to(&intake).set("interval", 1).start();
+    for name in ["d.sock", "s.sock"] {
+        std::fs::remove_file(program.path(name)).unwrap();
+    }
+    program.logs_until(|log| log.matches("it is bound again").count() == 2);
+    program.unix_datagram("d:1|c");
+    program.unix_stream("s:1|c");
+    program.terminate().balances();
+    intake.read(|state| {
+        assert_eq!((state.sum_of_counter("d", &[]), state.sum_of_counter("s", &[])), (1.0, 1.0));
+    });
+}

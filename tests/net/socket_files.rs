@@ -1,12 +1,16 @@
 //! Files of Unix sockets: whose they are, and what stands in the way.
 
+use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
+use std::time::Duration;
 
 use whippet::net::{Addresses, InternetSettings, NetSettings, ProblemKind, Transport, bind};
 
-use super::lane::{drained, folder, on_datagrams, on_stream, only_lane, refused, udp};
+use super::lane::{
+    Running, drained, folder, frame, on_datagrams, on_stream, only_lane, refused, udp,
+};
 
 #[test]
 fn a_live_socket_is_not_stolen() {
@@ -136,4 +140,84 @@ fn the_socket_has_exactly_the_mode_asked_for() {
         let found = std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
         assert_eq!(found, mode, "{found:o}");
     }
+}
+
+/// How often the lanes of these tests look after their files; the lane looks twice a second at most.
+const OFTEN: Duration = Duration::from_millis(100);
+
+#[test]
+fn a_removed_datagram_socket_is_bound_again_and_its_clients_go_on() {
+    let (_folder, path) = folder();
+    let settings = NetSettings { socket_mode: 0o720, ..on_datagrams(&path) };
+    let running = Running::ticking(only_lane(bind(settings).unwrap()), OFTEN);
+    let old = UnixDatagram::unbound().unwrap();
+    old.connect(&path).unwrap();
+    for again in 1..=3 {
+        std::fs::remove_file(&path).unwrap();
+        running.until(|seen| seen.incidents.len() == again && path.exists());
+        let new = UnixDatagram::unbound().unwrap();
+        new.send_to(format!("new{again}:1|c").as_bytes(), &path).unwrap();
+        if again == 1 {
+            old.send(b"old:1|c").unwrap();
+        }
+        running.until(|seen| seen.texts().contains(&format!("new{again}:1|c")));
+    }
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode, 0o720, "{mode:o}");
+    let (seen, counts) = running.stop();
+    assert!(seen.texts().contains(&"old:1|c".to_owned()), "{:?}", seen.texts());
+    assert_eq!((counts[0].bound_again, counts[0].socket_lost), (3, 0));
+    assert_eq!(seen.incidents, ["SocketBoundAgain"; 3]);
+    assert!(!path.exists(), "the new file is removed at the end");
+}
+
+#[test]
+fn a_removed_stream_socket_is_bound_again_and_its_connections_stay() {
+    let (_folder, path) = folder();
+    let running = Running::ticking(only_lane(bind(on_stream(&path)).unwrap()), OFTEN);
+    let mut old = UnixStream::connect(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    running.until(|seen| !seen.incidents.is_empty() && path.exists());
+    let mut new = UnixStream::connect(&path).unwrap();
+    new.write_all(&frame(b"new:1|c")).unwrap();
+    old.write_all(&frame(b"old:1|c")).unwrap();
+    running.until(|seen| seen.units.len() == 2);
+    let (_, counts) = running.stop();
+    assert_eq!(counts[0].bound_again, 1);
+}
+
+#[test]
+fn a_socket_that_replaced_ours_is_not_stolen_while_it_lives() {
+    let (_folder, path) = folder();
+    let running = Running::ticking(only_lane(bind(on_datagrams(&path)).unwrap()), OFTEN);
+    // In one step, so that the lane cannot bind again in between.
+    let aside = path.with_extension("aside");
+    let other = UnixDatagram::bind(&aside).unwrap();
+    std::fs::rename(&aside, &path).unwrap();
+    running.until(|seen| !seen.incidents.is_empty());
+    running.until(|seen| seen.ticks.last().is_some_and(|counts| counts[0].socket_lost == 1));
+    UnixDatagram::unbound().unwrap().send_to(b"theirs", &path).unwrap();
+    assert_eq!(other.recv(&mut [0; 16]).unwrap(), 6);
+    drop(other);
+    running.until(|seen| seen.incidents.len() == 2);
+    UnixDatagram::unbound().unwrap().send_to(b"ours", &path).unwrap();
+    running.until(|seen| seen.texts() == ["ours"]);
+    let (seen, counts) = running.stop();
+    assert!(seen.incidents[0].starts_with("SocketLost"), "{:?}", seen.incidents);
+    assert!(seen.incidents[0].contains("LiveOwner"), "{:?}", seen.incidents);
+    assert_eq!((counts[0].bound_again, counts[0].socket_lost), (1, 0));
+}
+
+#[test]
+fn a_removed_file_of_the_service_manager_is_reported_and_left_to_it() {
+    let (_folder, path) = folder();
+    let passed = UnixDatagram::bind(&path).unwrap();
+    let settings = NetSettings { inherited: vec![passed.into()], ..NetSettings::default() };
+    let running = Running::ticking(only_lane(bind(settings).unwrap()), OFTEN);
+    std::fs::remove_file(&path).unwrap();
+    running.until(|seen| seen.incidents.iter().any(|text| text.contains("service manager")));
+    running.until(|seen| seen.ticks.last().is_some_and(|counts| counts[0].socket_lost == 1));
+    let (seen, counts) = running.stop();
+    assert_eq!((seen.incidents.len(), counts[0].bound_again), (1, 0));
+    assert!(!path.exists());
 }

@@ -149,6 +149,8 @@ fn listeners(state: &AdminState, totals: &Totals) -> Vec<ListenerStatus> {
             frames_oversize: counts.frames_oversize,
             frames_cut: counts.frames_cut,
             kernel_drops: counts.kernel_drops,
+            bound_again: counts.bound_again,
+            socket_lost: counts.socket_lost,
             ..described
         }
     };

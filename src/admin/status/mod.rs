@@ -165,6 +165,10 @@ pub(crate) struct ListenerStatus {
     pub frames_oversize: u64,
     pub frames_cut: u64,
     pub kernel_drops: u64,
+    /// Times a Unix socket was bound again because another program removed or replaced its file.
+    pub bound_again: u64,
+    /// 1 while clients do not find the Unix socket and binding again fails.
+    pub socket_lost: u64,
     pub lines: LinesStatus,
 }
 
