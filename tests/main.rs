@@ -56,6 +56,7 @@ mod faults {
     mod security;
     mod setup;
     mod soak;
+    mod story;
     mod wall;
 }
 /// The forwarder against a fake intake over real sockets.

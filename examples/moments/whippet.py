@@ -76,7 +76,7 @@ class Whippet:
 
     def _listen(self):
         for line in self.process.stderr:
-            self.log.append(line)
+            self.log.append(re.sub(r"^\d{4}-\d\d-\d\dT\S+Z ", "", line))
 
     def _port(self):
         found = re.search(r"udp +127\.0\.0\.1:(\d+)", "".join(self.log))

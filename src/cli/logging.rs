@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
@@ -17,10 +18,55 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::config::{Config, LogLevel};
 
+/// What a line of a plain log begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stamp {
+    /// Nothing: the journal adds the time.
+    None,
+    /// `12:00:10` local time, as the console output of a flush: somebody is watching.
+    Clock,
+    /// `2026-01-02T12:00:10.123456Z`.
+    Date,
+}
+
+impl Stamp {
+    /// For standard error; `journal` is `JOURNAL_STREAM`, by which systemd says which stream goes to
+    /// the journal (`device:inode`).
+    fn of_stderr(journal: Option<&str>) -> Self {
+        let stderr = io::stderr();
+        let found = rustix::fs::fstat(&stderr).ok();
+        let found = found.map(|found| format!("{}:{}", found.st_dev, found.st_ino));
+        if journal.is_some() && found.as_deref() == journal {
+            Stamp::None
+        } else if stderr.is_terminal() {
+            Stamp::Clock
+        } else {
+            Stamp::Date
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Stamp::None => String::new(),
+            Stamp::Clock => chrono::Local::now().format("%H:%M:%S  ").to_string(),
+            Stamp::Date => format!("{} ", timestamp()),
+        }
+    }
+}
+
+fn timestamp() -> String {
+    chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+}
+
+/// The field that a plain log prints instead of the message and all other fields: the same for
+/// people, in several lines if need be. A JSON log leaves it out.
+const FOR_PEOPLE: &str = "plain";
+
 /// An info message is printed alone; other levels are printed before the message. In a file, every
-/// line starts with time and level.
+/// line has its level.
 struct Plain {
-    dated: bool,
+    stamp: Stamp,
+    all_levels: bool,
 }
 
 impl<S, N> FormatEvent<S, N> for Plain
@@ -35,18 +81,86 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let level = *event.metadata().level();
-        if self.dated {
-            SystemTime.format_time(&mut writer)?;
-            writer.write_char(' ')?;
-        }
-        if self.dated || level != Level::INFO {
+        writer.write_str(&self.stamp.text())?;
+        if self.all_levels || level != Level::INFO {
             write!(writer, "{level:5} ")?;
         }
         if level > Level::INFO {
             write!(writer, "{}: ", event.metadata().target())?;
         }
-        context.field_format().format_fields(writer.by_ref(), event)?;
+        let Fields { for_people, .. } = Fields::of(event);
+        match for_people {
+            Some(text) => writer.write_str(&text)?,
+            None => context.field_format().format_fields(writer.by_ref(), event)?,
+        }
         writeln!(writer)
+    }
+}
+
+/// One JSON object per line: `timestamp`, `level`, `target`, and `fields` with the `message`.
+struct JsonLines;
+
+impl<S, N> FormatEvent<S, N> for JsonLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let line = serde_json::json!({
+            "timestamp": timestamp(),
+            "level": event.metadata().level().as_str(),
+            "target": event.metadata().target(),
+            "fields": Fields::of(event).values,
+        });
+        writeln!(writer, "{line}")
+    }
+}
+
+/// The fields of an event, strings as they are.
+#[derive(Default)]
+struct Fields {
+    values: Map<String, Value>,
+    for_people: Option<String>,
+}
+
+impl Fields {
+    fn of(event: &Event<'_>) -> Self {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        fields
+    }
+
+    fn add(&mut self, field: &Field, value: impl Into<Value>) {
+        match (field.name(), value.into()) {
+            (FOR_PEOPLE, Value::String(text)) => self.for_people = Some(text),
+            (name, value) => drop(self.values.insert(name.to_owned(), value)),
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add(field, format!("{value:?}"));
+    }
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, value);
+    }
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, value);
+    }
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, value);
+    }
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, value);
+    }
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, value);
     }
 }
 
@@ -105,7 +219,9 @@ pub(super) fn start(config: &Config) -> anyhow::Result<LogControl> {
     let (filter, in_force) = reload::Layer::new(level);
     let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
     if config.log_to_console {
-        layers.push(layer(config.log_format_json, false, io::stderr));
+        let stamp = Stamp::of_stderr(std::env::var("JOURNAL_STREAM").ok().as_deref());
+        let plain = Plain { stamp, all_levels: false };
+        layers.push(layer(config.log_format_json, plain, io::stderr));
     }
     if let Some(path) = config.log_file.as_ref().filter(|_| !config.disable_file_logging) {
         let file = Rolling::open(path, config.log_file_max_size, config.log_file_max_rolls);
@@ -115,7 +231,8 @@ pub(super) fn start(config: &Config) -> anyhow::Result<LogControl> {
                 path.display()
             )
         })?;
-        layers.push(layer(config.log_format_json, true, Mutex::new(file)));
+        let plain = Plain { stamp: Stamp::Date, all_levels: true };
+        layers.push(layer(config.log_format_json, plain, Mutex::new(file)));
     }
     let subscriber = Registry::default().with(layers.with_filter(filter));
     // Fails only if one is already set, as in a test that calls the program twice.
@@ -123,7 +240,7 @@ pub(super) fn start(config: &Config) -> anyhow::Result<LogControl> {
     Ok(LogControl { in_force, wanted: Mutex::new((level, false)) })
 }
 
-fn layer<W>(json: bool, dated: bool, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
+fn layer<W>(json: bool, plain: Plain, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'a> tracing_subscriber::fmt::MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -133,7 +250,7 @@ where
         .with_writer(writer)
         .with_ansi(false)
         .log_internal_errors(false);
-    if json { layer.json().boxed() } else { layer.event_format(Plain { dated }).boxed() }
+    if json { layer.event_format(JsonLines).boxed() } else { layer.event_format(plain).boxed() }
 }
 
 /// A log file that is rotated to `name.1`, `name.2` and so on before it exceeds its size.
@@ -211,7 +328,77 @@ impl Write for Rolling {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+
+    /// What a layer writes while `log` runs.
+    fn written(json: bool, stamp: Stamp, log: impl FnOnce()) -> String {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let writer = Arc::clone(&text);
+        let plain = Plain { stamp, all_levels: false };
+        let make = move || Shared(Arc::clone(&writer));
+        let subscriber = Registry::default().with(layer(json, plain, make));
+        tracing::subscriber::with_default(subscriber, log);
+        let bytes = text.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn refuse() {
+        tracing::warn!(
+            target: "protocol", reason = "bad_rate", line = "a:1|c|@\\x", count = 2,
+            plain = "refused:\n    a:1|c|@\\x\n           ^", "refused line"
+        );
+    }
+
+    #[test]
+    fn people_read_several_lines_and_programs_fields() {
+        let plain = written(false, Stamp::None, refuse);
+        assert_eq!(plain, "WARN  refused:\n    a:1|c|@\\x\n           ^\n");
+        let json = written(true, Stamp::None, refuse);
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert!(chrono::DateTime::parse_from_rfc3339(json["timestamp"].as_str().unwrap()).is_ok());
+        assert_eq!((&json["level"], &json["target"]), (&"WARN".into(), &"protocol".into()));
+        let fields = serde_json::json!({
+            "message": "refused line", "reason": "bad_rate", "line": "a:1|c|@\\x", "count": 2,
+        });
+        assert_eq!(json["fields"], fields);
+    }
+
+    #[test]
+    fn a_line_begins_with_the_time_that_its_reader_needs() {
+        let line = |stamp| written(false, stamp, || tracing::info!("said"));
+        assert_eq!(line(Stamp::None), "said\n");
+        let clock = line(Stamp::Clock);
+        let (time, said) = clock.split_at(8);
+        assert!(chrono::NaiveTime::parse_from_str(time, "%H:%M:%S").is_ok(), "{clock}");
+        assert_eq!(said, "  said\n");
+        let dated = line(Stamp::Date);
+        let (date, said) = dated.split_once(' ').unwrap();
+        assert!(chrono::DateTime::parse_from_rfc3339(date).is_ok() && date.ends_with('Z'));
+        assert_eq!(said, "said\n");
+    }
+
+    #[test]
+    fn only_the_stream_of_the_journal_is_left_undated() {
+        let stderr = rustix::fs::fstat(io::stderr()).unwrap();
+        let ours = format!("{}:{}", stderr.st_dev, stderr.st_ino);
+        assert_eq!(Stamp::of_stderr(Some(&ours)), Stamp::None);
+        // A service that redirects its standard error inherits the variable all the same.
+        assert_ne!(Stamp::of_stderr(Some("8:1")), Stamp::None);
+        assert_ne!(Stamp::of_stderr(None), Stamp::None);
+    }
 
     /// Writes lines of 10 bytes, `first` to `last`, into a log of at most `bytes_max`; the contents
     /// of the log and of its rolls, newest first, as the numbers of their lines.

@@ -179,7 +179,10 @@ fn reload(settings: &ConfigArgs, server: &Server) {
             );
         }
         Err(problems) => {
-            tracing::error!(target: "config", "configuration not reloaded, the running one stays in effect:\n{problems}");
+            // One line each, so that the first one is in the log with its reason.
+            for problem in problems.to_string().lines() {
+                tracing::error!(target: "config", "configuration not reloaded, the running one stays in effect: {problem}");
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use super::accounting::EndpointCounts;
 use super::build_rate::BuildRate;
 use super::key_status::KeyStatus;
 use super::outcome::{Attempt, DropReason, Outcome};
-use super::queue_state::{DropSummary, InFlight, Job, QueueState, Settled, Unreported};
+use super::queue_state::{InFlight, Job, QueueNews, QueueState, Settled, Unreported};
 use super::retry::BreakerState;
 use super::retry_queue::{Item, RetryQueue};
 use super::spool::Spool;
@@ -63,8 +63,8 @@ pub(super) enum Pressure {
 pub(super) enum Step {
     /// Make a request.
     Send(Box<Job>),
-    /// Log the payloads dropped since the last report.
-    Report(DropSummary),
+    /// Log what happened since the last report.
+    Report(QueueNews),
     /// Everything is settled and no more will come.
     Stop,
 }
@@ -100,11 +100,13 @@ impl EndpointQueue {
             refusals: Default::default(),
             counts: Default::default(),
             rate: BuildRate::new(clock.monotonic()),
-            drop_summary: DropSummary::default(),
+            news: QueueNews::default(),
             unreported: Default::default(),
             key,
             key_generation: 0,
             key_status: KeyStatus::not_checked(),
+            key_refused: false,
+            outage: None,
             in_flight: None,
             sequence: 0,
             stop_at: None,
@@ -170,9 +172,9 @@ impl EndpointQueue {
             }
             let now = self.clock.monotonic();
             state.expire(self.age_limit());
-            if let Some(drop_summary) = state.take_drop_summary() {
+            if let Some(news) = state.take_news() {
                 self.release(state);
-                return Step::Report(drop_summary);
+                return Step::Report(news);
             }
             if let Some(deadline) = state.stop_at {
                 return self.last_step(state, deadline);
@@ -240,7 +242,7 @@ impl EndpointQueue {
         if state.stopped {
             return Settled::Dropped(DropReason::Shutdown); // abandoned: already counted
         }
-        let was_failing = state.settle_request(&job, attempt, was_stale, now, &self.config);
+        state.settle_request(&job, attempt, was_stale, now, &self.config);
         let Job { mut item, key_generation, is_last_attempt, .. } = job;
         item.attempts += 1;
         let payload = item.payload.clone();
@@ -250,7 +252,7 @@ impl EndpointQueue {
                 state.counts[route as usize].delivered(&payload);
                 state.remove_record(&item);
                 state.key_accepted(route);
-                if was_failing { Settled::Recovered } else { Settled::Delivered }
+                Settled::Delivered
             }
             Outcome::Drop(reason) => state.drop_item(&item, reason),
             Outcome::Split => match parts {
@@ -322,6 +324,11 @@ impl EndpointQueue {
         let mut state = self.lock();
         if state.key_generation != generation {
             return;
+        }
+        match status {
+            KeyStatus::Valid => state.note_key_accepted(),
+            KeyStatus::Invalid => state.key_refused = true,
+            KeyStatus::Unknown(_) => {}
         }
         state.key_status = status;
         drop(state);

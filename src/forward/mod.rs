@@ -51,6 +51,7 @@ mod endpoint_queue;
 mod http;
 mod key_status;
 mod log_limiter;
+mod outage;
 mod outcome;
 mod proxy;
 mod queue_state;

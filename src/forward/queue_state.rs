@@ -4,6 +4,7 @@ use super::ForwarderConfig;
 use super::accounting::{RouteCounts, Tally};
 use super::build_rate::BuildRate;
 use super::key_status::KeyStatus;
+use super::outage::{Outage, Recovery};
 use super::outcome::{Attempt, DropReason, Outcome};
 use super::retry::{Breaker, BreakerState};
 use super::retry_queue::{Item, RetryQueue};
@@ -35,22 +36,23 @@ pub(super) struct Job {
     pub is_last_attempt: bool,
 }
 
-/// Payloads dropped outside a request, since the last log line.
-#[derive(Clone, Debug, Default)]
-pub(super) struct DropSummary {
+/// What is worth a log line and is not the answer to one request, since the last report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct QueueNews {
     pub queue_full: Tally,
     pub spool_full: Tally,
     pub too_old: Tally,
     /// Why the last write to the spool failed.
     pub spool_error: Option<String>,
+    pub recovery: Option<Recovery>,
+    /// A key was accepted after it, or the one before it, had been refused.
+    pub key_accepted: bool,
 }
 
 /// What became of a job, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Settled {
     Delivered,
-    /// Delivered, and the route had been failing before.
-    Recovered,
     Split,
     HeldForKey,
     /// In the queue; the wait until the next try and how long the queue lasts.
@@ -76,12 +78,15 @@ pub(super) struct QueueState {
     pub rate: BuildRate,
     pub spool: Option<Spool>,
     pub spool_left: (u64, usize),
-    pub drop_summary: DropSummary,
+    pub news: QueueNews,
     /// Dropped and not yet reported to the hub, which must not be called under the lock.
     pub unreported: Unreported,
     pub key: Secret,
     pub key_generation: u64,
     pub key_status: KeyStatus,
+    /// A key was refused, and none was accepted since.
+    pub key_refused: bool,
+    pub outage: Option<Outage>,
     pub in_flight: Option<InFlight>,
     pub sequence: u64,
     pub stop_at: Option<Instant>,
@@ -200,7 +205,7 @@ impl QueueState {
         }
     }
 
-    /// Counts the request and moves the breaker; true when its route was failing.
+    /// Counts the request and moves the breaker.
     pub fn settle_request(
         &mut self,
         job: &Job,
@@ -208,7 +213,7 @@ impl QueueState {
         was_stale: bool,
         now: Duration,
         config: &ForwarderConfig,
-    ) -> bool {
+    ) {
         self.in_flight = None;
         let route = job.item.payload.route as usize;
         let counts = &mut self.counts[route];
@@ -216,28 +221,67 @@ impl QueueState {
         counts.requests += u64::from(was_stale);
         counts.stale_connections += u64::from(was_stale);
         let breaker = &mut self.breakers[route];
-        let was_failing = breaker.errors() > 0;
         match attempt.outcome() {
             Outcome::Retry(wait) => {
                 breaker.failed(&config.retry, now, (config.jitter)(), wait);
+                let so_far = self.settled();
+                self.outage.get_or_insert_with(|| Outage::new(now, so_far)).failed(route);
             }
-            _ => breaker.succeeded(&config.retry, now, (config.jitter)()),
+            _ => {
+                breaker.succeeded(&config.retry, now, (config.jitter)());
+                self.outage.iter_mut().for_each(|outage| outage.answered(route, now));
+            }
         }
-        was_failing
+    }
+
+    /// Delivered and lost so far, on all routes.
+    fn settled(&self) -> (Tally, Tally) {
+        let (mut delivered, mut lost) = (Tally::default(), Tally::default());
+        for route in &self.counts {
+            delivered.add(route.delivered);
+            lost.add(route.dropped_total());
+        }
+        (delivered, lost)
+    }
+
+    /// The end of an outage, once nothing waits any more.
+    fn take_recovery(&mut self) -> Option<Recovery> {
+        let back = self.outage.as_ref()?.back?;
+        let on_disk =
+            |route: &Route| self.spool.as_ref().is_some_and(|spool| spool.has_waiting(*route));
+        // A shutdown reports for itself.
+        let waiting = self.stop_at.is_some() || self.retry_queue.bytes() > 0;
+        if waiting || Route::ALL.iter().any(on_disk) {
+            return None;
+        }
+        let outage = self.outage.take()?;
+        let (delivered, lost) = self.settled();
+        Some(Recovery {
+            lasted: back.saturating_sub(outage.since),
+            delivered: delivered.since(outage.settled_before.0),
+            lost: lost.since(outage.settled_before.1),
+        })
     }
 
     /// Something was delivered: the key works, for every route.
     pub fn key_accepted(&mut self, route: Route) {
         self.refusals[route as usize] = Refusals::default();
+        self.note_key_accepted();
         if !self.key_works() {
             self.key_status = KeyStatus::Valid;
         }
+    }
+
+    /// To be reported if a key was refused before.
+    pub fn note_key_accepted(&mut self) {
+        self.news.key_accepted |= std::mem::take(&mut self.key_refused);
     }
 
     /// The key in use was refused. New payloads are tried all the same; what is on disk waits
     /// longer each time, or it would be read back and refused without a pause.
     pub fn key_refused(&mut self, route: Route, now: Duration, config: &ForwarderConfig) {
         self.key_status = KeyStatus::Invalid;
+        self.key_refused = true;
         let refusals = &mut self.refusals[route as usize];
         refusals.count = refusals.count.saturating_add(1);
         refusals.until = now + config.retry.delay(refusals.count, (config.jitter)());
@@ -273,7 +317,7 @@ impl QueueState {
         match written {
             Ok(_) => Settled::Spooled,
             Err(error) => {
-                self.drop_summary.spool_error = Some(error.to_string());
+                self.news.spool_error = Some(error.to_string());
                 self.drop_item(item, reason)
             }
         }
@@ -308,9 +352,9 @@ impl QueueState {
     fn note_drop(&mut self, tally: Tally, reason: DropReason) {
         self.unreported[reason as usize].add(tally);
         match reason {
-            DropReason::QueueFull => self.drop_summary.queue_full.add(tally),
-            DropReason::SpoolFull => self.drop_summary.spool_full.add(tally),
-            DropReason::TooOld => self.drop_summary.too_old.add(tally),
+            DropReason::QueueFull => self.news.queue_full.add(tally),
+            DropReason::SpoolFull => self.news.spool_full.add(tally),
+            DropReason::TooOld => self.news.too_old.add(tally),
             _ => {}
         }
     }
@@ -322,13 +366,9 @@ impl QueueState {
         }
     }
 
-    pub fn take_drop_summary(&mut self) -> Option<DropSummary> {
-        let drop_summary = &self.drop_summary;
-        let lost = drop_summary.queue_full.payloads
-            + drop_summary.spool_full.payloads
-            + drop_summary.too_old.payloads;
-        (lost > 0 || drop_summary.spool_error.is_some())
-            .then(|| std::mem::take(&mut self.drop_summary))
+    pub fn take_news(&mut self) -> Option<QueueNews> {
+        self.news.recovery = self.take_recovery();
+        (self.news != QueueNews::default()).then(|| std::mem::take(&mut self.news))
     }
 
     /// Halves go first, before everything else. Depth first, so at most one more waits per level.

@@ -4,11 +4,13 @@ use super::ForwarderConfig;
 use super::client::Client;
 use super::endpoint_queue::{EndpointQueue, Step};
 use super::log_limiter::LogLimiter;
+use super::outage::Recovery;
 use super::outcome::{Attempt, DropReason, Outcome};
-use super::queue_state::{DropSummary, Job, Settled};
+use super::queue_state::{Job, QueueNews, Settled};
 use crate::clock::Clock;
 use crate::encode::Payload;
 use crate::telemetry::{Event, EventKind, RetryCause};
+use crate::text::grouped;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::{error, info, warn};
@@ -28,7 +30,7 @@ impl DeliveryWorker {
         loop {
             match self.queue.next() {
                 Step::Send(job) => self.deliver(*job),
-                Step::Report(drop_summary) => self.log_drops(drop_summary),
+                Step::Report(news) => self.log_news(news),
                 Step::Stop => return,
             }
         }
@@ -59,7 +61,7 @@ impl DeliveryWorker {
     ) {
         let (hub, destination) = (&self.config.hub, self.client.endpoint().name.as_str());
         let delay = match (settled, attempt) {
-            (Settled::Delivered | Settled::Recovered, Attempt::Answered { status, .. }) => {
+            (Settled::Delivered, Attempt::Answered { status, .. }) => {
                 return hub.emit(EventKind::PayloadSent, || Event::PayloadSent {
                     destination,
                     bytes: payload.body.len(),
@@ -96,12 +98,7 @@ impl DeliveryWorker {
     fn log(&mut self, payload: &Payload, attempt: &Attempt, settled: Settled) {
         let client = Arc::clone(&self.client);
         let (endpoint, route) = (&client.endpoint().name, payload.route.label());
-        if settled == Settled::Recovered
-            && let Some(suppressed) = self.permit("recovered", payload.route as u16)
-        {
-            info!(target: "forward", %endpoint, route, suppressed, "delivering again");
-        }
-        if matches!(settled, Settled::Delivered | Settled::Recovered) {
+        if settled == Settled::Delivered {
             return;
         }
         let (reason, detail, answer) = describe(attempt);
@@ -118,10 +115,24 @@ impl DeliveryWorker {
         }
     }
 
-    fn log_drops(&mut self, drop_summary: DropSummary) {
+    fn log_news(&mut self, news: QueueNews) {
         let client = Arc::clone(&self.client);
         let endpoint = &client.endpoint().name;
-        let full = drop_summary.queue_full;
+        if news.key_accepted {
+            info!(target: "forward", %endpoint, "key accepted again");
+        }
+        if let Some(recovery) = news.recovery
+            && let Some(suppressed) = self.permit("recovered", 0)
+        {
+            let Recovery { lasted, delivered, lost } = recovery;
+            info!(
+                target: "forward", %endpoint, suppressed,
+                "intake back after {}: {} payloads ({} points) delivered, {} lost",
+                human(lasted), grouped(delivered.payloads), grouped(delivered.points),
+                grouped(lost.payloads),
+            );
+        }
+        let full = news.queue_full;
         if full.payloads > 0
             && let Some(suppressed) = self.permit("queue_full", 0)
         {
@@ -132,7 +143,7 @@ impl DeliveryWorker {
                 full.payloads, full.points, self.config.queue_bytes_max,
             );
         }
-        let spool_full = drop_summary.spool_full;
+        let spool_full = news.spool_full;
         if spool_full.payloads > 0
             && let Some(suppressed) = self.permit("spool_full", 0)
         {
@@ -143,7 +154,7 @@ impl DeliveryWorker {
                 spool_full.payloads, spool_full.points,
             );
         }
-        if let Some(problem) = &drop_summary.spool_error
+        if let Some(problem) = &news.spool_error
             && let Some(suppressed) = self.permit("spool_error", 0)
         {
             error!(
@@ -152,7 +163,7 @@ impl DeliveryWorker {
                  space there",
             );
         }
-        let old = drop_summary.too_old;
+        let old = news.too_old;
         if old.payloads > 0
             && let Some(suppressed) = self.permit("too_old", 0)
         {
@@ -191,7 +202,7 @@ fn describe(attempt: &Attempt) -> (&'static str, u16, String) {
 fn next_step(settled: Settled, payload: &Payload, age_max: Duration) -> String {
     let (items, points) = (payload.items, payload.points);
     match settled {
-        Settled::Delivered | Settled::Recovered => "delivered".to_owned(),
+        Settled::Delivered => "delivered".to_owned(),
         Settled::Spooled => "kept on disk for the next run".to_owned(),
         Settled::Split => format!("sending its {items} items in two parts"),
         Settled::HeldForKey => {

@@ -350,7 +350,9 @@ impl Server {
         drop(self.admin);
         if let Some(forwarder) = self.forwarder {
             let report = forwarder.shutdown(deadline);
-            tracing::info!(target: "forward", "{report}");
+            for line in report.to_string().lines() {
+                tracing::info!(target: "forward", "{line}");
+            }
             events::shutdown_completed(&self.hub, Some(&report));
             return report.is_clean();
         }

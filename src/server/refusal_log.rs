@@ -7,8 +7,10 @@ use crate::net::{Incident, Sender};
 use crate::protocol::{ErrorKind, ParseError};
 use crate::text::printable;
 
-/// Bytes shown of an oversize frame.
+/// Characters shown of an oversize frame.
 const SHOWN: usize = 64;
+/// Characters of a refused line in a JSON log.
+const LINE_SHOWN: usize = 256;
 
 /// The limiter of one lane.
 pub(super) struct RefusalLog {
@@ -17,8 +19,14 @@ pub(super) struct RefusalLog {
     incidents: [u64; INCIDENTS.len()],
 }
 
-const INCIDENTS: [&str; 5] =
-    ["oversize frame", "oversize line", "cut frame", "refused connection", "failed read"];
+/// A word for programs and one for people.
+const INCIDENTS: [(&str, &str); 5] = [
+    ("frame_oversize", "oversize frame"),
+    ("line_oversize", "oversize line"),
+    ("frame_cut", "cut frame"),
+    ("connection_refused", "refused connection"),
+    ("read_failed", "failed read"),
+];
 
 impl RefusalLog {
     pub fn new(verbose: bool) -> Self {
@@ -39,15 +47,16 @@ impl RefusalLog {
         if *count > 1 {
             return;
         }
-        let sender = match from.name() {
-            unknown if unknown.is_empty() => unknown,
-            known => format!(" from {known}"),
-        };
-        let text = error.render(line);
+        let (reason, sender) = (error.kind.reason(), from.name());
+        let from = if sender.is_empty() { String::new() } else { format!(" from {sender}") };
+        let plain = format!("refused line {number} on {listener}{from}: {}", error.render(line));
+        let (line, offset) = (printable(line, LINE_SHOWN), error.offset);
+        let (message, plain) = (format!("refused line: {}", error.kind.expectation()), &*plain);
+        // A level is part of the call.
         if self.verbose {
-            tracing::warn!(target: "protocol", "refused line {number} on {listener}{sender}: {text}");
+            tracing::warn!(target: "protocol", reason, listener, sender, line, offset, plain, "{message}");
         } else {
-            tracing::debug!(target: "protocol", "refused line {number} on {listener}{sender}: {text}");
+            tracing::debug!(target: "protocol", reason, listener, sender, line, offset, plain, "{message}");
         }
     }
 
@@ -56,7 +65,7 @@ impl RefusalLog {
         let (at, text) = match incident {
             Incident::FrameOversize { length, beginning } => {
                 let shown = if oversize_shown {
-                    format!("; it begins with {:?}", printable(beginning, SHOWN))
+                    format!("; it begins with {}", printable(beginning, SHOWN))
                 } else {
                     String::new()
                 };
@@ -97,7 +106,8 @@ impl RefusalLog {
         };
         self.incidents[at] += 1;
         if self.incidents[at] == 1 {
-            tracing::warn!(target: "net", "{listener}: {text}");
+            let (reason, plain) = (INCIDENTS[at].0, format!("{listener}: {text}"));
+            tracing::warn!(target: "net", reason, listener, plain, "{text}");
         }
     }
 
@@ -108,13 +118,15 @@ impl RefusalLog {
             let unsaid = std::mem::take(count).saturating_sub(1);
             if unsaid > 0 && self.verbose {
                 let reason = kind.reason();
-                tracing::warn!(target: "protocol", "refused {unsaid} more lines in {seconds} s: {reason}");
+                let plain = format!("refused {unsaid} more lines in {seconds} s: {reason}");
+                tracing::warn!(target: "protocol", reason, count = unsaid, seconds, plain, "more refused lines");
             }
         }
-        for (what, count) in INCIDENTS.iter().zip(&mut self.incidents) {
+        for ((reason, what), count) in INCIDENTS.iter().zip(&mut self.incidents) {
             let unsaid = std::mem::take(count).saturating_sub(1);
             if unsaid > 0 {
-                tracing::warn!(target: "net", "{what}: {unsaid} more in {seconds} s");
+                let plain = format!("{what}: {unsaid} more in {seconds} s");
+                tracing::warn!(target: "net", reason, count = unsaid, seconds, plain, "more of them");
             }
         }
     }

@@ -28,8 +28,10 @@ impl Captured {
         Captured { shared, reader: Some(reader) }
     }
 
+    /// Without the times that lines of a log begin with.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.shared.0.lock().expect("no panic inside")).into_owned()
+        let bytes = self.shared.0.lock().expect("no panic inside");
+        String::from_utf8_lossy(&bytes).split_inclusive('\n').map(undated).collect()
     }
 
     /// Waits until something comes of it; panics with everything so far when nothing does.
@@ -57,5 +59,14 @@ impl Captured {
             reader.join().expect("no panic inside");
         }
         self.text()
+    }
+}
+
+/// `2026-01-02T12:00:10.123456Z said` as `said`.
+fn undated(line: &str) -> &str {
+    const DATED: usize = "2026-01-02T12:00:10.123456Z ".len();
+    match line.split_at_checked(DATED) {
+        Some((date, said)) if date.ends_with("Z ") && date.as_bytes()[10] == b'T' => said,
+        _ => line,
     }
 }
