@@ -18,8 +18,10 @@ mod origin;
 mod prefetch;
 mod rules;
 mod table;
+mod tag_use;
 mod tags;
 mod template;
+mod utf8;
 
 pub use alias::Alias;
 pub use enriched::Enriched;
@@ -35,4 +37,6 @@ pub use origin::{Claims, OriginRules};
 pub(crate) use prefetch::prefetch;
 pub use rules::{Rewritten, Rules};
 pub use table::{CLIENT_TELEMETRY, Contexts};
+pub(crate) use tag_use::TagUse;
 pub use tags::Tags;
+pub(crate) use utf8::{utf8, utf8_bytes};

@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use super::assembly::{Assembly, EncodeCounts, Glue};
 use super::compress::Compression;
 use super::limits::PayloadLimits;
-use super::text::{put_json, put_json_array, put_json_str, utf8};
+use super::text::{put_json, put_json_array, put_json_str};
 use super::{Payload, Route};
 use crate::aggregate::EventRecord;
+use crate::context::utf8;
 
 /// The group of events that name no source type.
 const NO_SOURCE: &str = "api";

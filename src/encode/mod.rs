@@ -45,7 +45,6 @@ mod series;
 pub(crate) mod series_v1;
 mod sketches;
 pub mod split;
-mod tag_use;
 mod text;
 
 pub use assembly::EncodeCounts;

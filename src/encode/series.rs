@@ -6,9 +6,9 @@ use super::limits::PayloadLimits;
 use super::protobuf::{
     BYTES, VARINT, key, put_bytes, put_double, put_head, put_integer, put_varint, varint_len,
 };
-use super::tag_use::TagUse;
-use super::text::{put_field, utf8_bytes};
+use super::text::put_field;
 use super::{Payload, Route, series_v1};
+use crate::context::{TagUse, utf8_bytes};
 use crate::flush::{Point, Series, SeriesKind};
 
 /// Which of the two series routes is used.

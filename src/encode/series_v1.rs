@@ -7,8 +7,8 @@ use super::Route;
 use super::assembly::{Assembly, Glue, Sink};
 use super::compress::Compression;
 use super::limits::PayloadLimits;
-use super::tag_use::TagUse;
-use super::text::{put_json, put_json_array, utf8};
+use super::text::{put_json, put_json_array};
+use crate::context::{TagUse, utf8};
 use crate::flush::{Point, Series, SeriesKind};
 use serde::Serialize;
 

@@ -1,7 +1,7 @@
-//! Tags that name the device or a resource of a series; the series routes send them as such.
+//! Tags that are no tags on the series routes: devices and resources.
 
 /// What becomes of a tag on the series routes.
-pub(super) enum TagUse<'a> {
+pub(crate) enum TagUse<'a> {
     Plain,
     /// `device:` and a name; the last one wins.
     Device(&'a [u8]),
@@ -13,7 +13,7 @@ pub(super) enum TagUse<'a> {
 
 impl TagUse<'_> {
     #[inline]
-    pub(super) fn of(tag: &[u8]) -> TagUse<'_> {
+    pub(crate) fn of(tag: &[u8]) -> TagUse<'_> {
         if tag.first() != Some(&b'd') {
             return TagUse::Plain;
         }
