@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod corpus;
+mod identity;
 mod numbers;
 mod posted;
 mod posting;

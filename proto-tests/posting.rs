@@ -76,6 +76,27 @@ impl House {
 
     /// The lanes pass to `now` in that order; what that completes is printed, sorted.
     pub fn pass(&mut self, now: u64, order: &[usize]) -> Vec<String> {
+        self.close(now, order);
+        let mut posted = Vec::new();
+        while let Some(flush) = self.flusher.complete() {
+            posted.extend(self.print(&flush));
+            self.flusher.recycle(flush).for_each(drop);
+        }
+        posted.sort();
+        posted
+    }
+
+    /// All lanes pass to `now`; `look` sees each flush that completes.
+    pub fn flush(&mut self, now: u64, look: &mut dyn FnMut(&Flusher, &Flush)) {
+        let order: Vec<usize> = (0..self.shards.len()).collect();
+        self.close(now, &order);
+        while let Some(flush) = self.flusher.complete() {
+            look(&self.flusher, &flush);
+            self.flusher.recycle(flush).for_each(drop);
+        }
+    }
+
+    fn close(&mut self, now: u64, order: &[usize]) {
         for lane in order {
             let time = Duration::from_secs(now);
             let shard = &mut self.shards[*lane];
@@ -86,13 +107,6 @@ impl House {
             let passed = shard.bucket_end().as_secs() - INTERVAL;
             self.flusher.take(Closed { lane: *lane, bucket, passed });
         }
-        let mut posted = Vec::new();
-        while let Some(flush) = self.flusher.complete() {
-            posted.extend(self.print(&flush));
-            self.flusher.recycle(flush).for_each(drop);
-        }
-        posted.sort();
-        posted
     }
 
     fn print(&self, flush: &Flush) -> Vec<String> {
@@ -103,7 +117,11 @@ impl House {
         let counts = &flush.counts;
         let sum = counts.recorded() + counts.refused_total() + counts.dropped_total();
         assert_eq!(counts.received, sum, "the counts do not balance: {counts:?}");
-        posted.extend(counts.reasons().map(|(reason, count)| format!("{reason}={count}")));
+        let changed = [("repaired", counts.texts_repaired), ("left-out", counts.tags_left_out)];
+        let changed = changed.into_iter().filter(|(_, count)| *count > 0);
+        posted.extend(
+            counts.reasons().chain(changed).map(|(reason, count)| format!("{reason}={count}")),
+        );
         posted
     }
 }

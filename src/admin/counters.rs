@@ -76,6 +76,18 @@ pub(crate) const PROCESS: &[ProcessCounter] = &[
         |status| status.lines.fields_ignored,
     ),
     counted(
+        "whippet_texts_repaired_total",
+        "Metrics (when first seen), events and checks with bytes that are not UTF-8, replaced by U+FFFD.",
+        "metrics, events and checks had bytes that are not UTF-8, replaced by U+FFFD",
+        |status| status.lines.texts_repaired,
+    ),
+    counted(
+        "whippet_tags_left_out_total",
+        "Tags that no series can carry, counted when a metric is first seen: a device: that is empty or not the last, a malformed dd.internal.resource:.",
+        "device: or dd.internal.resource: tags could not be posted (empty, malformed or not the last device)",
+        |status| status.lines.tags_left_out,
+    ),
+    counted(
         "whippet_origins_unreadable_total",
         "Datagrams whose sender's container could not be found; recorded without its tags.",
         "datagrams came from senders whose container could not be found",

@@ -37,6 +37,10 @@ pub struct LineCounts {
     pub fields_ignored: u64,
     /// Lines that went to an overflow context; they are recorded lines.
     pub lines_folded: u64,
+    /// Metrics (when first seen), events and checks with text that is not UTF-8, which was repaired.
+    pub texts_repaired: u64,
+    /// `device:` and `dd.internal.resource:` tags that no series can carry, of metrics first seen.
+    pub tags_left_out: u64,
     /// Datagrams whose sender's container could not be found out; they were kept, without origin.
     pub origins_unreadable: u64,
     /// Lines lost with the open bucket of a lane that failed.
@@ -109,6 +113,8 @@ impl LineCounts {
             rates_invalid: less(self.rates_invalid, earlier.rates_invalid),
             fields_ignored: less(self.fields_ignored, earlier.fields_ignored),
             lines_folded: less(self.lines_folded, earlier.lines_folded),
+            texts_repaired: less(self.texts_repaired, earlier.texts_repaired),
+            tags_left_out: less(self.tags_left_out, earlier.tags_left_out),
             origins_unreadable: less(self.origins_unreadable, earlier.origins_unreadable),
             lost: less(self.lost, earlier.lost),
             abandoned: less(self.abandoned, earlier.abandoned),
@@ -130,6 +136,8 @@ impl LineCounts {
         self.rates_invalid += other.rates_invalid;
         self.fields_ignored += other.fields_ignored;
         self.lines_folded += other.lines_folded;
+        self.texts_repaired += other.texts_repaired;
+        self.tags_left_out += other.tags_left_out;
         self.origins_unreadable += other.origins_unreadable;
         self.lost += other.lost;
         self.abandoned += other.abandoned;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::event_record::{CheckRecord, EventRecord};
 use super::shard::{Fate, Shard};
-use crate::context::{Claims, DropReason, Enriched, Rules};
+use crate::context::{Claims, DropReason, Enriched, Rules, utf8_bytes};
 use crate::protocol::{self, Event, ServiceCheck};
 
 impl Shard {
@@ -18,21 +18,24 @@ impl Shard {
         if self.bucket.events.len() >= self.settings.events_max {
             return Err(Fate::Dropped(DropReason::IntervalFull));
         }
+        let mut repaired = u64::from(enriched.repaired);
+        let mut text = |bytes: &[u8]| Box::from(&*utf8_bytes(bytes, &mut repaired));
         let ignored = event.ignored;
         self.bucket.counts.fields_ignored += u64::from(ignored.timestamp)
             + u64::from(ignored.priority)
             + u64::from(ignored.alert_type);
         self.bucket.events.push(EventRecord {
-            title: Box::from(&*protocol::unescape(event.title)),
-            text: Box::from(&*protocol::unescape(event.text)),
+            title: text(&protocol::unescape(event.title)),
+            text: text(&protocol::unescape(event.text)),
             timestamp: event.timestamp.filter(|time| *time != 0).unwrap_or(self.now),
             priority: event.priority,
             alert_type: event.alert_type,
-            host: host_of(event.host, &enriched, &rules),
-            aggregation_key: Box::from(event.aggregation_key),
-            source_type: Box::from(event.source_type),
+            host: text(host_of(event.host, &enriched, &rules)),
+            aggregation_key: text(event.aggregation_key),
+            source_type: text(event.source_type),
             tags: sorted_tags(&enriched, &rules),
         });
+        self.bucket.counts.texts_repaired += u64::from(repaired > 0);
         self.bucket.counts.events += 1;
         Ok(())
     }
@@ -45,15 +48,18 @@ impl Shard {
         if self.bucket.checks.len() >= self.settings.events_max {
             return Err(Fate::Dropped(DropReason::IntervalFull));
         }
+        let mut repaired = u64::from(enriched.repaired);
+        let mut text = |bytes: &[u8]| Box::from(&*utf8_bytes(bytes, &mut repaired));
         self.bucket.counts.fields_ignored += u64::from(check.ignored.timestamp);
         self.bucket.checks.push(CheckRecord {
-            name: Box::from(check.name),
+            name: text(check.name),
             status: check.status,
             timestamp: check.timestamp.filter(|time| *time != 0).unwrap_or(self.now),
-            host: host_of(check.host, &enriched, &rules),
-            message: Box::from(check.message),
+            host: text(host_of(check.host, &enriched, &rules)),
+            message: text(check.message),
             tags: sorted_tags(&enriched, &rules),
         });
+        self.bucket.counts.texts_repaired += u64::from(repaired > 0);
         self.bucket.counts.checks += 1;
         Ok(())
     }
@@ -66,9 +72,9 @@ fn enrich<'a>(rules: &Rules, tags: &'a [u8], claims: &Claims<'_>) -> Result<Enri
     Ok(enriched)
 }
 
-fn host_of(field: Option<&[u8]>, enriched: &Enriched<'_>, rules: &Rules) -> Box<[u8]> {
+fn host_of<'a>(field: Option<&'a [u8]>, enriched: &'a Enriched<'_>, rules: &'a Rules) -> &'a [u8] {
     let tag = || enriched.host.as_deref();
-    Box::from(field.or_else(tag).unwrap_or(&rules.default_host))
+    field.or_else(tag).unwrap_or(&rules.default_host)
 }
 
 fn sorted_tags(enriched: &Enriched<'_>, rules: &Rules) -> Vec<Box<[u8]>> {

@@ -135,7 +135,10 @@ impl Shard {
         let mut closed = std::mem::replace(&mut self.bucket, spare);
         self.bucket.expect(&closed);
         (closed.births, closed.deaths) = self.contexts.take_changes();
-        closed.counts.lines_folded += self.contexts.take_folded();
+        let first_sights = self.contexts.take_counts();
+        closed.counts.lines_folded += first_sights.folded;
+        closed.counts.texts_repaired += first_sights.repaired;
+        closed.counts.tags_left_out += first_sights.tags_left_out;
         self.open(now);
         self.start_sweep();
         closed

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-/// The tags of one message after enrichment.
+use super::utf8::repair_in_place;
+
+/// The tags of one message after enrichment: all of them UTF-8, as they will be posted, so that two
+/// that are posted alike are one.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Enriched<'a> {
     /// Unique, without magic tags and without what is common to every point.
@@ -13,11 +16,14 @@ pub struct Enriched<'a> {
     pub entity_id: Option<Cow<'a, [u8]>>,
     /// The first `dd.internal.card:` tag with a value; those after it are ordinary tags.
     pub cardinality: Option<Cow<'a, [u8]>>,
+    /// Something of the message was not UTF-8 and was replaced by U+FFFD.
+    pub repaired: bool,
 }
 
 impl<'a> Enriched<'a> {
     /// Files one tag: magic tags say something and leave the list.
-    pub(super) fn take(&mut self, tag: Cow<'a, [u8]>, cardinality_given: bool) {
+    pub(super) fn take(&mut self, mut tag: Cow<'a, [u8]>, cardinality_given: bool) {
+        self.repaired |= repair_in_place(&mut tag);
         if let Some(host) = after(&tag, b"host:") {
             self.host = Some(host);
         } else if let Some(id) = after(&tag, b"dd.internal.entity_id:") {

@@ -36,7 +36,7 @@ pub use namespace::{EXEMPT_PREFIXES, Namespace};
 pub use origin::{Claims, OriginRules};
 pub(crate) use prefetch::prefetch;
 pub use rules::{Rewritten, Rules};
-pub use table::{CLIENT_TELEMETRY, Contexts};
+pub use table::{CLIENT_TELEMETRY, Contexts, FirstSightCounts};
 pub(crate) use tag_use::TagUse;
 pub use tags::Tags;
 pub(crate) use utf8::{utf8, utf8_bytes};

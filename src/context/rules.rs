@@ -2,6 +2,9 @@
 //!
 //! Rules are immutable: a reload makes new ones and forgets every alias, so that each known metric
 //! is decided again. Order: mapper, magic tags, namespace, name filter, tag filter, common tags.
+//!
+//! Names, tags and hosts leave here as they will be posted: contexts are told apart by what the
+//! intake can tell apart. Of two series that are equal for the intake it would keep only one.
 
 use std::borrow::Cow;
 
@@ -11,6 +14,8 @@ use super::limits::{ContextLimits, DropReason};
 use super::mapper::{Mapped, Mapper};
 use super::namespace::Namespace;
 use super::origin::{Claims, OriginRules};
+use super::tag_use::{TagUse, keep_posted};
+use super::utf8::repair_in_place;
 
 /// Everything that a first sight applies.
 #[derive(Debug, Default)]
@@ -58,10 +63,11 @@ impl Rules {
         self.limits.check_name(&name)?;
         let mut enriched = self.enrich_with(tags, added, claims.cardinality_given())?;
         self.add_origin(claims, &mut enriched);
-        let name = match name {
+        let mut name = match name {
             Cow::Borrowed(name) => self.namespace.apply(name),
             Cow::Owned(name) => Cow::Owned(self.namespace.apply(&name).into_owned()),
         };
+        enriched.repaired |= repair_in_place(&mut name);
         if self.name_filter.matches(&name) {
             return Err(DropReason::Filtered);
         }
@@ -69,6 +75,22 @@ impl Rules {
             enriched.tags.retain(|tag| rule.keeps(tag));
         }
         Ok(Rewritten { name, enriched })
+    }
+
+    /// Removes from the tags of a series what no series can carry, and returns how many tags were
+    /// left out: see [`keep_posted`]. Sketches carry every tag.
+    pub(super) fn keep_posted(&self, rewritten: &mut Rewritten<'_>) -> u64 {
+        let Enriched { tags, host, .. } = &mut rewritten.enriched;
+        if tags.iter().all(|tag| matches!(TagUse::of(tag), TagUse::Plain)) {
+            return 0;
+        }
+        let rule = self.tag_filters.rule(&rewritten.name);
+        let mut common = self.common_tags.iter().rev();
+        let device_of_all = common.find_map(|tag| match TagUse::of(tag) {
+            TagUse::Device(name) if rule.is_none_or(|rule| rule.keeps(tag)) => Some(name),
+            _ => None,
+        });
+        keep_posted(tags, device_of_all, host.as_deref().unwrap_or(&self.default_host))
     }
 
     /// Adds the tags of the message's origin.

@@ -52,8 +52,19 @@ pub struct Contexts {
     arrivals: u64,
     past_cap: u64,
     client_reports: u64,
-    folded: u64,
+    counts: FirstSightCounts,
     heavy: HeavyHitters,
+}
+
+/// What was counted on the slow path, where a raw key is decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FirstSightCounts {
+    /// Lines folded into an overflow context.
+    pub folded: u64,
+    /// Raw keys that were not UTF-8 and were repaired.
+    pub repaired: u64,
+    /// Tags that the series of a raw key cannot carry: further or empty devices, malformed resources.
+    pub tags_left_out: u64,
 }
 
 #[derive(Debug)]
@@ -85,7 +96,7 @@ impl Contexts {
             arrivals: 0,
             past_cap: 0,
             client_reports: 0,
-            folded: 0,
+            counts: FirstSightCounts::default(),
             heavy: HeavyHitters::default(),
         }
     }
@@ -140,7 +151,13 @@ impl Contexts {
         let rules = Arc::clone(&self.rules);
         let claims = Claims::read_key(raw.origin);
         let decision = match rules.rewrite(raw.name, raw.tags, &claims) {
-            Ok(rewritten) => self.admit(raw.kind, &rewritten, epoch),
+            Ok(mut rewritten) => {
+                self.counts.repaired += u64::from(rewritten.enriched.repaired);
+                if raw.kind != MetricType::Distribution {
+                    self.counts.tags_left_out += rules.keep_posted(&mut rewritten);
+                }
+                self.admit(raw.kind, &rewritten, epoch)
+            }
             Err(reason) => Decision::Drop(reason),
         };
         if let Decision::Context(id) = decision {
@@ -255,11 +272,11 @@ impl Contexts {
             let Some(folded) = Context::new(&parts) else { continue };
             let hash = folded.identity_hash(&self.state) as u32;
             if let Some(id) = self.lookup(hash, &folded) {
-                self.folded += 1;
+                self.counts.folded += 1;
                 return Decision::Context(id);
             }
             if self.overflow < OVERFLOW_CONTEXTS_MAX || name == of_all {
-                self.folded += 1;
+                self.counts.folded += 1;
                 return Decision::Context(self.create(hash, folded, epoch));
             }
         }
@@ -348,9 +365,9 @@ impl Contexts {
         self.client_reports
     }
 
-    /// Lines folded into an overflow context since the last call.
-    pub fn take_folded(&mut self) -> u64 {
-        std::mem::take(&mut self.folded)
+    /// What was counted since the last call.
+    pub fn take_counts(&mut self) -> FirstSightCounts {
+        std::mem::take(&mut self.counts)
     }
 
     /// Which names asked for contexts past a cap since the last call.

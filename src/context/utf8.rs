@@ -30,6 +30,17 @@ fn repair(bytes: &[u8], replaced: &mut u64) -> String {
     text
 }
 
+/// What [`utf8_bytes`] returns, of bytes that may be owned; true when something was replaced.
+pub(super) fn repair_in_place(bytes: &mut Cow<'_, [u8]>) -> bool {
+    let mut replaced = 0;
+    if let Cow::Owned(text) = utf8_bytes(bytes, &mut replaced)
+        && replaced > 0
+    {
+        *bytes = Cow::Owned(text);
+    }
+    replaced > 0
+}
+
 /// What [`utf8`] returns, as bytes. Most text is ASCII and short: telling that takes half as long as
 /// validating it.
 #[inline]

@@ -1,7 +1,7 @@
 //! The v1 JSON of series: `{"series":[{…},{…}]}`. The server's series and those of `threadstats` are
 //! written here, field by field, so that strings, numbers and limits are the same.
 //!
-//! What v1 has no field for, unit and resources, is not sent.
+//! v1 has no field for a unit, which is not sent, and none for resources, which stay tags.
 
 use super::Route;
 use super::assembly::{Assembly, Glue, Sink};
@@ -109,12 +109,12 @@ pub(super) fn write(
     object.points(finite.map(|point| (point.timestamp, point.value)));
     let mut device = None;
     object.tags(Some(series.tags.iter().filter(|tag| match TagUse::of(tag) {
-        TagUse::Plain => true,
+        TagUse::Plain | TagUse::Resource(..) => true,
         TagUse::Device(name) => {
             device = Some(name);
             false
         }
-        TagUse::Resource(..) | TagUse::Nothing => false,
+        TagUse::Nothing => false,
     })));
     object.text("host", Some(series.host));
     if device.is_some() {

@@ -27,11 +27,14 @@ pub(super) fn settle(postings: Postings<'_>, flush: &mut Flush) {
         }
     });
     let (registry, mut lost, mut example) = (postings.registry, 0, None);
+    let mut taken = HashSet::new();
     let mut wins = |number: u32, write_order: WriteOrder| {
         let Some(known) = registry.get(number).filter(|known| known.contested) else {
             return true;
         };
-        let won = latest.get(&registry.series_key(number)).is_none_or(|best| write_order >= *best);
+        // Lanes may write at the same moment: the first of them takes the place, the others are past it.
+        let key = registry.series_key(number);
+        let won = latest.get(&key).is_none_or(|best| write_order >= *best) && taken.insert(key);
         if !won {
             lost += 1;
             example.get_or_insert_with(|| known.context.clone());

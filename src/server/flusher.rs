@@ -293,6 +293,14 @@ fn warn_of_oddities(counts: &LineCounts) {
             "d:, p: or t: fields of events and checks not understood and skipped",
         ),
         (
+            counts.texts_repaired,
+            "metrics, events or checks with bytes that are not UTF-8, replaced by U+FFFD",
+        ),
+        (
+            counts.tags_left_out,
+            "device: or dd.internal.resource: tags left out (empty, malformed, or not the last device)",
+        ),
+        (
             counts.lines_folded,
             "lines folded into overflow contexts; raise contexts_max or send fewer tags",
         ),

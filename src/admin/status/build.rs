@@ -102,6 +102,8 @@ impl LinesStatus {
             folded: counts.lines_folded,
             rates_invalid: counts.rates_invalid,
             fields_ignored: counts.fields_ignored,
+            texts_repaired: counts.texts_repaired,
+            tags_left_out: counts.tags_left_out,
             origins_unreadable: counts.origins_unreadable,
         }
     }

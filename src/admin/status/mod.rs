@@ -94,6 +94,10 @@ pub(crate) struct LinesStatus {
     pub rates_invalid: u64,
     /// Fields of events and checks that were not understood.
     pub fields_ignored: u64,
+    /// Metrics (when first seen), events and checks with text that is not UTF-8.
+    pub texts_repaired: u64,
+    /// Tags that no series can carry, of metrics first seen.
+    pub tags_left_out: u64,
     /// Datagrams whose sender's container could not be found.
     pub origins_unreadable: u64,
 }
