@@ -134,7 +134,7 @@ fn a_reload_takes_effect_on_known_metrics() {
     });
     assert!(!posts_since(&program, mark, "h.avg") && !posts_since(&program, mark, "kept"));
 
-    setup.rewrite("");
+    setup.rewrite("metric_filterlist: []\n");
     program.signal("HUP");
     until("knows the first rules again", || {
         program.unix_datagram(known);

@@ -174,7 +174,6 @@ pub(super) struct LogControl {
 
 impl LogControl {
     /// Sets the configured level; a switch by [`LogControl::toggle_debug`] ends.
-    #[expect(dead_code, reason = "for the reload of `log_level`")]
     pub fn set(&self, level: LogLevel) {
         self.change(|_| (filter(level), false));
     }

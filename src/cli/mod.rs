@@ -14,6 +14,7 @@ mod health;
 mod logging;
 mod notify;
 mod reference;
+mod reload;
 mod run;
 mod send;
 mod stats;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::config_args::ConfigArgs;
+use super::reload::reload;
 use super::{logging, notify};
 use crate::clock::Clock;
 use crate::config::identity::{Identity, Machine};
@@ -60,6 +61,7 @@ pub(super) fn run(args: &RunArgs, mut settings: ConfigArgs) -> anyhow::Result<Ex
     loaded.warnings.iter().for_each(|warning| tracing::warn!(target: "config", "{warning}"));
     let identity = identity(&loaded);
     headline(&loaded, &outputs, &identity);
+    let mut running = loaded.clone();
     let server = Server::start(ServerSettings {
         loaded,
         outputs,
@@ -74,7 +76,7 @@ pub(super) fn run(args: &RunArgs, mut settings: ConfigArgs) -> anyhow::Result<Ex
         match signals.wait() {
             Signal::Reload => {
                 notify::reloading();
-                reload(settings, &server);
+                reload(settings, &server, &mut running, &log_level);
                 notify::ready();
             }
             Signal::ToggleDebug => {
@@ -161,28 +163,5 @@ fn headline(loaded: &Loaded, outputs: &Outputs, identity: &Identity) {
     }
     if loaded.degraded() {
         tracing::warn!(target: "config", "running in a degraded state: some entries were skipped, see above");
-    }
-}
-
-/// Reloads the configuration. One with errors is rejected as a whole.
-fn reload(settings: &ConfigArgs, server: &Server) {
-    match config::load(settings.sources(Mode::Run)) {
-        Ok(loaded) => {
-            loaded
-                .warnings
-                .iter()
-                .for_each(|warning| tracing::warn!(target: "config", "{warning}"));
-            server.reload(&loaded);
-            tracing::info!(
-                target: "config",
-                "configuration reloaded; names, tags, histogram settings and the API key are in effect, other changes need a restart"
-            );
-        }
-        Err(problems) => {
-            // One line each, so that the first one is in the log with its reason.
-            for problem in problems.to_string().lines() {
-                tracing::error!(target: "config", "configuration not reloaded, the running one stays in effect: {problem}");
-            }
-        }
     }
 }

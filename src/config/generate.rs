@@ -22,6 +22,9 @@ pub fn reference() -> String {
             writeln!(page, "- Value: {}", expected(key.kind)).expect(TO_TEXT);
             writeln!(page, "- Default: {}", default(key)).expect(TO_TEXT);
             writeln!(page, "- Environment: {}", environment(key)).expect(TO_TEXT);
+            if key.reloads {
+                writeln!(page, "- Reload: taken over at SIGHUP").expect(TO_TEXT);
+            }
         }
     }
     page.push_str("\n## Accepted without effect\n\nKeys of the Agent's DogStatsD that whippet accepts and ignores.\n\n| Key | Why |\n| --- | --- |\n");

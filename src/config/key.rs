@@ -24,6 +24,8 @@ pub struct Key {
     /// An invalid value does not prevent the start: the server runs without it, in a degraded
     /// state. For rules that shape posted data, never for its destination.
     pub expendable: bool,
+    /// A reload (SIGHUP) takes over a new value; otherwise it needs a restart.
+    pub reloads: bool,
     /// How it compares with the Agent.
     pub parity: Parity,
 }
@@ -177,6 +179,10 @@ impl Key {
         Key { parity: Parity::Different(how), ..self }
     }
 
+    pub(super) const fn reloads(self) -> Self {
+        Key { reloads: true, ..self }
+    }
+
     pub(super) const fn weak(self, weak: &'static [&'static str]) -> Self {
         Key { weak, ..self }
     }
@@ -203,6 +209,7 @@ pub(super) const fn key(
         weak: &[],
         clearable: false,
         expendable: false,
+        reloads: false,
         parity: Parity::Same,
     }
 }

@@ -42,7 +42,7 @@ pub struct Loaded {
     pub hints: Vec<String>,
     /// Accepted keys without effect, with the reason.
     pub ignored: Vec<(&'static str, ValueOrigin, &'static str)>,
-    values: BTreeMap<&'static str, Value>,
+    pub(super) values: BTreeMap<&'static str, Value>,
 }
 
 impl Loaded {

@@ -25,6 +25,7 @@ mod outputs;
 mod problem;
 mod read;
 mod relations;
+mod reload;
 mod rules;
 mod secret;
 mod settings;
@@ -39,6 +40,7 @@ pub use load::{Examined, Loaded, Sources, examine, load};
 pub use node::At;
 pub use outputs::Outputs;
 pub use problem::{Class, Mode, Problem, Problems, ValueOrigin};
+pub use reload::Change;
 pub use secret::Secret;
 pub use settings::Config;
 pub use types::{

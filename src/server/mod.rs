@@ -303,6 +303,21 @@ impl Server {
         *debug_log = events::debug_log(&self.hub);
     }
 
+    /// The kinds of listeners that a service manager passed.
+    #[must_use]
+    pub fn inherited(&self) -> Vec<Transport> {
+        let listeners = self.admin_state.listeners.iter();
+        listeners.filter(|found| found.inherited).map(|found| found.transport).collect()
+    }
+
+    /// A reload was refused: the status says why, beside the warnings of the configuration in force.
+    pub fn reload_refused(&self, in_force: &Loaded, problems: &[config::Problem]) {
+        let mut state = ConfigState::of(in_force);
+        let refused = problems.iter().map(|problem| format!("reload refused: {problem}"));
+        state.warnings.extend(refused);
+        self.admin_state.set_config(state);
+    }
+
     /// Takes over what a reload may change: names, tags and histogram aggregates. Sockets, lanes and
     /// endpoints stay as they are, except for the API keys.
     pub fn reload(&self, loaded: &Loaded) {

@@ -65,6 +65,63 @@ fn a_reload_changes_tags_and_keeps_values() {
 }
 
 #[test]
+fn a_reload_is_all_or_nothing_and_says_what_changed() {
+    let intake = Intake::start();
+    let setup = Setup::posting_to(&intake)
+        .yaml("tags: [v:1]\nstatsd_metric_namespace: one\nhistogram_percentiles: [0.5]\n")
+        .set("admin_address", "127.0.0.1:0")
+        .set("interval", 1)
+        .waits_for("admin ");
+    let program = setup.start();
+    let status = || program.says(&["status"]);
+    // What `run` refuses, what a writer leaves for a moment, and rules that cannot be used.
+    let refused = [
+        ("", "sets nothing any more"),
+        ("# later\n", "sets nothing any more"),
+        ("tags: [v:2\n", "is not valid YAML"),
+        (
+            "tags: [v:2]\ndogstatsd_socket: /nonexistent/x.sock\noutput: [jsonl:/nonexistent/x]\n",
+            "jsonl:/nonexistent/x: ",
+        ),
+        ("tags: [v:2]\nca_file: /nonexistent/ca\n", "ca_file: /nonexistent/ca: "),
+        ("tags: [v:2]\nhistogram_percentiles: {a: 1}\n", "histogram_percentiles: is a map"),
+        (
+            "tags: [v:2]\napi_key_file: /nonexistent/key\noutput: [datadog]\nlanes: x\n",
+            "lanes: \"x\"",
+        ),
+    ];
+    for (number, (yaml, reason)) in refused.iter().enumerate() {
+        setup.rewrite(yaml);
+        program.signal("HUP");
+        let log = program.logs_until(|log| log.matches("not reloaded").count() == number + 1);
+        let last = log.rsplit("not reloaded").next().unwrap_or_default();
+        program.logs_until(|log| {
+            log.rsplit("not reloaded").next().is_some_and(|last| last.contains(reason))
+        });
+        assert!(!last.contains("configuration reloaded"), "{log}");
+    }
+    let moved = setup.path("away");
+    std::fs::rename(setup.path("whippet.yaml"), moved).expect("moved");
+    program.signal("HUP");
+    program.logs_until(|log| log.matches("not reloaded").count() == refused.len() + 1);
+    assert!(status().contains("reload refused: "), "{}", status());
+    program.udp("a:1|c");
+    intake.wait_until(|state| state.sum_of_counter("one.a", &["v:1"]) == 1.0);
+
+    setup.rewrite("tags: [v:2]\nstatsd_metric_namespace: one\nhistogram_percentiles: [0.5]\nlog_level: debug\nlanes: 2\n");
+    program.signal("HUP");
+    program.logs("configuration reloaded: tags [v:1] → [v:2], log_level info → debug in force; lanes 1 → 2 needs a restart");
+    program.logs("DEBUG flush: ");
+    assert!(!status().contains("reload refused"), "{}", status());
+    setup.rewrite("tags: [v:2]\nstatsd_metric_namespace: one\nhistogram_percentiles: [0.5]\n");
+    program.signal("HUP");
+    program.logs("configuration reloaded: log_level debug → info in force");
+    program.signal("HUP");
+    program.logs("configuration reloaded: nothing changed");
+    program.terminate().balances();
+}
+
+#[test]
 fn disabled_payloads_are_not_sent() {
     let intake = Intake::start();
     let program = Setup::posting_to(&intake)

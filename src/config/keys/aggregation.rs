@@ -44,7 +44,8 @@ pub(super) const KEYS: &[Key] = &[
         "Aggregates to post for a histogram or timer: any of `max`, `min`, `median`, `avg`, \
          `sum`, `count`. Each is a separate series.",
     )
-    .expendable(),
+    .expendable()
+    .reloads(),
     key(
         "histogram_percentiles",
         Percentiles,
@@ -56,7 +57,8 @@ pub(super) const KEYS: &[Key] = &[
         "finer percentiles keep their decimals: `0.999` is `.99.9percentile`, not the 100th \
          percentile",
     )
-    .expendable(),
+    .expendable()
+    .reloads(),
     key(
         "histogram_copy_to_distribution",
         Bool,
@@ -88,26 +90,30 @@ pub(super) const KEYS: &[Key] = &[
         "Metric names to drop, compared after the namespace is added. An entry that ends in \
          a histogram suffix (`.avg`) drops only that series.",
     )
-    .expendable(),
+    .expendable()
+    .reloads(),
     key(
         "metric_filterlist_match_prefix",
         Bool,
         "false",
         "Treat the entries of `metric_filterlist` as prefixes.",
-    ),
+    )
+    .reloads(),
     key(
         "statsd_metric_blocklist",
         Words,
         "",
         "Older name of `metric_filterlist`, used when `metric_filterlist` is empty.",
     )
-    .expendable(),
+    .expendable()
+    .reloads(),
     key(
         "statsd_metric_blocklist_match_prefix",
         Bool,
         "false",
         "Treat the entries of `statsd_metric_blocklist` as prefixes.",
-    ),
+    )
+    .reloads(),
     key(
         "metric_tag_filterlist",
         TagFilters,
@@ -118,7 +124,8 @@ pub(super) const KEYS: &[Key] = &[
          filters only counters and distributions. JSON in the environment.",
     )
     .better("filters every metric type, without needing the data plane")
-    .expendable(),
+    .expendable()
+    .reloads(),
     key(
         "aggregator_stop_timeout",
         SECONDS,
@@ -154,27 +161,31 @@ pub(super) const KEYS: &[Key] = &[
         int(1, 65_535),
         "512",
         "Maximum number of tags on one message. A line with more is dropped and counted.",
-    ),
+    )
+    .reloads(),
     ours(
         "name_bytes_max",
         int(1, 1 << 20),
         "8192",
         "Maximum length of a metric name, in bytes. A line with a longer one is dropped and \
          counted.",
-    ),
+    )
+    .reloads(),
     ours(
         "tag_bytes_max",
         int(1, 1 << 20),
         "8192",
         "Maximum length of a tag, in bytes. A line with a longer one is dropped and counted.",
-    ),
+    )
+    .reloads(),
     ours(
         "text_bytes_max",
         int(1, 16 << 20),
         "65536",
         "Maximum length of the title, text or message of an event or service check, in \
          bytes. A line with a longer one is dropped and counted.",
-    ),
+    )
+    .reloads(),
     ours(
         "set_members_max",
         int(0, 1_000_000),

@@ -14,14 +14,16 @@ pub(super) const KEYS: &[Key] = &[
          characters are ever printed. `ENC[handle]` is resolved by `secret_backend_command`. \
          Without a key, whippet prints to the console, or refuses to start if something \
          suggests a real deployment.",
-    ),
+    )
+    .reloads(),
     ours(
         "api_key_file",
         Path,
         "",
         "File that contains the API key, for keys mounted as secrets. Used when `api_key` is \
          unset; read at startup and at every reload.",
-    ),
+    )
+    .reloads(),
     key(
         "site",
         Site,
@@ -120,16 +122,19 @@ pub(super) const KEYS: &[Key] = &[
     .different(
         "on every point, event and check; the Agent sends them once as host metadata, which \
          whippet does not send. In the environment a comma separates too",
-    ),
+    )
+    .reloads(),
     key(
         "extra_tags",
         Words,
         "",
         "More tags, added after `tags`: for what an orchestrator adds to a shared file.",
     )
-    .different("as `tags`"),
+    .different("as `tags`")
+    .reloads(),
     key("env", Text, "", "Environment of the host: adds the tag `env:VALUE` to everything.")
-        .different("as `tags`"),
+        .different("as `tags`")
+        .reloads(),
     ours(
         "instance_tag",
         Text,
@@ -137,7 +142,8 @@ pub(super) const KEYS: &[Key] = &[
         "A tag that distinguishes this process from others with the same host name, such as \
          `instance:a`. Two servers that post equal series under one host name overwrite each \
          other's counters and gauges: set it in that case, otherwise leave it unset.",
-    ),
+    )
+    .reloads(),
     key(
         "allow_arbitrary_tags",
         Bool,
@@ -152,9 +158,11 @@ pub(super) const KEYS: &[Key] = &[
         "Program that resolves `ENC[handle]` values. It receives `{\"version\": \"1.0\", \
          \"secrets\": [\"handle\"]}` on standard input and answers `{\"handle\": {\"value\": \
          \"…\", \"error\": null}}` on standard output.",
-    ),
-    key("secret_backend_arguments", Arguments, "", "Arguments for that program."),
-    key("secret_backend_timeout", SECONDS_NOT_ZERO, "30", "How long that program may take."),
+    )
+    .reloads(),
+    key("secret_backend_arguments", Arguments, "", "Arguments for that program.").reloads(),
+    key("secret_backend_timeout", SECONDS_NOT_ZERO, "30", "How long that program may take.")
+        .reloads(),
     ignored(
         "secret_refresh_interval",
         "secrets are resolved at start and at every reload: send SIGHUP as often as they \

@@ -10,7 +10,8 @@ pub(super) const KEYS: &[Key] = &[
         Choice(LogLevel::WORDS),
         "info",
         "Lowest level to log: `trace`, `debug`, `info`, `warn`, `error`, `critical`, `off`.",
-    ),
+    )
+    .reloads(),
     key(
         "log_file",
         Path,

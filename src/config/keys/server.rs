@@ -164,7 +164,8 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "Tags added to every metric, event and check that is received. Separated by spaces \
          or commas, or JSON, in the environment.",
-    ),
+    )
+    .reloads(),
     key(
         "dogstatsd_origin_detection",
         Bool,
@@ -184,14 +185,16 @@ pub(super) const KEYS: &[Key] = &[
         Bool,
         "true",
         "Let cardinality `none` remove all origin tags of a message.",
-    ),
+    )
+    .reloads(),
     key(
         "dogstatsd_entity_id_precedence",
         Bool,
         "false",
         "Let an entity id in the message replace the sender's own container instead of \
          adding to it.",
-    ),
+    )
+    .reloads(),
     key(
         "dogstatsd_tag_cardinality",
         Choice(Cardinality::WORDS),
@@ -199,13 +202,15 @@ pub(super) const KEYS: &[Key] = &[
         "Which origin tags to add when a message does not specify: `none`, `low`, \
          `orchestrator`, `high`. Higher cardinality means more contexts.",
     )
-    .expendable(),
+    .expendable()
+    .reloads(),
     key(
         "origin_detection_unified",
         Bool,
         "false",
         "Use only the first known origin of a message instead of the tags of all of them.",
-    ),
+    )
+    .reloads(),
     key(
         "container_proc_root",
         Path,
@@ -237,14 +242,16 @@ pub(super) const KEYS: &[Key] = &[
         Text,
         "",
         "Prefix for every metric name. A dot is inserted if the prefix does not end in one.",
-    ),
+    )
+    .reloads(),
     key(
         "statsd_metric_namespace_blacklist",
         Words,
         EXEMPT,
         "Prefixes of names that get no namespace. Your own list replaces the default.",
     )
-    .expendable(),
+    .expendable()
+    .reloads(),
     key(
         "dogstatsd_mapper_profiles",
         Profiles,
@@ -260,7 +267,8 @@ pub(super) const KEYS: &[Key] = &[
         "one invalid rule is skipped and the others work (in the Agent one turns off all \
          mapping); profiles can have their own settings",
     )
-    .expendable(),
+    .expendable()
+    .reloads(),
     ours(
         "lanes",
         int(1, 1024),
