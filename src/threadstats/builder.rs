@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Mutex;
 
 use super::client::ThreadStats;
-use super::flush::Outbox;
 use super::http::{API_HOST, HttpOptions, HttpReporter, http_settings};
+use super::inner::Inner;
 use super::options::ClientLimits;
+use super::outbox::Outbox;
 use super::reporter::Reporter;
 use super::shard::Slots;
 use crate::clock::Clock;
@@ -39,6 +40,13 @@ struct Http {
     hostname: Option<String>,
     compress: bool,
     unmuted: bool,
+}
+
+impl ThreadStats {
+    /// Begins to describe a client.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
 }
 
 impl Builder {
@@ -164,7 +172,9 @@ impl Builder {
             None => Box::new(HttpReporter::new(self.http_options())),
         };
         let outbox = Outbox::new(reporter, std::mem::take(&mut self.namespace));
-        ThreadStats::assemble(self, outbox, tags)
+        let Builder { limits, slots, clock, hub, flushes_on_drop, .. } = self;
+        let inner = Inner::new(limits, slots, clock, hub, outbox, tags);
+        ThreadStats::new(inner, flushes_on_drop)
     }
 
     fn http_options(&mut self) -> HttpOptions {

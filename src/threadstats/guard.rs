@@ -13,6 +13,14 @@ use super::client::ThreadStats;
 #[must_use = "dropping it at once flushes at once"]
 pub struct FlushGuard(ThreadStats);
 
+impl ThreadStats {
+    /// For programs that end soon: when the outermost guard of a client is dropped, everything is
+    /// flushed, the open interval too.
+    pub fn flush_guard(&self) -> FlushGuard {
+        FlushGuard::new(self)
+    }
+}
+
 impl FlushGuard {
     pub(crate) fn new(stats: &ThreadStats) -> Self {
         stats.0.inner.guards.fetch_add(1, Ordering::AcqRel);

@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use super::client::Inner;
+use super::inner::Inner;
 use crate::clock::Clock;
 
 /// A running thread.

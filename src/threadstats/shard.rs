@@ -10,13 +10,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
 
-use super::bound::Bound;
 use super::cell::{Cell, Kind};
 use super::key::{Key, Wanted};
 use super::losses::Loss;
 use super::member::Member;
 use super::number::Number;
 use super::options::ClientLimits;
+
+mod lanes;
+
+pub(crate) use lanes::Bound;
 
 /// More than any machine's threads need: two busy threads rarely meet.
 const SHARDS: usize = 64;
