@@ -28,6 +28,7 @@ mod cli {
     mod promise;
     mod send;
     mod service_manager;
+    mod systemd_units;
 }
 /// The program, driven from outside.
 #[cfg(all(feature = "cli", feature = "zstd"))]

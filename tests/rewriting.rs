@@ -401,7 +401,7 @@ fn what_cannot_be_used_degrades_a_server_that_says_so_and_is_refused_by_the_chec
         let check = ["check-config", "--set", "output=none", "-c"];
         let check = whippet().args(check).arg(program.path("whippet.yaml")).output().unwrap();
         let text = String::from_utf8(check.stdout).unwrap();
-        assert_eq!(check.status.code(), Some(1), "{rules}: {text}");
+        assert_eq!(check.status.code(), Some(78), "{rules}: {text}");
         let error = text.lines().find(|line| line.starts_with("error: ")).unwrap();
         assert!(error.contains(said) && error.contains(place), "{rules}: {error}");
         let log = program.end();

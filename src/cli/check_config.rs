@@ -7,7 +7,7 @@ use crate::server;
 
 /// Prints the effective configuration with origins, then every problem.
 ///
-/// Returns the exit code: 0 when nothing is an error, 1 otherwise.
+/// Returns the exit code: 0 when nothing is an error, 78 otherwise.
 ///
 /// # Errors
 /// When `out` cannot be written to.
@@ -69,7 +69,7 @@ fn report(problems: &[Problem], out: &mut dyn Write) -> io::Result<i32> {
         1 => writeln!(out, "\n1 error")?,
         many => writeln!(out, "\n{many} errors")?,
     }
-    Ok(i32::from(errors > 0))
+    Ok(if errors == 0 { 0 } else { i32::from(super::exit::CONFIG) })
 }
 
 #[cfg(test)]
@@ -126,7 +126,7 @@ mod tests {
             "error: whippet.yaml:1:10: api_key: ***** contains whitespace; use a key without whitespace",
         );
         has(&text, "1 error");
-        assert_eq!(code, 1);
+        assert_eq!(code, 78);
     }
 
     #[test]
@@ -139,11 +139,11 @@ mod tests {
             &text,
             "error: whippet.yaml:1:19: dogstatsd_socket: /nonexistent/d.sock: /nonexistent does not exist; create it or set dogstatsd_socket to another path, or to '' for none",
         );
-        assert_eq!(code, 1);
+        assert_eq!(code, 78);
     }
 
     #[test]
-    fn every_problem_is_shown_and_exits_1() {
+    fn every_problem_is_shown_and_exits_78() {
         let (code, text) = run(
             "dogstatsd_port: 70000\n\ndogstatsd_prot: 1\nhistogram_percentiles: [0.5, 7]\n",
             &[("WHIPPET_INTERVAL", "0")],
@@ -169,6 +169,6 @@ mod tests {
         assert!(text.contains("error: api_key: missing, but the configuration file"), "{text}");
         has(&text, "5 errors");
         has(&text, "histogram_percentiles [0.5] <- whippet.yaml:4:24");
-        assert_eq!(code, 1);
+        assert_eq!(code, 78);
     }
 }

@@ -1,7 +1,7 @@
 //! The command line: one file per subcommand.
 //!
 //! Exit codes: 0 success; 1 it could not start, or the command failed; 2 the command line is invalid;
-//! 128 + n stopped at once by a second signal n.
+//! 78 the configuration is invalid; 128 + n stopped at once by a second signal n.
 
 mod admin_client;
 mod check_config;
@@ -30,7 +30,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use self::config_args::ConfigArgs;
-use self::exit::FAILED;
+use self::exit::{CONFIG, FAILED};
 #[cfg(feature = "bench")]
 use crate::bench;
 use crate::config::Mode;
@@ -55,8 +55,8 @@ Examples:
 Every setting is a key of the configuration file, an environment variable (DD_…, WHIPPET_…) or
 --set key=value; `whippet config` lists them. Without a command, whippet runs `run`.
 
-Exit codes: 0 success; 1 could not start, or the command failed; 2 invalid command line; 128 + n
-stopped at once by a second signal n."
+Exit codes: 0 success; 1 could not start, or the command failed; 2 invalid command line; 78 invalid
+configuration; 128 + n stopped at once by a second signal n."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -115,7 +115,7 @@ Examples:
     },
     /// Print the effective configuration, the origin of each value, and all problems.
     #[command(after_help = "\
-At most the last five characters of a secret are shown. Exit code 1: the configuration has errors.
+At most the last five characters of a secret are shown. Exit code 78: the configuration has errors.
 
 Examples:
   whippet check-config
@@ -211,7 +211,8 @@ pub fn main() -> ExitCode {
         }
         // `eprintln!` panics when standard error is a file on a full disk.
         let _ = writeln!(io::stderr(), "whippet: {error:#}");
-        ExitCode::from(FAILED)
+        let invalid = error.is::<crate::config::Problems>();
+        ExitCode::from(if invalid { CONFIG } else { FAILED })
     })
 }
 

@@ -11,7 +11,7 @@ use super::reload::reload;
 use super::{logging, notify};
 use crate::clock::Clock;
 use crate::config::identity::{Identity, Machine};
-use crate::config::{self, Loaded, Mode, OutputKind, Outputs};
+use crate::config::{self, Loaded, Mode, OutputKind, Outputs, Problems};
 use crate::server::{Server, ServerSettings, Signal, Signals};
 use crate::telemetry::Hub;
 
@@ -57,7 +57,7 @@ pub(super) fn run(args: &RunArgs, mut settings: ConfigArgs) -> anyhow::Result<Ex
     let mut signals = Signals::new()?;
     let loaded = config::load(settings.sources(Mode::Run))?;
     let log_level = logging::start(&loaded.config)?;
-    let outputs = Outputs::choose(&loaded).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let outputs = Outputs::choose(&loaded).map_err(|problem| Problems(vec![problem]))?;
     loaded.warnings.iter().for_each(|warning| tracing::warn!(target: "config", "{warning}"));
     let identity = identity(&loaded);
     headline(&loaded, &outputs, &identity);

@@ -154,5 +154,5 @@ fn explain_refuses_with_the_place_and_goes_on() {
     assert_eq!((nothing.stderr.as_str(), nothing.code), ("whippet: no lines to explain\n", 1));
     let bad = run(&["explain", "x:1|c", "--set", "dogstatsd_port=x"]);
     assert!(bad.stderr.contains("dogstatsd_port"), "{}", bad.stderr);
-    assert_eq!(bad.code, 1);
+    assert_eq!(bad.code, 78);
 }

@@ -5,11 +5,11 @@ use crate::support::program::{Ended, KEY, Setup};
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 
-/// It ends with code 1 and says all of that on standard error.
+/// It ends with a failure and says all of that on standard error.
 #[track_caller]
 fn refuses(setup: Setup, says: &[&str]) -> Ended {
     let ended = setup.run();
-    assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
+    assert!(matches!(ended.code(), Some(1 | 78)), "{}", ended.stderr);
     for words in says {
         assert!(ended.stderr.contains(words), "{words:?} is not in\n{}", ended.stderr);
     }
@@ -93,7 +93,7 @@ fn a_configured_socket_whose_folder_is_missing_is_fatal_and_fails_the_check() {
 #[track_caller]
 fn setup_check(setup: &Setup) -> String {
     let ended = setup.checked();
-    assert_eq!(ended.code(), Some(1), "{}", ended.stdout);
+    assert_eq!(ended.code(), Some(78), "{}", ended.stdout);
     ended.stdout
 }
 
@@ -239,7 +239,7 @@ fn a_configuration_that_is_checked_is_not_run() {
     assert!(good.stdout.contains("hostname") && good.stdout.contains("web-1"), "{}", good.stdout);
     let bad = Setup::bare().env("DD_API_KEY", KEY).argument("check-config");
     let bad = bad.yaml("dogstatsd_prot: 1\nlanes: many\n").run();
-    assert_eq!(bad.code(), Some(1));
+    assert_eq!(bad.code(), Some(78));
     let all = bad.stdout + &bad.stderr;
     for place in ["whippet.yaml:1:1: dogstatsd_prot", "whippet.yaml:2:8: lanes"] {
         assert!(all.contains(place), "{all}");
@@ -270,4 +270,17 @@ fn removed_socket_files_come_back() {
     intake.read(|state| {
         assert_eq!((state.sum_of_counter("d", &[]), state.sum_of_counter("s", &[])), (1.0, 1.0));
     });
+}
+
+/// `RestartPreventExitStatus=78` of the systemd unit: a restart helps against a taken port only.
+#[test]
+fn the_exit_code_says_whether_a_restart_could_help() {
+    let invalid = Setup::bare().set("interval", 0).run();
+    assert_eq!(invalid.code(), Some(78), "{}", invalid.stderr);
+    let no_key = Setup::bare().set("output", "datadog").run();
+    assert_eq!(no_key.code(), Some(78), "{}", no_key.stderr);
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let taken = Setup::bare().set("dogstatsd_port", port).run();
+    assert_eq!(taken.code(), Some(1), "{}", taken.stderr);
 }
