@@ -36,6 +36,7 @@ pub mod clock;
 pub mod config;
 #[cfg(feature = "server")]
 mod http;
+pub mod memory;
 pub mod tagger;
 pub mod telemetry;
 pub(crate) mod text;

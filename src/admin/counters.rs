@@ -59,13 +59,13 @@ pub(crate) const PROCESS: &[ProcessCounter] = &[
     ),
     counted(
         "whippet_values_not_finite_total",
-        "Values dropped for not being finite.",
+        "Values dropped because they, their sum or its count would leave the range of numbers.",
         "values were not finite",
         |status| status.lines.values.not_finite,
     ),
     counted(
         "whippet_rates_invalid_total",
-        "Lines whose sample rate was out of range and taken as 1.",
+        "Lines whose sample rate was outside [1e-9, 1] and taken as 1.",
         "sample rates were out of range and taken as 1",
         |status| status.lines.rates_invalid,
     ),
@@ -110,6 +110,12 @@ pub(crate) const PROCESS: &[ProcessCounter] = &[
         "Histograms of more than 1,000 samples, whose percentiles are within 1 %.",
         "histograms had more than 1,000 samples; their percentiles are within 1 %",
         |status| status.histograms_folded,
+    ),
+    counted(
+        "whippet_cells_coarse_total",
+        "Sets, histograms and distributions posted less precisely (aggregation_bytes_max).",
+        "sets, histograms and distributions were posted less precisely (aggregation_bytes_max)",
+        |status| status.cells_coarse,
     ),
     counted("whippet_flushes_total", "Intervals flushed.", "", |status| status.flushes),
     measured("whippet_lines_open", "Lines received since the last flush.", |status| {

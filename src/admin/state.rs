@@ -13,11 +13,12 @@ use crate::context::{Context, Rules};
 use crate::encode::Route;
 use crate::forward::{ForwardAccounting, Forwarder};
 use crate::http::Refusals;
+use crate::memory::MemoryLimit;
 use crate::net::{LaneHandle, ListenerCounts, ListenerDescription, Problem};
 use crate::output::Discarded;
 use crate::watch::{Liveness, Totals, Watch};
 
-/// ProcessLimits of the whole process.
+/// Limits of the whole process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProcessLimits {
     pub contexts: usize,
@@ -75,6 +76,8 @@ pub(crate) struct AdminState {
     pub listeners_off: Vec<Problem>,
     pub receive_buffer_bytes: usize,
     pub limits: ProcessLimits,
+    /// What samples, members and sketches take.
+    pub aggregation_memory: Arc<MemoryLimit>,
     pub liveness: Arc<Liveness>,
     pub watch: Arc<Watch>,
     /// Counts per metric are kept all the time.

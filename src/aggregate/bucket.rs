@@ -9,12 +9,12 @@ use super::event_record::{CheckRecord, EventRecord};
 use super::gauge::GaugeCell;
 use super::histogram::HistogramCell;
 use super::sample::Sample;
-use super::samples::SpareSamples;
 use super::set::SetCell;
+use super::spares::{SpareSamples, SpareSketches};
 use super::write_order::WriteOrder;
 use crate::context::{Birth, Kind, prefetch};
+use crate::memory::MemoryShare;
 use crate::protocol::MetricType;
-use crate::sketch::Sketch;
 
 /// A value at a second that the client chose; never merged.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,8 +70,10 @@ pub struct Bucket {
     pub births: Vec<Birth>,
     /// What was counted.
     pub counts: LineCounts,
+    /// What the cells hold beyond their own size: samples, members, bins.
+    pub(super) memory: MemoryShare,
     spare_samples: SpareSamples,
-    spare_sketches: Vec<Sketch>,
+    spare_sketches: SpareSketches,
 }
 
 /// Lists up to so many entries keep their memory.
@@ -111,15 +113,12 @@ impl Bucket {
         // What the last interval did not use is not needed: spares never outgrow one interval.
         self.spare_samples.clear();
         for cell in self.histograms.drain(..) {
-            self.spare_samples.keep(cell.into_samples());
+            cell.leave(&mut self.spare_samples);
         }
         empty(&mut self.histograms);
-        self.spare_sketches.clear();
-        self.spare_sketches.extend(self.distributions.drain(..).map(|mut cell| {
-            cell.sketch.clear();
-            cell.sketch
-        }));
+        self.spare_sketches.replace(self.distributions.drain(..).map(|cell| cell.sketch));
         empty(&mut self.distributions);
+        self.memory.release();
         empty(&mut self.timestamped);
         empty(&mut self.timestamped_samples);
         empty(&mut self.events);
@@ -158,7 +157,7 @@ impl Bucket {
                 self.histograms.len()
             }
             Kind::Distribution => {
-                let spare = self.spare_sketches.pop().unwrap_or_default();
+                let spare = self.spare_sketches.take(&mut self.memory);
                 self.distributions.push(DistributionCell::new(context, spare));
                 self.distributions.len()
             }
@@ -167,8 +166,8 @@ impl Bucket {
         (at - 1) as u32
     }
 
-    /// Records one number in a cell of its kind; false when it, or its product with `scale`, is
-    /// not finite. `scale` is 1 / `rate`.
+    /// Records one number in a cell of its kind; false when it, its product with `scale` or the sum with
+    /// them is not finite, or the cell can count no more. `scale` is 1 / `rate`.
     #[inline(always)]
     pub(super) fn record(
         &mut self,
@@ -185,10 +184,11 @@ impl Bucket {
             MetricType::Gauge => self.gauges[cell].record(value, write_order),
             MetricType::Histogram | MetricType::Timing => {
                 let sample = Sample { value, scale };
-                self.histograms[cell].record(sample, write_order, &mut self.spare_samples)
+                let (spares, memory) = (&mut self.spare_samples, &mut self.memory);
+                self.histograms[cell].record(sample, write_order, spares, memory)
             }
             MetricType::Distribution => {
-                (value * scale).is_finite() && self.distributions[cell].sketch.insert(value, rate)
+                self.distributions[cell].sketch.insert_within(value, rate, &mut self.memory)
             }
             // Sets carry members, never numbers.
             MetricType::Set => false,

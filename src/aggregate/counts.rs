@@ -28,10 +28,11 @@ pub struct LineCounts {
     pub dropped: [u64; DropReason::ALL.len()],
     /// Values recorded; a packed line holds several.
     pub values: u64,
-    /// Values dropped because they, their product with 1/rate, or the sum with them, are not finite;
-    /// and sums of two lanes that could not be added.
+    /// Values dropped because they, their product with 1/rate, or the sum with them, are not finite,
+    /// or because the count would pass [`crate::sketch::COUNT_MAX`]; and sums of two lanes that could
+    /// not be added.
     pub values_non_finite: u64,
-    /// Lines whose sample rate was out of range and taken as 1.
+    /// Lines whose sample rate was outside [1e-9, 1] and taken as 1.
     pub rates_invalid: u64,
     /// Fields of events and checks that were not understood; their line was kept.
     pub fields_ignored: u64,

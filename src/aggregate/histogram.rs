@@ -1,10 +1,14 @@
 //! Histograms and timers. Up to 1,000 samples of a context and bucket are kept as they are (8 bytes
-//! each, 16 with a sample rate) and everything is computed exactly. Beyond, count, sum, minimum and
-//! maximum stay exact and percentiles come from a histogram of about 28 KiB.
+//! each, 16 with a sample rate or above 8.7e304) and everything is computed exactly. Beyond, and where
+//! memory is short, count, sum, minimum and maximum stay exact and percentiles come from counts per range
+//! of values: 8 bytes for each range that holds any, and 2 KiB; a latency that spreads over three decades
+//! about 7 KiB.
 
 use super::sample::{Sample, Summary};
-use super::samples::{Samples, SpareSamples};
+use super::samples::Samples;
+use super::spares::SpareSamples;
 use super::write_order::WriteOrder;
+use crate::memory::MemoryShare;
 
 /// The samples of one histogram in one bucket: 32 bytes, up to two plain samples included.
 #[derive(Clone, Debug)]
@@ -23,10 +27,11 @@ impl HistogramCell {
         HistogramCell { samples: Samples::None, context, write_order: 0 }
     }
 
-    /// Adds one sample; false when the sum would leave the finite numbers, which changes nothing.
+    /// Adds one sample; false when the sum would leave the finite numbers or the count pass
+    /// [`crate::sketch::COUNT_MAX`], which changes nothing.
     #[inline]
     pub fn add(&mut self, sample: Sample) -> bool {
-        self.samples.add(sample, &mut SpareSamples::default())
+        self.samples.add(sample, &mut SpareSamples::default(), &mut MemoryShare::default())
     }
 
     /// Adds one sample in `write_order`; false as in [`HistogramCell::add`].
@@ -36,8 +41,9 @@ impl HistogramCell {
         sample: Sample,
         write_order: WriteOrder,
         spares: &mut SpareSamples,
+        memory: &mut MemoryShare,
     ) -> bool {
-        let added = self.samples.add(sample, spares);
+        let added = self.samples.add(sample, spares, memory);
         if added {
             self.write_order = write_order;
         }
@@ -50,28 +56,31 @@ impl HistogramCell {
         self.samples.prefetch();
     }
 
-    /// The merge law: samples join, past the cap histograms add. A sum beyond the range of floats
-    /// stays at its end; then it returns false.
+    /// The merge law: samples join, past the cap counts add. It returns false when something of `other`
+    /// was left out, as a sum beyond the range of floats, which stays at its end.
     pub fn merge(&mut self, other: HistogramCell) -> bool {
         self.write_order = self.write_order.max(other.write_order);
+        let memory = &mut MemoryShare::default();
         match other.samples {
             other if matches!(self.samples, Samples::None) => {
                 self.samples = other;
                 true
             }
-            Samples::Hdr(hdr) => self.samples.make_hdr().merge(&hdr),
-            samples => {
-                let mut whole = true;
-                samples.visit(|sample| whole &= self.add(sample));
-                whole
-            }
+            other => self.samples.merge(other, memory),
         }
     }
 
-    /// True when percentiles come from a histogram of bounded precision, not from the samples.
+    /// True when percentiles are within [`super::PERCENTILE_RELATIVE_ERROR`] or coarser, not exact.
     #[must_use]
-    pub fn is_hdr(&self) -> bool {
-        matches!(self.samples, Samples::Hdr(_))
+    pub fn is_folded(&self) -> bool {
+        matches!(self.samples, Samples::Folded(_))
+    }
+
+    /// True when memory was short and percentiles are further off than
+    /// [`super::PERCENTILE_RELATIVE_ERROR`].
+    #[must_use]
+    pub fn is_coarse(&self) -> bool {
+        matches!(&self.samples, Samples::Folded(folded) if folded.is_coarse())
     }
 
     /// Brings the samples in order, once, before quantiles are asked for.
@@ -86,16 +95,16 @@ impl HistogramCell {
     }
 
     /// The first value, in order, at which the cumulative weight exceeds `rank`. The samples must
-    /// be [sorted](HistogramCell::sort). Exact up to 1,000 samples of ordinary size, else within
-    /// [`super::HDR_RELATIVE_ERROR`].
+    /// be [sorted](HistogramCell::sort). Exact up to 1,000 samples, else within
+    /// [`super::PERCENTILE_RELATIVE_ERROR`], while there is memory.
     #[must_use]
     pub fn value_past(&self, rank: u64) -> f64 {
         self.samples.value_past(rank)
     }
 
-    /// What was kept, for its memory.
-    pub(super) fn into_samples(self) -> Samples {
-        self.samples
+    /// Leaves its memory to `spares`.
+    pub(super) fn leave(self, spares: &mut SpareSamples) {
+        self.samples.leave(spares);
     }
 }
 
@@ -135,7 +144,10 @@ mod tests {
         let expect = Summary { count: 5_000, sum: 12_502_500.0, min: 1.0, max: 5_000.0 };
         assert_eq!(cell.summary(), expect);
         let median = cell.value_past(2_499);
-        assert!((median / 2_500.0 - 1.0).abs() <= super::super::HDR_RELATIVE_ERROR, "{median}");
+        assert!(
+            (median / 2_500.0 - 1.0).abs() <= super::super::PERCENTILE_RELATIVE_ERROR,
+            "{median}"
+        );
     }
 
     #[test]
@@ -146,9 +158,9 @@ mod tests {
             assert!(cell.add(Sample { value: 1e308, scale: 1.0 }));
             let before = cell.summary();
             assert!(!cell.add(Sample { value: 1e308, scale: 1.0 }));
-            let (endless, mut spares) =
-                (Sample { value: -1.0, scale: f64::INFINITY }, SpareSamples::default());
-            assert!(!cell.record(endless, 9, &mut spares));
+            let endless = Sample { value: -1.0, scale: f64::INFINITY };
+            let (mut spares, mut memory) = (SpareSamples::default(), MemoryShare::default());
+            assert!(!cell.record(endless, 9, &mut spares, &mut memory));
             assert_eq!((cell.summary(), cell.write_order), (before, 0));
             assert!(cell.add(Sample { value: -1e308, scale: 1.0 }), "there is room below");
         }
@@ -171,5 +183,34 @@ mod tests {
     fn the_thousandth_sample_is_still_exact() {
         let samples: Vec<(f64, f64)> = (1..=1_000).map(|n| (f64::from(n) * 1.0001, 1.0)).collect();
         assert_eq!(cell(&samples).value_past(949), 950.0 * 1.0001);
+    }
+
+    #[test]
+    fn one_huge_value_leaves_six_samples_exact() {
+        for huge in [-1e308, 1e308] {
+            let mut values = vec![huge, 42.0, 51.0, 1.0, 77.0, 13.0];
+            let cell = cell(&values.iter().map(|value| (*value, 1.0)).collect::<Vec<_>>());
+            assert!(!cell.is_folded());
+            values.sort_unstable_by(f64::total_cmp);
+            let got: Vec<f64> = (0..6).map(|rank| cell.value_past(rank)).collect();
+            assert_eq!(got, values);
+        }
+    }
+
+    #[test]
+    fn without_memory_the_summary_stays_exact_and_percentiles_become_coarse() {
+        let limit = std::sync::Arc::new(crate::memory::MemoryLimit::new(0));
+        let (mut memory, mut spares) = (MemoryShare::of(&limit), SpareSamples::default());
+        let mut cell = HistogramCell::new(0);
+        for n in 1..=3_000 {
+            let sample = Sample { value: f64::from(n % 100) - 20.0, scale: 1.0 };
+            assert!(cell.record(sample, 1, &mut spares, &mut memory));
+        }
+        cell.sort();
+        let expect = Summary { count: 3_000, sum: 30.0 * 2_950.0, min: -20.0, max: 79.0 };
+        assert_eq!(cell.summary(), expect);
+        assert!(cell.is_folded() && cell.is_coarse());
+        let values: Vec<f64> = (0..3_000).map(|rank| cell.value_past(rank)).collect();
+        assert!(values.is_sorted() && (values[0], values[2_999]) >= (-20.0, 0.0));
     }
 }

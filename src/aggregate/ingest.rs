@@ -11,7 +11,7 @@
 
 use super::shard::{Fate, Shard};
 use crate::context::{Alias, Kind, RawKey};
-use crate::protocol::{self, ParseError, PlainMetric};
+use crate::protocol::{self, ParseError, PlainMetric, RATE_MIN};
 
 /// Remembered raw keys up to here (with their contexts and cells some 3 MB) are taken one by one.
 const CACHED_ALIASES_MAX: usize = 16_384;
@@ -143,7 +143,7 @@ impl Shard {
     fn write(&mut self, cell: u32, metric: &PlainMetric<'_>) -> bool {
         let scale = match metric.rate {
             1.0 => 1.0,
-            rate if rate > 0.0 && rate < 1.0 => 1.0 / rate,
+            rate if (RATE_MIN..1.0).contains(&rate) => 1.0 / rate,
             _ => return false,
         };
         if self.settings.histogram_copy.is_some() && Kind::from(metric.kind) == Kind::Histogram {

@@ -9,7 +9,7 @@ use super::write_order::WriteOrder;
 use crate::context::{
     Claims, Context, Decision, DropReason, Enriched, Kind, NO_CONTEXT, RawKey, Rewritten,
 };
-use crate::protocol::{self, Message, Metric, MetricType, Values};
+use crate::protocol::{self, Message, Metric, MetricType, RATE_MIN, Values};
 
 /// Timestamped points of one interval, per event that it may hold.
 const TIMESTAMPED_PER_EVENT: usize = 100;
@@ -74,8 +74,8 @@ impl Shard {
     /// checked before there is a context, so that such a line posts nothing.
     #[inline]
     fn checked_rate(&mut self, metric: &Metric<'_>) -> Result<f64, Fate> {
-        // Differs: the Agent lets 0, negative and larger rates distort or poison the sum.
-        let valid = metric.rate > 0.0 && metric.rate <= 1.0;
+        // Differs: the Agent lets 0, negative, tiny and larger rates distort or poison the sum.
+        let valid = metric.rate >= RATE_MIN && metric.rate <= 1.0;
         let rate = if valid { metric.rate } else { 1.0 };
         self.bucket.counts.rates_invalid += u64::from(!valid);
         let scale = if metric.timestamp.is_some() || rate == 1.0 { 1.0 } else { 1.0 / rate };
@@ -182,7 +182,7 @@ impl Shard {
         let (recorded, refused) = match (metric.values, metric.kind) {
             (Values::Member(member), _) => {
                 let set = &mut self.bucket.sets[cell as usize];
-                set.insert(member, self.settings.set_members_max);
+                set.insert(member, self.settings.set_members_max, &mut self.bucket.memory);
                 set.write_order = write_order;
                 (1, 0)
             }
@@ -221,7 +221,14 @@ impl Shard {
         }
         let cell = self.cell_of(context, Kind::Distribution);
         for value in metric.values.numbers().filter(finite) {
-            let taken = self.bucket.distributions[cell as usize].sketch.insert(value, rate);
+            let taken = self.bucket.record(
+                MetricType::Distribution,
+                cell,
+                value,
+                rate,
+                1.0 / rate,
+                WriteOrder::default(),
+            );
             self.bucket.counts.values_non_finite += u64::from(!taken);
         }
     }

@@ -1,5 +1,7 @@
 //! One sample of a histogram, and what is known exactly of many.
 
+use crate::sketch::COUNT_MAX;
+
 /// One sample as it was sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
@@ -34,23 +36,31 @@ impl Summary {
     pub(super) const EMPTY: Summary =
         Summary { count: 0, sum: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY };
 
-    /// False, and nothing changes, when the sum would leave the finite numbers.
+    /// False, and nothing changes, when the sum would leave the finite numbers or the count pass
+    /// [`COUNT_MAX`].
+    #[inline]
     pub(super) fn add(&mut self, sample: Sample) -> bool {
         let sum = self.sum + sample.value * sample.scale;
-        if sum.is_finite() {
-            self.sum = sum;
-            self.count = self.count.saturating_add(sample.weight());
+        let count = self.count.saturating_add(sample.weight());
+        let taken = sum.is_finite() && count <= COUNT_MAX;
+        if taken {
+            (self.sum, self.count) = (sum, count);
             self.min = self.min.min(sample.value);
             self.max = self.max.max(sample.value);
         }
-        sum.is_finite()
+        taken
+    }
+
+    /// True when the counts of both together stay within [`COUNT_MAX`].
+    pub(super) fn can_merge(&self, other: &Summary) -> bool {
+        self.count.saturating_add(other.count) <= COUNT_MAX
     }
 
     /// A sum beyond the range of floats stays at its end; then it returns false.
     pub(super) fn merge(&mut self, other: &Summary) -> bool {
         let sum = self.sum + other.sum;
         self.sum = sum.clamp(f64::MIN, f64::MAX);
-        self.count = self.count.saturating_add(other.count);
+        self.count += other.count;
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
         sum.is_finite()

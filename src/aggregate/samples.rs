@@ -2,18 +2,21 @@
 //!
 //! Most timers of a large system are touched once or twice in a bucket, and most are not sampled:
 //! two plain values stand in the cell itself, more of them take 8 bytes each, and only values with a
-//! sample rate carry their weight beside them.
+//! sample rate, or so large that the sum has to be watched, carry a weight and a summary beside them.
 
-use super::hdr::HdrSamples;
+use super::folded::Folded;
 use super::sample::{Sample, Summary};
+use super::spares::SpareSamples;
+use super::weighted::Weighted;
 use crate::context::prefetch;
+use crate::memory::MemoryShare;
 
 /// Samples kept as they are, per context and bucket.
 pub const EXACT_SAMPLES_MAX: usize = 1_000;
 
-/// The largest magnitude that is kept as it came: 1,000 of its like stay below the end of the floats,
-/// so that the sum of kept samples need not be watched. A larger one makes the cell count.
-const KEPT_MAX: f64 = f64::MAX / 2_048.0;
+/// The largest magnitude whose sum need not be watched: 1,000 of its like stay below the end of the
+/// floats.
+const UNWATCHED_MAX: f64 = f64::MAX / 2_048.0;
 
 /// Samples of one context in one bucket.
 #[derive(Clone, Debug)]
@@ -21,132 +24,193 @@ pub(super) enum Samples {
     None,
     One(f64),
     Two(f64, f64),
-    /// Without sample rate.
+    /// Without sample rate, none above [`UNWATCHED_MAX`].
     Plain(Vec<f64>),
     /// Boxed, so that the cell is no larger than a plain one.
-    #[expect(clippy::box_collection, reason = "a list in place would make every cell larger")]
-    Weighted(Box<Vec<Sample>>),
-    Hdr(Box<HdrSamples>),
-}
-
-/// Emptied lists of the last bucket.
-#[derive(Debug, Default)]
-pub(super) struct SpareSamples {
-    plain: Vec<Vec<f64>>,
-    #[expect(clippy::vec_box, reason = "they move into cells as they are")]
-    weighted: Vec<Box<Vec<Sample>>>,
-}
-
-/// More emptied lists of a kind than this are let go: at many contexts their memory would rest for an
-/// interval, while the next bucket may get the same from the allocator.
-const SPARES_MAX: usize = 4_096;
-
-impl SpareSamples {
-    /// Forgets what is left.
-    pub fn clear(&mut self) {
-        self.plain.clear();
-        self.weighted.clear();
-    }
-
-    /// Keeps the memory of samples that are not needed any more.
-    pub fn keep(&mut self, samples: Samples) {
-        match samples {
-            Samples::Plain(mut values) if self.plain.len() < SPARES_MAX => {
-                values.clear();
-                self.plain.push(values);
-            }
-            Samples::Weighted(mut samples) if self.weighted.len() < SPARES_MAX => {
-                samples.clear();
-                self.weighted.push(samples);
-            }
-            _ => {}
-        }
-    }
+    Weighted(Box<Weighted>),
+    /// Counted instead of kept: more than [`EXACT_SAMPLES_MAX`], or no memory to keep them.
+    Folded(Box<Folded>),
 }
 
 impl Samples {
-    /// Adds one; false when the sum would leave the finite numbers, which changes nothing. `spares`
-    /// lend their memory when there is more than the cell can hold.
+    /// Adds one; false when the sum would leave the finite numbers or the count its range, which changes
+    /// nothing that is read. `spares` lend their memory when there is more than the cell can hold.
     #[inline(always)]
-    pub fn add(&mut self, sample: Sample, spares: &mut SpareSamples) -> bool {
-        let ordinary = (sample.value * sample.scale).abs() <= KEPT_MAX;
+    pub fn add(
+        &mut self,
+        sample: Sample,
+        spares: &mut SpareSamples,
+        memory: &mut MemoryShare,
+    ) -> bool {
         match self {
             Samples::Plain(values)
-                if ordinary && sample.scale == 1.0 && values.len() < EXACT_SAMPLES_MAX =>
+                if sample.scale == 1.0
+                    && sample.value.abs() <= UNWATCHED_MAX
+                    && values.len() < values.capacity() =>
             {
                 values.push(sample.value);
                 true
             }
-            Samples::Weighted(samples) if ordinary && samples.len() < EXACT_SAMPLES_MAX => {
-                samples.push(sample);
-                true
+            Samples::Folded(folded) => folded.add(sample, memory),
+            Samples::Weighted(weighted) if weighted.list.len() < weighted.list.capacity() => {
+                weighted.push(sample)
             }
-            Samples::Hdr(hdr) => hdr.add(sample),
-            _ if ordinary => self.outgrow(sample, spares),
-            _ => self.add_huge(sample),
+            _ => self.outgrow(sample, spares, memory),
         }
     }
 
-    /// Adds one in another form than the last.
+    /// Adds one that needs more room, or another form than the last.
     #[inline(never)]
-    fn outgrow(&mut self, sample: Sample, spares: &mut SpareSamples) -> bool {
-        let plain = sample.scale == 1.0;
-        match self {
-            Samples::None if plain => *self = Samples::One(sample.value),
-            Samples::One(first) if plain => *self = Samples::Two(*first, sample.value),
-            Samples::Two(first, second) if plain => {
-                let mut values = spares.plain.pop().unwrap_or_default();
-                values.extend([*first, *second, sample.value]);
-                *self = Samples::Plain(values);
-            }
-            _ if self.len() < EXACT_SAMPLES_MAX => {
-                let mut samples = spares.weighted.pop().unwrap_or_default();
-                self.visit(|old| samples.push(old));
-                samples.push(sample);
-                spares.keep(std::mem::replace(self, Samples::Weighted(samples)));
-            }
-            _ => return self.make_hdr().add(sample),
-        }
-        true
-    }
-
-    /// Adds one with which the sum has to be watched.
-    #[cold]
-    fn add_huge(&mut self, sample: Sample) -> bool {
+    fn outgrow(
+        &mut self,
+        sample: Sample,
+        spares: &mut SpareSamples,
+        memory: &mut MemoryShare,
+    ) -> bool {
         if !(sample.value * sample.scale).is_finite() {
             return false;
         }
-        let mut samples = Vec::with_capacity(self.len() + 1);
-        self.visit(|sample| samples.push(sample));
-        samples.push(sample);
-        let (hdr, whole) = HdrSamples::from_samples(&samples);
-        *self = Samples::Hdr(Box::new(hdr));
-        whole
+        let unwatched = |value: f64| value.abs() <= UNWATCHED_MAX;
+        let plain = sample.scale == 1.0 && unwatched(sample.value);
+        match self {
+            Samples::None if sample.scale == 1.0 => {
+                *self = Samples::One(sample.value);
+                return true;
+            }
+            Samples::One(first) if plain && unwatched(*first) => {
+                *self = Samples::Two(*first, sample.value);
+                return true;
+            }
+            _ => {}
+        }
+        if self.len() >= EXACT_SAMPLES_MAX || !self.make_room(memory) {
+            return self.fold(memory).add(sample, memory);
+        }
+        match self {
+            Samples::Two(first, second) if plain => {
+                let mut values = spares.plain(memory);
+                memory.grow(&mut values, 3, usize::MAX, EXACT_SAMPLES_MAX);
+                values.extend([*first, *second, sample.value]);
+                *self = Samples::Plain(values);
+                true
+            }
+            Samples::Plain(values) if plain => {
+                values.push(sample.value);
+                true
+            }
+            Samples::Weighted(weighted) => weighted.push(sample),
+            _ => self.weigh(spares, memory).push(sample),
+        }
+    }
+
+    /// Room in the list for one more; in one that is yet to come, if there is none.
+    fn make_room(&mut self, memory: &mut MemoryShare) -> bool {
+        match self {
+            Samples::Plain(values) => memory.grow(values, 1, 0, EXACT_SAMPLES_MAX),
+            Samples::Weighted(weighted) => memory.grow(&mut weighted.list, 1, 0, EXACT_SAMPLES_MAX),
+            _ => memory.has_room(),
+        }
+    }
+
+    /// The same samples with their weights, and room for one more.
+    fn weigh(&mut self, spares: &mut SpareSamples, memory: &mut MemoryShare) -> &mut Weighted {
+        let mut weighted = spares.weighted(memory);
+        memory.grow(&mut weighted.list, self.len() + 1, usize::MAX, EXACT_SAMPLES_MAX);
+        self.visit(|sample| {
+            let taken = weighted.push(sample);
+            debug_assert!(taken, "samples without weight have a finite sum");
+        });
+        memory.refund(self.heap_bytes());
+        std::mem::replace(self, Samples::Weighted(weighted)).leave(spares);
+        match self {
+            Samples::Weighted(weighted) => weighted,
+            _ => unreachable!("made one above"),
+        }
     }
 
     /// The same samples, counted instead of kept.
     #[cold]
-    pub fn make_hdr(&mut self) -> &mut HdrSamples {
-        if !matches!(self, Samples::Hdr(_)) {
-            let mut samples = Vec::with_capacity(self.len());
-            self.visit(|sample| samples.push(sample));
-            // What was kept always has a finite sum.
-            *self = Samples::Hdr(Box::new(HdrSamples::from_samples(&samples).0));
+    pub fn fold(&mut self, memory: &mut MemoryShare) -> &mut Folded {
+        if !matches!(self, Samples::Folded(_)) {
+            // First, so that a cell without room folds into what it had.
+            memory.refund(self.heap_bytes());
+            let mut folded = Box::new(Folded::new());
+            self.visit(|sample| {
+                let taken = folded.add(sample, memory);
+                debug_assert!(taken, "what was kept has a finite sum");
+            });
+            *self = Samples::Folded(folded);
         }
         match self {
-            Samples::Hdr(hdr) => hdr,
+            Samples::Folded(folded) => folded,
             _ => unreachable!("made one above"),
+        }
+    }
+
+    /// Takes in those of another lane, exact while all of them are few enough. False when something was
+    /// left out: all of `other` when the count would leave its range, else the part of the sum beyond the
+    /// range of floats.
+    pub fn merge(&mut self, mut other: Samples, memory: &mut MemoryShare) -> bool {
+        let folded = matches!(self, Samples::Folded(_)) || matches!(other, Samples::Folded(_));
+        if folded || self.len() + other.len() > EXACT_SAMPLES_MAX {
+            let other = other.fold(memory);
+            return self.fold(memory).merge(other, memory);
+        }
+        let summary = other.summary();
+        if !self.summary().can_merge(&summary) {
+            return false;
+        }
+        let spares = &mut SpareSamples::default();
+        if self.is_plain() && other.is_plain() {
+            other.visit(|sample| {
+                let taken = self.add(sample, spares, memory);
+                debug_assert!(taken, "samples without weight have a finite sum");
+            });
+            return true;
+        }
+        let ours = match self {
+            Samples::Weighted(weighted) => weighted,
+            _ => self.weigh(spares, memory),
+        };
+        other.visit(|sample| ours.list.push(sample));
+        ours.summary.merge(&summary)
+    }
+
+    /// No weights, and no value whose sum has to be watched.
+    fn is_plain(&self) -> bool {
+        match self {
+            Samples::None | Samples::Two(..) | Samples::Plain(_) => true,
+            Samples::One(value) => value.abs() <= UNWATCHED_MAX,
+            Samples::Weighted(_) | Samples::Folded(_) => false,
         }
     }
 
     /// Those that are kept as they came; none once they are counted.
     fn len(&self) -> usize {
         match self {
-            Samples::None | Samples::Hdr(_) => 0,
+            Samples::None | Samples::Folded(_) => 0,
             Samples::One(_) => 1,
             Samples::Two(..) => 2,
             Samples::Plain(values) => values.len(),
-            Samples::Weighted(samples) => samples.len(),
+            Samples::Weighted(weighted) => weighted.list.len(),
+        }
+    }
+
+    /// Leaves the memory of the lists to `spares`; the samples are not needed any more.
+    pub fn leave(self, spares: &mut SpareSamples) {
+        match self {
+            Samples::Plain(values) => spares.keep_plain(values),
+            Samples::Weighted(weighted) => spares.keep_weighted(weighted),
+            _ => {}
+        }
+    }
+
+    /// Bytes of the lists that hold them.
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Samples::Plain(values) => values.capacity() * size_of::<f64>(),
+            Samples::Weighted(weighted) => weighted.list.capacity() * size_of::<Sample>(),
+            _ => 0,
         }
     }
 
@@ -155,37 +219,40 @@ impl Samples {
     pub fn visit(&self, mut visit: impl FnMut(Sample)) {
         let mut plain = |value: f64| visit(Sample { value, scale: 1.0 });
         match self {
-            Samples::None | Samples::Hdr(_) => {}
+            Samples::None | Samples::Folded(_) => {}
             Samples::One(value) => plain(*value),
             Samples::Two(first, second) => [*first, *second].into_iter().for_each(plain),
             Samples::Plain(values) => values.iter().copied().for_each(plain),
-            Samples::Weighted(samples) => samples.iter().copied().for_each(visit),
+            Samples::Weighted(weighted) => weighted.list.iter().copied().for_each(visit),
         }
     }
 
     pub fn sort(&mut self) {
         match self {
-            Samples::None | Samples::One(_) | Samples::Hdr(_) => {}
+            Samples::None | Samples::One(_) => {}
             Samples::Two(first, second) => {
                 if first.total_cmp(second).is_gt() {
                     std::mem::swap(first, second);
                 }
             }
             Samples::Plain(values) => values.sort_unstable_by(f64::total_cmp),
-            Samples::Weighted(samples) => {
-                samples.sort_unstable_by(|a, b| a.value.total_cmp(&b.value));
+            Samples::Weighted(weighted) => {
+                weighted.list.sort_unstable_by(|a, b| a.value.total_cmp(&b.value));
             }
+            Samples::Folded(folded) => folded.settle(&mut MemoryShare::default()),
         }
     }
 
     pub fn summary(&self) -> Summary {
-        if let Samples::Hdr(hdr) = self {
-            return hdr.summary();
+        match self {
+            Samples::Weighted(weighted) => return weighted.summary,
+            Samples::Folded(folded) => return folded.summary(),
+            _ => {}
         }
         let mut summary = Summary::EMPTY;
         self.visit(|sample| {
             let taken = summary.add(sample);
-            debug_assert!(taken, "kept samples have a finite sum");
+            debug_assert!(taken, "samples without weight have a finite sum");
         });
         summary
     }
@@ -204,15 +271,15 @@ impl Samples {
                 }
             }
             Samples::Plain(values) => values.get(at).or(values.last()).copied().unwrap_or(0.0),
-            Samples::Weighted(samples) => {
+            Samples::Weighted(weighted) => {
                 let mut cumulative = 0_u64;
-                let past = samples.iter().find(|sample| {
+                let past = weighted.list.iter().find(|sample| {
                     cumulative = cumulative.saturating_add(sample.weight());
                     cumulative > rank
                 });
-                past.or(samples.last()).map_or(0.0, |sample| sample.value)
+                past.or(weighted.list.last()).map_or(0.0, |sample| sample.value)
             }
-            Samples::Hdr(hdr) => hdr.value_past(rank),
+            Samples::Folded(folded) => folded.value_past(rank),
         }
     }
 
@@ -220,10 +287,11 @@ impl Samples {
     #[inline(always)]
     pub fn prefetch(&self) {
         match self {
-            Samples::Plain(values) => values.last().map(prefetch),
-            Samples::Weighted(samples) => samples.last().map(prefetch),
-            _ => None,
-        };
+            Samples::Plain(values) => values.last().map_or((), prefetch),
+            Samples::Weighted(weighted) => weighted.list.last().map_or((), prefetch),
+            Samples::Folded(folded) => prefetch(&**folded),
+            _ => {}
+        }
     }
 }
 
@@ -251,19 +319,33 @@ mod tests {
         #[test]
         fn every_form_answers_like_a_plain_list(
             samples in prop::collection::vec(
-                (-1e3..1e3_f64, prop_oneof![8 => Just(1.0), 1 => Just(2.0), 1 => Just(3.5)]), 0..9),
+                (
+                    prop_oneof![8 => -1e3..1e3_f64, 1 => Just(1e306), 1 => Just(-1e306)],
+                    prop_oneof![8 => Just(1.0), 1 => Just(2.0), 1 => Just(3.5)],
+                ),
+                0..9),
             rank in 0..20_u64,
         ) {
             let (mut ours, mut spares) = (Samples::None, SpareSamples::default());
+            let mut memory = MemoryShare::default();
             // Lists of an earlier bucket must not show.
-            spares.keep(Samples::Plain(vec![1.0; 3]));
-            spares.keep(Samples::Weighted(Box::new(vec![Sample { value: 1.0, scale: 9.0 }])));
+            spares.keep_plain(vec![1.0; 3]);
+            let old = Sample { value: 1.0, scale: 9.0 };
+            let mut weighted = Box::<Weighted>::default();
+            prop_assert!(weighted.push(old));
+            spares.keep_weighted(weighted);
             for (value, scale) in &samples {
-                let taken = ours.add(Sample { value: *value, scale: *scale }, &mut spares);
-                prop_assert!(taken);
+                let sample = Sample { value: *value, scale: *scale };
+                prop_assert!(ours.add(sample, &mut spares, &mut memory));
             }
             ours.sort();
-            prop_assert_eq!((ours.summary(), ours.value_past(rank)), exact(&samples, rank));
+            let (summary, value) = exact(&samples, rank);
+            let got = ours.summary();
+            prop_assert_eq!(ours.value_past(rank), value);
+            prop_assert_eq!((got.count, got.min, got.max), (summary.count, summary.min, summary.max));
+            // The order of the additions may differ.
+            let largest = samples.iter().map(|(v, scale)| (v * scale).abs()).fold(0.0, f64::max);
+            prop_assert!((got.sum - summary.sum).abs() <= largest * 1e-13);
         }
     }
 
@@ -271,8 +353,9 @@ mod tests {
     fn a_cell_with_two_plain_values_needs_no_memory_of_its_own() {
         assert_eq!(size_of::<Samples>(), 24);
         let mut samples = Samples::None;
+        let (mut spares, mut memory) = (SpareSamples::default(), MemoryShare::default());
         for value in [1.0, 2.0] {
-            assert!(samples.add(Sample { value, scale: 1.0 }, &mut SpareSamples::default()));
+            assert!(samples.add(Sample { value, scale: 1.0 }, &mut spares, &mut memory));
         }
         assert!(matches!(samples, Samples::Two(1.0, 2.0)));
     }

@@ -14,6 +14,7 @@ use super::counts::LineCounts;
 use super::write_order::WriteOrders;
 use crate::context::heavy_hitters::HeavyHitters;
 use crate::context::{Birth, Contexts, DropReason, Rules};
+use crate::memory::{MemoryLimit, MemoryShare};
 use crate::protocol::{Options, ParseError};
 
 /// How a shard aggregates.
@@ -32,7 +33,13 @@ pub struct ShardSettings {
     /// Feed a distribution with every histogram, under this prefix and its name
     /// (`histogram_copy_to_distribution`).
     pub histogram_copy: Option<Box<[u8]>>,
+    /// What samples, members and sketches of all shards together may take
+    /// (`aggregation_bytes_max`). Past it sets and percentiles become less precise; nothing is lost.
+    pub memory: Arc<MemoryLimit>,
 }
+
+/// Bytes that samples, members and sketches may take where nothing else is known.
+pub const AGGREGATION_BYTES_MAX: usize = 512 << 20;
 
 impl Default for ShardSettings {
     fn default() -> Self {
@@ -43,6 +50,7 @@ impl Default for ShardSettings {
             set_members_max: 1_000,
             events_max: 10_000,
             histogram_copy: None,
+            memory: Arc::new(MemoryLimit::new(AGGREGATION_BYTES_MAX)),
         }
     }
 }
@@ -109,6 +117,7 @@ impl Shard {
     }
 
     fn open(&mut self, now: Duration) {
+        self.bucket.memory = MemoryShare::of(&self.settings.memory);
         let number = now.as_secs() / self.interval_seconds();
         self.bucket.start = number * self.interval_seconds();
         // Wraps after 2^32 buckets: in 2106 at one second, else later.

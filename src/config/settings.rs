@@ -126,6 +126,7 @@ settings! {
     tag_bytes_max: usize = "tag_bytes_max",
     text_bytes_max: usize = "text_bytes_max",
     set_members_max: usize = "set_members_max",
+    aggregation_bytes_max: usize = "aggregation_bytes_max",
     events_per_interval_max: usize = "events_per_interval_max",
     stream_connections_max: usize = "stream_connections_max",
 

@@ -24,7 +24,9 @@ pub struct Flush {
     /// Sets of more members than are counted exactly.
     pub sets_estimated: u64,
     /// Histograms of more samples than are kept as they are.
-    pub histograms_hdr: u64,
+    pub histograms_folded: u64,
+    /// Sets, histograms and distributions less precise than usual, because memory was short.
+    pub cells_coarse: u64,
     /// The name and host of one such series, to be shown once.
     pub conflict_example: Option<Context>,
     /// Contexts the flusher knows, continued counters included.

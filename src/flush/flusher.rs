@@ -156,7 +156,8 @@ impl Flusher {
             outdone: HashSet::new(),
             type_conflicts: 0,
             sets_estimated: count(merged.sets.iter().map(SetCell::is_estimated)),
-            histograms_hdr: count(merged.histograms.iter().map(HistogramCell::is_hdr)),
+            histograms_folded: count(merged.histograms.iter().map(HistogramCell::is_folded)),
+            cells_coarse: cells_coarse(&merged),
             conflict_example: None,
             contexts: self.registry.len(),
             merged,
@@ -249,6 +250,12 @@ impl Flusher {
     pub fn interval(&self) -> u64 {
         self.settings.interval
     }
+}
+
+fn cells_coarse(bucket: &Bucket) -> u64 {
+    count(bucket.sets.iter().map(SetCell::is_coarse))
+        + count(bucket.histograms.iter().map(HistogramCell::is_coarse))
+        + count(bucket.distributions.iter().map(|cell| cell.sketch.is_coarse()))
 }
 
 fn count(which: impl Iterator<Item = bool>) -> u64 {

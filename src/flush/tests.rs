@@ -12,6 +12,7 @@ use super::{
 };
 use crate::aggregate::{self, Bucket, Shard};
 use crate::context::{ContextLimits, Rules};
+use crate::memory::MemoryLimit;
 
 struct House {
     shards: Vec<Shard>,
@@ -152,6 +153,119 @@ fn rates_out_of_range_count_as_one() {
     for rate in ["0", "2", "-0.5", "nan", "inf"] {
         posts(&[&format!("n:5|c|@{rate}")], &["n rate 0.5"]);
     }
+}
+
+#[test]
+fn rates_below_a_thousand_millionth_count_as_one() {
+    let histogram = |rate: &str| {
+        let mut house = House::plain(1000);
+        house.send(0, &[&format!("h:1:2:3|h|@{rate}")]);
+        house.at(1010)
+    };
+    assert_eq!(histogram("1e-20"), histogram("1"));
+    let mut house = House::plain(1000);
+    house.send(0, &["n:5|c|@1e-20", "n:5|c|@9e-10", "d:1|d|@1e-20", "d:2|d|@1e-9"]);
+    house.close(0, 1010);
+    let flush = house.flusher.complete().expect("one lane");
+    assert_eq!(flush.counts.rates_invalid, 3);
+    house.flusher.view(&flush).visit(&mut |row| match row.sketch {
+        Some(sketch) => {
+            let bins: u64 = sketch.sketch.bins().map(|(_, count)| u64::from(count)).sum();
+            assert_eq!((bins, sketch.sketch.count()), (1_000_000_000, 1_000_000_000));
+        }
+        None => assert_eq!(row.series[0].points[0].value, 1.0),
+    });
+}
+
+#[test]
+fn many_lines_of_the_smallest_rate_stay_consistent() {
+    let mut house = House::plain(1000);
+    for _ in 0..20_000 {
+        house.send(0, &["h:1:2:3|h|@1e-9", "d:1:2:3|d|@1e-9"]);
+    }
+    house.close(0, 1010);
+    let flush = house.flusher.complete().expect("one lane");
+    assert!(flush.counts.values_non_finite > 50_000, "refused, and counted");
+    house.flusher.view(&flush).visit(&mut |row| {
+        let value = |suffix: &str| {
+            row.series.iter().find(|one| one.suffix == suffix).map(|one| one.points[0].value)
+        };
+        match row.sketch.map(|sketch| sketch.sketch) {
+            Some(sketch) => {
+                let bins: u64 = sketch.bins().map(|(_, count)| u64::from(count)).sum();
+                assert_eq!(bins, sketch.count());
+                assert!(sketch.avg() <= sketch.max() && sketch.count() > 15 << 40);
+            }
+            None => assert!(value(".avg") <= value(".max"), "{:?}", value(".avg")),
+        }
+    });
+}
+
+#[test]
+fn one_huge_value_does_not_decide_the_percentiles() {
+    let mut house = House::plain(1000);
+    house.send(0, &["a:-1e308|h", "a:42:51:1:77:13|h"]);
+    assert!(house.at(1010).contains(&"1000 a.median gauge 13".to_owned()));
+    house.send(0, &[&format!("b{}|h", ":1e12".repeat(1_000))]);
+    house.send(0, &[&format!("b{}|h", ":0.0015".repeat(2_000))]);
+    let posted = house.at(1020);
+    let median = posted.iter().find_map(|line| line.strip_prefix("1010 b.median gauge "));
+    let median: f64 = median.expect("posted").parse().expect("a number");
+    assert!((median / 0.0015 - 1.0).abs() < 0.01, "{median}");
+}
+
+#[test]
+fn huge_values_of_two_lanes_stay_exact() {
+    let mut house = House::new(2, &aggregate::ShardSettings::default(), 1000);
+    house.send(0, &["a:1e308|h", "a:1:2|h"]);
+    house.send(1, &["a:-1e308|h", "a:3:4|h|@0.5"]);
+    let posted = house.at(1010);
+    for line in ["1000 a.median gauge 3", "1000 a.count rate 0.8"] {
+        assert!(posted.iter().any(|posted| posted == line), "{line} of {posted:?}");
+    }
+}
+
+#[test]
+fn short_memory_costs_precision_and_nothing_else() {
+    let settings = aggregate::ShardSettings {
+        memory: Arc::new(MemoryLimit::new(1 << 16)),
+        ..aggregate::ShardSettings::default()
+    };
+    let mut house = House::new(2, &settings, 1000);
+    for number in 0..4_000 {
+        let lane = number % 2;
+        let value = number as f64 * 1.7;
+        for context in 0..20 {
+            house.send(
+                lane,
+                &[
+                    &format!("h:{value}|h|#n:{context}"),
+                    &format!("d:{value}|d|#n:{context}"),
+                    &format!("s:{number}|s|#n:{context}"),
+                ],
+            );
+        }
+    }
+    assert!(settings.memory.bytes_used() <= 1 << 16);
+    house.close(0, 1010);
+    house.close(1, 1010);
+    let flush = house.flusher.complete().expect("both lanes");
+    assert!(flush.cells_coarse > 30, "{} of 60", flush.cells_coarse);
+    assert_eq!((flush.counts.values, flush.counts.values_non_finite), (240_000, 0));
+    house.flusher.view(&flush).visit(&mut |row| {
+        let (count, max) = match row.sketch.map(|sketch| sketch.sketch) {
+            Some(sketch) => (sketch.count() as f64, sketch.max()),
+            None if row.series.len() == 1 => {
+                let size = row.series[0].points[0].value;
+                assert!((size / 4_000.0 - 1.0).abs() < 0.3, "{size}");
+                return;
+            }
+            None => (row.series[3].points[0].value * 10.0, row.series[0].points[0].value),
+        };
+        assert_eq!((count, max), (4_000.0, 3_999.0 * 1.7));
+    });
+    house.flusher.recycle(flush).for_each(drop);
+    assert_eq!(settings.memory.bytes_used(), 0, "given back");
 }
 
 #[test]

@@ -41,6 +41,10 @@ pub enum Message<'a> {
     ServiceCheck(ServiceCheck<'a>),
 }
 
+/// The smallest sample rate that is taken as it is: a line stands for a thousand million at most.
+/// Smaller ones would make counts that floats and payloads cannot hold.
+pub const RATE_MIN: f64 = 1e-9;
+
 /// A metric line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Metric<'a> {

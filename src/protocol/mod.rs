@@ -36,7 +36,7 @@ pub use escape::{Escaped, unescape};
 pub use literal::NumberError;
 pub use message::{
     AlertType, Event, Ignored, Message, MessageType, Metric, MetricType, Options, OriginFields,
-    Priority, ServiceCheck, Status, Values,
+    Priority, RATE_MIN, ServiceCheck, Status, Values,
 };
 pub use number::float;
 pub use origin::{Cardinality, ExternalData, LocalData};

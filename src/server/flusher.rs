@@ -195,21 +195,29 @@ impl FlusherThread {
         totals.flushes += 1;
         totals.flushed_at = Some(self.clock.monotonic());
         totals.type_conflicts += flush.type_conflicts;
-        let exact_so_far = totals.sets_estimated + totals.histograms_hdr == 0;
+        let exact_so_far = totals.sets_estimated + totals.histograms_folded == 0;
         totals.sets_estimated += flush.sets_estimated;
-        totals.histograms_hdr += flush.histograms_hdr;
+        totals.histograms_folded += flush.histograms_folded;
+        totals.cells_coarse += flush.cells_coarse;
         totals.last = *counts;
         totals.contexts = self.flusher.contexts();
         totals.contexts_by_kind = self.flusher.contexts_by_kind();
         drop(totals);
         warn_of_oddities(counts);
-        if exact_so_far && flush.sets_estimated + flush.histograms_hdr > 0 {
+        if exact_so_far && flush.sets_estimated + flush.histograms_folded > 0 {
             tracing::info!(
                 target: "aggregate",
                 "{} sets of more than set_members_max members are estimates, and the percentiles of {} histograms of more than {} samples are within 1 % (said once)",
                 grouped(flush.sets_estimated),
-                grouped(flush.histograms_hdr),
+                grouped(flush.histograms_folded),
                 grouped(EXACT_SAMPLES_MAX as u64)
+            );
+        }
+        if flush.cells_coarse > 0 {
+            tracing::warn!(
+                target: "aggregate",
+                "out of memory for samples (aggregation_bytes_max): {} sets, histograms and distributions of this interval are less precise",
+                grouped(flush.cells_coarse)
             );
         }
         let reasons: Vec<String> =
@@ -286,7 +294,7 @@ fn take_lines(waiting: &mut BTreeMap<u64, Vec<LineCounts>>, start: u64) -> Vec<L
 /// What was taken in another way than it was written, once per flush.
 fn warn_of_oddities(counts: &LineCounts) {
     let oddities = [
-        (counts.rates_invalid, "sample rates outside (0, 1] counted as 1"),
+        (counts.rates_invalid, "sample rates outside [1e-9, 1] counted as 1"),
         (counts.values_non_finite, "NaN or infinite values left out"),
         (
             counts.fields_ignored,

@@ -189,7 +189,7 @@ impl Server {
         let listeners_off = bound.off().cloned().collect();
         let own = settings::self_telemetry(config, &outputs).then(|| {
             let forwarder = delivery.forwarder.clone();
-            let shard = settings::shard(config);
+            let shard = parts.settings.clone();
             let own = SelfMetrics::new(lanes, shard, state.clone(), clock.unix(), forwarder);
             if config.self_service_check { own.with_check(&rules) } else { own }
         });
@@ -246,6 +246,7 @@ impl Server {
             listeners_off,
             receive_buffer_bytes: settings::net_buffer(config),
             limits: ProcessLimits::new(config, &rules, lanes, connections),
+            aggregation_memory: Arc::clone(&parts.settings.memory),
             liveness,
             watch,
             stats_kept: counting.is_some(),

@@ -18,6 +18,7 @@ use crate::flush::{self, Aggregate, HistogramSettings, Percentile};
 use crate::forward::{
     EndpointSettings, ForwarderConfig, HttpSettings, ProxySettings, RetryPolicy, SpoolSettings,
 };
+use crate::memory::MemoryLimit;
 use crate::net::{Addresses, InternetSettings, NetSettings, Transport};
 use crate::output::{DatadogSettings, EnabledPayloads, NO_KEY};
 use crate::protocol::Options;
@@ -191,8 +192,9 @@ pub(crate) fn rules(
 /// Contexts alive at once: what is configured, else what half the memory of the control group holds,
 /// at most a million.
 fn contexts_max(config: &Config) -> usize {
-    /// Measured for counters, gauges and timers together, with room for growth.
-    const BYTES_PER_CONTEXT: u64 = 512;
+    /// Measured for every kind under hostile values, with a short key; what the values take beyond is
+    /// bounded by `aggregation_bytes_max`.
+    const BYTES_PER_CONTEXT: u64 = 800;
     const CONTEXTS_MAX: usize = 1_000_000;
     if config.contexts_max > 0 {
         return config.contexts_max;
@@ -202,6 +204,16 @@ fn contexts_max(config: &Config) -> usize {
         usize::try_from(bytes / 2 / BYTES_PER_CONTEXT)
             .map_or(CONTEXTS_MAX, |count| count.clamp(1_000, CONTEXTS_MAX))
     })
+}
+
+/// Memory for samples, members and sketches: what is configured, else a quarter of the control group's.
+fn aggregation_bytes_max(config: &Config) -> usize {
+    if config.aggregation_bytes_max > 0 {
+        return config.aggregation_bytes_max;
+    }
+    let memory = config::cgroup::limits(Path::new("/")).memory_bytes;
+    let quarter = memory.map(|bytes| usize::try_from(bytes / 4).unwrap_or(usize::MAX));
+    quarter.unwrap_or(aggregate::AGGREGATION_BYTES_MAX)
 }
 
 pub(crate) fn shard(config: &Config) -> aggregate::ShardSettings {
@@ -214,6 +226,7 @@ pub(crate) fn shard(config: &Config) -> aggregate::ShardSettings {
         context_expiry: config.dogstatsd_context_expiry_seconds,
         set_members_max: config.set_members_max,
         events_max: config.events_per_interval_max,
+        memory: Arc::new(MemoryLimit::new(aggregation_bytes_max(config))),
         histogram_copy: config
             .histogram_copy_to_distribution
             .then(|| Box::from(config.histogram_copy_to_distribution_prefix.as_bytes())),

@@ -90,6 +90,18 @@ pub(super) fn lower_bound(key: i16) -> f64 {
     }
 }
 
+/// A key as an unsigned number in the same order.
+#[inline]
+pub(super) fn order(key: i16) -> u32 {
+    u32::from((key as u16) ^ 0x8000)
+}
+
+/// The key in the middle of those that have this order once `coarse` bits are cut.
+pub(super) fn of_order(order: u32, coarse: u8) -> i16 {
+    let middle = order + ((1 << coarse) >> 1);
+    (middle.min(0xFFFF) as u16 ^ 0x8000) as i16
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,23 +3,25 @@
 //! In: finite values with their sample rate, and other sketches. Out: exact count, sum, average,
 //! minimum and maximum, and bins that the intake merges with those of any Agent. Promise: a sketch of
 //! merged parts has the bins of the whole; a value read back from its bin is off by less than 1 %;
-//! never more than 4096 bins. Refusal: it knows nothing of whippet, and no infinite or undefined
-//! number gets in, neither as a value nor as a sum.
+//! never more than 4096 bins, and their sum is the count. Refusal: it knows nothing of whippet, and no
+//! infinite or undefined number gets in, neither as a value nor as a sum.
 //!
-//! Memory per context: 88 bytes, 8 bytes per occupied bin, and 2 bytes per waiting key, at most 512 of
-//! them. One value is 96 bytes in all, a latency that spreads over three decades about 5 KiB.
+//! Memory per context: 96 bytes, 8 bytes per occupied bin, and 4 bytes per waiting key, at most 512 of
+//! them. One value is 112 bytes in all, a latency that spreads over three decades about 6 KiB.
 
+mod bins;
 mod key;
-mod store;
+mod written;
 
 use std::borrow::Cow;
 
-use store::Bin;
+use crate::memory::MemoryShare;
+pub use bins::COUNT_MAX;
+pub(crate) use bins::{Bin, Bins};
+use written::Written;
 
-/// Waiting keys are sorted into bins when there are so many.
-const WAITING_MAX: usize = 512;
-/// A value of such a weight waits as often; a heavier one looks for its bin at once.
-const REPEATS_MAX: u64 = 4;
+/// Bins that a sketch keeps.
+const BINS_MAX: usize = 4096;
 
 /// Distribution of values: exact summary, approximate shape. `Default` is empty and allocates
 /// nothing.
@@ -39,10 +41,7 @@ pub struct Sketch {
     max: f64,
     sum: f64,
     avg: f64,
-    /// Sorted, no key twice.
-    bins: Vec<Bin>,
-    /// Keys of one value each, not yet in `bins`.
-    waiting: Vec<i16>,
+    bins: Bins<BINS_MAX>,
 }
 
 impl Sketch {
@@ -50,76 +49,74 @@ impl Sketch {
     ///
     /// The count grows by the whole part of `1 / rate`, the sum by `value / rate`, as in the Agent.
     /// Returns false, and changes nothing, when the value, its product with the weight, or what sum or
-    /// average would become is not finite.
+    /// average would become is not finite, or the count would pass [`COUNT_MAX`].
     #[inline]
     pub fn insert(&mut self, value: f64, rate: f64) -> bool {
-        if rate > 0.0 && rate < 1.0 {
-            return self.insert_weighted(value, 1.0 / rate);
-        }
-        let count = self.count.saturating_add(1);
-        let sum = self.sum + value;
-        let avg = self.avg + (value - self.avg) / count as f64;
-        if !(sum.is_finite() && avg.is_finite()) {
-            return false;
-        }
-        self.widen(value, value);
-        (self.count, self.sum, self.avg) = (count, sum, avg);
-        self.wait(key::key(value));
-        true
+        self.insert_within(value, rate, &mut MemoryShare::default())
     }
 
-    fn insert_weighted(&mut self, value: f64, weight: f64) -> bool {
-        // Saturates: an absurd rate cannot overflow the count.
+    /// As [`Sketch::insert`], with a limit on memory: where it is reached, keys are cut to what fits,
+    /// which doubles the relative error for every bit.
+    #[inline]
+    pub fn insert_within(&mut self, value: f64, rate: f64, memory: &mut MemoryShare) -> bool {
+        let weight = if rate > 0.0 && rate < 1.0 { 1.0 / rate } else { 1.0 };
+        // At the end of the integers when it is beyond, which no count may reach.
         let added = weight as u64;
         let count = self.count.saturating_add(added);
         let sum = self.sum + value * weight;
         let avg = self.avg + (value - self.avg) * (added as f64 / count as f64);
-        if !(sum.is_finite() && avg.is_finite()) {
+        if !(sum.is_finite() && avg.is_finite()) || count > COUNT_MAX {
             return false;
         }
         self.widen(value, value);
         (self.count, self.sum, self.avg) = (count, sum, avg);
-        let key = key::key(value);
-        if added <= REPEATS_MAX {
-            (0..added).for_each(|_| self.wait(key));
-        } else {
-            store::add_one(&mut self.bins, key, added);
-        }
+        self.bins.insert(key::order(key::key(value)), added, memory);
         true
     }
 
     /// Adds all values of `other`. The order and grouping of merges changes nothing but the last digits
-    /// of sum and average. A sum beyond the range of floats stays at its end; then it returns false.
+    /// of sum and average. A sum beyond the range of floats stays at its end; then it returns false. So
+    /// it does, and leaves `other` out, when the count would pass [`COUNT_MAX`].
     pub fn merge(&mut self, other: &Sketch) -> bool {
         if other.count == 0 {
             return true;
         }
+        let count = self.count.saturating_add(other.count);
+        if count > COUNT_MAX {
+            return false;
+        }
         self.widen(other.min, other.max);
-        self.count = self.count.saturating_add(other.count);
+        self.count = count;
         let sum = self.sum + other.sum;
         self.sum = sum.clamp(f64::MIN, f64::MAX);
         let share = other.count as f64 / self.count as f64;
         self.avg = (self.avg * (1.0 - share) + other.avg * share).clamp(self.min, self.max);
-        store::add_sorted(&mut self.bins, other.bins.iter().copied());
-        for key in &other.waiting {
-            self.wait(*key);
-        }
+        self.bins.merge(&other.bins, &mut MemoryShare::default());
         sum.is_finite()
     }
 
     /// Forgets all values and keeps the allocations for the next interval.
     pub fn clear(&mut self) {
-        let bins = std::mem::take(&mut self.bins);
-        let waiting = std::mem::take(&mut self.waiting);
-        *self = Sketch { bins, waiting, ..Sketch::default() };
-        self.bins.clear();
-        self.waiting.clear();
+        let mut bins = std::mem::take(&mut self.bins);
+        bins.clear();
+        *self = Sketch { bins, ..Sketch::default() };
     }
 
     /// Sorts what waits into the bins, so that [`Sketch::bins`] only has to borrow them.
     pub fn finish(&mut self) {
-        store::add_keys(&mut self.bins, &mut self.waiting);
-        self.waiting.clear();
+        self.bins.settle(&mut MemoryShare::default());
+    }
+
+    /// True when keys were cut for want of memory.
+    #[must_use]
+    pub fn is_coarse(&self) -> bool {
+        self.bins.coarse() > 0
+    }
+
+    /// Bytes of its allocations.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.bins.heap_bytes()
     }
 
     /// Number of values, weighted by their sample rates.
@@ -162,7 +159,7 @@ impl Sketch {
     /// Keys and counts, ascending by key. A count beyond 32 bits comes as several bins of one key. Costs
     /// a copy of the bins unless [`Sketch::finish`] came first.
     pub fn bins(&self) -> impl Iterator<Item = (i16, u32)> + use<'_> {
-        store::Expanded::new(self.settled())
+        Written::new(self.settled(), self.bins.coarse())
     }
 
     /// An estimate of the `q`-quantile for a display here; the intake computes its own. `None` when
@@ -184,7 +181,7 @@ impl Sketch {
             let count = bin.count() as f64;
             seen += count;
             if seen > wanted {
-                let low = key::lower_bound(bin.key());
+                let low = key::lower_bound(key::of_order(bin.order(), self.bins.coarse()));
                 let high = low * key::GAMMA;
                 let low = if place == 0 { self.min } else { low };
                 let share = (seen - wanted) / count;
@@ -192,14 +189,6 @@ impl Sketch {
             }
         }
         Some(self.max)
-    }
-
-    #[inline]
-    fn wait(&mut self, key: i16) {
-        if self.waiting.len() == WAITING_MAX {
-            self.finish();
-        }
-        self.waiting.push(key);
     }
 
     #[inline]
@@ -214,12 +203,12 @@ impl Sketch {
 
     /// All bins, as if nothing waited.
     fn settled(&self) -> Cow<'_, [Bin]> {
-        if self.waiting.is_empty() {
-            return Cow::Borrowed(&self.bins);
+        if self.bins.is_settled() {
+            return Cow::Borrowed(self.bins.list());
         }
         let mut copy = self.clone();
         copy.finish();
-        Cow::Owned(copy.bins)
+        Cow::Owned(copy.bins.list().to_vec())
     }
 }
 

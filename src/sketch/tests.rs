@@ -69,26 +69,43 @@ fn merged_sums_stay_finite() {
     assert_eq!((left.count(), left.sum(), left.avg()), (2, f64::MAX, f64::MAX));
 }
 
-#[test]
-fn a_tiny_rate_neither_overflows_nor_floods() {
-    let mut sketch = Sketch::default();
-    assert!(sketch.insert(1.0, 1e-300));
-    assert!(sketch.insert(2.0, 1e-300));
-    assert_eq!(sketch.count(), u64::MAX);
+/// What is written adds up to the count.
+#[track_caller]
+fn adds_up(sketch: &Sketch) {
     let bins: Vec<_> = sketch.bins().collect();
-    assert_eq!(bins, vec![(1383, u32::MAX); 4096]);
+    assert!(bins.len() <= BINS_MAX);
+    assert_eq!(bins.iter().map(|(_, count)| u64::from(*count)).sum::<u64>(), sketch.count());
+}
+
+#[test]
+fn a_count_past_what_bins_can_hold_is_refused_and_the_bins_add_up() {
+    let mut whole = Sketch::default();
+    assert!(!whole.insert(1.0, 1e-20) && !whole.insert(1.0, 1e-300));
+    assert!(whole.is_empty());
+    assert!(whole.insert(1.0, 1.0));
+    let weight = f64::from(1 << 30);
+    let fit = (COUNT_MAX - 1) / weight as u64;
+    (0..fit).for_each(|_| assert!(whole.insert(2.0, 1.0 / weight)));
+    assert!(!whole.insert(2.0, 1.0 / weight));
+    assert_eq!(whole.count(), fit * weight as u64 + 1);
+    adds_up(&whole);
+    assert!(whole.avg() <= whole.max());
+    let before = whole.clone();
+    assert!(!whole.merge(&before), "left out");
+    assert_eq!(whole, before);
 }
 
 #[test]
 fn an_empty_sketch_holds_nothing_and_a_cleared_one_keeps_its_room() {
     let mut cleared = sketch(&[(1.0, 1.0), (2.0, 0.1)]);
-    assert!(cleared.waiting.capacity() <= 8, "small at birth");
+    let room = cleared.heap_bytes();
+    assert!((1..=16).contains(&room), "small at birth: {room}");
     cleared.clear();
-    assert!(cleared.is_empty() && cleared.waiting.capacity() > 0 && cleared.bins.capacity() > 0);
+    assert!(cleared.is_empty() && cleared.heap_bytes() == room);
     assert_eq!(cleared, Sketch::default());
     assert_eq!(Sketch::default().bins().count(), 0);
     assert_eq!(Sketch::default().quantile(0.5), None);
-    assert_eq!(size_of::<Sketch>(), 88, "the number at the top of the file");
+    assert_eq!(size_of::<Sketch>(), 96, "the number at the top of the file");
 }
 
 #[test]
@@ -172,6 +189,27 @@ proptest! {
             prop_assert_eq!(sketch.min(), min);
             prop_assert_eq!(sketch.max(), twin.values.into_iter().fold(min, f64::max));
         }
+    }
+
+    #[test]
+    fn without_room_a_sketch_is_coarse_and_still_adds_up(
+        samples in samples(),
+        bytes_max in 0..2_000_usize,
+    ) {
+        let limit = std::sync::Arc::new(crate::memory::MemoryLimit::new(bytes_max));
+        let mut memory = MemoryShare::of(&limit);
+        let (mut whole, mut tight) = (sketch(&samples), Sketch::default());
+        for (value, rate) in &samples {
+            prop_assert!(tight.insert_within(*value, *rate, &mut memory));
+        }
+        prop_assert_eq!((tight.count(), tight.sum()), (whole.count(), whole.sum()));
+        prop_assert_eq!((tight.min(), tight.max()), (whole.min(), whole.max()));
+        adds_up(&tight);
+        prop_assert!(tight.heap_bytes() <= 2 * bytes_max + 64);
+        prop_assert!(tight.bins().is_sorted());
+        whole.merge(&tight);
+        adds_up(&whole);
+        prop_assert_eq!(whole.is_coarse(), tight.is_coarse());
     }
 
     #[test]

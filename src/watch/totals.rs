@@ -28,7 +28,10 @@ pub(crate) struct Totals {
     /// Sets that were estimates, over all flushes (`set_members_max`).
     pub sets_estimated: u64,
     /// Histograms whose percentiles were not exact, over all flushes.
-    pub histograms_hdr: u64,
+    pub histograms_folded: u64,
+    /// Sets, histograms and distributions less precise than usual, over all flushes
+    /// (`aggregation_bytes_max`).
+    pub cells_coarse: u64,
     /// Lines and values of the last bucket alone.
     pub last: LineCounts,
     /// Contexts known at the last flush, counters that are only continued included.

@@ -40,7 +40,8 @@ impl Status {
             lines_per_second: snapshot.lines_per_second,
             type_conflicts: totals.type_conflicts,
             sets_estimated: totals.sets_estimated,
-            histograms_folded: totals.histograms_hdr,
+            histograms_folded: totals.histograms_folded,
+            cells_coarse: totals.cells_coarse,
             flushes: totals.flushes,
             last_flush_seconds: snapshot.flushed_ago.map(|age| age.as_secs_f64()),
             payloads: PayloadsStatus::of(snapshot),
@@ -178,8 +179,10 @@ fn limits(state: &AdminState, snapshot: &Snapshot) -> Vec<LimitStatus> {
     let row = |name: &str, used, max| LimitStatus { name: name.to_owned(), used, max };
     let connections: u64 = totals.listeners.iter().map(|counts| counts.connections_open).sum();
     let records = totals.last.events.max(totals.last.checks);
+    let memory = &state.aggregation_memory;
     let mut rows = vec![
         row("contexts_max", count(totals.contexts), count(state.limits.contexts)),
+        row("aggregation_bytes_max", count(memory.bytes_used()), count(memory.bytes_max())),
         row("stream_connections_max", connections, count(state.limits.connections)),
         row("events_per_interval_max", records, count(state.limits.events)),
     ];

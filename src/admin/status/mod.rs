@@ -33,6 +33,8 @@ pub(crate) struct Status {
     pub sets_estimated: u64,
     /// Histograms of more samples than are kept as they are.
     pub histograms_folded: u64,
+    /// Sets, histograms and distributions posted less precisely for want of memory.
+    pub cells_coarse: u64,
     /// Intervals flushed.
     pub flushes: u64,
     /// Age of the last flush.

@@ -194,6 +194,16 @@ pub(super) const KEYS: &[Key] = &[
          size of the set is estimated.",
     ),
     ours(
+        "aggregation_bytes_max",
+        int(0, 1 << 40),
+        "0",
+        "Maximum memory, in bytes, for what one interval holds beyond its contexts: samples of \
+         histograms and timers, members of sets, sketches of distributions. 0: a quarter of \
+         the cgroup's memory limit, else 512 MiB. Beyond it nothing is dropped; what would \
+         have to grow becomes less precise: percentiles and sketches lose resolution, sets are \
+         estimated. Counts, sums, minima and maxima stay exact. All of it is counted.",
+    ),
+    ours(
         "events_per_interval_max",
         int(0, 1_000_000),
         "1000",
