@@ -21,6 +21,7 @@ mod admin {
 /// The program on its command line: what a person types, what comes back, what arrives.
 #[cfg(all(feature = "cli", feature = "zstd"))]
 mod cli {
+    mod closed_reader;
     mod command;
     mod explain;
     mod help;
@@ -29,6 +30,7 @@ mod cli {
     mod send;
     mod service_manager;
     mod systemd_units;
+    mod terminal;
 }
 /// The program, driven from outside.
 #[cfg(all(feature = "cli", feature = "zstd"))]

@@ -14,6 +14,7 @@ use ureq::unversioned::transport::{
 use super::config_args::ConfigArgs;
 use crate::config::{self, Mode};
 use crate::http::{Address, Connection};
+use crate::text::{printable_json, printable_lines};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a response may stall.
@@ -123,10 +124,23 @@ impl Transport for AdminTransport {
     }
 }
 
-/// Writes to standard output; a closed pipe is not an error.
+/// Writes lines to standard output, without characters that mislead a terminal. A reader that went
+/// away is an error, which ends the program quietly.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        done => done.context("writing"),
-    }
+    write(&printable_lines(text))
+}
+
+/// As [`print`], after a control sequence of ours.
+pub(super) fn print_after(sequence: &str, text: &str) -> anyhow::Result<()> {
+    write(&(sequence.to_owned() + &printable_lines(text)))
+}
+
+/// As [`print`], for JSON.
+pub(super) fn print_json(json: &str) -> anyhow::Result<()> {
+    write(&printable_json(json))
+}
+
+fn write(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    Ok(out.write_all(text.as_bytes()).and_then(|()| out.flush())?)
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use crate::config::{Examined, Loaded, Mode, Outputs, Problem, Sources, ValueOrigin, examine};
 use crate::server;
+use crate::text::printable_lines;
 
 /// Prints the effective configuration with origins, then every problem.
 ///
@@ -12,6 +13,17 @@ use crate::server;
 /// # Errors
 /// When `out` cannot be written to.
 pub fn check_config(
+    sources: Sources<impl IntoIterator<Item = (String, String)>>,
+    out: &mut dyn Write,
+) -> io::Result<i32> {
+    // In memory first: file names, values and problems go to a terminal.
+    let mut text = Vec::new();
+    let code = write_report(sources, &mut text)?;
+    out.write_all(printable_lines(&String::from_utf8_lossy(&text)).as_bytes())?;
+    Ok(code)
+}
+
+fn write_report(
     sources: Sources<impl IntoIterator<Item = (String, String)>>,
     out: &mut dyn Write,
 ) -> io::Result<i32> {

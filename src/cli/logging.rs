@@ -17,6 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::config::{Config, LogLevel};
+use crate::text::{printable_json, printable_lines};
 
 /// What a line of a plain log begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +91,13 @@ where
         }
         let Fields { for_people, .. } = Fields::of(event);
         match for_people {
-            Some(text) => writer.write_str(&text)?,
-            None => context.field_format().format_fields(writer.by_ref(), event)?,
+            // A message may quote bytes of a client.
+            Some(text) => writer.write_str(&printable_lines(&text))?,
+            None => {
+                let mut text = String::new();
+                context.field_format().format_fields(Writer::new(&mut text), event)?;
+                writer.write_str(&printable_lines(&text))?;
+            }
         }
         writeln!(writer)
     }
@@ -117,7 +123,7 @@ where
             "target": event.metadata().target(),
             "fields": Fields::of(event).values,
         });
-        writeln!(writer, "{line}")
+        writeln!(writer, "{}", printable_json(&line.to_string()))
     }
 }
 

@@ -1,7 +1,8 @@
 //! The command line: one file per subcommand.
 //!
-//! Exit codes: 0 success; 1 it could not start, or the command failed; 2 the command line is invalid;
-//! 78 the configuration is invalid; 128 + n stopped at once by a second signal n.
+//! Exit codes: 0 success, also when the reader of the output went away (`whippet config | head`); 1 it
+//! could not start, or the command failed; 2 the command line is invalid; 78 the configuration is
+//! invalid; 128 + n stopped at once by a second signal n.
 
 mod admin_client;
 mod check_config;
@@ -13,6 +14,7 @@ mod explain;
 mod health;
 mod logging;
 mod notify;
+mod reader;
 mod reference;
 mod reload;
 mod run;
@@ -34,6 +36,7 @@ use self::exit::{CONFIG, FAILED};
 #[cfg(feature = "bench")]
 use crate::bench;
 use crate::config::Mode;
+use crate::text::printable_lines;
 
 #[derive(Parser)]
 #[command(
@@ -199,8 +202,7 @@ pub fn main() -> ExitCode {
         Command::Health => health::run(&settings).map(|()| ExitCode::SUCCESS),
         Command::Diagnose => diagnose::run(&settings),
         Command::Version => {
-            println!("whippet {}", env!("CARGO_PKG_VERSION"));
-            Ok(ExitCode::SUCCESS)
+            print(concat!("whippet ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| ExitCode::SUCCESS)
         }
     };
     done.unwrap_or_else(|error: anyhow::Error| {
@@ -210,7 +212,7 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         // `eprintln!` panics when standard error is a file on a full disk.
-        let _ = writeln!(io::stderr(), "whippet: {error:#}");
+        let _ = writeln!(io::stderr(), "whippet: {}", printable_lines(&format!("{error:#}")));
         let invalid = error.is::<crate::config::Problems>();
         ExitCode::from(if invalid { CONFIG } else { FAILED })
     })

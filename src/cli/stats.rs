@@ -29,6 +29,7 @@ pub(super) struct StatsArgs {
 }
 
 pub(super) fn run(args: &StatsArgs, settings: &ConfigArgs) -> anyhow::Result<()> {
+    super::reader::end_with_it()?;
     let target = match args.seconds {
         Some(seconds) => format!("/stats?seconds={seconds}"),
         None => "/stats".to_owned(),

@@ -23,7 +23,7 @@ pub(super) struct StatusArgs {
 pub(super) fn run(args: &StatusArgs, settings: &ConfigArgs) -> anyhow::Result<()> {
     let server = AdminClient::of(settings)?;
     if args.json {
-        return admin_client::print(&server.get("/status")?);
+        return admin_client::print_json(&server.get("/status")?);
     }
     admin_client::print(&render(&server.json("/status")?))
 }

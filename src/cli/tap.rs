@@ -1,6 +1,6 @@
 //! `whippet tap`: lines as they arrive.
 
-use std::io::BufRead;
+use std::io::{self, BufRead, Write};
 
 use anyhow::Context;
 use clap::Args;
@@ -28,6 +28,7 @@ pub(super) struct TapArgs {
 }
 
 pub(super) fn run(args: &TapArgs, settings: &ConfigArgs) -> anyhow::Result<()> {
+    super::reader::end_with_it()?;
     let limit = args.limit.unwrap_or(u64::MAX);
     let target = format!("/tap?limit={limit}&match={}", encoded(&args.pattern));
     let mut reader = AdminClient::of(settings)?.open(&target)?;
@@ -42,9 +43,12 @@ pub(super) fn run(args: &TapArgs, settings: &ConfigArgs) -> anyhow::Result<()> {
         }
         let tapped: Value = serde_json::from_str(&text).context("reading the response")?;
         if let Some(missed) = tapped["missed"].as_u64() {
-            eprintln!("({} lines were skipped: they came too fast to show)", grouped(missed));
+            let missed = grouped(missed);
+            // Not `eprintln!`, which panics when no one reads standard error.
+            let _ =
+                writeln!(io::stderr(), "({missed} lines were skipped: they came too fast to show)");
         } else if args.json {
-            admin_client::print(&text)?;
+            admin_client::print_json(&text)?;
         } else {
             let part =
                 |name: &str| printable(tapped[name].as_str().unwrap_or_default().as_bytes(), WIDTH);

@@ -144,7 +144,7 @@ impl EntryReader<'_> {
         let mut endpoints = Vec::with_capacity(entries.len());
         for entry in entries {
             let endpoint = self
-                .below(&format!("[{}]", url::without_password(&entry.key)), |reader| {
+                .below(&format!("[{}]", url::without_secrets(&entry.key)), |reader| {
                     reader.endpoint(entry)
                 });
             endpoints.extend(endpoint);

@@ -1,13 +1,13 @@
-//! URLs: checking their syntax, and printing them without the password.
+//! URLs: checking their syntax, and printing them without secrets.
 
 use std::fmt;
 
-/// A URL that may contain a password, which is never printed.
+/// A URL that may contain a password or a key, which is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url(String);
 
 impl Url {
-    /// The whole URL with the password: for connecting, not for printing.
+    /// The whole URL with its secrets: for connecting, not for printing.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -16,7 +16,7 @@ impl Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&without_password(&self.0))
+        f.write_str(&without_secrets(&self.0))
     }
 }
 
@@ -62,13 +62,40 @@ pub(super) fn parse(text: &str, schemes: &[&str], scheme_optional: bool) -> Resu
     Ok(Url(text.trim_end_matches('/').to_owned()))
 }
 
-/// A URL without its password. The text may be a mistyped URL, so everything from the first colon
-/// to the last `@` is hidden, which may be more than the password.
-pub(super) fn without_password(text: &str) -> String {
+/// A URL without its user, password and the values of its query and fragment, all of which may be
+/// secret. The text may be a mistyped URL, so everything from the first colon to the last `@` is
+/// hidden, which may be more than the password.
+pub(super) fn without_secrets(text: &str) -> String {
+    // A group of a regular expression, `(?`, begins no query.
+    let query = text.find(['?', '#']).filter(|at| !text[..*at].ends_with('('));
+    let (text, query) = text.split_at(query.unwrap_or(text.len()));
+    let mut shown = without_password(text);
+    let mark = query.chars().next();
+    shown.extend(mark);
+    for (number, pair) in
+        query.split(['?', '#']).skip(1).flat_map(|part| part.split('&')).enumerate()
+    {
+        shown.push_str(if number > 0 { "&" } else { "" });
+        match pair.split_once('=') {
+            Some((name, _)) => shown.extend([name, "=***"]),
+            // Without a name it is all value.
+            None if !pair.is_empty() => shown.push_str("***"),
+            None => {}
+        }
+    }
+    shown
+}
+
+fn without_password(text: &str) -> String {
     let start = text.find("://").map_or(0, |at| at + 3);
     let user_part = text.rfind('@').and_then(|end| Some((text.get(start..end)?, end)));
     match user_part.and_then(|(user, end)| Some((start + user.find(':')?, end))) {
         Some((colon, end)) => format!("{}:***{}", &text[..colon], &text[end..]),
+        // A user alone may be a token.
+        None if text[..start].ends_with("://") => match text.rfind('@').filter(|at| *at >= start) {
+            Some(at) => format!("{}***{}", &text[..start], &text[at..]),
+            None => text.to_owned(),
+        },
         None => text.to_owned(),
     }
 }
@@ -78,16 +105,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_are_hidden_also_in_mistyped_urls() {
+    fn secrets_are_hidden_also_in_mistyped_urls() {
         for (text, shown) in [
             ("http://u:p@x:1/a", "http://u:***@x:1/a"),
             ("http//u:p@x", "http//u:***@x"),
             ("u:p/q@x", "u:***@x"),
-            ("http://u@x:1", "http://u@x:1"),
+            ("http://token@x:1", "http://***@x:1"),
             ("http://x:1/a", "http://x:1/a"),
             ("@://", "@://"),
+            ("https://x/?api_key=abc", "https://x/?api_key=***"),
+            ("https://x/a?abc", "https://x/a?***"),
+            ("https://x?a=1&b&c=d#e=f", "https://x?a=***&***&c=***&e=***"),
+            ("x/?api_key=u:p@x", "x/?api_key=***"),
+            ("https://u:p@x/?k=v", "https://u:***@x/?k=***"),
+            ("https://x/#token", "https://x/#***"),
+            ("https://x/?", "https://x/?"),
+            ("(?P<a>b=c)", "(?P<a>b=c)"),
         ] {
-            assert_eq!(without_password(text), shown);
+            assert_eq!(without_secrets(text), shown);
         }
     }
 }

@@ -10,7 +10,7 @@ use super::types::{
     AdditionalEndpoint, Aggregate, MapperProfile, OutputKind, Port, TagFilter, Transport,
 };
 use super::units::show_duration;
-use super::url::{Url, without_password};
+use super::url::{Url, without_secrets};
 
 /// A value of one of the types that a key can have.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,9 +96,9 @@ pub(super) fn show(value: &Value) -> String {
     }
 }
 
-/// A string for a message: quoted, escaped, at most 60 characters, without a password.
+/// A string for a message: quoted, escaped, at most 60 characters, without secrets of a URL.
 pub(super) fn quoted(text: &str) -> String {
-    let text = without_password(text);
+    let text = without_secrets(text);
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("\"{}…\"", text[..end].escape_debug()),
         None => format!("\"{}\"", text.escape_debug()),

@@ -208,6 +208,10 @@ fn error(key: &str, value: &str, expected: &'static str) -> EndpointError {
 }
 
 fn without_credentials(url: &str) -> String {
+    // A query may hold a key.
+    if let Some(query) = url.find(['?', '#']) {
+        return format!("{}***", without_credentials(&url[..query]) + &url[query..=query]);
+    }
     match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if at > scheme => {
             format!("{}://*****{}", &url[..scheme], &url[at..])
@@ -314,7 +318,7 @@ mod tests {
         refuses(
             "",
             "http://u:p@h/?x",
-            "dd_url: \"http://*****@h/?x\" must not have a query or fragment",
+            "dd_url: \"http://*****@h/?***\" must not have a query or fragment",
         );
         refuses("data dog", "", "site: \"data dog\" is not a host name such as datadoghq.eu");
         refuses("https://x", "", "site: \"https://x\" is not a host name such as datadoghq.eu");

@@ -31,7 +31,7 @@ use crate::flush::{self, Closed, Flush, Flusher};
 use crate::output::{JsonLines, Output};
 use crate::protocol;
 use crate::server::settings;
-use crate::text::{clock_time, printable};
+use crate::text::{clock_time, printable, printable_json, printable_lines};
 
 /// Lines longer than any datagram are not explained.
 const LINE_BYTES_MAX: u64 = 1 << 16;
@@ -41,7 +41,9 @@ pub(super) fn explain(settings: &ConfigArgs, lines: &[OsString]) -> anyhow::Resu
     let loaded = config::load(settings.sources(Mode::Run))?;
     // Notes concern a running server only.
     let mistakes = loaded.warnings.iter().filter(|warning| warning.class != Class::Note);
-    mistakes.for_each(|warning| eprintln!("whippet: {warning}"));
+    for warning in mistakes {
+        let _ = writeln!(io::stderr(), "whippet: {}", printable_lines(&warning.to_string()));
+    }
     let identity = run::identity(&loaded);
     let rooms = Rooms {
         rules: Arc::new(settings::rules(&loaded.config, identity.hostname.as_deref(), 1, None)),
@@ -207,7 +209,7 @@ impl Rooms {
             clock_time(end)
         ));
         for line in String::from_utf8_lossy(&json).lines() {
-            page.line(line);
+            page.line(&printable_json(line));
         }
     }
 }

@@ -152,7 +152,7 @@ impl Outgoing {
     fn line(&mut self, line: &[u8]) -> anyhow::Result<()> {
         if let Some(reason) = fault(line).filter(|_| !self.force) {
             self.refused += 1;
-            eprintln!("whippet: not sent: {reason}");
+            let _ = writeln!(io::stderr(), "whippet: not sent: {reason}");
             return Ok(());
         }
         if self.block.len() + line.len() + 1 > self.target.block_bytes() {
@@ -175,10 +175,8 @@ impl Outgoing {
         };
         sink.send(&self.block).map_err(|error| self.target.explain(&error))?;
         self.sink = Some(sink);
-        let mut out = io::stdout().lock();
-        for line in &self.held {
-            writeln!(out, "{line}")?;
-        }
+        let shown: String = self.held.iter().map(|line| format!("{line}\n")).collect();
+        show(&shown)?;
         self.lines += self.held.len() as u64;
         self.bytes += self.block.len() as u64;
         self.held.clear();
@@ -193,12 +191,23 @@ impl Outgoing {
         }
         if self.lines > 0 {
             let word = if self.lines == 1 { "line" } else { "lines" };
-            println!("sent {} {word}, {} bytes, to {}", self.lines, self.bytes, self.target);
+            show(&format!(
+                "sent {} {word}, {} bytes, to {}\n",
+                self.lines, self.bytes, self.target
+            ))?;
         }
         if self.lines == 0 && self.refused == 0 {
             bail!("nothing to send");
         }
         Ok(if self.refused > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+    }
+}
+
+/// Prints what was sent. The lines go on without a reader: the task is to send them.
+fn show(text: &str) -> io::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
     }
 }
 

@@ -43,6 +43,7 @@ pub(super) struct TopArgs {
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 pub(super) fn run(args: &TopArgs, settings: &ConfigArgs) -> anyhow::Result<()> {
+    super::reader::end_with_it()?;
     if let Some(path) = &args.path {
         let ranking = dumped::rank_file(path, args.metrics, args.tags)?;
         let mut shown = format!("{ranking}\n");
@@ -65,10 +66,14 @@ pub(super) fn run(args: &TopArgs, settings: &ConfigArgs) -> anyhow::Result<()> {
         let shown = if args.json {
             server.get(&target)?
         } else {
-            let clear = if redraw { CLEAR } else { "" };
-            format!("{clear}{}", render(&server.json(&target)?, every, args.once))
+            render(&server.json(&target)?, every, args.once)
         };
-        admin_client::print(&shown)?;
+        if args.json {
+            admin_client::print_json(&shown)?;
+        } else {
+            let clear = if redraw { CLEAR } else { "" };
+            admin_client::print_after(clear, &shown)?;
+        }
         if args.once {
             return Ok(());
         }
