@@ -8,7 +8,7 @@ use regex::bytes::RegexBuilder;
 use serde_json::{Value, json};
 
 use super::state::AdminState;
-use super::{ranking, senders};
+use super::{loopback, ranking, senders};
 use crate::http::{Request, Response};
 use crate::watch::{Samples, Sent};
 
@@ -85,14 +85,24 @@ pub(crate) fn top(state: &AdminState, request: &Request) -> Response {
     let (names, keys) = (number(request, "names", NAMES), number(request, "keys", KEYS));
     let counting = state.watch.count();
     let before = state.watch.samples(&state.lanes);
+    let refused_before = state.snapshot().totals.lines.refused_total();
     let senders_before = state.watch.senders();
     std::thread::sleep(time);
     let samples = state.watch.samples(&state.lanes).since(&before);
     let senders_now = state.watch.senders();
     drop(counting);
     let Some(known) = (state.known_contexts)() else { return super::busy() };
-    let totals = state.snapshot().totals;
+    let snapshot = state.snapshot();
+    let totals = &snapshot.totals;
     let seconds = time.as_secs_f64().max(f64::MIN_POSITIVE);
+    let mut senders =
+        senders::rates((&senders_now, &senders_before), seconds, &state.listeners, names);
+    loopback::name_processes(&mut senders, &state.listeners);
+    let endpoints = snapshot.accounting.iter().flat_map(|accounting| &accounting.endpoints);
+    let queue = endpoints.fold((0, 0, 0), |(payloads, bytes, max), endpoint| {
+        let waiting = endpoint.total(|route| route.waiting);
+        (payloads + waiting.payloads, bytes + waiting.bytes, max + endpoint.queue_bytes_max)
+    });
     let sent = by_name(&samples);
     let sum = sent.iter().fold((0, 0), |sum, (_, lines, bytes)| (sum.0 + lines, sum.1 + bytes));
     let ranked = |by: fn(&(&[u8], u64, u64)) -> u64| -> Vec<Value> {
@@ -105,12 +115,14 @@ pub(crate) fn top(state: &AdminState, request: &Request) -> Response {
         "contexts": { "live": totals.contexts, "max": state.limits.contexts },
         "lines_per_second": sum.0 as f64 / seconds,
         "bytes_per_second": sum.1 as f64 / seconds,
+        "refused_per_second": totals.lines.refused_total().saturating_sub(refused_before) as f64 / seconds,
+        "queue": { "payloads": queue.0, "bytes": queue.1, "max": queue.2 },
         "uncounted_lines": samples.others().count,
         "kernel_drops": totals.kernel_drops(),
         "by_contexts": ranking::by_contexts(&known, names, keys),
         "by_samples": ranked(|row| row.1),
         "by_bytes": ranked(|row| row.2),
-        "senders": senders::rates((&senders_now, &senders_before), seconds, &state.listeners, names),
+        "senders": senders,
         "overflow": state.watch.overflow(),
     });
     Response::json(200, format!("{answer}\n"))

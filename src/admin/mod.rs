@@ -6,6 +6,7 @@
 mod counters;
 mod health;
 mod live;
+mod loopback;
 mod metrics;
 mod process;
 mod prometheus;
@@ -131,7 +132,7 @@ fn pages(state: &Arc<AdminState>) -> Router {
         .route("/", direct(|_| Response::text(200, INDEX)))
         .route("/metrics", page(prometheus_page))
         .route("/telemetry", page(prometheus_page))
-        .route("/status", page(|state, _| json(&Status::of(state, &state.snapshot()))))
+        .route("/status", page(status_page))
         .route("/debug/vars", page(|state, _| json(&AgentStatus::of(state, &state.snapshot()))))
         .route("/stats", page(live::stats))
         .route("/top", page(live::top))
@@ -155,9 +156,17 @@ fn prometheus_page(state: &AdminState, _: &Request) -> Response {
     Response::whole(200, prometheus::CONTENT_TYPE, page.into_bytes())
 }
 
+fn status_page(state: &AdminState, _: &Request) -> Response {
+    let mut status = Status::of(state, &state.snapshot());
+    loopback::name_processes(&mut status.senders, &state.listeners);
+    json(&status)
+}
+
 fn all_senders(state: &AdminState, _: &Request) -> Response {
     state.watch.refresh(&state.lanes);
-    json(&senders::rows(&state.watch.senders(), &state.listeners, usize::MAX))
+    let mut rows = senders::rows(&state.watch.senders(), &state.listeners, usize::MAX);
+    loopback::name_processes(&mut rows, &state.listeners);
+    json(&rows)
 }
 
 #[cfg(feature = "zstd")]

@@ -17,7 +17,8 @@ const BAD_LINE_WIDTH: usize = 256;
 pub(crate) struct SenderStatus {
     /// An address without port, or `pid 12 uid 0`.
     pub sender: String,
-    /// The command name of a process that still runs.
+    /// The command name of a process that still runs; of a loopback address, the processes that are
+    /// connected from it.
     pub command: Option<String>,
     /// The container id of a process.
     pub container: Option<String>,
@@ -109,7 +110,7 @@ impl SenderStatus {
 }
 
 /// The name of a process that still runs.
-fn command(pid: i32) -> Option<String> {
+pub(super) fn command(pid: i32) -> Option<String> {
     let name = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
     Some(printable(name.trim_ascii_end(), 64))
 }

@@ -178,3 +178,16 @@ fn when_contexts_run_out_metric_tag_and_sender_are_named_within_one_flush() {
     assert_eq!(status["lines"]["balances"], true);
     assert!(program.says(&["status"]).contains("logins: "));
 }
+
+/// Issue 11, point 18: every UDP client on this machine was `127.0.0.1` and nothing more.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_loopback_sender_is_shown_with_the_processes_behind_it() {
+    let program = server(&[]);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(program.udp_address()).unwrap();
+    socket.send(b"a:1|c").unwrap();
+    let senders = program.wait_json("/senders", |senders| senders[0]["packets"] == 1);
+    let command = senders[0]["command"].as_str().unwrap_or_default();
+    assert!(command.ends_with(&format!(" pid {}", std::process::id())), "{senders:#}");
+}

@@ -3,6 +3,8 @@
 mod parts;
 #[cfg(feature = "tui")]
 mod screen;
+#[cfg(feature = "tui")]
+mod view;
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;
@@ -11,7 +13,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::Value;
 
-use self::parts::{headline, overflow, rows, sender, tag_keys, text, whole};
+use self::parts::{
+    first_of, headline, overflow, rows, sender, tag_keys, text, whole, without_client_telemetry,
+};
 use super::admin_client::{self, AdminClient};
 use super::config_args::ConfigArgs;
 use super::contexts as dumped;
@@ -37,7 +41,16 @@ pub(super) struct TopArgs {
     /// Tag keys shown per metric.
     #[arg(short, long, value_name = "COUNT", default_value_t = 5)]
     tags: usize,
+    /// Show the client libraries' own telemetry (`datadog.dogstatsd.client.*`) too.
+    #[arg(long)]
+    client_telemetry: bool,
 }
+
+/// Metrics and senders that the screen asks for, so that sorting and filtering find them.
+#[cfg(feature = "tui")]
+const SCREEN_NAMES: usize = 500;
+/// Names of client telemetry are asked for on top, because they are left out.
+const CLIENT_NAMES: usize = 32;
 
 /// Clears the screen and goes to its upper left corner.
 const CLEAR: &str = "\x1b[H\x1b[2J";
@@ -56,17 +69,22 @@ pub(super) fn run(args: &TopArgs, settings: &ConfigArgs) -> anyhow::Result<()> {
     let server = AdminClient::of(settings)?;
     // The server measures for this long before it answers, which paces the loop.
     let every = if args.every.is_finite() { args.every.clamp(0.1, 60.0) } else { 2.0 };
-    let target = format!("/top?seconds={every}&names={}&keys={}", args.metrics, args.tags);
+    let target = |names| format!("/top?seconds={every}&names={names}&keys={}", args.tags);
     let redraw = !args.once && !args.json && std::io::stdout().is_terminal();
     #[cfg(feature = "tui")]
     if redraw {
-        return screen::run(server, target, every);
+        return screen::run(server, target(SCREEN_NAMES), every, args.client_telemetry);
     }
+    let hides = !args.client_telemetry && !args.json;
+    let target = target(args.metrics.saturating_add(if hides { CLIENT_NAMES } else { 0 }));
     loop {
         let shown = if args.json {
             server.get(&target)?
         } else {
-            render(&server.json(&target)?, every, args.once)
+            let top = server.json(&target)?;
+            let top =
+                if hides { first_of(without_client_telemetry(top), args.metrics) } else { top };
+            render(&top, every, args.once)
         };
         if args.json {
             admin_client::print_json(&shown)?;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::admin::SenderStatus;
 use crate::cli::status::sender_name;
+use crate::context::CLIENT_TELEMETRY;
 use crate::text::{clock_time, grouped, printable};
 
 pub(super) fn rows(value: &Value) -> &[Value] {
@@ -70,4 +71,64 @@ pub(super) fn tag_keys(row: &Value) -> String {
         keys.push(format!("{} values in {} other tags", others["values"], others["keys"]));
     }
     keys.join(", ")
+}
+
+/// The lists of a `/top` answer that name metrics.
+const OF_METRICS: [&str; 3] = ["/by_contexts/names", "/by_samples", "/by_bytes"];
+
+/// The answer without the metrics that client libraries send about themselves.
+pub(super) fn without_client_telemetry(mut top: Value) -> Value {
+    for list in OF_METRICS {
+        if let Some(Value::Array(list)) = top.pointer_mut(list) {
+            let ours = |row: &Value| {
+                let name = row["name"].as_str().unwrap_or_default();
+                name.as_bytes().starts_with(CLIENT_TELEMETRY)
+            };
+            list.retain(|row| !ours(row));
+        }
+    }
+    top
+}
+
+/// The answer with at most so many metrics and senders; the contexts of the rest are others.
+pub(super) fn first_of(mut top: Value, count: usize) -> Value {
+    for list in OF_METRICS.into_iter().chain(["/senders"]) {
+        if let Some(Value::Array(list)) = top.pointer_mut(list) {
+            let rest = list.split_off(count.min(list.len()));
+            let contexts: u64 = rest.iter().filter_map(|row| row["contexts"].as_u64()).sum();
+            if contexts > 0 {
+                let others = &mut top["by_contexts"]["others"];
+                let sum = |old: &Value, more: u64| old.as_u64().unwrap_or_default() + more;
+                others["names"] = sum(&others["names"], rest.len() as u64).into();
+                others["contexts"] = sum(&others["contexts"], contexts).into();
+            }
+        }
+    }
+    top
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn client_telemetry_goes_and_what_is_cut_off_is_summed_up() {
+        let row = |name: &str, contexts| serde_json::json!({"name": name, "contexts": contexts});
+        let client = row("datadog.dogstatsd.client.bytes_sent", 9);
+        let top = serde_json::json!({
+            "by_contexts": {
+                "names": [client, row("a", 5), row("b", 3), row("c", 2)],
+                "others": {"names": 1, "contexts": 1},
+            },
+            "by_samples": [client, row("datadog.dogstatsd.clients", 0)],
+            "senders": [{"sender": "10.0.0.7"}, {"sender": "10.0.0.8"}],
+        });
+        let top = first_of(without_client_telemetry(top), 1);
+        let expect = serde_json::json!({
+            "names": [row("a", 5)], "others": {"names": 3, "contexts": 6},
+        });
+        assert_eq!(top["by_contexts"], expect);
+        assert_eq!(top["by_samples"], serde_json::json!([row("datadog.dogstatsd.clients", 0)]));
+        assert_eq!(top["senders"].as_array().unwrap().len(), 1);
+    }
 }
