@@ -162,7 +162,7 @@ impl Run {
 // --------------------------------------------------------------------------------------- tests
 
 #[test]
-fn a_run_with_a_retry_and_a_shutdown_is_told_in_order() {
+fn a_run_with_a_retry_and_a_shutdown_emits_events_in_order() {
     let intake = Intake::start();
     intake.script([Answer::status(503)]);
     let run = start(&intake, Hub::default());
@@ -213,7 +213,7 @@ fn a_run_with_a_retry_and_a_shutdown_is_told_in_order() {
 }
 
 #[test]
-fn what_the_intake_refuses_is_told_as_dropped() {
+fn what_the_intake_refuses_is_an_event_of_drops() {
     let intake = Intake::start();
     intake.script([Answer::status(400)]);
     let run = start(&intake, Hub::default());
@@ -224,7 +224,7 @@ fn what_the_intake_refuses_is_told_as_dropped() {
 }
 
 #[test]
-fn what_a_shutdown_loses_is_told_as_dropped_and_at_the_end() {
+fn what_a_shutdown_loses_is_an_event_of_drops_and_of_the_end() {
     let intake = Intake::start();
     intake.respond(Answer::status(503));
     let run = start(&intake, Hub::default());
@@ -234,7 +234,7 @@ fn what_a_shutdown_loses_is_told_as_dropped_and_at_the_end() {
 }
 
 #[test]
-fn a_lane_that_fails_is_told_and_goes_on() {
+fn a_lane_that_fails_emits_an_event_and_continues() {
     let intake = Intake::start();
     let hub = Hub::new(HubConfig { propagate_panics: true, ..HubConfig::default() });
     let run = start(&intake, hub.clone());
@@ -253,7 +253,7 @@ fn a_lane_that_fails_is_told_and_goes_on() {
 }
 
 #[test]
-fn a_reload_tells_which_keys_changed() {
+fn a_reload_names_the_keys_that_changed() {
     let intake = Intake::start();
     let run = start(&intake, Hub::default());
     let url = intake.url();
@@ -268,7 +268,7 @@ fn a_reload_tells_which_keys_changed() {
 }
 
 #[test]
-fn nobody_listens_unless_the_debug_level_is_on_and_then_not_to_packets() {
+fn there_are_no_subscriptions_unless_the_debug_level_is_on_and_then_none_to_packets() {
     let intake = Intake::start();
     let wanted = |hub: &Hub| {
         EventKind::ALL.iter().copied().filter(|kind| hub.wants(*kind)).collect::<Vec<_>>()
@@ -304,7 +304,7 @@ fn nobody_listens_unless_the_debug_level_is_on_and_then_not_to_packets() {
 
 /// Facts are emitted outside the lock of the accounting, also where the queue is too small for a payload.
 #[test]
-fn a_listener_may_ask_for_the_books_of_what_it_is_told() {
+fn a_listener_may_read_the_accounting_of_its_event() {
     let hub = Hub::default();
     let forwarder: Arc<OnceLock<Forwarder>> = Arc::default();
     let seen: Arc<Mutex<VecDeque<(String, u64)>>> = Arc::default();

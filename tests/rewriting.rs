@@ -72,7 +72,7 @@ metric_tag_filterlist:
 "#;
 
 #[test]
-fn a_datagram_is_rewritten_as_configured_and_the_books_balance() {
+fn a_datagram_is_rewritten_as_configured_and_its_lines_balance() {
     let program = setup(RULES).start();
     let lines = [
         "airflow.job.duration.etl.daily:3|d|#env:p",

@@ -6,7 +6,7 @@ use super::server::server;
 use crate::support::program::whippet;
 
 #[test]
-fn status_reads_as_in_the_agent_and_shows_the_books() {
+fn status_reads_as_in_the_agent_and_shows_the_accounting() {
     let program = server(&[]);
     program.udp("a:1|c\nb:2|g\nbad\n_e{1,1}:t|u");
     program.wait_lines(4);

@@ -41,7 +41,7 @@ fn readiness_depends_on_a_key_that_is_accepted() {
 }
 
 #[test]
-fn the_books_of_lines_balance_with_every_reason_named() {
+fn the_line_counts_balance_and_name_every_reason() {
     let program = server(&[]);
     program.udp("a:1|c\nb:2|g|#x:y\n_e{1,1}:t|u\n_sc|check|0\nbad\nn:1|c|@x\nh:1|h|T1\ng:nan|g");
     let status = program.wait_lines(8);
@@ -103,7 +103,7 @@ fn metrics_carry_the_names_of_the_agent_and_limits_beside_their_usage() {
 }
 
 #[test]
-fn payload_books_tell_per_endpoint_what_waits_and_for_how_long_there_is_room() {
+fn payload_counts_show_per_endpoint_what_waits_and_how_long_there_is_room() {
     let intake = Intake::start();
     intake.respond(Answer::status(503));
     let program = server(&[
@@ -164,7 +164,7 @@ fn the_contexts_dump_is_what_the_agent_reads() {
 }
 
 #[test]
-fn an_address_in_use_is_told_and_the_server_goes_on() {
+fn an_address_in_use_is_logged_and_the_server_continues() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let program = server(&[("health_port", &taken.local_addr().unwrap().port().to_string())]);

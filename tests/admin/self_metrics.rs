@@ -61,7 +61,7 @@ fn without_an_intake_there_are_none_unless_asked_for() {
 }
 
 #[test]
-fn a_service_check_tells_of_a_running_server_when_asked_for() {
+fn a_service_check_reports_a_running_server_when_enabled() {
     for (asked, expect) in [("true", true), ("false", false)] {
         let intake = Intake::start();
         let program = server(&[

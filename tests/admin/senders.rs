@@ -81,7 +81,7 @@ fn processes_are_told_apart_on_a_unix_socket_with_credentials() {
 }
 
 #[test]
-fn loss_shows_where_a_client_tells_what_it_sent() {
+fn loss_shows_where_a_client_reports_what_it_sent() {
     let program = server(&[]);
     let socket = UdpSocket::bind("127.0.0.9:0").unwrap();
     let mut total = 0;
@@ -137,7 +137,7 @@ fn clients_are_heard_wherever_their_report_stands() {
 }
 
 #[test]
-fn without_sender_accounts_nobody_is_listed() {
+fn without_sender_accounts_no_sender_is_listed() {
     let program = server(&[("sender_accounts", "false")]);
     program.udp("a:1|c\nbad\ndatadog.dogstatsd.client.packets_sent:1|c");
     let status = program.wait_lines(3);

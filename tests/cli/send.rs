@@ -192,7 +192,7 @@ fn send_reads_the_environment_of_clients() {
 /// and no other process can take it meanwhile.
 #[cfg(target_os = "linux")]
 #[test]
-fn send_says_when_nobody_listens() {
+fn send_says_when_nothing_is_listening() {
     let (socket, _) = udp();
     let port = socket.local_addr().unwrap().port();
     let got = run(&["send", "--to", &format!("udp://127.77.0.1:{port}"), "metric", "x", "1"]);

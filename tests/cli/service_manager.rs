@@ -44,7 +44,7 @@ impl Manager {
 }
 
 #[test]
-fn the_service_manager_is_told_of_start_reload_and_end() {
+fn the_service_manager_is_notified_of_start_reload_and_end() {
     let manager = Manager::new();
     let server = manager.setup().start();
     assert_eq!(manager.next(), "READY=1\n");

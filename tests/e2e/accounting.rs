@@ -56,7 +56,7 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn garbage_is_counted_line_by_line_and_harms_nobody() {
+fn garbage_is_counted_line_by_line_and_harms_no_other_line() {
     let intake = Intake::start();
     let program = Setup::posting_to(&intake).start();
     let mut expected = 0;
@@ -160,7 +160,7 @@ fn what_the_kernel_drops_is_known_to_the_last_datagram() {
 }
 
 #[test]
-fn several_lanes_keep_one_set_of_books() {
+fn several_lanes_keep_one_accounting() {
     let intake = Intake::start();
     let program = Setup::posting_to(&intake).set("lanes", 2).set("interval", 1).start();
     // One sender stays with one lane, which keeps its order; the others are spread.
@@ -201,7 +201,7 @@ fn refused_lines_are_shown_with_their_sender_once_unless_not_wanted() {
 }
 
 #[test]
-fn the_books_add_up_for_each_listener_and_each_endpoint() {
+fn the_accounting_adds_up_for_each_listener_and_each_endpoint() {
     let (first, second) = (Intake::start(), Intake::start());
     second.respond_on("/api/v2/series", Answer::status(400));
     let endpoints = format!("{{\"{}\":[\"another00\"]}}", second.url());

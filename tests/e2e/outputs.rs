@@ -164,7 +164,7 @@ fn logs_for_machines_are_one_json_object_per_line() {
 }
 
 #[test]
-fn every_flush_is_logged_with_its_books_at_debug_level() {
+fn every_flush_is_logged_with_its_accounting_at_debug_level() {
     let program = Setup::bare().set("log_level", "debug").start();
     program.udp("a:1:2|c\njunk\na:nan|c");
     let ended = program.terminate();

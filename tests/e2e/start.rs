@@ -175,7 +175,7 @@ fn an_unknown_key_is_a_warning_with_a_suggestion() {
 }
 
 #[test]
-fn bad_values_are_told_all_at_once_with_their_places() {
+fn bad_values_are_reported_all_at_once_with_their_places() {
     let setup = Setup::bare()
         .unset("dogstatsd_port")
         .env("DD_DOGSTATSD_BUFFER_SIZE", "big")
@@ -218,7 +218,7 @@ fn a_wrong_command_line_ends_with_2() {
 }
 
 #[test]
-fn the_key_is_checked_at_the_start_and_the_answer_told() {
+fn the_key_is_checked_at_the_start_and_the_answer_logged() {
     for (answer, says) in [(200, "is valid"), (403, "is refused (403)")] {
         let intake = Intake::start();
         intake.validate_with(Answer::status(answer));

@@ -143,7 +143,7 @@ fn a_restart_in_the_middle_of_a_bucket_keeps_both_halves() {
 }
 
 #[test]
-fn a_certificate_nobody_trusts_keeps_payloads_until_its_authority_is_configured() {
+fn with_an_untrusted_certificate_payloads_wait_until_its_authority_is_configured() {
     let intake = Intake::start();
     let front = TlsFront::start(&intake.address(), &[&rustls::version::TLS13]);
     let mut setup = to_url(&front.url()).spooling(1 << 20);

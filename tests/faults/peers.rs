@@ -74,7 +74,7 @@ fn an_intake_that_asks_for_patience_gets_it() {
 }
 
 #[test]
-fn a_name_that_does_not_resolve_is_told_and_keeps_the_payloads() {
+fn a_name_that_does_not_resolve_is_logged_and_the_payloads_wait() {
     // A label longer than DNS can carry fails in the resolver; no question leaves the machine.
     let host = "x".repeat(64);
     let setup = to_url(&format!("http://{host}.example:80")).spooling(1 << 20);
@@ -106,7 +106,7 @@ fn one_endpoint_out_of_order_delays_no_other() {
 }
 
 #[test]
-fn slow_and_idle_stream_clients_starve_nobody() {
+fn slow_and_idle_stream_clients_starve_no_other() {
     const SLOW: usize = 200;
     let intake = Intake::start();
     let setup = to_intake(&intake).set("stream_connections_max", SLOW + 2);
@@ -132,7 +132,7 @@ fn slow_and_idle_stream_clients_starve_nobody() {
 }
 
 #[test]
-fn more_connections_than_allowed_are_closed_and_told() {
+fn more_connections_than_allowed_are_closed_and_logged() {
     let intake = Intake::start();
     let setup = to_intake(&intake).set("stream_connections_max", 3);
     let process = setup.start();

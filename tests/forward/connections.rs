@@ -118,7 +118,7 @@ fn through_tls(
 }
 
 #[test]
-fn certificates_are_verified_unless_told_otherwise() {
+fn certificates_are_verified_unless_configured_otherwise() {
     let trusting = |client: &mut HttpSettings, front: &TlsFront| {
         client.ca_pem = Some(front.certificate_pem.clone().into_bytes());
     };

@@ -107,7 +107,7 @@ fn a_connection_over_the_limit_is_closed_until_another_ends() {
 }
 
 #[test]
-fn a_flooding_connection_starves_nobody() {
+fn a_flooding_connection_starves_no_other() {
     let (_folder, path) = folder();
     let running = Running::start(only_lane(bind(on_stream(&path)).unwrap()));
     let mut flood = UnixStream::connect(&path).unwrap();

@@ -138,7 +138,7 @@ fn a_failing_kubelet_is_named_once_and_costs_no_tag_that_was_known() {
 }
 
 #[test]
-fn a_kubelet_that_never_answers_keeps_nobody_from_starting() {
+fn a_kubelet_that_never_answers_does_not_delay_the_start() {
     let kubelet = Kubelet::start("");
     let program =
         setup().reading(&kubelet).set("kubernetes_https_kubelet_port", closed_port()).start();
