@@ -88,10 +88,25 @@ impl AdminServers {
         let address = Address::parse(address)?;
         let server = match &mut self.server {
             Some(server) => server,
-            none => none.insert(HttpServer::start(Limits::default(), Arc::clone(&self.refusals))?),
+            none => none
+                .insert(HttpServer::start(limits(open_files_max()), Arc::clone(&self.refusals))?),
         };
         server.listen(&address, router)
     }
+}
+
+/// Connections of the admin server leave most descriptors to sockets and delivery: where few files
+/// may be open, fewer clients are served at once.
+fn limits(open_files_max: u64) -> Limits {
+    let full = Limits::default();
+    let share = usize::try_from(open_files_max / 12).unwrap_or(usize::MAX).max(1);
+    let (waiting_max, pages_max) = (full.waiting_max.min(share), full.pages_max.min(share));
+    Limits { waiting_max, pages_max, ..full }
+}
+
+fn open_files_max() -> u64 {
+    use rustix::process::{Resource, getrlimit};
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Where the probes are answered. A kubelet asks at the address of the pod, from outside of it, and
@@ -252,6 +267,16 @@ fn dump(known: &KnownContexts, out: &mut dyn Write) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::config::{Mode, Sources, load};
+
+    #[test]
+    fn few_descriptors_mean_few_clients() {
+        for (files, expect) in
+            [(0, (1, 1)), (24, (2, 2)), (256, (21, 16)), (1_024, (32, 16)), (u64::MAX, (32, 16))]
+        {
+            let Limits { waiting_max, pages_max, .. } = limits(files);
+            assert_eq!((waiting_max, pages_max), expect, "{files} files");
+        }
+    }
 
     #[test]
     fn probes_are_answered_where_the_prober_is() {

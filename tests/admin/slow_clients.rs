@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::server::server;
-use crate::support::program::{PATIENCE, Program, get, whippet};
+use crate::support::intake::Intake;
+use crate::support::program::{PATIENCE, Program, Setup, get, whippet};
 
 /// What a probe may wait for (issue 10).
 const DELAY_MAX: Duration = Duration::from_millis(200);
@@ -201,4 +202,30 @@ fn a_part_of_an_answer_is_not_taken_for_the_whole() {
     assert_ne!(dump_from(HEAD), "");
     let stranger = dump_from("220 mail.example ESMTP\r\n");
     assert!(stranger.contains("is not whippet; check admin_address"), "{stranger}");
+}
+
+/// Issue 11, point 14: with few descriptors, clients of the admin server took those that delivery
+/// and probes need.
+#[test]
+fn with_24_descriptors_slow_clients_take_neither_a_probe_nor_delivery() {
+    let intake = Intake::start();
+    let program = Setup::posting_to(&intake)
+        .set("bind_host", "127.0.0.1")
+        .set("interval", 1)
+        .set("admin_address", "127.0.0.1:0")
+        .set("lanes", 1)
+        .waits_for("admin ")
+        .open_files(24)
+        .start();
+    with_slow_clients(&program, 100, || {
+        for sent in 1..=3 {
+            program.udp("held:1|c");
+            intake.wait_until(|state| state.sum_of_counter("held", &[]) == f64::from(sent));
+            let started = Instant::now();
+            assert_eq!(program.get("/live").0, 200);
+            assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+        }
+    });
+    let (_, payloads) = program.terminate().balances();
+    assert_eq!((payloads.waiting, payloads.dropped), (0, 0));
 }
