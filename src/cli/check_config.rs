@@ -6,7 +6,8 @@ use crate::config::{Examined, Loaded, Mode, Outputs, Problem, Sources, ValueOrig
 use crate::server;
 use crate::text::printable_lines;
 
-/// Prints the effective configuration with origins, then every problem.
+/// Prints the effective configuration with origins (or only what differs from the defaults), then every
+/// problem.
 ///
 /// Returns the exit code: 0 when nothing is an error, 78 otherwise.
 ///
@@ -14,22 +15,24 @@ use crate::text::printable_lines;
 /// When `out` cannot be written to.
 pub fn check_config(
     sources: Sources<impl IntoIterator<Item = (String, String)>>,
+    changed_only: bool,
     out: &mut dyn Write,
 ) -> io::Result<i32> {
     // In memory first: file names, values and problems go to a terminal.
     let mut text = Vec::new();
-    let code = write_report(sources, &mut text)?;
+    let code = write_report(sources, changed_only, &mut text)?;
     out.write_all(printable_lines(&String::from_utf8_lossy(&text)).as_bytes())?;
     Ok(code)
 }
 
 fn write_report(
     sources: Sources<impl IntoIterator<Item = (String, String)>>,
+    changed_only: bool,
     out: &mut dyn Write,
 ) -> io::Result<i32> {
     let Examined { loaded, mut problems } = examine(sources);
     if let Some(loaded) = &loaded {
-        values(loaded, out)?;
+        values(loaded, changed_only, out)?;
         match Outputs::choose(loaded) {
             Ok(outputs) => {
                 let list: Vec<String> = outputs.list.iter().map(ToString::to_string).collect();
@@ -45,8 +48,11 @@ fn write_report(
     report(&problems, out)
 }
 
-fn values(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
-    let rows = loaded.effective();
+fn values(loaded: &Loaded, changed_only: bool, out: &mut dyn Write) -> io::Result<()> {
+    let rows = if changed_only { loaded.changed() } else { loaded.effective() };
+    if rows.is_empty() {
+        writeln!(out, "every setting has its default")?;
+    }
     let width = rows.iter().map(|(name, ..)| name.len()).max().unwrap_or_default();
     for (name, value, origin) in rows {
         match origin {
@@ -95,7 +101,7 @@ mod tests {
         let file = Some(folder.path().join("whippet.yaml"));
         let sources = Sources { file, env, flags: Vec::new(), mode: Mode::Check };
         let mut out = Vec::new();
-        let code = check_config(sources, &mut out).unwrap();
+        let code = check_config(sources, false, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         (code, text.replace(&format!("{}/", folder.path().display()), ""))
     }
@@ -139,6 +145,23 @@ mod tests {
         );
         has(&text, "1 error");
         assert_eq!(code, 78);
+    }
+
+    #[test]
+    fn changed_shows_only_what_differs_from_the_default() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("whippet.yaml");
+        std::fs::write(&file, "dogstatsd_port: 9125\nlanes: 1\napi_key: 0123456789abcdef\n")
+            .unwrap();
+        let sources = Sources { file: Some(file), env: [], flags: Vec::new(), mode: Mode::Check };
+        let mut out = Vec::new();
+        assert_eq!(check_config(sources, true, &mut out).unwrap(), 0);
+        let text = String::from_utf8(out).unwrap();
+        let values = text.split("\n\n").next().unwrap();
+        let names: Vec<&str> =
+            values.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(names, ["api_key", "dogstatsd_port"], "{text}");
+        assert!(text.ends_with("\nconfiguration is valid\n"), "{text}");
     }
 
     #[test]

@@ -10,7 +10,12 @@ use crate::config::{self, Mode};
 use crate::forward::KeyStatus;
 use crate::server;
 
-/// Prints one line per endpoint and key. Succeeds if each key is accepted.
+/// What was checked and what was not.
+const SCOPE: &str = "\
+Checked: the connection and the API key of each intake (/api/v1/validate). No data was posted: whether
+each route takes series, sketches, events and checks is in `whippet status` of a running server.\n";
+
+/// Prints one line per endpoint and key, and what was not checked. Succeeds if each key is accepted.
 pub(super) fn run(settings: &ConfigArgs) -> anyhow::Result<ExitCode> {
     let loaded = config::load(settings.sources(Mode::Run))?;
     if loaded.config.api_key.is_none() {
@@ -33,5 +38,6 @@ pub(super) fn run(settings: &ConfigArgs) -> anyhow::Result<ExitCode> {
             reached.status,
         ))?;
     }
+    admin_client::print(SCOPE)?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }

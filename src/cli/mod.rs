@@ -28,6 +28,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -122,9 +123,13 @@ At most the last five characters of a secret are shown. Exit code 78: the config
 
 Examples:
   whippet check-config
-  whippet check-config -c /etc/datadog-agent/datadog.yaml
+  whippet check-config -c /etc/datadog-agent/datadog.yaml --changed
   DD_TAGS=env:prod whippet check-config --set dogstatsd_port=9125")]
-    CheckConfig,
+    CheckConfig {
+        /// Show only the settings that differ from their defaults, and the problems.
+        #[arg(long)]
+        changed: bool,
+    },
     /// List the settings: name, default, description.
     #[command(after_help = "\
 Examples:
@@ -165,22 +170,55 @@ Examples:
     DumpContexts(contexts::DumpArgs),
     /// Report whether the running server is healthy; exit code 1 if it is not.
     Health,
-    /// Check every configured intake: is it reachable, and is its API key accepted?
+    /// Check every configured intake: is it reachable, and is its API key accepted? Posts no data.
     Diagnose,
     /// Print the version.
     Version,
+}
+
+/// The command line, or the end with what is wrong with it.
+fn parsed() -> Cli {
+    Cli::try_parse().unwrap_or_else(|mut error| {
+        visible_suggestions(&mut error);
+        error.exit()
+    })
+}
+
+/// clap also suggests the hidden names of commands, which `--help` does not list: the visible name
+/// stands for them.
+fn visible_suggestions(error: &mut clap::Error) {
+    let Some(ContextValue::Strings(suggested)) = error.get(ContextKind::SuggestedSubcommand) else {
+        return;
+    };
+    let program = Cli::command();
+    let visible = |name: &String| {
+        let known = program.find_subcommand(name).filter(|known| !known.is_hide_set())?;
+        Some(known.get_name().to_owned())
+    };
+    let mut names: Vec<String> = Vec::new();
+    for name in suggested.iter().filter_map(visible) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    if names.is_empty() {
+        error.remove(ContextKind::SuggestedSubcommand);
+    } else {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(names));
+    }
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
     // If this is refused, a file-size limit kills the process, as it kills any other.
     let _ = crate::server::survive_file_size_limit();
-    let cli = Cli::parse();
+    let cli = parsed();
     let settings = cli.settings;
     let done = match cli.command.unwrap_or_else(|| Command::Run(run::RunArgs::default())) {
         Command::Run(args) => run::run(&args, settings),
-        Command::CheckConfig => {
-            check_config::check_config(settings.sources(Mode::Check), &mut std::io::stdout().lock())
+        Command::CheckConfig { changed } => {
+            let out = &mut std::io::stdout().lock();
+            check_config::check_config(settings.sources(Mode::Check), changed, out)
                 .map(|code| ExitCode::from(u8::try_from(code).unwrap_or(FAILED)))
                 .map_err(Into::into)
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::effective::EffectiveValues;
+use super::effective::{EffectiveValues, default_of};
 use super::files::read_text;
 use super::key::{Key, Status};
 use super::keys;
@@ -50,6 +50,15 @@ impl Loaded {
     #[must_use]
     pub fn effective(&self) -> Vec<(&'static str, String, ValueOrigin)> {
         self.values_in_order()
+            .map(|(key, value)| (key.name, show(value), self.origin(key.name)))
+            .collect()
+    }
+
+    /// As [`Loaded::effective`], for the keys whose value is not the default.
+    #[must_use]
+    pub fn changed(&self) -> Vec<(&'static str, String, ValueOrigin)> {
+        self.values_in_order()
+            .filter(|(key, value)| **value != default_of(key))
             .map(|(key, value)| (key.name, show(value), self.origin(key.name)))
             .collect()
     }

@@ -34,6 +34,7 @@ mod units;
 mod url;
 mod value;
 mod yaml;
+mod yaml_words;
 
 pub use layers::CONFIG_ENV;
 pub use load::{Examined, Loaded, Sources, examine, load};

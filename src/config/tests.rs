@@ -280,7 +280,7 @@ fn files_that_cannot_be_used_are_fatal() {
     Case { env: &[("WHIPPET_CONFIG", "/nonexistent")], ..Case::default() }
         .reports(&["RC WHIPPET_CONFIG: /nonexistent cannot be read: "]);
     Case { yaml: Some("a: 1\na: 2"), ..Case::default() }
-        .reports(&["RC w.yaml:2:1: is not valid YAML: dupl"]);
+        .reports(&["RC w.yaml:2:1: is not valid YAML: the key a is there twice, first in line 1"]);
     Case { yaml: Some("- a"), ..Case::default() }.reports(&["RC w.yaml:1:1: is not a map of keys"]);
 }
 

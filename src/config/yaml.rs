@@ -9,6 +9,7 @@ use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{Location, Spanned};
 
 use super::node::{At, Entry, Node, Tree};
+use super::yaml_words;
 
 /// The Agent's commented sample is about 250 KiB; this leaves room for many profiles.
 pub(super) const FILE_BYTES_MAX: usize = 4 << 20;
@@ -45,9 +46,14 @@ pub(super) fn parse(text: &str) -> Result<Node, Broken> {
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
         with_snippet: false,
     };
-    let raw: Raw = serde_saphyr::from_str_with_options(text, options).map_err(|error| Broken {
-        at: error.location().map(at).unwrap_or_default(),
-        message: reason(&error.to_string()),
+    let raw: Raw = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let at = error.location().map(at).unwrap_or_default();
+        let message = error.to_string();
+        if message.contains("duplicate") {
+            return Broken { at, message: yaml_words::duplicate(text, at) };
+        }
+        let open = yaml_words::unclosed(text);
+        open.unwrap_or_else(|| Broken { at, message: reason(&message) })
     })?;
     Ok(raw.into_node(text))
 }
@@ -243,8 +249,12 @@ mod tests {
 
     #[test]
     fn broken_files_are_refused_with_a_place() {
-        refuses("a: 1\na: 2\n", 2, 1, "duplicate");
-        refuses("a: [1\nb: 2\n", 2, 2, "");
+        refuses("a: 1\na: 2\n", 2, 1, "the key a is there twice, first in line 1; remove one");
+        refuses("a:\n  b: 1\n  c: 1\n  b: 2\n", 4, 3, "the key b is there twice, first in line 2");
+        refuses("a: [1\nb: 2\n", 1, 4, "the [ is not closed; add ]");
+        refuses("# [\na: x [y\nb: {c: [1, ']'], d: 2\n", 3, 4, "the { is not closed; add }");
+        refuses("a: 1\nb: \"x\nc: 2\n", 2, 4, "the \" is not closed; add another");
+        refuses("a: 'it''s\n", 1, 4, "the ' is not closed; add another");
         refuses("a: 1\n---\nb: 2\n", 2, 1, "several documents");
         refuses("a: 1\n~: 2\n", 2, 1, "a key has no name");
         refuses("? [a]\n: 2\n", 1, 3, "a key is not a string");

@@ -156,3 +156,52 @@ fn explain_refuses_with_the_place_and_goes_on() {
     assert!(bad.stderr.contains("dogstatsd_port"), "{}", bad.stderr);
     assert_eq!(bad.code, 78);
 }
+
+#[test]
+fn explain_names_the_rule_that_changed_or_dropped_a_metric() {
+    let profiles = r#"dogstatsd_mapper_profiles=[{"name":"jobs","prefix":"job.","mappings":[{"match":"job.none","name":"x"},{"match":"job.*.done","name":"job.done","tags":{"job":"$1"}}]}]"#;
+    explains(
+        "job.night.done:1|c",
+        &[profiles],
+        &[
+            "the name becomes job.done (mapper profile jobs, match job.*.done)",
+            "tag job:night comes from mapper profile jobs, match job.*.done",
+        ],
+    );
+    explains(
+        "a.b:1|c",
+        &["metric_filterlist=x a.b"],
+        &["dropped: filtered (metric_filterlist, entry a.b)"],
+    );
+    explains(
+        "a.b:1|c",
+        &["statsd_metric_blocklist=a.", "statsd_metric_blocklist_match_prefix=true"],
+        &["dropped: filtered (statsd_metric_blocklist, prefix a.)"],
+    );
+    let tags = r#"metric_tag_filterlist=[{"metric_name":"a","action":"exclude","tags":["id"]}]"#;
+    explains(
+        "a:1|c|#id:1,k:v",
+        &[tags],
+        &["tag id:1 is removed by metric_tag_filterlist, exclude for a"],
+    );
+}
+
+#[test]
+fn explain_warns_of_what_an_intake_does_not_take() {
+    explains(
+        "page views:1|c|T1700000000",
+        &[],
+        &[
+            "warning: the name contains a space; it is posted as it is, and the intake expects letters, digits, _ and .",
+        ],
+    );
+    let page = run(&["explain", "x:1|c|T1700000000"]).stdout;
+    assert!(
+        page.contains(
+            "min old; it is posted, but an intake keeps only points of about the last hour"
+        ),
+        "{page}"
+    );
+    let page = run(&["explain", "x:1|c|T99999999999"]).stdout;
+    assert!(page.contains("min in the future"), "{page}");
+}

@@ -84,3 +84,13 @@ fn what_the_files_in_dist_set_is_known() {
     }
     assert_eq!(known, 2);
 }
+
+#[test]
+fn a_typing_mistake_is_answered_with_names_that_help_lists() {
+    for (typed, expect) in [("dogstatsd-stat", "stats"), ("chek-config", "check-config")] {
+        let got = run(&[typed]);
+        assert_eq!(got.code, 2);
+        assert_eq!(got.stderr.matches(&format!("'{expect}'")).count(), 1, "{}", got.stderr);
+        assert!(!got.stderr.contains("'dogstatsd-stats'"), "{}", got.stderr);
+    }
+}

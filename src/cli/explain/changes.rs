@@ -1,5 +1,8 @@
 //! What changes between a line and what is posted, found by comparing the two.
 
+use std::time::Duration;
+
+use super::blame;
 use super::reading::text;
 use crate::aggregate::{CheckRecord, EventRecord};
 use crate::config::Config;
@@ -12,23 +15,61 @@ pub(super) fn metric(
     context: Option<&Context>,
     rules: &Rules,
     config: &Config,
+    now: Duration,
 ) -> Vec<String> {
     let mut notes = Vec::new();
     value_notes(metric, &mut notes);
+    name_notes(metric.name, &mut notes);
+    age_notes(metric, now, &mut notes);
     if let Some(context) = context {
         if context.name() != metric.name {
             let namespaced = *rules.namespace.apply(metric.name) == *context.name();
-            let by = if namespaced { "statsd_metric_namespace" } else { "a rule for names" };
+            let rule =
+                || blame::mapping(config, metric.name).unwrap_or_else(|| "a rule for names".into());
+            let by = if namespaced { "statsd_metric_namespace".to_owned() } else { rule() };
             notes.push(format!("the name becomes {} ({by})", text(context.name())));
         }
         let own: Vec<&[u8]> = context.tags(&[]).iter().collect();
-        tag_notes(metric.tags, &own, rules, &mut notes);
+        let removed = |tag: &[u8]| blame::tag_filter(config, context.name(), tag);
+        let added = blame::mapping(config, metric.name);
+        let by = By { removed: &removed, added };
+        tag_notes(metric.tags, &own, rules, &by, &mut notes);
     }
     if Kind::from(metric.kind) == Kind::Histogram && config.histogram_copy_to_distribution {
         let what = "a distribution gets the same values (histogram_copy_to_distribution)";
         notes.push(what.to_owned());
     }
     notes
+}
+
+/// What the intake will not take as it is.
+fn name_notes(name: &[u8], notes: &mut Vec<String>) {
+    if name.iter().any(u8::is_ascii_whitespace) {
+        let spaced = "warning: the name contains a space; it is posted as it is, and the intake expects letters, digits, _ and .";
+        notes.push(spaced.to_owned());
+    }
+}
+
+/// The intake takes points of the last hour (and some minutes of the future).
+const AGE_MAX: Duration = Duration::from_secs(3_600);
+const AHEAD_MAX: Duration = Duration::from_secs(600);
+
+fn age_notes(metric: &Metric<'_>, now: Duration, notes: &mut Vec<String>) {
+    let Some(at) = metric.timestamp.and_then(|at| u64::try_from(at).ok()).map(Duration::from_secs)
+    else {
+        return;
+    };
+    if let Some(age) = now.checked_sub(at).filter(|age| *age > AGE_MAX) {
+        notes.push(format!(
+            "warning: the timestamp is {} min old; it is posted, but an intake keeps only points of about the last hour",
+            age.as_secs() / 60
+        ));
+    } else if let Some(ahead) = at.checked_sub(now).filter(|ahead| *ahead > AHEAD_MAX) {
+        notes.push(format!(
+            "warning: the timestamp is {} min in the future; it is posted, but an intake keeps only about 10 min of it",
+            ahead.as_secs() / 60
+        ));
+    }
 }
 
 fn value_notes(metric: &Metric<'_>, notes: &mut Vec<String>) {
@@ -104,7 +145,8 @@ fn notice_notes(
 ) {
     let own: Vec<&[u8]> =
         tags.iter().filter(|tag| !rules.common_tags.contains(tag)).map(|tag| &**tag).collect();
-    tag_notes(read, &own, rules, notes);
+    let by = By { removed: &|_| None, added: None };
+    tag_notes(read, &own, rules, &by, notes);
     let tagged = Tags::from_wire(read).iter().any(|tag| tag.starts_with(b"host:"));
     if host.is_some() && tagged {
         notes.push("h: wins over the host: tag".to_owned());
@@ -114,9 +156,15 @@ fn notice_notes(
     }
 }
 
+/// The rules that remove and add tags, in words.
+struct By<'a> {
+    removed: &'a dyn Fn(&[u8]) -> Option<String>,
+    added: Option<String>,
+}
+
 /// Notes on tags with a special meaning, and on repeated, removed and added tags. `own` are the posted
 /// tags other than the common ones.
-fn tag_notes(read: &[u8], own: &[&[u8]], rules: &Rules, notes: &mut Vec<String>) {
+fn tag_notes(read: &[u8], own: &[&[u8]], rules: &Rules, by: &By<'_>, notes: &mut Vec<String>) {
     let read: Vec<&[u8]> = Tags::from_wire(read).iter().collect();
     for (at, tag) in read.iter().enumerate() {
         let shown = text(tag);
@@ -125,13 +173,16 @@ fn tag_notes(read: &[u8], own: &[&[u8]], rules: &Rules, notes: &mut Vec<String>)
         } else if rules.common_tags.iter().any(|common| **common == **tag) {
             notes.push(format!("tag {shown} is already on everything, from the configuration"));
         } else if !own.contains(tag) {
-            notes.push(format!("tag {shown} {}", gone(tag)));
+            let by_filter = || (by.removed)(tag).map(|by| format!("is removed by {by}"));
+            let why = gone(tag).map(str::to_owned).or_else(by_filter);
+            notes.push(format!("tag {shown} {}", why.as_deref().unwrap_or("is removed by a rule")));
         } else if tag.starts_with(b"device:") || tag.starts_with(b"dd.internal.resource:") {
             notes.push(format!("tag {shown} is sent to the intake as a resource"));
         }
     }
     for tag in own.iter().filter(|tag| !read.contains(tag)) {
-        notes.push(format!("tag {} comes from a rule", text(tag)));
+        let by = by.added.as_deref().unwrap_or("a rule");
+        notes.push(format!("tag {} comes from {by}", text(tag)));
     }
     for tag in &rules.common_tags {
         if !read.iter().any(|known| **known == **tag) {
@@ -141,7 +192,7 @@ fn tag_notes(read: &[u8], own: &[&[u8]], rules: &Rules, notes: &mut Vec<String>)
 }
 
 /// Why a tag is not posted.
-fn gone(tag: &[u8]) -> &'static str {
+fn gone(tag: &[u8]) -> Option<&'static str> {
     let meanings: [(&[u8], &str); 4] = [
         (b"host:", "leaves the tags: it sets the host (the last one wins)"),
         (b"dd.internal.entity_id:", "leaves the tags: it names the sender"),
@@ -149,5 +200,5 @@ fn gone(tag: &[u8]) -> &'static str {
         (b"dd.internal.jmx_check_name:", "leaves the tags: it names a JMX integration"),
     ];
     let meaning = meanings.iter().find(|(prefix, _)| tag.starts_with(prefix));
-    meaning.map_or("is removed by a rule", |(_, meaning)| meaning)
+    meaning.map(|(_, meaning)| *meaning)
 }

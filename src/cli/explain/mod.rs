@@ -4,6 +4,7 @@
 //! through the server's own parser, shard and flusher, so the page shows what the server does. Nothing
 //! is sent, and each line is alone in its interval.
 
+mod blame;
 mod changes;
 mod fields;
 mod page;
@@ -26,7 +27,7 @@ use super::run;
 use crate::aggregate::{self, Bucket, Fate, Shard};
 use crate::clock::Clock;
 use crate::config::{self, Class, Config, Mode};
-use crate::context::{Context, Rules};
+use crate::context::{Context, DropReason, Rules};
 use crate::flush::{self, Closed, Flush, Flusher};
 use crate::output::{JsonLines, Output};
 use crate::protocol;
@@ -127,7 +128,14 @@ impl Rooms {
         let walked = self.walk(line);
         self.add_changes(&message, &walked, &mut page);
         if let Fate::Dropped(reason) = walked.fate {
-            page.section(&format!("dropped: {}", reason.word().replace('_', " ")));
+            let by = match &message {
+                protocol::Message::Metric(metric) if reason == DropReason::Filtered => {
+                    blame::filter(&self.config, &self.rules, metric.name)
+                }
+                _ => None,
+            };
+            let by = by.map(|by| format!(" ({by})")).unwrap_or_default();
+            page.section(&format!("dropped: {}{by}", reason.word().replace('_', " ")));
         }
         for context in &walked.contexts {
             self.add_context(context, &mut page);
@@ -155,9 +163,13 @@ impl Rooms {
 
     fn add_changes(&self, message: &protocol::Message<'_>, walked: &Walked, page: &mut Page) {
         let notes = match message {
-            protocol::Message::Metric(metric) => {
-                changes::metric(metric, walked.contexts.first(), &self.rules, &self.config)
-            }
+            protocol::Message::Metric(metric) => changes::metric(
+                metric,
+                walked.contexts.first(),
+                &self.rules,
+                &self.config,
+                self.now,
+            ),
             protocol::Message::Event(event) => {
                 let records = walked.flushed.as_ref().map(|flush| flush.events());
                 changes::event(event, records.and_then(<[_]>::first), &self.rules)
