@@ -9,20 +9,13 @@ use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{Location, Spanned};
 
 use super::node::{At, Entry, Node, Tree};
-use super::yaml_words;
+use super::yaml_words::{self, Broken};
 
 /// The Agent's commented sample is about 250 KiB; this leaves room for many profiles.
 pub(super) const FILE_BYTES_MAX: usize = 4 << 20;
 const DEPTH_MAX: usize = 64;
 const NODES_MAX: usize = 200_000;
 const ALIASES_MAX: usize = 1_000;
-
-/// A file that is not valid YAML, and where.
-#[derive(Debug, PartialEq)]
-pub(super) struct Broken {
-    pub(super) at: At,
-    pub(super) message: String,
-}
 
 /// Reads one document. An empty file is an empty map.
 pub(super) fn parse(text: &str) -> Result<Node, Broken> {

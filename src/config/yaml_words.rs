@@ -1,7 +1,13 @@
 //! Mistakes in YAML in our words: what is not closed, and what is there twice.
 
 use super::node::At;
-use super::yaml::Broken;
+
+/// A file that is not valid YAML, and where.
+#[derive(Debug, PartialEq)]
+pub(super) struct Broken {
+    pub(super) at: At,
+    pub(super) message: String,
+}
 
 /// The place of the innermost bracket or quote that is still open at the end of the text.
 ///
