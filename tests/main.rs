@@ -42,6 +42,7 @@ mod e2e {
     mod identity;
     mod kinds;
     mod outputs;
+    mod restarts;
     mod settings;
     mod shutdown;
     mod start;

@@ -8,7 +8,7 @@
 
 use super::sample::{Sample, Summary};
 use crate::memory::MemoryShare;
-use crate::sketch::Bins;
+use crate::sketch::{Bins, COUNT_MAX};
 
 /// How far a percentile of more than 1,000 samples may lie from the exact one, relative to it.
 pub const PERCENTILE_RELATIVE_ERROR: f64 = 0.01;
@@ -52,6 +52,24 @@ impl Folded {
         }
         self.bins.merge(&other.bins, memory);
         self.summary.merge(&other.summary)
+    }
+
+    /// A value of each range and the weight in it; settle first.
+    pub fn counts(&self) -> impl Iterator<Item = (f64, u64)> + use<'_> {
+        let coarse = self.bins.coarse();
+        self.bins.list().iter().map(move |bin| (middle(bin.order(), coarse), bin.count()))
+    }
+
+    /// The reverse of [`Folded::counts`]; none when the counts do not add up to the summary's.
+    pub fn from_counts(summary: Summary, counts: &[(f64, u64)]) -> Option<Self> {
+        let (mut bins, memory) = (Bins::default(), &mut MemoryShare::default());
+        let mut total = 0_u64;
+        for (value, count) in counts {
+            total = total.checked_add(*count)?;
+            bins.insert(order(*value), *count, memory);
+        }
+        let whole = total == summary.count && total <= COUNT_MAX && summary.min <= summary.max;
+        whole.then_some(Folded { summary, bins })
     }
 
     /// Brings what was counted in order, once, before quantiles are asked for.

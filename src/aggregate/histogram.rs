@@ -4,6 +4,7 @@
 //! of values: 8 bytes for each range that holds any, and 2 KiB; a latency that spreads over three decades
 //! about 7 KiB.
 
+use super::folded::Folded;
 use super::sample::{Sample, Summary};
 use super::samples::Samples;
 use super::spares::SpareSamples;
@@ -18,6 +19,20 @@ pub struct HistogramCell {
     pub context: u32,
     /// When it was last written (see [`super::WriteOrder`]).
     pub write_order: u32,
+}
+
+/// What a histogram holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HistogramParts {
+    /// Every sample, exactly.
+    Samples(Vec<Sample>),
+    /// What is exact, and how many samples there are near each value, in order.
+    Folded {
+        /// Count, sum, minimum and maximum.
+        summary: Summary,
+        /// A value of a range, and the weight in that range.
+        counts: Vec<(f64, u64)>,
+    },
 }
 
 impl HistogramCell {
@@ -100,6 +115,38 @@ impl HistogramCell {
     #[must_use]
     pub fn value_past(&self, rank: u64) -> f64 {
         self.samples.value_past(rank)
+    }
+
+    /// All that it holds, to be written down.
+    #[must_use]
+    pub fn parts(&self) -> HistogramParts {
+        if let Samples::Folded(folded) = &self.samples {
+            return HistogramParts::Folded {
+                summary: folded.summary(),
+                counts: folded.counts().collect(),
+            };
+        }
+        let mut samples = Vec::new();
+        self.samples.visit(|sample| samples.push(sample));
+        HistogramParts::Samples(samples)
+    }
+
+    /// The histogram that has these parts, sorted; none when no histogram can have them.
+    #[must_use]
+    pub fn from_parts(parts: HistogramParts) -> Option<Self> {
+        let mut cell = HistogramCell::new(0);
+        match parts {
+            HistogramParts::Samples(samples) => {
+                if samples.iter().any(|sample| sample.scale < 1.0 || !cell.add(*sample)) {
+                    return None;
+                }
+            }
+            HistogramParts::Folded { summary, counts } => {
+                cell.samples = Samples::Folded(Box::new(Folded::from_counts(summary, &counts)?));
+            }
+        }
+        cell.sort();
+        Some(cell)
     }
 
     /// Leaves its memory to `spares`.

@@ -26,6 +26,15 @@ pub struct SetCell {
     pub write_order: u32,
 }
 
+/// What a set holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetParts {
+    /// Every member, in no order.
+    Members(Vec<Box<[u8]>>),
+    /// HyperLogLog registers, a power of two of them.
+    Registers(Box<[u8]>),
+}
+
 type Exact = HashSet<Box<[u8]>, RandomState>;
 
 #[derive(Clone, Debug)]
@@ -75,6 +84,36 @@ impl SetCell {
     #[must_use]
     pub fn is_coarse(&self) -> bool {
         matches!(&self.members, Members::Estimate(registers) if registers.len() < 1 << PRECISION)
+    }
+
+    /// All that it holds, to be written down.
+    #[must_use]
+    pub fn parts(&self) -> SetParts {
+        match &self.members {
+            Members::Exact(members) => SetParts::Members(members.iter().cloned().collect()),
+            Members::Estimate(registers) => SetParts::Registers(registers.clone()),
+        }
+    }
+
+    /// The set that has these parts; none when no set can have them.
+    #[must_use]
+    pub fn from_parts(parts: SetParts, state: &RandomState) -> Option<Self> {
+        let mut cell = SetCell::new(0, state.clone());
+        match parts {
+            SetParts::Members(members) => {
+                if let Members::Exact(kept) = &mut cell.members {
+                    kept.extend(members);
+                }
+            }
+            SetParts::Registers(registers) => {
+                let sizes = 1 << PRECISION_MIN..=1 << PRECISION;
+                let sound = registers.len().is_power_of_two()
+                    && sizes.contains(&registers.len())
+                    && registers.iter().all(|rank| *rank <= 64);
+                cell.members = Members::Estimate(Some(registers).filter(|_| sound)?);
+            }
+        }
+        Some(cell)
     }
 
     /// The merge law: union, as precise as the worse of both.

@@ -8,6 +8,7 @@ use ahash::RandomState;
 
 use super::complete::{Flush, gather_late};
 use super::conflicts;
+use super::handover::HandOver;
 use super::merge;
 use super::overrides::PostingOverrides;
 use super::posting::Postings;
@@ -52,6 +53,8 @@ pub struct Flusher {
     waiting: BTreeMap<u64, Vec<(usize, Bucket)>>,
     /// Start of the next bucket to post, none before the first.
     next: Option<u64>,
+    /// What was posted of partial buckets; none when nobody is to take it over.
+    handover: Option<HandOver>,
 }
 
 impl Flusher {
@@ -72,7 +75,19 @@ impl Flusher {
             passed: vec![0; lanes],
             waiting: BTreeMap::new(),
             next: None,
+            handover: None,
         }
+    }
+
+    /// Takes over what runs before posted of partial buckets, and keeps in mind what this one posts.
+    pub fn take_over(&mut self, handover: HandOver) {
+        self.handover = Some(handover);
+    }
+
+    /// What the next run has to know; none without a [`Flusher::take_over`].
+    #[must_use]
+    pub fn handover(&self) -> Option<&HandOver> {
+        self.handover.as_ref()
     }
 
     /// New rules for hosts, common tags and the posting overrides of contexts; they hold for
@@ -143,12 +158,17 @@ impl Flusher {
             merge::merge(&mut merged, &mut bucket, end, self.settings.set_members_max);
             emptied.push((lane, bucket));
         }
+        let stamp = partial.unwrap_or(start);
+        if let Some(handover) = &self.handover {
+            let max = self.settings.set_members_max;
+            handover.add_to(&mut merged, (stamp, start), &self.registry, max);
+        }
         merged.histograms.iter_mut().for_each(HistogramCell::sort);
         merged.distributions.iter_mut().for_each(|cell| cell.sketch.finish());
         let late_sketches = gather_late(&mut merged, self.settings.interval);
         let mut flush = Flush {
             start,
-            timestamp: i64::try_from(partial.unwrap_or(start)).unwrap_or(i64::MAX),
+            timestamp: i64::try_from(stamp).unwrap_or(i64::MAX),
             counts: merged.counts,
             kernel_drops: 0,
             idle: Vec::new(),
@@ -177,6 +197,8 @@ impl Flusher {
         conflicts::settle(self.postings(), &mut flush);
         if partial.is_none() {
             self.continue_series(&mut flush);
+        } else if let Some(handover) = &mut self.handover {
+            handover.note(&flush.merged, (stamp, start), &self.registry);
         }
         self.next = Some(start + self.settings.interval);
         Some(flush)

@@ -36,6 +36,7 @@
 mod complete;
 mod conflicts;
 mod flusher;
+pub mod handover;
 mod merge;
 mod overrides;
 mod posting;

@@ -245,6 +245,11 @@ impl Registry {
         }
     }
 
+    /// The number of a context that is known.
+    pub fn number_of(&self, context: &Context) -> Option<u32> {
+        self.find(context.series_hash(&self.state) as u32, context, context.kind())
+    }
+
     fn find(&self, hash: u32, context: &Context, kind: Kind) -> Option<u32> {
         self.find_as(hash, context.name(), context, kind)
     }

@@ -1,5 +1,6 @@
 //! From lines to what is posted, through real shards.
 
+mod handover;
 mod rules;
 
 use std::sync::Arc;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::events;
+use super::handover::HandOverFile;
 use super::kernel_drops::KernelDrops;
 use super::lane::FromLane;
 use super::self_metrics::{Moment, SelfMetrics};
@@ -49,6 +50,8 @@ pub(super) fn known_contexts(
 
 pub(super) struct FlusherThread {
     pub flusher: Flusher,
+    /// Where the next run finds what this one posted of its open bucket.
+    pub handover: Option<HandOverFile>,
     /// Own metrics, a lane more for the flusher.
     pub own: Option<SelfMetrics>,
     pub outputs: Vec<Box<dyn Output>>,
@@ -116,6 +119,9 @@ impl FlusherThread {
             } else {
                 self.abandon(&flush);
             }
+        }
+        if let (Some(file), Some(handover)) = (&self.handover, self.flusher.handover()) {
+            file.write(handover, now);
         }
     }
 

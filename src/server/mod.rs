@@ -16,6 +16,7 @@ mod events;
 mod fault_tests;
 mod flusher;
 mod forward_raw;
+mod handover;
 mod kernel_drops;
 mod lane;
 mod origins;
@@ -41,6 +42,7 @@ use thiserror::Error;
 pub use self::api_key_check::{KeyCheck, check_api_keys};
 use self::flusher::{FlusherThread, Message, Reload};
 use self::forward_raw::RawForwarder;
+use self::handover::HandOverFile;
 use self::kernel_drops::KernelDrops;
 use self::lane::{FromLane, LaneParts, LaneWorker};
 pub use self::preflight::preflight;
@@ -193,14 +195,25 @@ impl Server {
             let own = SelfMetrics::new(lanes, shard, state.clone(), clock.unix(), forwarder);
             if config.self_service_check { own.with_check(&rules) } else { own }
         });
+        let mut flusher = Flusher::new(
+            settings::flush(config),
+            Arc::clone(&rules),
+            lanes + usize::from(own.is_some()),
+            state.clone(),
+        );
+        // Only the intake keeps the last write of a series and second, and only what is posted there
+        // can be overwritten.
+        let posts = outputs.list.contains(&OutputKind::Datadog);
+        let handover = (posts && config.dogstatsd_flush_incomplete_buckets).then(|| {
+            let interval = flusher.interval();
+            let file = HandOverFile::new(&config.run_directory(), &rules, interval);
+            flusher.take_over(file.read(clock.unix().as_secs(), &state));
+            file
+        });
         let flushing = FlusherThread {
             contexts_max: rules.limits.contexts_max.saturating_mul(lanes),
-            flusher: Flusher::new(
-                settings::flush(config),
-                Arc::clone(&rules),
-                lanes + usize::from(own.is_some()),
-                state,
-            ),
+            flusher,
+            handover,
             own,
             outputs: delivery.outputs,
             spares,

@@ -123,7 +123,7 @@ fn one_file_serves_an_agent_without_its_dogstatsd_and_whippet() {
 fn the_shared_file_passes_the_check_and_names_what_is_left_to_the_agent() {
     let intake = Intake::start();
     let root = Path::new("/opt/datadog-agent");
-    let setup = Setup::bare().argument("check-config");
+    let setup = Setup::bare().unset("run_path").argument("check-config");
     let ended = setup.yaml(&shared(&intake, root, [5001, 5000, 5555, 8126])).run();
     assert_eq!(ended.code(), Some(0), "{}{}", ended.stdout, ended.stderr);
     for expected in [

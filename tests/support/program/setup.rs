@@ -51,11 +51,13 @@ impl Setup {
             waits_for: Vec::new(),
         };
         let (datagram, stream) = (setup.path("d.sock"), setup.path("s.sock"));
+        let run_path = setup.path("run");
         setup
             .set("dogstatsd_port", "__random__")
             .set("dogstatsd_socket", datagram.display())
             .set("dogstatsd_stream_socket", stream.display())
             .set("hostname", "web-1")
+            .set("run_path", run_path.display())
             // Tests count what they sent; and many servers run side by side.
             .set("self_telemetry", "false")
             .set("admin_address", "")
