@@ -102,8 +102,8 @@ fn only_loopback_is_bound_unless_asked_and_wider_is_warned_of() {
     let loopback = ["0100007F", "00000000000000000000000001000000"];
     assert!(!bound.is_empty());
     assert!(bound.iter().all(|address| loopback.contains(&address.as_str())), "{bound:?}");
-    assert!(!process.log().contains("open to other machines"), "{}", process.log());
-    drop(process);
+    let log = process.end();
+    assert!(!log.contains("open to other machines"), "{log}");
     let setup = to_intake(&intake).set("dogstatsd_non_local_traffic", true);
     let process = setup.start();
     // The banner of the listener is there before the warning.
