@@ -55,6 +55,8 @@ pub mod sketch;
 #[cfg(feature = "server")]
 pub(crate) mod admin;
 #[cfg(feature = "server")]
+pub(crate) mod doors;
+#[cfg(feature = "server")]
 pub mod server;
 pub mod threadstats;
 #[cfg(feature = "server")]
