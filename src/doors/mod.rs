@@ -11,6 +11,7 @@
 mod accounting;
 mod answer;
 mod door;
+mod msgpack;
 mod part;
 mod request;
 
