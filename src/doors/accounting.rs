@@ -1,6 +1,8 @@
 //! What came in and what became of it, by route.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where a request is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -135,12 +137,99 @@ pub(crate) struct RouteCounts {
     pub late: AtomicU64,
 }
 
+impl RouteCounts {
+    /// Requests that were answered: recorded and refused.
+    pub fn requests(&self) -> u64 {
+        self.recorded.load(Ordering::Relaxed) + sum(&self.refused)
+    }
+
+    /// Parts: recorded and refused.
+    pub fn parts(&self) -> u64 {
+        self.parts_recorded.load(Ordering::Relaxed) + sum(&self.parts_refused)
+    }
+}
+
+fn sum(counts: &[AtomicU64]) -> u64 {
+    counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+}
+
+/// Why something that was to go on to the vendor did not arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum ForwardDrop {
+    /// The queue was full; the oldest went.
+    QueueFull,
+    /// Older than what is still sent.
+    TooOld,
+    /// The other side does not want it (4xx).
+    Rejected,
+    /// Still waiting when the program ended.
+    Shutdown,
+}
+
+impl ForwardDrop {
+    pub const ALL: [ForwardDrop; 4] =
+        [ForwardDrop::QueueFull, ForwardDrop::TooOld, ForwardDrop::Rejected, ForwardDrop::Shutdown];
+
+    /// The word of labels and pages.
+    pub fn word(self) -> &'static str {
+        match self {
+            ForwardDrop::QueueFull => "queue_full",
+            ForwardDrop::TooOld => "too_old",
+            ForwardDrop::Rejected => "rejected",
+            ForwardDrop::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// What one route sends on to one endpoint.
+#[derive(Debug)]
+pub(crate) struct ForwardCounts {
+    pub route: Route,
+    /// A URL without its secrets.
+    pub endpoint: String,
+    /// Requests that were taken there.
+    pub forwarded: AtomicU64,
+    /// Requests that were not, by [`ForwardDrop`].
+    pub dropped: [AtomicU64; ForwardDrop::ALL.len()],
+}
+
+impl ForwardCounts {
+    pub fn forwarded(&self) {
+        self.forwarded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn dropped(&self, reason: ForwardDrop) {
+        self.dropped[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What came as traces in one language; none of it is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TraceCounts {
+    pub requests: u64,
+    /// As the client says (`X-Datadog-Trace-Count`).
+    pub traces: u64,
+    /// Of the bodies.
+    pub bytes: u64,
+    /// Requests of clients that compute no stats: their requests are in no metric.
+    pub without_stats: u64,
+}
+
+/// Languages that are told apart; a client may call itself anything.
+const LANGUAGES_MAX: usize = 32;
+/// The language of the others.
+const OTHER_LANGUAGE: &str = "other";
+
 /// Everything the doors count; shared by the threads that serve and the pages that show.
 #[derive(Debug, Default)]
 pub(crate) struct DoorsAccounting {
     routes: [RouteCounts; Route::ALL.len()],
+    /// One bit per route that is on.
+    open: AtomicU64,
     /// Connections refused because there were too many.
     pub connections_refused: AtomicU64,
+    forwards: Mutex<Vec<Arc<ForwardCounts>>>,
+    traces: Mutex<BTreeMap<String, TraceCounts>>,
 }
 
 impl DoorsAccounting {
@@ -156,5 +245,71 @@ impl DoorsAccounting {
     /// A request that was refused.
     pub fn refused(&self, route: Route, reason: Reason) {
         self.of(route).refused[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A part in the bucket of its second, or a late one in another.
+    pub fn part_recorded(&self, route: Route, late: bool) {
+        let counts = self.of(route);
+        counts.late.fetch_add(u64::from(late), Ordering::Relaxed);
+        counts.parts_recorded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A part that was refused.
+    pub fn part_refused(&self, route: Route, reason: Reason) {
+        self.of(route).parts_refused[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// These routes are on: they have numbers on every page, even 0.
+    pub fn set_open(&self, routes: &[Route]) {
+        let bits = routes.iter().fold(0, |bits, route| bits | 1 << *route as u32);
+        self.open.store(bits, Ordering::Relaxed);
+    }
+
+    /// Routes that are on, and those that were asked for all the same.
+    pub fn shown(&self) -> impl Iterator<Item = (Route, &RouteCounts)> {
+        let open = self.open.load(Ordering::Relaxed);
+        let all = Route::ALL.iter().map(|route| (*route, self.of(*route)));
+        all.filter(move |(route, counts)| open & 1 << *route as u32 != 0 || counts.requests() > 0)
+    }
+
+    /// True when some route is on.
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed) != 0
+    }
+
+    /// The counts of what a route sends on to an endpoint, shown from now on.
+    pub fn forward_to(&self, route: Route, endpoint: &str) -> Arc<ForwardCounts> {
+        let counts = Arc::new(ForwardCounts {
+            route,
+            endpoint: endpoint.to_owned(),
+            forwarded: AtomicU64::default(),
+            dropped: Default::default(),
+        });
+        self.forwards.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counts));
+        counts
+    }
+
+    /// Every endpoint that something is sent on to.
+    pub fn forwards(&self) -> Vec<Arc<ForwardCounts>> {
+        self.forwards.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A request with traces, from a client in `language` (empty when it does not say).
+    pub fn traces(&self, language: &str, traces: u64, bytes: u64, computes_stats: bool) {
+        let mut known = self.traces.lock().unwrap_or_else(PoisonError::into_inner);
+        let language =
+            if language.is_empty() || language.len() > 64 { OTHER_LANGUAGE } else { language };
+        let fits = known.len() < LANGUAGES_MAX || known.contains_key(language);
+        let language = if fits { language } else { OTHER_LANGUAGE };
+        let counts = known.entry(language.to_owned()).or_default();
+        counts.requests += 1;
+        counts.traces = counts.traces.saturating_add(traces);
+        counts.bytes += bytes;
+        counts.without_stats += u64::from(!computes_stats);
+    }
+
+    /// What came as traces, by language.
+    pub fn traces_by_language(&self) -> BTreeMap<String, TraceCounts> {
+        self.traces.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -13,10 +13,14 @@ mod answer;
 mod door;
 mod msgpack;
 mod part;
+mod recorder;
 mod request;
 
-pub(crate) use accounting::{DoorsAccounting, Reason, Route, RouteCounts};
+pub(crate) use accounting::{
+    DoorsAccounting, ForwardCounts, ForwardDrop, Reason, Route, RouteCounts, TraceCounts,
+};
 pub(crate) use answer::{Answer, Refusal};
 pub(crate) use door::Door;
 pub(crate) use part::{Outcome, Part, PartTags, Sink, Value};
+pub(crate) use recorder::{Recorder, RequestSink};
 pub(crate) use request::Request;
