@@ -144,6 +144,7 @@ fn start(intake: &Intake, hub: Hub) -> Run {
         hostname_origin: "none",
         clock: clock.clone(),
         hub,
+        log: Default::default(),
     };
     let server = Server::start(plan).expect("a free port");
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");

@@ -16,6 +16,7 @@ use crate::http::Refusals;
 use crate::memory::MemoryLimit;
 use crate::net::{LaneHandle, ListenerCounts, ListenerDescription, Problem};
 use crate::output::Discarded;
+use crate::telemetry::LogRing;
 use crate::watch::{Liveness, Totals, Watch};
 
 /// Limits of the whole process.
@@ -91,6 +92,9 @@ pub(crate) struct AdminState {
     pub config: Mutex<ConfigState>,
     /// Of the admin server.
     pub refusals: Arc<Refusals>,
+    /// The last lines of the log.
+    #[expect(dead_code, reason = "the page that shows it comes with the next commit")]
+    pub log: Arc<LogRing>,
 }
 
 /// What changes, copied at one moment.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
@@ -17,6 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::config::{Config, LogLevel};
+use crate::telemetry::LogRing;
 use crate::text::{printable_json, printable_lines};
 
 /// What a line of a plain log begins with.
@@ -218,11 +219,13 @@ fn filter(level: LogLevel) -> LevelFilter {
     }
 }
 
-/// Starts logging as configured.
-pub(super) fn start(config: &Config) -> anyhow::Result<LogControl> {
+/// Starts logging as configured, and into the ring, in sentences.
+pub(super) fn start(config: &Config, ring: &Arc<LogRing>) -> anyhow::Result<LogControl> {
     let level = filter(config.log_level);
     let (filter, in_force) = reload::Layer::new(level);
-    let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
+    let ring = Arc::clone(ring);
+    let plain = Plain { stamp: Stamp::Date, all_levels: true };
+    let mut layers = vec![layer(false, plain, move || RingWriter(Arc::clone(&ring)))];
     if config.log_to_console {
         let stamp = Stamp::of_stderr(std::env::var("JOURNAL_STREAM").ok().as_deref());
         let plain = Plain { stamp, all_levels: false };
@@ -256,6 +259,19 @@ where
         .with_ansi(false)
         .log_internal_errors(false);
     if json { layer.event_format(JsonLines).boxed() } else { layer.event_format(plain).boxed() }
+}
+
+/// Writes into the ring.
+struct RingWriter(Arc<LogRing>);
+
+impl Write for RingWriter {
+    fn write(&mut self, entry: &[u8]) -> io::Result<usize> {
+        (&*self.0).write(entry)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A log file that is rotated to `name.1`, `name.2` and so on before it exceeds its size.
@@ -333,8 +349,6 @@ impl Write for Rolling {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     /// What a layer writes while `log` runs.

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -13,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::identity::{Identity, Machine};
 use crate::config::{self, Loaded, Mode, OutputKind, Outputs, Problems};
 use crate::server::{Server, ServerSettings, Signal, Signals};
-use crate::telemetry::Hub;
+use crate::telemetry::{Hub, LogRing};
 
 /// Stop signals this close together are one: systemd signals the main process and then the whole
 /// control group, `timeout` the process and then its group, a terminal and a supervisor both.
@@ -56,7 +57,8 @@ pub(super) fn run(args: &RunArgs, mut settings: ConfigArgs) -> anyhow::Result<Ex
     // First, so that no signal arrives before its handler is installed.
     let mut signals = Signals::new()?;
     let loaded = config::load(settings.sources(Mode::Run))?;
-    let log_level = logging::start(&loaded.config)?;
+    let log = Arc::new(LogRing::default());
+    let log_level = logging::start(&loaded.config, &log)?;
     let outputs = Outputs::choose(&loaded).map_err(|problem| Problems(vec![problem]))?;
     loaded.warnings.iter().for_each(|warning| tracing::warn!(target: "config", "{warning}"));
     let identity = identity(&loaded);
@@ -69,6 +71,7 @@ pub(super) fn run(args: &RunArgs, mut settings: ConfigArgs) -> anyhow::Result<Ex
         hostname_origin: identity.origin,
         clock: Clock::wall(),
         hub: Hub::default(),
+        log,
     })?;
     let watchdog = notify::watchdog(server.alive())?;
     notify::ready();

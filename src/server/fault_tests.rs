@@ -38,6 +38,7 @@ fn a_lane_that_panics_costs_its_open_bucket_and_the_loss_is_counted() {
         hostname_origin: "none",
         clock: Clock::wall(),
         hub: Default::default(),
+        log: Default::default(),
     };
     let server = Server::start(settings).unwrap();
     let totals = Arc::clone(&server.totals);

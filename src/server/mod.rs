@@ -58,7 +58,7 @@ use crate::forward::{EndpointError, Forwarder, StartError};
 use crate::net::{self, BindError, Bound, Lane, LaneHandle, Transport};
 use crate::output::Discarded;
 use crate::tagger::{LiveTagger, Tagger};
-use crate::telemetry::{Hub, Subscription};
+use crate::telemetry::{Hub, LogRing, Subscription};
 use crate::watch::{Counting, Liveness, Totals, Watch};
 
 /// How long a stopping lane reads what is still queued.
@@ -117,6 +117,8 @@ pub struct ServerSettings {
     pub clock: Clock,
     /// The event bus; a default one has no subscribers and costs nothing.
     pub hub: Hub,
+    /// The last lines of the log, for the pages; an empty one shows none.
+    pub log: Arc<LogRing>,
 }
 
 /// A server at work.
@@ -152,7 +154,8 @@ impl Server {
     /// # Errors
     /// See [`ServerError`]; nothing stays bound or running.
     pub fn start(settings: ServerSettings) -> Result<Self, ServerError> {
-        let ServerSettings { loaded, outputs, hostname, hostname_origin, clock, hub } = settings;
+        let ServerSettings { loaded, outputs, hostname, hostname_origin, clock, hub, log } =
+            settings;
         let debug_log = events::debug_log(&hub);
         let config = &loaded.config;
         let lanes = settings::lanes(config);
@@ -270,6 +273,7 @@ impl Server {
             known_contexts: flusher::known_contexts(to_flusher.clone()),
             config: Mutex::new(ConfigState::of(&loaded)),
             refusals: Arc::default(),
+            log,
         });
         let admin = AdminServers::start(config, &admin_state);
         Ok(Server {
