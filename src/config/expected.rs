@@ -17,6 +17,7 @@ pub(super) fn expected(kind: Kind) -> String {
         Kind::Text => "a string".into(),
         Kind::Secret => "a key without whitespace".into(),
         Kind::Url => "an absolute URL such as https://host:port".into(),
+        Kind::Upstream => "http://host:port or unix:///path".into(),
         Kind::Proxy => "a URL such as http://user:password@host:port".into(),
         Kind::Path => "a path".into(),
         Kind::Hostname => {

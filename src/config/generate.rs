@@ -248,6 +248,11 @@ mod tests {
         dogstatsd_capture_depth dogstatsd_telemetry_enabled_listener_id telemetry.enabled
         telemetry.dogstatsd_origin telemetry.dogstatsd.listeners_latency_buckets cmd_host cmd_port
         expvar_port health_port run_path data_plane.enabled
+        apm_config.receiver_port apm_config.receiver_socket apm_config.apm_non_local_traffic
+        apm_config.apm_dd_url apm_config.additional_endpoints apm_config.telemetry.enabled
+        apm_config.telemetry.dd_url apm_config.telemetry.additional_endpoints
+        apm_config.max_payload_size apm_config.receiver_timeout apm_config.max_connections
+        apm_config.env
     ";
 
     #[test]

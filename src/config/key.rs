@@ -75,6 +75,8 @@ pub enum Kind {
     Secret,
     /// An absolute http or https URL.
     Url,
+    /// A real Agent: `http://host:port` or `unix:///path`.
+    Upstream,
     /// A proxy: `http://user:password@host:port`; the scheme may be missing.
     Proxy,
     /// A file or directory.
@@ -144,7 +146,13 @@ impl Key {
     /// Its name in the environment, without `DD_` or `WHIPPET_`.
     #[must_use]
     pub fn env_name(&self) -> String {
-        self.name.to_uppercase().replace('.', "_")
+        // The Agent shortens the section of its trace receiver, once: `apm_config.apm_dd_url` is
+        // `APM_DD_URL`.
+        let name = match self.name.strip_prefix("apm_config.") {
+            Some(member) => format!("apm_{}", member.strip_prefix("apm_").unwrap_or(member)),
+            None => self.name.to_owned(),
+        };
+        name.to_uppercase().replace('.', "_")
     }
 
     /// True for a key of whippet that the Agent does not have.

@@ -7,6 +7,7 @@
 
 mod backend;
 pub mod cgroup;
+mod doors;
 mod effective;
 mod entries;
 mod expected;
@@ -45,8 +46,9 @@ pub use reload::Change;
 pub use secret::Secret;
 pub use settings::Config;
 pub use types::{
-    AdditionalEndpoint, Aggregate, Cardinality, Compressor, LogLevel, MapperProfile, Mapping,
-    MatchType, OutputKind, Port, Switch, TagAction, TagFilter, TlsVersion, Transport,
+    AdditionalEndpoint, Aggregate, Cardinality, Compressor, DoorMode, LogLevel, MapperProfile,
+    Mapping, MatchType, OutputKind, Port, Switch, TagAction, TagFilter, TlsVersion, TracesMode,
+    Transport,
 };
 pub use url::Url;
 

@@ -73,6 +73,7 @@ fn scalar(kind: Kind, written: &str) -> Result<Value, String> {
         }
         Kind::Secret => Ok(Value::Secret(Secret::new(text))),
         Kind::Url => url::parse(text, &["http", "https"], false).map(Value::Url),
+        Kind::Upstream => url::parse_upstream(text).map(Value::Url),
         Kind::Proxy => {
             url::parse(text, &["http", "https", "socks5", "socks5h"], true).map(Value::Url)
         }

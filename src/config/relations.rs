@@ -39,6 +39,7 @@ impl EffectiveValues {
             self.problem(Class::Value, self.origin(name), name, message);
         }
         self.beside_an_agent();
+        self.doors();
         self.backoff();
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::secret::Secret;
 use super::types::{
-    AdditionalEndpoint, Aggregate, Cardinality, Compressor, LogLevel, MapperProfile, OutputKind,
-    Port, Switch, TagFilter, TlsVersion, Transport,
+    AdditionalEndpoint, Aggregate, Cardinality, Compressor, DoorMode, LogLevel, MapperProfile,
+    OutputKind, Port, Switch, TagFilter, TlsVersion, TracesMode, Transport,
 };
 use super::url::Url;
 use super::value::Value;
@@ -103,6 +103,28 @@ settings! {
     dogstatsd_mapper_profiles: Vec<MapperProfile> = "dogstatsd_mapper_profiles",
     lanes: usize = "lanes",
     receive_pause: Duration = "receive_pause",
+
+    doors: Option<bool> = "doors",
+    apm_config_receiver_port: Option<Port> = "apm_config.receiver_port",
+    apm_config_receiver_socket: Option<PathBuf> = "apm_config.receiver_socket",
+    apm_config_apm_non_local_traffic: bool = "apm_config.apm_non_local_traffic",
+    doors_stats: DoorMode = "doors_stats",
+    doors_data_streams: DoorMode = "doors_data_streams",
+    doors_telemetry: DoorMode = "doors_telemetry",
+    doors_traces: TracesMode = "doors_traces",
+    doors_dogstatsd: DoorMode = "doors_dogstatsd",
+    doors_api: DoorMode = "doors_api",
+    doors_upstream: Option<Url> = "doors_upstream",
+    apm_config_apm_dd_url: Option<Url> = "apm_config.apm_dd_url",
+    apm_config_additional_endpoints: Vec<AdditionalEndpoint> = "apm_config.additional_endpoints",
+    apm_config_telemetry_enabled: bool = "apm_config.telemetry.enabled",
+    apm_config_telemetry_dd_url: Option<Url> = "apm_config.telemetry.dd_url",
+    apm_config_telemetry_additional_endpoints: Vec<AdditionalEndpoint> = "apm_config.telemetry.additional_endpoints",
+    apm_config_max_payload_size: u64 = "apm_config.max_payload_size",
+    apm_config_receiver_timeout: Duration = "apm_config.receiver_timeout",
+    apm_config_max_connections: usize = "apm_config.max_connections",
+    apm_config_env: Option<String> = "apm_config.env",
+    doors_prefix: String = "doors_prefix",
 
     interval: Duration = "interval",
     dogstatsd_expiry_seconds: Duration = "dogstatsd_expiry_seconds",
@@ -327,7 +349,7 @@ macro_rules! choices {
     };
 }
 
-choices!(Compressor, LogLevel, TlsVersion, Cardinality, Switch);
+choices!(Compressor, LogLevel, TlsVersion, Cardinality, Switch, DoorMode, TracesMode);
 
 #[cfg(test)]
 mod tests {

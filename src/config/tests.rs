@@ -154,7 +154,7 @@ fn mistyped_names_are_reported_singly_and_foreign_ones_together() {
 fn a_section_that_does_not_exist_is_a_mistake_if_its_members_are_keys() {
     let yaml = "dogstatsd:\n  port: 1\n  tag: [a]\n  other: 1\n  origin: {detection: true}\nforwarder: {timeout: 5}\napm_config: {enabled: true, log_file: x}\nproxy_https: x\nDD_TAGS: [a]\n";
     Case { yaml: Some(yaml), ..Case::default() }.reports(&[
-        "-- w.yaml: ignored, unknown to whippet: apm_config, dogstatsd.other",
+        "-- w.yaml: ignored, unknown to whippet: apm_config.enabled, apm_config.log_file, dogstatsd.other",
         "-C w.yaml:2:3: dogstatsd.port: unknown; did you mean dogstatsd_port? It is one name, not a member of `dogstatsd:`",
         "-C w.yaml:3:3: dogstatsd.tag: unknown; did you mean dogstatsd_tags?",
         "-C w.yaml:5:12: dogstatsd.origin.detection: unknown; did you mean dogstatsd_origin_detection?",
@@ -476,13 +476,45 @@ remote_configuration: {enabled: true}
 #[test]
 fn a_file_of_an_agent_in_use_loads_without_a_problem() {
     let case = Case { yaml: Some(DATADOG_YAML), ..Case::default() };
-    case.reports(&["-- w.yaml: ignored, unknown to whippet: GUI_port, apm_config, "]);
+    case.reports(&["-- w.yaml: ignored, unknown to whippet: GUI_port, apm_config.enabled, "]);
     let loaded = case.loads();
     assert_eq!(loaded.config.site, "datadoghq.eu");
     assert_eq!(loaded.config.dogstatsd_mapper_profiles[0].mappings.len(), 1);
     assert_eq!(loaded.config.log_level, LogLevel::Warn);
     let ignored: Vec<&str> = loaded.ignored.iter().map(|(name, ..)| *name).collect();
     assert_eq!(ignored, ["dogstatsd_stats_port", "cmd_port", "telemetry.*"]);
+}
+
+/// Keys of the Agent's trace receiver that whippet does not know, as documented by the Agent.
+const TRACE_KEYS: &str = "enabled receiver_addr connection_limit max_cpu_percent max_memory \
+    max_traces_per_second max_events_per_second max_remote_traces_per_second target_traces_per_second \
+    errors_per_second extra_sample_rate max_catalog_services trace_buffer decoders decoder_timeout \
+    max_sender_retries max_requests connection_reset_interval ignore_resources log_file log_level \
+    log_throttling replace_tags filter_tags.require filter_tags.reject filter_tags_regex.require \
+    analyzed_spans obfuscation.enabled profiling_dd_url profiling_additional_endpoints \
+    profiling_receiver_timeout debugger_dd_url debugger_additional_endpoints debugger_api_key \
+    symdb_dd_url symdb_additional_endpoints evp_proxy_config internal_profiling.enabled features \
+    compute_stats_by_span_kind peer_tags_aggregation peer_tags install_id install_type \
+    sync_flushing watchdog_check_delay stats_writer.connection_limit trace_writer.connection_limit \
+    bucket_size_seconds dd_agent_bin windows_pipe_name span_derived_primary_tags \
+    rare_sampler.enabled error_tracking_standalone.enabled client_stats_flush_interval debug.port \
+    additional_profile_tags probabilistic_sampler.enabled enable_rare_sampler mode \
+    remote_tagger sql_obfuscation_mode opentelemetry_collector openlineage_proxy";
+
+#[test]
+fn keys_of_the_agents_trace_receiver_are_no_typing_mistakes() {
+    for name in TRACE_KEYS.split_whitespace() {
+        let yaml = format!("apm_config.{name}: x\n");
+        Case { yaml: Some(&yaml), ..Case::default() }
+            .reports(&[&format!("-- w.yaml: ignored, unknown to whippet: apm_config.{name}")]);
+        let variable = format!("DD_APM_{}", name.to_uppercase().replace('.', "_"));
+        Case { env: &[(&variable, "x")], ..Case::default() }.reports(&[]);
+    }
+    let yaml = "apm_config: {reciever_port: 1, apm_url: x}";
+    Case { yaml: Some(yaml), ..Case::default() }.reports(&[
+        "-- w.yaml: ignored, unknown to whippet: apm_config.apm_url",
+        "-C w.yaml:1:14: apm_config.reciever_port: unknown; did you mean apm_config.receiver_port?",
+    ]);
 }
 
 #[test]

@@ -188,6 +188,30 @@ words! {
     }
 }
 words! {
+    /// What a door does with its data.
+    DoorMode {
+        /// Its route is closed.
+        Off = "off",
+        /// Makes metrics of it.
+        Local = "local",
+        /// Sends it on as the Agent would.
+        Forward = "forward",
+        /// Both.
+        Both = "both",
+    }
+}
+words! {
+    /// What becomes of traces.
+    TracesMode {
+        /// Their routes are closed.
+        Off = "off",
+        /// They are counted and dropped.
+        Count = "count",
+        /// They go to a real Agent.
+        Upstream = "upstream",
+    }
+}
+words! {
     /// On, off, or depending on the outputs.
     Switch {
         /// On if an output delivers to an intake.

@@ -62,6 +62,25 @@ pub(super) fn parse(text: &str, schemes: &[&str], scheme_optional: bool) -> Resu
     Ok(Url(text.trim_end_matches('/').to_owned()))
 }
 
+/// Checks the URL of a real Agent: `http`, or `unix` with an absolute path.
+pub(super) fn parse_upstream(text: &str) -> Result<Url, String> {
+    let way_out = "; use http://host:port or unix:///path";
+    match text.strip_prefix("unix://") {
+        Some(path) if path.starts_with('/') && path.len() > 1 => Ok(Url(text.to_owned())),
+        Some(_) => Err(format!("has no absolute path{way_out}")),
+        None => {
+            let url = parse(text, &["http"], false).map_err(|wrong| {
+                wrong.split(';').next().unwrap_or_default().to_owned() + way_out
+            })?;
+            let rest = url.0.split_once("://").map_or("", |(_, rest)| rest);
+            match rest.contains(['/', '?', '#', '@']) {
+                true => Err(format!("has more than a host and a port{way_out}")),
+                false => Ok(url),
+            }
+        }
+    }
+}
+
 /// A URL without its user, password and the values of its query and fragment, all of which may be
 /// secret. The text may be a mistyped URL, so everything from the first colon to the last `@` is
 /// hidden, which may be more than the password.

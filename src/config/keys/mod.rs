@@ -3,6 +3,7 @@
 
 mod aggregation;
 mod delivery;
+mod doors;
 pub(super) mod foreign;
 mod identity;
 mod operation;
@@ -23,6 +24,7 @@ pub struct Section {
 pub const SECTIONS: &[Section] = &[
     Section { title: "Identity and destination", keys: identity::KEYS },
     Section { title: "Receiving", keys: server::KEYS },
+    Section { title: "HTTP doors", keys: doors::KEYS },
     Section { title: "Aggregation and limits", keys: aggregation::KEYS },
     Section { title: "Payloads and delivery", keys: delivery::KEYS },
     Section { title: "Operation", keys: operation::KEYS },
