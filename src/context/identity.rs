@@ -133,6 +133,27 @@ impl Context {
         self.0.name()
     }
 
+    /// The context without these tags; none when it has none of them.
+    #[must_use]
+    pub fn without(&self, tags: &[Box<[u8]>]) -> Option<Context> {
+        let is_one = |tag: &[u8]| tags.iter().any(|one| **one == *tag);
+        let own = self.tags(&[]);
+        if !own.iter().any(is_one) {
+            return None;
+        }
+        let kept: Vec<&[u8]> = own.iter().filter(|tag| !is_one(tag)).collect();
+        let kind = match self.kind() {
+            Kind::Counter => MetricType::Counter,
+            Kind::Gauge => MetricType::Gauge,
+            Kind::Set => MetricType::Set,
+            Kind::Histogram if self.is_timing() => MetricType::Timing,
+            Kind::Histogram => MetricType::Histogram,
+            Kind::Distribution => MetricType::Distribution,
+        };
+        let (name, host, overflow) = (self.name(), self.host(), self.is_overflow());
+        Context::new(&ContextParts { kind, name, tags: &kept, host, overflow })
+    }
+
     /// The host that a `host:` tag gave, possibly empty; none without one.
     #[must_use]
     pub fn host(&self) -> Option<&[u8]> {

@@ -1,6 +1,6 @@
 //! When a bucket is complete, and what it continues.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,7 +96,12 @@ impl Flusher {
         self.overrides = PostingOverrides::new(Arc::clone(&rules), histograms.clone());
         self.rules = rules;
         self.settings.histograms = histograms;
-        self.registry.set_overrides(&mut self.overrides);
+        let moved: HashMap<u32, u32> =
+            self.registry.set_overrides(&mut self.overrides).into_iter().collect();
+        if !moved.is_empty() {
+            let waiting = self.waiting.values_mut().flatten();
+            waiting.for_each(|(_, bucket)| merge::rename(bucket, &moved));
+        }
     }
 
     /// A lane lost its shard: its contexts are born anew.
@@ -157,6 +162,9 @@ impl Flusher {
         for (lane, mut bucket) in buckets {
             merge::merge(&mut merged, &mut bucket, end, self.settings.set_members_max);
             emptied.push((lane, bucket));
+        }
+        if self.registry.has_united() {
+            merge::fold(&mut merged, end, self.settings.set_members_max);
         }
         let stamp = partial.unwrap_or(start);
         if let Some(handover) = &self.handover {

@@ -1,5 +1,7 @@
 //! Closed buckets of several lanes become one, in the registry's numbers.
 
+use std::collections::HashMap;
+
 use super::registry::Registry;
 use crate::aggregate::{Bucket, CounterCell, DistributionCell, GaugeCell, HistogramCell, SetCell};
 
@@ -82,6 +84,35 @@ pub(super) fn renumber(bucket: &mut Bucket, lane: usize, registry: &Registry) {
     }
 }
 
+/// Gives contexts that changed their number the new one.
+pub(super) fn rename(bucket: &mut Bucket, moved: &HashMap<u32, u32>) {
+    fn cells<C: Cell>(cells: &mut [C], moved: &HashMap<u32, u32>) {
+        cells.iter_mut().for_each(|cell| rename_one(cell.context(), moved));
+    }
+    fn rename_one(context: &mut u32, moved: &HashMap<u32, u32>) {
+        *context = moved.get(context).copied().unwrap_or(*context);
+    }
+    cells(&mut bucket.counters, moved);
+    cells(&mut bucket.gauges, moved);
+    cells(&mut bucket.sets, moved);
+    cells(&mut bucket.histograms, moved);
+    cells(&mut bucket.distributions, moved);
+    bucket.timestamped.iter_mut().for_each(|point| rename_one(&mut point.context, moved));
+    bucket.timestamped_samples.iter_mut().for_each(|one| rename_one(&mut one.context, moved));
+}
+
+/// Merges the cells of one bucket that have one number.
+pub(super) fn fold(bucket: &mut Bucket, numbers_end: usize, set_members_max: usize) {
+    let mut positions = vec![NONE; numbers_end];
+    let mut cells = Merging { positions: &mut positions, set_members_max, sums_cut: 0 };
+    cells.fold(&mut bucket.counters);
+    cells.fold(&mut bucket.gauges);
+    cells.fold(&mut bucket.sets);
+    cells.fold(&mut bucket.histograms);
+    cells.fold(&mut bucket.distributions);
+    bucket.counts.values_non_finite += cells.sums_cut;
+}
+
 /// Merges renumbered buckets of one start, in the order of their lanes, into the first.
 pub(super) fn merge(
     into: &mut Bucket,
@@ -113,6 +144,11 @@ struct Merging<'a> {
 }
 
 impl Merging<'_> {
+    fn fold<C: Cell>(&mut self, cells: &mut Vec<C>) {
+        let mut all = std::mem::take(cells);
+        self.merge(cells, &mut all);
+    }
+
     fn merge<C: Cell>(&mut self, into: &mut Vec<C>, from: &mut Vec<C>) {
         if from.is_empty() {
             return;
@@ -130,7 +166,12 @@ impl Merging<'_> {
                     let whole = ours.merge(cell, self.set_members_max);
                     self.sums_cut += u64::from(!whole);
                 }
-                None => into.push(cell),
+                None => {
+                    if let Some(position) = self.positions.get_mut(number) {
+                        *position = into.len() as u32;
+                    }
+                    into.push(cell);
+                }
             }
         }
         self.positions.fill(NONE);

@@ -104,6 +104,16 @@ impl PostingOverrides {
         self.of(context, settings.as_ref())
     }
 
+    /// The context under which this one is posted, if that is another: a tag that a client sends
+    /// and that is common to all by now (a reload) is no part of an identity any more.
+    pub fn united(&self, context: &Context) -> Option<Context> {
+        let all = &self.rules.common_tags;
+        if all.is_empty() {
+            return None;
+        }
+        context.without(self.common_tags(context.name()).as_ref().unwrap_or(all))
+    }
+
     fn profile(&mut self, settings: &Arc<ProfileSettings>) -> Arc<ProfilePosting> {
         let known = self.compiled.iter().find(|(known, _)| Arc::ptr_eq(known, settings));
         if let Some((_, profile)) = known {

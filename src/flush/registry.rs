@@ -58,6 +58,8 @@ pub(super) struct Registry {
     by_kind: [usize; Kind::ALL.len()],
     /// Some context was ever contested: most servers never have one.
     any_contested: bool,
+    /// Two contexts of one lane may have one number: a reload made a tag that clients send common to all.
+    any_united: bool,
 }
 
 /// The kinds that post a series of the bare name.
@@ -76,6 +78,7 @@ impl Registry {
             continued: Vec::new(),
             by_kind: [0; Kind::ALL.len()],
             any_contested: false,
+            any_united: false,
         }
     }
 
@@ -96,9 +99,11 @@ impl Registry {
         }
         for birth in births {
             let known = self.number(lane, birth.id);
-            let number =
-                if known == u32::MAX { self.enter(&birth.context, overrides) } else { known };
-            self.post_as(number, overrides.of(&birth.context, birth.settings.as_ref()));
+            let united = overrides.united(&birth.context);
+            self.any_united |= united.is_some();
+            let context = united.as_ref().unwrap_or(&birth.context);
+            let number = if known == u32::MAX { self.enter(context, overrides) } else { known };
+            self.post_as(number, overrides.of(context, birth.settings.as_ref()));
             let numbers = &mut self.numbers[lane];
             let id = birth.id as usize;
             if numbers.len() <= id {
@@ -108,8 +113,10 @@ impl Registry {
         }
     }
 
-    /// New rules: how each context is posted is found out again.
-    pub fn set_overrides(&mut self, overrides: &mut PostingOverrides) {
+    /// New rules: how each context is posted is found out again. Returns old and new numbers of the
+    /// contexts that are posted under another one from now on.
+    pub fn set_overrides(&mut self, overrides: &mut PostingOverrides) -> Vec<(u32, u32)> {
+        let moved = self.unite(overrides);
         for number in 0..self.known.len() as u32 {
             let old = self.overrides.remove(&number);
             if let Some(known) = self.get(number) {
@@ -123,6 +130,54 @@ impl Registry {
                     .for_each(|suffix| self.shadow(number, suffix.as_bytes()));
             }
         }
+        moved
+    }
+
+    /// Contexts that differ only in tags that are common to all now become one.
+    fn unite(&mut self, overrides: &PostingOverrides) -> Vec<(u32, u32)> {
+        let mut moved = Vec::new();
+        for number in 0..self.known.len() as u32 {
+            let Some(known) = self.get(number) else { continue };
+            let Some(united) = overrides.united(&known.context) else { continue };
+            let (lanes, from) = (known.lanes, known.continued_from());
+            let (held, own) = (self.held.remove(&number), self.overrides.remove(&number));
+            self.forget(number);
+            // The number may be used again at once, and then nothing has to be renamed.
+            let new = self.enter(&united, overrides);
+            if let Some(known) = self.known[new as usize].as_mut() {
+                // Entering counted one lane.
+                known.lanes = known.lanes - 1 + lanes;
+            }
+            if let Some(from) = from {
+                let known = self.get(new).and_then(Known::continued_from);
+                self.counted(new, from.max(known.unwrap_or(0)));
+            }
+            if let Some(value) = held {
+                self.held.entry(new).or_insert(value);
+            }
+            if let Some(own) = own {
+                self.overrides.entry(new).or_insert(own);
+            }
+            moved.push((number, new));
+        }
+        if moved.is_empty() {
+            return moved;
+        }
+        self.any_united = true;
+        let new: HashMap<u32, u32, RandomState> = moved.iter().copied().collect();
+        for number in self.numbers.iter_mut().flatten() {
+            *number = new.get(number).copied().unwrap_or(*number);
+        }
+        let all = self.known.iter().enumerate();
+        let goes_on = |known: &Known| known.continued_from != NEVER;
+        let continued = all.filter(|(_, known)| known.as_ref().is_some_and(goes_on));
+        self.continued = continued.map(|(number, _)| number as u32).collect();
+        moved
+    }
+
+    /// True when a lane may have several cells of one number.
+    pub fn has_united(&self) -> bool {
+        self.any_united
     }
 
     /// Forgets all contexts of a lane.

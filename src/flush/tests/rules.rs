@@ -325,3 +325,41 @@ fn a_zero_never_displaces_an_aggregate() {
     assert_eq!(counts, ["1010 h.count rate 0.1"]);
     assert_eq!(house.at(1030), ["1020 h.count rate 0"]);
 }
+
+fn common(tags: &[&str]) -> Rules {
+    let common_tags = tags.iter().map(|tag| Box::from(tag.as_bytes())).collect();
+    Rules { common_tags, ..Rules::default() }
+}
+
+#[test]
+fn a_tag_that_becomes_common_unites_the_series_that_had_it() {
+    let mut house = House::plain(1000);
+    house.send(0, &["n:10|c|#env:a", "n:20|c", "d:1|d|#env:a", "d:2|d"]);
+    house.reload(common(&["env:a"]));
+    // One bucket holds cells of before and after the reload.
+    house.send(0, &["n:30|c|#env:a", "n:40|c", "m:10|c|#env:a,x"]);
+    assert_eq!(
+        house.at(1010),
+        ["1000 d sketch 2 3 #env:a", "1000 m rate 1 #env:a,x", "1000 n rate 10 #env:a"]
+    );
+    house.send(0, &["n:50|c"]);
+    assert_eq!(house.at(1020), ["1010 m rate 0 #env:a,x", "1010 n rate 5 #env:a"]);
+    // Nothing is left that could post a zero in its place.
+    assert_eq!(house.at(1030), ["1020 m rate 0 #env:a,x", "1020 n rate 0 #env:a"]);
+    assert_eq!(house.flusher.contexts_by_kind().iter().sum::<usize>(), 3);
+}
+
+#[test]
+fn series_that_are_united_go_on_where_they_were() {
+    let mut house = House::plain(1000);
+    house.send(0, &["a:10|c|#env:a", "b:10|c|#env:a", "b:10|c|#env:b", "c:10|c|#env:b"]);
+    house.at(1010);
+    house.reload(common(&["env:a", "env:b"]));
+    let posted = |at: u64, values: [u64; 3]| {
+        let line = |(name, value)| format!("{at} {name} rate {value} #env:a,env:b");
+        ["a", "b", "c"].into_iter().zip(values).map(line).collect::<Vec<_>>()
+    };
+    assert_eq!(house.at(1020), posted(1010, [0, 0, 0]));
+    house.send(0, &["b:10|c|#env:b"]);
+    assert_eq!(house.at(1030), posted(1020, [0, 1, 0]));
+}
