@@ -230,11 +230,21 @@ pub(crate) struct DoorsAccounting {
     pub connections_refused: AtomicU64,
     forwards: Mutex<Vec<Arc<ForwardCounts>>>,
     traces: Mutex<BTreeMap<String, TraceCounts>>,
+    /// Telemetry messages; a batch holds several.
+    pub telemetry_messages: AtomicU64,
+    /// Of those, messages of a type that is not known.
+    pub telemetry_messages_unknown: AtomicU64,
 }
 
 impl DoorsAccounting {
     pub fn of(&self, route: Route) -> &RouteCounts {
         &self.routes[route as usize]
+    }
+
+    /// A telemetry message, alone or of a batch.
+    pub fn telemetry_message(&self, is_unknown: bool) {
+        self.telemetry_messages.fetch_add(1, Ordering::Relaxed);
+        self.telemetry_messages_unknown.fetch_add(u64::from(is_unknown), Ordering::Relaxed);
     }
 
     /// A request answered with success.

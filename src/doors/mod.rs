@@ -10,17 +10,24 @@
 
 mod accounting;
 mod answer;
+#[cfg(any(test, fuzzing))]
+mod collected;
 mod door;
+mod json;
 mod msgpack;
+mod naming;
 mod part;
 mod recorder;
 mod request;
+mod telemetry;
 
 pub(crate) use accounting::{
     DoorsAccounting, ForwardCounts, ForwardDrop, Reason, Route, RouteCounts, TraceCounts,
 };
 pub(crate) use answer::{Answer, Refusal};
 pub(crate) use door::Door;
+pub(crate) use naming::Naming;
 pub(crate) use part::{Outcome, Part, PartTags, Sink, Value};
 pub(crate) use recorder::{Recorder, RequestSink};
 pub(crate) use request::Request;
+pub(crate) use telemetry::Telemetry;

@@ -20,7 +20,7 @@ pub(crate) enum Value<'a> {
 
 /// The tags of parts, written once and used for every series of a group. Any bytes: a tag may hold
 /// commas.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct PartTags {
     bytes: Vec<u8>,
     ends: Vec<u32>,

@@ -1,0 +1,218 @@
+//! `POST /telemetry/proxy/api/v2/apmtelemetry`: what client libraries say of themselves.
+//!
+//! In: messages of all dialects, alone or in batches. Out: their metrics under the vendor's own names,
+//! how many log lines of which level they wrote, and how many processes are alive. Promise: the text of
+//! no log line is read, let alone kept. Refusal: configurations, dependencies, integrations and endpoints
+//! are signs of life and nothing more.
+
+mod logs;
+mod message;
+mod runtimes;
+mod series;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::value::RawValue;
+
+use super::{
+    Answer, Door, DoorsAccounting, Naming, Part, PartTags, Reason, Refusal, Request, Sink, Value,
+    json,
+};
+use crate::clock::Clock;
+use message::{Application, Envelope, Message, MessageType};
+use runtimes::{Full, Runtimes};
+
+/// The gauge of live processes.
+const RUNTIMES: &str = "whippet.telemetry.runtimes";
+
+/// The route. See the module.
+#[derive(Debug)]
+pub(crate) struct Telemetry {
+    naming: Naming,
+    clock: Clock,
+    accounting: Arc<DoorsAccounting>,
+    runtimes: Mutex<Runtimes>,
+}
+
+impl Telemetry {
+    pub fn new(naming: Naming, clock: Clock, accounting: Arc<DoorsAccounting>) -> Self {
+        Telemetry { naming, clock, accounting, runtimes: Mutex::default() }
+    }
+
+    fn runtimes(&self) -> std::sync::MutexGuard<'_, Runtimes> {
+        // Each of its changes is complete in itself.
+        self.runtimes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_message(
+        &self,
+        kind: MessageType,
+        payload: Option<&RawValue>,
+        speaker: &mut Speaker<'_, '_>,
+    ) {
+        self.accounting.telemetry_message(kind == MessageType::Unknown);
+        match kind {
+            MessageType::Metrics => series::metrics(payload, speaker),
+            MessageType::Distributions => series::distributions(payload, speaker),
+            // Comes with the reader of sketches.
+            MessageType::Sketches => speaker.refuse(Reason::Sketch),
+            MessageType::Logs => logs::count(payload, speaker),
+            MessageType::Batch
+            | MessageType::Started
+            | MessageType::Closing
+            | MessageType::Other
+            | MessageType::Unknown => {}
+        }
+        self.note_life(kind, speaker);
+    }
+
+    /// What a message says of the life of its process.
+    fn note_life(&self, kind: MessageType, speaker: &mut Speaker<'_, '_>) {
+        let (id, tags, now) = (speaker.runtime_id, &speaker.common, speaker.request.now);
+        let heard = match kind {
+            MessageType::Started => self.runtimes().started(id, tags, now),
+            MessageType::Closing => {
+                let mut runtimes = self.runtimes();
+                let heard = runtimes.heard(id, tags, now);
+                runtimes.closing(id, now);
+                heard
+            }
+            _ => self.runtimes().heard(id, tags, now),
+        };
+        if heard == Err(Full) && !speaker.refused_for_life {
+            speaker.refused_for_life = true;
+            speaker.sink.refuse(Reason::Limit);
+        }
+    }
+}
+
+impl Door for Telemetry {
+    fn take(&self, request: &Request<'_>, sink: &mut dyn Sink) -> Result<Answer, Refusal> {
+        let envelope: Envelope<'_> = json::body(request.body)?;
+        let application = match envelope.application {
+            None => Application::default(),
+            Some(raw) => json::object(raw).ok_or_else(|| {
+                Refusal::decode("application: expected an object whose fields are texts")
+            })?,
+        };
+        let mut speaker = Speaker::new(&self.naming, request, &envelope, &application, sink);
+        let kind = match &*envelope.request_type {
+            "" => request.header("dd-telemetry-request-type").unwrap_or_default(),
+            kind => kind,
+        };
+        match MessageType::of(kind) {
+            MessageType::Batch => {
+                let is_list =
+                    json::each(envelope.payload, |raw| match json::object::<Message<'_>>(raw) {
+                        // A batch in a batch is nothing that a client sends.
+                        Some(message) => match MessageType::of(&message.request_type) {
+                            MessageType::Batch => {
+                                self.take_message(MessageType::Unknown, None, &mut speaker);
+                            }
+                            kind => self.take_message(kind, message.payload, &mut speaker),
+                        },
+                        None => speaker.sink.refuse(Reason::Value),
+                    });
+                if !is_list {
+                    speaker.sink.refuse(Reason::Value);
+                }
+                self.note_life(MessageType::Other, &mut speaker);
+            }
+            kind => self.take_message(kind, envelope.payload, &mut speaker),
+        }
+        Ok(Answer::ok())
+    }
+
+    fn interval_ended(&self, start: u64, sink: &mut dyn Sink) {
+        let counts = self.runtimes().counts(self.clock.unix());
+        let mut name = Vec::new();
+        self.naming.write(&mut name, &[RUNTIMES]);
+        for (tags, live) in counts {
+            sink.put(&Part {
+                name: &name,
+                tags: &tags,
+                host: b"",
+                second: i64::try_from(start).unwrap_or(i64::MAX),
+                value: Value::Gauge(live as f64),
+            });
+        }
+    }
+}
+
+/// Who sends a request, and where its parts go.
+struct Speaker<'a, 'b> {
+    naming: &'a Naming,
+    request: &'a Request<'b>,
+    language: &'a str,
+    runtime_id: &'a str,
+    /// libdatadog sends rates as sums, all others divide by the interval.
+    divides_rates: bool,
+    /// Of what carries no time of its own.
+    second: i64,
+    /// Tags of the application: those of the processes, the last ones of every series.
+    common: PartTags,
+    /// Tags of the series at hand, scratch.
+    tags: PartTags,
+    /// Name of the series at hand, scratch.
+    name: Vec<u8>,
+    /// Processes are counted once per request when there is no room for this one.
+    refused_for_life: bool,
+    sink: &'a mut dyn Sink,
+}
+
+impl<'a, 'b> Speaker<'a, 'b> {
+    fn new(
+        naming: &'a Naming,
+        request: &'a Request<'b>,
+        envelope: &'a Envelope<'_>,
+        application: &'a Application<'_>,
+        sink: &'a mut dyn Sink,
+    ) -> Self {
+        let mut common = PartTags::default();
+        for (key, value) in [
+            ("service", &*application.service_name),
+            ("env", naming.env(&application.env)),
+            ("version", &*application.service_version),
+            ("language", &*application.language_name),
+            ("tracer_version", &*application.tracer_version),
+        ] {
+            common.pair(key, value.as_bytes());
+        }
+        let agent = request.header("user-agent").unwrap_or_default();
+        Speaker {
+            naming,
+            request,
+            language: &application.language_name,
+            runtime_id: &envelope.runtime_id,
+            divides_rates: !agent.starts_with("telemetry/"),
+            second: envelope.tracer_time.map_or(request.now.as_secs() as i64, whole_second),
+            common,
+            tags: PartTags::default(),
+            name: Vec::new(),
+            refused_for_life: false,
+            sink,
+        }
+    }
+
+    /// Records one value of the series at hand.
+    fn put(&mut self, second: i64, value: Value<'_>) {
+        self.sink.put(&Part { name: &self.name, tags: &self.tags, host: b"", second, value });
+    }
+
+    /// Counts what could not be read.
+    fn refuse(&mut self, reason: Reason) {
+        self.sink.refuse(reason);
+    }
+
+    /// Adds the tags of the application to those of the series at hand.
+    fn add_common_tags(&mut self) {
+        self.common.iter().for_each(|tag| self.tags.push(tag));
+    }
+}
+
+/// The second a time lies in; what is out of range becomes a time that is refused or late.
+fn whole_second(time: f64) -> i64 {
+    time.floor() as i64
+}
