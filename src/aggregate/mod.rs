@@ -38,6 +38,9 @@ mod samples;
 mod set;
 mod shard;
 mod spares;
+mod timed;
+mod timed_bucket;
+mod timed_part;
 mod weighted;
 mod write_order;
 
@@ -53,4 +56,6 @@ pub use sample::{Sample, Summary};
 pub use samples::EXACT_SAMPLES_MAX;
 pub use set::{SetCell, SetParts};
 pub use shard::{AGGREGATION_BYTES_MAX, Fate, Shard, ShardSettings};
+pub use timed::{Misplaced, Placed, TimedSettings, TimedShard};
+pub use timed_part::{TimedPart, Value};
 pub use write_order::WriteOrder;

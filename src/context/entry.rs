@@ -77,6 +77,11 @@ impl Entry {
         (self.epoch, self.cell) = (epoch, cell);
     }
 
+    /// Bucket `epoch` saw it, where several are open: it lives until the latest is forgotten.
+    pub fn see_latest(&mut self, epoch: u32) {
+        self.epoch = self.epoch.max(epoch);
+    }
+
     /// Bucket `epoch` saw it, and it may have no cell there.
     pub fn see(&mut self, epoch: u32) {
         if self.epoch != epoch {

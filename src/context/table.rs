@@ -174,6 +174,29 @@ impl Contexts {
         decision
     }
 
+    /// First sight of a raw key whose name and tags the caller has rewritten.
+    #[cold]
+    pub fn resolve_as(
+        &mut self,
+        hash: u64,
+        raw: &RawKey<'_>,
+        rewritten: Result<Rewritten<'_>, DropReason>,
+        epoch: u32,
+    ) -> Decision {
+        let decision = match rewritten {
+            Ok(mut rewritten) => {
+                self.counts.repaired += u64::from(rewritten.enriched.repaired);
+                if raw.kind != MetricType::Distribution {
+                    self.counts.tags_left_out += self.rules.keep_posted(&mut rewritten);
+                }
+                self.admit(raw.kind, &rewritten, epoch)
+            }
+            Err(reason) => Decision::Drop(reason),
+        };
+        self.remember(hash, raw, decision);
+        decision
+    }
+
     /// The settings of a context are those of the raw name that was decided last.
     /// The flusher learns of it once per bucket, however often they change.
     fn settle(&mut self, id: u32, settings: Option<&Arc<ProfileSettings>>) {

@@ -1,22 +1,9 @@
 //! One value of one series, as a door decodes it, and where it goes.
 
+pub(crate) use crate::aggregate::Value;
 use crate::aggregate::{CheckRecord, EventRecord};
-use crate::sketch::Sketch;
 
 use super::Reason;
-
-/// What one part says of its series. Each is a merge law of the aggregation.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Value<'a> {
-    /// Adds up.
-    Count(f64),
-    /// The latest second wins, of one second the one that came last.
-    Gauge(f64),
-    /// Values of a distribution.
-    Samples(&'a [f64]),
-    /// Values of a distribution, already in bins: bins add up.
-    Sketch(&'a Sketch),
-}
 
 /// The tags of parts, written once and used for every series of a group. Any bytes: a tag may hold
 /// commas.

@@ -78,6 +78,11 @@ impl Sketch {
     /// of sum and average. A sum beyond the range of floats stays at its end; then it returns false. So
     /// it does, and leaves `other` out, when the count would pass [`COUNT_MAX`].
     pub fn merge(&mut self, other: &Sketch) -> bool {
+        self.merge_within(other, &mut MemoryShare::default())
+    }
+
+    /// As [`Sketch::merge`], with a limit on memory, as in [`Sketch::insert_within`].
+    pub fn merge_within(&mut self, other: &Sketch, memory: &mut MemoryShare) -> bool {
         if other.count == 0 {
             return true;
         }
@@ -91,7 +96,7 @@ impl Sketch {
         self.sum = sum.clamp(f64::MIN, f64::MAX);
         let share = other.count as f64 / self.count as f64;
         self.avg = (self.avg * (1.0 - share) + other.avg * share).clamp(self.min, self.max);
-        self.bins.merge(&other.bins, &mut MemoryShare::default());
+        self.bins.merge(&other.bins, memory);
         sum.is_finite()
     }
 
