@@ -12,6 +12,7 @@ mod accounting;
 mod answer;
 #[cfg(any(test, fuzzing))]
 mod collected;
+mod ddsketch;
 mod door;
 mod json;
 mod msgpack;

@@ -69,6 +69,16 @@ pub(crate) struct Bins<const BINS_MAX: usize> {
 }
 
 impl<const BINS_MAX: usize> Bins<BINS_MAX> {
+    /// Bins in any order, of which several may have one order.
+    pub fn from_list(mut list: Vec<Bin>) -> Self {
+        if !list.is_sorted_by(|left, right| left.order() < right.order()) {
+            list.sort_unstable_by_key(|bin| bin.order());
+            join_equal(&mut list, 0);
+        }
+        collapse(&mut list, BINS_MAX);
+        Bins { list, waiting: Vec::new(), coarse: 0 }
+    }
+
     /// Counts `weight` at `order`, which must have at most [`ORDER_BITS`] bits.
     #[inline]
     pub fn insert(&mut self, order: u32, weight: u64, memory: &mut MemoryShare) {
@@ -226,11 +236,19 @@ fn runs(sorted: &[u32]) -> impl DoubleEndedIterator<Item = Bin> + Clone {
     })
 }
 
-/// Cuts the low bits of all orders and joins those that become equal.
+/// Cuts the low bits of all orders.
 fn coarsen(list: &mut Vec<Bin>, bits: u8) {
     if bits == 0 {
         return;
     }
+    join_equal(list, bits);
+    for bin in list {
+        *bin = Bin::new(bin.order() >> bits << bits, bin.count());
+    }
+}
+
+/// Joins the bins of a sorted list whose orders are equal but for the low bits.
+fn join_equal(list: &mut Vec<Bin>, bits: u8) {
     list.dedup_by(|later, kept| {
         let equal = later.order() >> bits == kept.order() >> bits;
         if equal {
@@ -238,9 +256,6 @@ fn coarsen(list: &mut Vec<Bin>, bits: u8) {
         }
         equal
     });
-    for bin in list {
-        *bin = Bin::new(bin.order() >> bits << bits, bin.count());
-    }
 }
 
 /// Adds `incoming`, of which `fresh` orders have no bin yet, in one pass from the back. There is room.

@@ -44,7 +44,49 @@ pub struct Sketch {
     bins: Bins<BINS_MAX>,
 }
 
+/// The key of the bin that a finite value is counted in.
+#[must_use]
+pub fn key_of(value: f64) -> i16 {
+    key::key(value)
+}
+
 impl Sketch {
+    /// A sketch of values that were counted elsewhere: keys as [`key_of`] gives them and how often each
+    /// occurred, in any order, also repeatedly; what the values add up to, the smallest and the largest.
+    /// `min` and `max` are widened to hold the average, where they are estimates. Empty without a count.
+    ///
+    /// `None` when `sum`, `min` or `max` is not finite, or the counts pass [`COUNT_MAX`].
+    ///
+    /// ```
+    /// use whippet::sketch::{Sketch, key_of};
+    /// let sketch = Sketch::from_bins([(key_of(2.0), 2), (key_of(1.0), 1)], 5.0, 1.0, 2.0).unwrap();
+    /// assert_eq!(sketch.bins().collect::<Vec<_>>(), [(1338, 1), (1383, 2)]);
+    /// assert_eq!((sketch.count(), sketch.sum(), sketch.max()), (3, 5.0, 2.0));
+    /// ```
+    #[must_use]
+    pub fn from_bins(
+        bins: impl IntoIterator<Item = (i16, u64)>,
+        sum: f64,
+        min: f64,
+        max: f64,
+    ) -> Option<Sketch> {
+        let mut count = 0_u64;
+        let bins = bins.into_iter().filter(|(_, n)| *n > 0).map(|(key, n)| {
+            count = count.saturating_add(n);
+            Bin::new(key::order(key), n)
+        });
+        let bins: Vec<Bin> = bins.collect();
+        if !(sum.is_finite() && min.is_finite() && max.is_finite()) || count > COUNT_MAX {
+            return None;
+        }
+        if count == 0 {
+            return Some(Sketch::default());
+        }
+        let avg = sum / count as f64;
+        let (min, max) = (min.min(avg), max.max(avg));
+        Some(Sketch { count, min, max, sum, avg, bins: Bins::from_list(bins) })
+    }
+
     /// Adds one value that stands for `1 / rate` values. A rate outside `(0, 1]` counts as 1.
     ///
     /// The count grows by the whole part of `1 / rate`, the sum by `value / rate`, as in the Agent.

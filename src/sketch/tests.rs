@@ -246,3 +246,26 @@ proptest! {
         prop_assert!(((got - exact) / exact).abs() < 0.02, "{} for {}", got, exact);
     }
 }
+
+#[test]
+fn bins_counted_elsewhere_make_the_sketch_of_their_values() {
+    let values = [(1.0, 1.0), (2.0, 1.0), (2.0, 1.0), (10.0, 1.0)];
+    let inserted = sketch(&values);
+    let bins = inserted.bins().map(|(key, count)| (key, u64::from(count))).collect::<Vec<_>>();
+    let same = Sketch::from_bins(bins.clone(), 15.0, 1.0, 10.0).expect("a sketch");
+    assert_eq!(same, inserted);
+    let parts = bins.iter().rev().flat_map(|(key, count)| vec![(*key, 1); *count as usize]);
+    assert_eq!(Sketch::from_bins(parts, 15.0, 1.0, 10.0), Some(inserted.clone()));
+    // Estimated bounds hold the average.
+    let narrow = Sketch::from_bins([(1338, 2), (0, 0)], 2.2, 1.0, 1.0).expect("a sketch");
+    assert_eq!((narrow.min(), narrow.max(), narrow.avg()), (1.0, 1.1, 1.1));
+    let low = Sketch::from_bins([(1338, 2)], 1.8, 1.0, 1.0).expect("a sketch");
+    assert_eq!((low.min(), low.max()), (0.9, 1.0));
+    assert_eq!(Sketch::from_bins([(7, 0)], 5.0, 1.0, 1.0), Some(Sketch::default()));
+    for (sum, min, max) in [(f64::NAN, 1.0, 1.0), (1.0, f64::INFINITY, 1.0), (1.0, 1.0, f64::NAN)] {
+        assert_eq!(Sketch::from_bins([(1338, 1)], sum, min, max), None);
+    }
+    assert!(Sketch::from_bins([(1338, COUNT_MAX)], 1.0, 1.0, 1.0).is_some());
+    assert_eq!(Sketch::from_bins([(1338, COUNT_MAX), (1, 1)], 1.0, 1.0, 1.0), None);
+    assert_eq!(Sketch::from_bins([(1338, u64::MAX), (1, 1)], 1.0, 1.0, 1.0), None);
+}
