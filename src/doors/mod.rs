@@ -14,6 +14,7 @@ mod answer;
 mod collected;
 mod ddsketch;
 mod door;
+mod forward;
 mod json;
 mod msgpack;
 mod naming;
@@ -27,6 +28,10 @@ pub(crate) use accounting::{
 };
 pub(crate) use answer::{Answer, Refusal};
 pub(crate) use door::Door;
+pub(crate) use forward::{
+    Agent, DeliverySettings, Forward, ForwardError, ForwardSettings, TargetSettings, end_to_end,
+    via,
+};
 pub(crate) use naming::Naming;
 pub(crate) use part::{Outcome, Part, PartTags, Sink, Value};
 pub(crate) use recorder::{Recorder, RequestSink};

@@ -78,11 +78,7 @@ impl Client {
             all.push(header);
         }
         let (result, was_stale) = self.http.post(base, &url, &all, &payload.body, timeout);
-        let attempt = match result {
-            Ok(answer) => answered(answer, key, unix),
-            Err(failure) => failed(&failure, key),
-        };
-        Posted { attempt, was_stale }
+        Posted { attempt: attempt_of(result, key, unix), was_stale }
     }
 
     /// Asks the intake about the key. The URL, which holds it, appears in no result.
@@ -105,6 +101,14 @@ impl Client {
     /// Cuts off what is in flight; the next request starts with fresh connections.
     pub fn interrupt(&self) {
         self.http.interrupt();
+    }
+}
+
+/// What came of a request that carried `key`, without the key.
+pub(crate) fn attempt_of(result: Result<Answer, Failure>, key: &Secret, unix: Duration) -> Attempt {
+    match result {
+        Ok(answer) => answered(answer, key, unix),
+        Err(failure) => failed(&failure, key),
     }
 }
 

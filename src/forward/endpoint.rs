@@ -186,7 +186,7 @@ impl Bases {
 }
 
 /// Checks a base URL and takes the slashes off its end.
-fn absolute_url(key: &str, text: &str) -> Result<String, EndpointError> {
+pub(crate) fn absolute_url(key: &str, text: &str) -> Result<String, EndpointError> {
     let url = text.trim().trim_end_matches('/');
     let scheme_end = url.find("://").unwrap_or(0);
     let scheme = url[..scheme_end].to_ascii_lowercase();
@@ -221,7 +221,7 @@ fn without_credentials(url: &str) -> String {
 }
 
 /// `host[:port]` of a checked URL, without credentials.
-fn host_and_port(url: &str) -> &str {
+pub(crate) fn host_and_port(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or(rest);
     authority.rsplit('@').next().unwrap_or(authority)

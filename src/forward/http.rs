@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
+#[cfg(feature = "server")]
+use ureq::http::HeaderMap;
 use ureq::http::Response;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, Proxy};
@@ -68,11 +70,16 @@ pub enum HttpSettingsError {
     NoCertificates,
 }
 
+/// A request with a body that is not sent yet.
+type PostRequest = ureq::RequestBuilder<ureq::typestate::WithBody>;
+
 /// Connections to one intake. Shared between threads; another one may interrupt a request.
 #[derive(Debug)]
 pub(crate) struct HttpClient {
     settings: HttpSettings,
     tls: TlsConfig,
+    /// Headers such as `User-Agent` join those of a request that has none.
+    own_headers: bool,
     /// One agent per base URL, since each may need another proxy.
     agents: Mutex<Vec<(String, Agent)>>,
     /// True when a connection may wait in the pool, so that a cut may mean "closed while idle".
@@ -120,9 +127,20 @@ impl HttpClient {
         Ok(HttpClient {
             tls: tls_config(&settings)?,
             settings,
+            own_headers: true,
             agents: Mutex::default(),
             may_reuse: AtomicBool::new(false),
         })
+    }
+
+    /// As [`HttpClient::new`]; requests go out with the headers they were given and with what HTTP
+    /// itself needs (`Host`, `Content-Length`), nothing else.
+    ///
+    /// # Errors
+    /// As [`HttpClient::new`].
+    #[cfg(feature = "server")]
+    pub fn without_own_headers(settings: HttpSettings) -> Result<Self, HttpSettingsError> {
+        Ok(HttpClient { own_headers: false, ..HttpClient::new(settings)? })
     }
 
     /// Posts `body` to `url`, which begins with `base`; a second time when the pooled connection
@@ -136,11 +154,44 @@ impl HttpClient {
         body: &[u8],
         timeout: Duration,
     ) -> (Result<Answer, Failure>, bool) {
-        let send = || {
-            let mut request = self.agent(base).post(url);
+        let with_headers = |mut request: PostRequest| {
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
+            request
+        };
+        self.post_with(base, url, &with_headers, body, timeout)
+    }
+
+    /// As [`HttpClient::post`], with headers of any bytes.
+    #[cfg(feature = "server")]
+    pub fn post_map(
+        &self,
+        base: &str,
+        url: &str,
+        headers: &HeaderMap,
+        body: &[u8],
+        timeout: Duration,
+    ) -> (Result<Answer, Failure>, bool) {
+        let with_headers = |mut request: PostRequest| {
+            for (name, value) in headers {
+                request = request.header(name, value);
+            }
+            request
+        };
+        self.post_with(base, url, &with_headers, body, timeout)
+    }
+
+    fn post_with(
+        &self,
+        base: &str,
+        url: &str,
+        with_headers: &dyn Fn(PostRequest) -> PostRequest,
+        body: &[u8],
+        timeout: Duration,
+    ) -> (Result<Answer, Failure>, bool) {
+        let send = || {
+            let mut request = with_headers(self.agent(base).post(url));
             // A request with settings of its own builds its TLS setup anew, so only the hurried
             // ones of a shutdown get them.
             if timeout < self.settings.timeout {
@@ -205,11 +256,13 @@ impl HttpClient {
         let connect = Some(self.settings.timeout.min(self.settings.connect_timeout));
         // A proxy that cannot be read was refused in `new`.
         let proxy = self.settings.proxies.proxy_for(base).and_then(|url| Proxy::new(url).ok());
+        let own = |value: &'static str| if self.own_headers { value } else { "" };
         Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
-            .user_agent(USER_AGENT)
-            .accept_encoding("identity")
+            .user_agent(own(USER_AGENT))
+            .accept(own("*/*"))
+            .accept_encoding(own("identity"))
             .proxy(proxy)
             .tls_config(self.tls.clone())
             .timeout_global(timeout)

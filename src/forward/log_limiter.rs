@@ -11,7 +11,7 @@ const REASONS_MAX: usize = 256;
 
 /// Remembers when each reason was last logged.
 #[derive(Debug, Default)]
-pub(super) struct LogLimiter {
+pub(crate) struct LogLimiter {
     logged: HashMap<(&'static str, u16), (Duration, u64)>,
 }
 

@@ -65,8 +65,12 @@ mod worker;
 
 pub use crate::config::Secret;
 pub use accounting::{EndpointCounts, ForwardAccounting, RouteCounts, Tally};
+#[cfg(feature = "server")]
+pub(crate) use client::attempt_of;
 pub use client::{KEY_HEADER, headers};
 pub use endpoint::{Endpoint, EndpointError, EndpointSettings, endpoints};
+#[cfg(feature = "server")]
+pub(crate) use endpoint::{absolute_url, host_and_port};
 pub(crate) use http::{Answer, HttpClient, printable};
 pub use http::{HttpSettings, HttpSettingsError, USER_AGENT};
 pub use key_status::KeyStatus;
@@ -82,6 +86,9 @@ use crate::encode::Payload;
 use crate::telemetry::Hub;
 use client::Client;
 use endpoint_queue::{EndpointQueue, Pressure, Progress};
+#[cfg(feature = "server")]
+pub(crate) use log_limiter::LogLimiter;
+#[cfg(not(feature = "server"))]
 use log_limiter::LogLimiter;
 use spool::Spool;
 use std::fmt;
@@ -94,6 +101,8 @@ use thiserror::Error;
 use tracing::warn;
 use validate::Validator;
 use worker::DeliveryWorker;
+#[cfg(feature = "server")]
+pub(crate) use worker::{describe, human};
 
 /// Takes a payload apart after a 413: two halves, or nothing when it holds a single item.
 pub type Halve = Arc<
@@ -162,7 +171,7 @@ impl fmt::Debug for ForwarderConfig {
 
 /// The standard library's per-process random keys, drawn anew each time: random enough to spread
 /// retries.
-fn random_jitter() -> f64 {
+pub(crate) fn random_jitter() -> f64 {
     RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64
 }
 

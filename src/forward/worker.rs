@@ -185,7 +185,7 @@ fn cause(attempt: &Attempt) -> RetryCause<'_> {
 }
 
 /// The reason and its number, for the limiter, and the sentence's first part.
-fn describe(attempt: &Attempt) -> (&'static str, u16, String) {
+pub(crate) fn describe(attempt: &Attempt) -> (&'static str, u16, String) {
     match attempt {
         Attempt::Answered { status, message, .. } if message.is_empty() => {
             ("status", *status, format!("status {status}"))
@@ -241,7 +241,7 @@ fn remedy(attempt: &Attempt, settled: Settled) -> &'static str {
 }
 
 /// `0.4 s`, `17 s`, `14 min`, `3 h`.
-fn human(time: Duration) -> String {
+pub(crate) fn human(time: Duration) -> String {
     match time.as_secs() {
         0 => format!("{:.1} s", time.as_secs_f64()),
         seconds @ 1..120 => format!("{seconds} s"),
