@@ -326,6 +326,7 @@ mod tests {
             "/agent/",
             // Not whole numbers.
             "/process/cpu_seconds",
+            "/flush_seconds/",
             "/lines_per_second",
         ];
         let unknown: Vec<&String> = missing

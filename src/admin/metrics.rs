@@ -3,7 +3,7 @@
 use super::counters::{LISTENER, PROCESS};
 use super::state::{AdminState, Snapshot};
 use super::status::Status;
-use crate::admin::prometheus::{Exposition, MetricKind::Counter, MetricKind::Gauge};
+use crate::admin::prometheus::{Exposition, MetricKind, MetricKind::Counter, MetricKind::Gauge};
 use crate::context::{DropReason as LineDrop, Kind};
 use crate::encode::Route;
 use crate::forward::{DropReason, RouteCounts, Tally};
@@ -126,6 +126,12 @@ fn lines(page: &mut Exposition, status: &Status, snapshot: &Snapshot) {
     for row in PROCESS {
         page.single(row.metric, row.kind, row.help, (row.of)(status));
     }
+    let mut family = page.family(
+        "whippet_flush_duration_seconds",
+        MetricKind::Summary,
+        "Time to make the payloads of an interval and hand them over, since the start.",
+    );
+    family.summary(&[], &snapshot.totals.flush_durations.summary());
     let counts = &snapshot.totals.lines;
     let mut family = page.family(
         "whippet_lines_refused_total",
@@ -202,6 +208,14 @@ fn delivery(page: &mut Exposition, snapshot: &Snapshot) {
                 family.sample(&[("endpoint", &endpoint.name), ("reason", reason.label())], total);
             }
         }
+    }
+    let mut family = page.family(
+        "whippet_request_duration_seconds",
+        MetricKind::Summary,
+        "Time from a request to its answer, since the start.",
+    );
+    for endpoint in &accounting.endpoints {
+        family.summary(&[("endpoint", &endpoint.name)], &endpoint.answered_in);
     }
     let mut family =
         page.family("whippet_requests_total", Counter, "HTTP requests, by what became of them.");

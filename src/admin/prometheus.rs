@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
+use crate::telemetry::DurationSummary;
+
 /// The content type of an exposition.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -18,6 +20,8 @@ pub enum MetricKind {
     Counter,
     /// Rises and falls.
     Gauge,
+    /// Quantiles, with a sum and a count.
+    Summary,
 }
 
 /// One metric name whose samples differ by labels.
@@ -33,6 +37,7 @@ impl Exposition {
         let word = match kind {
             MetricKind::Counter => "counter",
             MetricKind::Gauge => "gauge",
+            MetricKind::Summary => "summary",
         };
         let page = &mut self.page;
         let _ = writeln!(page, "# HELP {name} {}", escaped(help, false));
@@ -53,6 +58,21 @@ impl Exposition {
 }
 
 impl Family<'_> {
+    /// The samples of a [`MetricKind::Summary`], in seconds.
+    pub fn summary(&mut self, labels: &[(&str, &str)], summary: &DurationSummary) {
+        let quantiles = [("0.5", summary.median), ("0.99", summary.p99), ("1", summary.max)];
+        for (quantile, took) in quantiles.into_iter().filter(|_| summary.count > 0) {
+            self.sample(&[labels, &[("quantile", quantile)]].concat(), took.as_secs_f64());
+        }
+        let name = self.name;
+        for (suffix, value) in
+            [("_sum", summary.sum.as_secs_f64()), ("_count", summary.count as f64)]
+        {
+            let name = format!("{name}{suffix}");
+            Family { page: self.page, name: &name }.sample(labels, value);
+        }
+    }
+
     /// One sample. Label values may hold anything.
     pub fn sample(&mut self, labels: &[(&str, &str)], value: impl fmt::Display) {
         self.page.push_str(self.name);

@@ -83,7 +83,11 @@ fn identity(out: &mut String, identity: &IdentityStatus) {
 /// What the process does now, and what it takes for it.
 fn load(out: &mut String, status: &Status) {
     let flushed = match status.last_flush_seconds {
-        Some(age) => format!("last flush {age:.1} s ago"),
+        Some(age) => format!(
+            "last flush {age:.1} s ago (median {:.1} ms, longest {:.1} ms)",
+            status.flush_seconds.median * 1e3,
+            status.flush_seconds.max * 1e3
+        ),
         None => "no flush yet".to_owned(),
     };
     let process = &status.process;
@@ -224,6 +228,11 @@ fn one_endpoint(out: &mut String, endpoint: &EndpointStatus) {
         Some(seconds) => format!(", full in {} if nothing is delivered", duration(seconds)),
         None => String::new(),
     };
+    let answers = endpoint.answer_seconds;
+    if answers.max > 0.0 {
+        let (median, p99) = (answers.median * 1e3, answers.p99 * 1e3);
+        let _ = writeln!(out, "    answers take {median:.0} ms, 1 % more than {p99:.0} ms");
+    }
     let _ = writeln!(
         out,
         "    queue: {} of {} bytes{full}",

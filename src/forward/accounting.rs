@@ -3,6 +3,7 @@
 use super::key_status::KeyStatus;
 use super::outcome::{Attempt, DropReason, ErrorKind};
 use crate::encode::{Payload, Route};
+use crate::telemetry::DurationSummary;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -156,6 +157,8 @@ pub struct EndpointCounts {
     pub routes: [RouteCounts; Route::ALL.len()],
     /// Errors the breaker of each route has not taken back; 0 means it is open for everything.
     pub breaker_errors: [u32; Route::ALL.len()],
+    /// How long requests took to be answered, whatever the answer.
+    pub answered_in: DurationSummary,
     /// Bytes of the retry queue's bound in use, overhead included.
     pub queue_bytes: usize,
     /// The bound.
@@ -300,6 +303,7 @@ mod tests {
                 Default::default(),
                 Default::default(),
             ],
+            answered_in: DurationSummary::default(),
             breaker_errors: [0; 5],
             queue_bytes: 0,
             queue_bytes_max: 0,

@@ -15,6 +15,7 @@ use super::spool::Spool;
 use crate::clock::Clock;
 use crate::config::Secret;
 use crate::encode::{Payload, Route};
+use crate::telemetry::Durations;
 use crate::telemetry::{Event, EventKind};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -99,6 +100,7 @@ impl EndpointQueue {
             breakers: Default::default(),
             refusals: Default::default(),
             counts: Default::default(),
+            answered_in: Durations::default(),
             rate: BuildRate::new(clock.monotonic()),
             news: QueueNews::default(),
             unreported: Default::default(),
@@ -226,6 +228,11 @@ impl EndpointQueue {
                 Step::Stop
             }
         }
+    }
+
+    /// A request was answered after so long.
+    pub fn answered(&self, took: Duration) {
+        self.lock().answered_in.record(took);
     }
 
     /// Counts the result of a job and decides where its payload goes. `parts` are the halves of a
@@ -396,6 +403,7 @@ impl EndpointQueue {
             key_status: state.key_status.clone(),
             routes: state.counts.clone(),
             breaker_errors: state.breakers.map(|breaker| breaker.errors()),
+            answered_in: state.answered_in.summary(),
             queue_bytes: state.retry_queue.bytes(),
             queue_bytes_max: self.config.queue_bytes_max,
             spool_bytes,

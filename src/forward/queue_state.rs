@@ -11,6 +11,7 @@ use super::retry_queue::{Item, RetryQueue};
 use super::spool::{LostRecord, Record, Spool};
 use crate::config::Secret;
 use crate::encode::{Payload, Route};
+use crate::telemetry::Durations;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -75,6 +76,7 @@ pub(super) struct QueueState {
     pub breakers: [Breaker; Route::ALL.len()],
     pub refusals: [Refusals; Route::ALL.len()],
     pub counts: [RouteCounts; Route::ALL.len()],
+    pub answered_in: Durations,
     pub rate: BuildRate,
     pub spool: Option<Spool>,
     pub spool_left: (u64, usize),

@@ -40,6 +40,9 @@ impl DeliveryWorker {
         let payload = job.item.payload.clone();
         let (number, began) = (job.item.attempts + 1, self.clock.monotonic());
         let posted = self.client.post(&payload, &job.key, job.timeout, self.clock.unix());
+        if let Attempt::Answered { .. } = posted.attempt {
+            self.queue.answered(self.clock.monotonic().saturating_sub(began));
+        }
         let parts = match posted.attempt.outcome() {
             Outcome::Split => self.halve(&payload),
             _ => Ok(None),

@@ -162,7 +162,8 @@ impl FlusherThread {
         }
         // First, so that a page that shows the lines of this bucket also names their senders.
         self.warn_of_overflow(flush.start);
-        self.account(&flush);
+        let took = self.clock.monotonic().saturating_sub(began);
+        self.account(&flush, took);
         events::context_limit(&self.hub, self.contexts_max, &flush.counts);
         events::flush_completed(&self.hub, &self.flusher, &flush, (&self.clock, began));
         for (lane, mut bucket) in self.flusher.recycle(flush) {
@@ -192,13 +193,14 @@ impl FlusherThread {
         );
     }
 
-    fn account(&mut self, flush: &Flush) {
+    fn account(&mut self, flush: &Flush, took: Duration) {
         let counts = &flush.counts;
         let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
         totals.lines.add(counts);
         let lines = take_lines(&mut self.lines, flush.start);
         add_lines(&mut totals.listener_lines, &lines);
         totals.flushes += 1;
+        totals.flush_durations.record(took);
         totals.flushed_at = Some(self.clock.monotonic());
         totals.type_conflicts += flush.type_conflicts;
         let exact_so_far = totals.sets_estimated + totals.histograms_folded == 0;

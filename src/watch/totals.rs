@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::aggregate::LineCounts;
 use crate::context::Kind;
 use crate::net::ListenerCounts;
+use crate::telemetry::Durations;
 
 /// Everything counted since the start.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,8 @@ pub(crate) struct Totals {
     pub close_max: Duration,
     /// Flushes so far.
     pub flushes: u64,
+    /// How long making and handing over the payloads of a bucket took.
+    pub flush_durations: Durations,
     /// When the last one was, on the monotonic clock.
     pub flushed_at: Option<Duration>,
     /// Values not posted because another kind of the same series was written later.

@@ -132,6 +132,20 @@ fn payload_counts_show_per_endpoint_what_waits_and_how_long_there_is_room() {
     intake.respond(Answer::status(202));
     let (_, page) = program.get("/metrics");
     assert!(page.contains("state=\"waiting\""), "{page}");
+    for name in ["whippet_flush_duration_seconds", "whippet_request_duration_seconds"] {
+        let sample = |suffix: &str| {
+            let start = format!("{name}{suffix}");
+            let line = page.lines().find(|line| line.starts_with(&start));
+            line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        };
+        assert!(page.contains(&format!("# TYPE {name} summary\n")), "{page}");
+        assert!(sample("_count") >= Some(1.0), "{page}");
+        assert!(
+            sample("{").is_some_and(|median| median <= sample("_sum").unwrap() * 1.02),
+            "{page}"
+        );
+    }
+    assert!(status["flush_seconds"]["max"].as_f64() > Some(0.0), "{status:#}");
     assert!(!page.contains("0123456789abcdef"));
     assert!(!status.to_string().contains("0123456789abcdef"));
 }

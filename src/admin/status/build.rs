@@ -43,6 +43,7 @@ impl Status {
             histograms_folded: totals.histograms_folded,
             cells_coarse: totals.cells_coarse,
             flushes: totals.flushes,
+            flush_seconds: totals.flush_durations.summary().into(),
             last_flush_seconds: snapshot.flushed_ago.map(|age| age.as_secs_f64()),
             payloads: PayloadsStatus::of(snapshot),
             kernel: kernel(state, totals),

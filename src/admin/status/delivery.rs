@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::ReasonsStatus;
+use super::{DurationStatus, ReasonsStatus};
 use crate::admin::state::Snapshot;
 use crate::encode::Route;
 use crate::forward::{DropReason, EndpointCounts, ErrorKind, RouteCounts, Tally};
@@ -58,6 +58,8 @@ pub(crate) struct EndpointStatus {
     pub dropped: ReasonsStatus<TallyStatus>,
     /// Routes that got a payload.
     pub routes: BTreeMap<String, RouteStatus>,
+    /// How long requests took to be answered.
+    pub answer_seconds: DurationStatus,
     pub queue_bytes: usize,
     pub queue_bytes_max: usize,
     pub queue_full_in_seconds: Option<u64>,
@@ -130,6 +132,7 @@ impl EndpointStatus {
             waiting: endpoint.total(|route| route.waiting).into(),
             dropped: dropped(&endpoint.routes.iter().collect::<Vec<_>>()),
             routes: routes.collect(),
+            answer_seconds: endpoint.answered_in.into(),
             queue_bytes: endpoint.queue_bytes,
             queue_bytes_max: endpoint.queue_bytes_max,
             queue_full_in_seconds: endpoint.queue_full_in.map(|time| time.as_secs()),

@@ -15,6 +15,7 @@ use super::health::Health;
 use super::process::ProcessStatus;
 use super::senders::SenderStatus;
 use super::state::ConfigState;
+use crate::telemetry::DurationSummary;
 pub(crate) use crate::watch::{Overflow, TagKey};
 
 /// Everything about a running server. Fields that an older server does not send are zero or empty.
@@ -37,6 +38,8 @@ pub(crate) struct Status {
     pub cells_coarse: u64,
     /// Intervals flushed.
     pub flushes: u64,
+    /// How long flushes took.
+    pub flush_seconds: DurationStatus,
     /// Age of the last flush.
     pub last_flush_seconds: Option<f64>,
     pub payloads: PayloadsStatus,
@@ -53,6 +56,23 @@ pub(crate) struct Status {
     pub config: ConfigState,
     pub health: Health,
     pub agent: AgentStatus,
+}
+
+/// How long something took since the start, in seconds.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct DurationStatus {
+    pub median: f64,
+    pub p99: f64,
+    pub max: f64,
+}
+
+impl From<DurationSummary> for DurationStatus {
+    fn from(summary: DurationSummary) -> Self {
+        let DurationSummary { median, p99, max, .. } = summary;
+        let [median, p99, max] = [median, p99, max].map(|took| took.as_secs_f64());
+        DurationStatus { median, p99, max }
+    }
 }
 
 /// Requests to the admin server that got no page.
