@@ -80,3 +80,36 @@ pub(crate) fn take(
     }
     door.take(&Request { path, headers: &map, body, now }, sink)
 }
+
+/// A request that a client sent, from `tests/doors/bodies`: its headers, and its body without gzip.
+#[cfg(test)]
+pub(crate) fn recorded(name: &str) -> (HeaderMap, Vec<u8>) {
+    use axum::http::{HeaderName, HeaderValue};
+    use std::io::Read as _;
+    let path = format!("{}/tests/doors/bodies/{name}", env!("CARGO_MANIFEST_DIR"));
+    let head = std::fs::read_to_string(format!("{path}.headers")).expect("recorded headers");
+    let headers: HeaderMap = (head.lines().skip(1).filter_map(|line| line.split_once(": ")))
+        .map(|(name, value)| {
+            let name: HeaderName = name.parse().expect("a name");
+            (name, HeaderValue::from_str(value).expect("a value"))
+        })
+        .collect();
+    let mut body = std::fs::read(format!("{path}.body")).expect("a recorded body");
+    if headers.get("content-encoding").is_some_and(|encoding| encoding == "gzip") {
+        let packed = std::mem::take(&mut body);
+        flate2::read::MultiGzDecoder::new(&packed[..]).read_to_end(&mut body).expect("gzip");
+    }
+    (headers, body)
+}
+
+/// Gives a request that a client sent to a door.
+#[cfg(test)]
+pub(crate) fn take_recorded(
+    door: &dyn Door,
+    name: &str,
+    now: Duration,
+    sink: &mut dyn Sink,
+) -> Result<Answer, Refusal> {
+    let (headers, body) = recorded(name);
+    door.take(&Request { path: "", headers: &headers, body: &body, now }, sink)
+}

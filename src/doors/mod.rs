@@ -12,6 +12,7 @@ mod accounting;
 mod answer;
 #[cfg(any(test, fuzzing))]
 mod collected;
+mod data_streams;
 mod ddsketch;
 mod door;
 mod forward;
@@ -27,6 +28,7 @@ pub(crate) use accounting::{
     DoorsAccounting, ForwardCounts, ForwardDrop, Reason, Route, RouteCounts, TraceCounts,
 };
 pub(crate) use answer::{Answer, Refusal};
+pub(crate) use data_streams::DataStreams;
 pub(crate) use door::Door;
 pub(crate) use forward::{
     Agent, DeliverySettings, Forward, ForwardError, ForwardSettings, TargetSettings, end_to_end,

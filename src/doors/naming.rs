@@ -18,7 +18,7 @@ impl Naming {
     }
 
     /// The environment of a payload.
-    pub fn env<'a>(&'a self, sent: &'a str) -> &'a str {
-        if sent.is_empty() { &self.env } else { sent }
+    pub fn env<'a>(&'a self, sent: &'a [u8]) -> &'a [u8] {
+        if sent.is_empty() { self.env.as_bytes() } else { sent }
     }
 }

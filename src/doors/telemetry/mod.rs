@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Answer, Door, DoorsAccounting, Naming, Part, PartTags, Reason, Refusal, Request, Sink, Value,
-    json,
+    ddsketch::Rounding, json,
 };
 use crate::clock::Clock;
 use message::{Application, Envelope, Message, MessageType};
@@ -56,8 +56,7 @@ impl Telemetry {
         match kind {
             MessageType::Metrics => series::metrics(payload, speaker),
             MessageType::Distributions => series::distributions(payload, speaker),
-            // Comes with the reader of sketches.
-            MessageType::Sketches => speaker.refuse(Reason::Sketch),
+            MessageType::Sketches => series::sketches(payload, speaker),
             MessageType::Logs => logs::count(payload, speaker),
             MessageType::Batch
             | MessageType::Started
@@ -149,6 +148,8 @@ struct Speaker<'a, 'b> {
     runtime_id: &'a str,
     /// libdatadog sends rates as sums, all others divide by the interval.
     divides_rates: bool,
+    /// How the writer of sketches rounds.
+    rounding: Rounding,
     /// Of what carries no time of its own.
     second: i64,
     /// Tags of the application: those of the processes, the last ones of every series.
@@ -172,13 +173,13 @@ impl<'a, 'b> Speaker<'a, 'b> {
     ) -> Self {
         let mut common = PartTags::default();
         for (key, value) in [
-            ("service", &*application.service_name),
-            ("env", naming.env(&application.env)),
-            ("version", &*application.service_version),
-            ("language", &*application.language_name),
-            ("tracer_version", &*application.tracer_version),
+            ("service", application.service_name.as_bytes()),
+            ("env", naming.env(application.env.as_bytes())),
+            ("version", application.service_version.as_bytes()),
+            ("language", application.language_name.as_bytes()),
+            ("tracer_version", application.tracer_version.as_bytes()),
         ] {
-            common.pair(key, value.as_bytes());
+            common.pair(key, value);
         }
         let agent = request.header("user-agent").unwrap_or_default();
         Speaker {
@@ -187,6 +188,7 @@ impl<'a, 'b> Speaker<'a, 'b> {
             language: &application.language_name,
             runtime_id: &envelope.runtime_id,
             divides_rates: !agent.starts_with("telemetry/"),
+            rounding: Rounding::of(request),
             second: envelope.tracer_time.map_or(request.now.as_secs() as i64, whole_second),
             common,
             tags: PartTags::default(),

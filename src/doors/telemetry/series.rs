@@ -1,7 +1,11 @@
 //! `generate-metrics`, `distributions` and `sketches`: names, tags, kinds and points.
 
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::value::RawValue;
 
+use super::super::ddsketch::{DdSketch, Unit, recode};
 use super::super::{Reason, Value, json};
 use super::message::{Series, SeriesList};
 use super::{Speaker, whole_second};
@@ -14,6 +18,12 @@ const NAMESPACE: &str = "general";
 const INTERVAL: f64 = 10.0;
 /// Points that are looked at together; it bounds memory, no client sends as many.
 const CHUNK: usize = 4096;
+
+/// Base64 of sketches, padded or not.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Points with a time.
 pub(super) fn metrics(payload: Option<&RawValue>, speaker: &mut Speaker<'_, '_>) {
@@ -84,6 +94,19 @@ pub(super) fn distributions(payload: Option<&RawValue>, speaker: &mut Speaker<'_
         }
         if !is_list {
             speaker.refuse(Reason::Value);
+        }
+    });
+}
+
+/// Distributions that the client keeps in bins.
+pub(super) fn sketches(payload: Option<&RawValue>, speaker: &mut Speaker<'_, '_>) {
+    each_series(payload, speaker, |series, speaker| {
+        let bytes = BASE64.decode(&*series.sketch_b64).ok().filter(|bytes| !bytes.is_empty());
+        let read = bytes.and_then(|bytes| DdSketch::read(&bytes, speaker.rounding).ok());
+        match read.and_then(|sketch| recode(&sketch, Unit::One).ok()) {
+            Some(sketch) if sketch.is_empty() => {}
+            Some(sketch) => speaker.put(speaker.second, Value::Sketch(&sketch)),
+            None => speaker.refuse(Reason::Sketch),
         }
     });
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::super::collected::{Collected, take};
+use super::super::collected::{Collected, take, take_recorded};
 use super::*;
 
 const PATH: &str = "/telemetry/proxy/api/v2/apmtelemetry";
@@ -195,6 +195,32 @@ fn many_points_are_taken_in_pieces() {
 }
 
 #[test]
+fn sketches_keep_their_bins() {
+    // What libdatadog sent for one value of about 642.
+    let sketch = "ChIJAAAAAABA8D8RAAAAAADqlEASDRIIAAAAAAAA8D8YthsaAA==";
+    let payload = |sketch: &str| {
+        format!(
+            r#"{{"series":[{{"namespace":"tracers","metric":"trace_api.bytes","tags":["src_library:libdatadog"],"sketch_b64":"{sketch}","common":true,"interval":5,"type":"distribution"}}]}}"#
+        )
+    };
+    let expected = "tracers.trace_api.bytes sketch 1 [1755:1] @1795188620 src_library:libdatadog";
+    for sketch in [sketch, sketch.trim_end_matches('=')] {
+        gives(&Hand::new().message("sketches", &payload(sketch)), &[expected]);
+    }
+    let empty = "ChIJAAAAAABA8D8RAAAAAADqlEASABoA";
+    gives(&Hand::new().message("sketches", &payload(empty)), &[]);
+    for bad in ["", "!!!", "ChIJAAAAAABA8D8", "AAAA", &sketch[..40]] {
+        gives(&Hand::new().message("sketches", &payload(bad)), &["refused sketch"]);
+    }
+    let both =
+        format!(r#"{{"series":[{{"metric":"m"}},{{"metric":"n","sketch_b64":"{sketch}"}}]}}"#);
+    gives(
+        &Hand::new().message("sketches", &both),
+        &["refused sketch", "general.n sketch 1 [1755:1] @1795188620 "],
+    );
+}
+
+#[test]
 fn log_lines_are_counted_by_level_and_not_kept() {
     let lines = Hand::new().message(
         "logs",
@@ -297,6 +323,7 @@ fn a_payload_of_another_shape_is_one_bad_part() {
         ("generate-metrics", "[]"),
         ("generate-metrics", r#"{"series":{}}"#),
         ("distributions", "7"),
+        ("sketches", r#"{"series":7}"#),
         ("logs", r#"{"logs":"boom"}"#),
         ("logs", "[]"),
         ("message-batch", "{}"),
@@ -394,4 +421,93 @@ fn a_process_without_room_is_counted_once_per_request() {
         ),
     );
     assert_eq!(hand.sink.lines, ["refused limit"]);
+}
+
+/// What the metrics of the driver give that unmodified clients sent.
+fn recorded(names: &[&str]) -> Vec<String> {
+    let mut hand = Hand::new();
+    for name in names {
+        let taken = take_recorded(&hand.door, name, NOW, &mut hand.sink);
+        assert_eq!(taken, Ok(Answer::ok()), "{name}");
+    }
+    assert_eq!(hand.door.accounting.telemetry_messages_unknown.load(Ordering::Relaxed), 0);
+    hand.sink.sorted()
+}
+
+#[test]
+fn recorded_from_ddtrace_3() {
+    let tags = "service:shop,env:prod,version:1.2,language:python,tracer_version:3.10.2";
+    let lines = recorded(&[
+        "py3/telemetry-app-started",
+        "py3/telemetry-app-dependencies-loaded",
+        "py3/telemetry-generate-metrics",
+        "py3/telemetry-distributions",
+        "py3/telemetry-logs",
+        "py3/telemetry-app-heartbeat",
+        "py3/telemetry-app-closing",
+    ]);
+    let expected = [
+        format!(
+            "dd.instrumentation_telemetry_data.tracers.my.count count 3 @1795715266 a:b,{tags}"
+        ),
+        format!(
+            "dd.instrumentation_telemetry_data.tracers.my.dist samples [7.0, 9.0] @1795715266 {tags}"
+        ),
+        format!("dd.instrumentation_telemetry_data.tracers.my.gauge gauge 4.5 @1795715266 {tags}"),
+        format!("dd.instrumentation_telemetry_data.tracers.my.rate count 12 @1795715266 {tags}"),
+        format!("whippet.telemetry.logs count 1 @1795715262 level:error,{tags}"),
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn recorded_from_ddtrace_4() {
+    let tags = "service:shop,env:prod,version:1.2,language:python,tracer_version:4.16.0";
+    let mut lines = recorded(&[
+        "py4/telemetry-app-started",
+        "py4/telemetry-batch-app-dependencies-loaded",
+        "py4/telemetry-batch-logs",
+        "py4/telemetry-app-heartbeat",
+        "py4/telemetry-batch-app-closing",
+    ]);
+    lines.retain(|line| !line.contains("spans_") && !line.contains("trace_"));
+    let expected = [
+        format!(
+            "dd.instrumentation_telemetry_data.tracers.my.count count 3 @1795715271 a:b,{tags}"
+        ),
+        format!(
+            "dd.instrumentation_telemetry_data.tracers.my.dist sketch 2 [1464:1 1480:1] @1795715271 {tags}"
+        ),
+        format!("dd.instrumentation_telemetry_data.tracers.my.gauge gauge 4.5 @1795715271 {tags}"),
+        format!("dd.instrumentation_telemetry_data.tracers.my.rate count 12 @1795715271 {tags}"),
+        format!("whippet.telemetry.logs count 2 @1795715271 level:error,{tags}"),
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn recorded_from_dd_trace_js() {
+    let tags = "service:shop,env:prod,version:1.2,language:nodejs,tracer_version:5.132.0";
+    let mut lines = recorded(&[
+        "js/telemetry-app-started",
+        "js/telemetry-app-dependencies-loaded",
+        "js/telemetry-generate-metrics",
+        "js/telemetry-sketches",
+        "js/telemetry-logs",
+        "js/telemetry-app-heartbeat",
+    ]);
+    lines.retain(|line| !line.contains("spans_"));
+    let expected = [
+        format!(
+            "dd.instrumentation_telemetry_data.tracers.my.count count 3 @1795715262 a:b,{tags}"
+        ),
+        // 7 and 9, read back from bins that are 2 % wide.
+        format!(
+            "dd.instrumentation_telemetry_data.tracers.my.dist sketch 2 [1464:1 1479:1] @1795715267 {tags}"
+        ),
+        format!("dd.instrumentation_telemetry_data.tracers.my.gauge gauge 4.5 @1795715262 {tags}"),
+        format!("dd.instrumentation_telemetry_data.tracers.my.rate count 12 @1795715262 {tags}"),
+        format!("whippet.telemetry.logs count 1 @1795715267 level:error,{tags}"),
+    ];
+    assert_eq!(lines, expected);
 }

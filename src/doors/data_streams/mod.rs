@@ -1,0 +1,104 @@
+//! `POST /v0.1/pipeline_stats`: what passed through queues, how long it took, and how far consumers are.
+//!
+//! In: buckets of points and Kafka offsets, in parts. Out: latencies, sizes, throughput and offsets of
+//! their second; and, when a bucket is closed, the lag of every consumer group of which both ends are
+//! known. Promise: parts of a bucket add up, offsets of parts have their maximum. Refusal: pathway hashes
+//! mean nothing here and become no tags.
+
+mod backlogs;
+mod lag;
+mod partitions;
+mod payload;
+mod points;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::ddsketch::Rounding;
+use super::{Answer, Door, Naming, Part, PartTags, Reason, Refusal, Request, Sink, Value};
+use partitions::Partitions;
+
+/// The route. See the module.
+#[derive(Debug)]
+pub(crate) struct DataStreams {
+    naming: Naming,
+    partitions: Mutex<Partitions>,
+}
+
+impl DataStreams {
+    /// `interval` is the length of a bucket in seconds.
+    pub fn new(naming: Naming, interval: u64) -> Self {
+        DataStreams { naming, partitions: Mutex::new(Partitions::new(interval)) }
+    }
+
+    fn partitions(&self) -> MutexGuard<'_, Partitions> {
+        // Each of its changes is complete in itself.
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Door for DataStreams {
+    fn take(&self, request: &Request<'_>, sink: &mut dyn Sink) -> Result<Answer, Refusal> {
+        let payload =
+            payload::read(request.body).map_err(|error| Refusal::decode(error.to_string()))?;
+        let mut parts = Parts {
+            naming: &self.naming,
+            rounding: Rounding::of(request),
+            env: self.naming.env(payload.env),
+            service: payload.service,
+            now: request.now.as_secs(),
+            second: 0,
+            tags: PartTags::default(),
+            name: Vec::new(),
+            sink,
+        };
+        let is_list = payload::each(payload.stats, |bytes| {
+            let Ok(bucket) = payload::bucket(bytes) else { return parts.refuse(Reason::Value) };
+            let Some(start) = bucket.start else { return parts.refuse(Reason::Time) };
+            parts.second = start / 1_000_000_000;
+            points::take(bucket.stats, &mut parts);
+            backlogs::take(bucket.backlogs, &self.partitions, &mut parts);
+        });
+        if !is_list {
+            parts.refuse(Reason::Value);
+        }
+        Ok(Answer::ok())
+    }
+
+    fn closing(&self, start: u64, sink: &mut dyn Sink) {
+        let lags = self.partitions().close(start);
+        backlogs::give(&lags, start, &self.naming, sink);
+    }
+}
+
+/// What the parts of one payload have in common, and where they go.
+struct Parts<'a> {
+    naming: &'a Naming,
+    rounding: Rounding,
+    service: &'a [u8],
+    env: &'a [u8],
+    now: u64,
+    /// Start of the bucket at hand.
+    second: u64,
+    /// Of the part at hand, scratch.
+    tags: PartTags,
+    /// Of the part at hand, scratch.
+    name: Vec<u8>,
+    sink: &'a mut dyn Sink,
+}
+
+impl Parts<'_> {
+    /// Records a value with the tags at hand.
+    fn put(&mut self, name: &str, value: Value<'_>) {
+        self.naming.write(&mut self.name, &[name]);
+        let second = i64::try_from(self.second).unwrap_or(i64::MAX);
+        let (name, tags) = (&self.name[..], &self.tags);
+        self.sink.put(&Part { name, tags, host: b"", second, value });
+    }
+
+    /// Counts what could not be read.
+    fn refuse(&mut self, reason: Reason) {
+        self.sink.refuse(reason);
+    }
+}

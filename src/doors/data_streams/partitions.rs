@@ -1,0 +1,432 @@
+//! What is known of each Kafka partition: how far it was written, and how far each group has read.
+//!
+//! Producers and consumers are different programs, so their offsets meet here, by cluster, topic and
+//! partition. All of it is by bucket: the lag of a bucket is that at its end, although offsets of later
+//! buckets are known when it is closed.
+//!
+//! Memory: at most [`PARTITIONS_MAX`] partitions and [`READERS_MAX`] groups and environments of
+//! producers, each with a key of at most [`KEY_BYTES_MAX`] bytes and at most [`ENTRIES_MAX`] buckets.
+
+use std::collections::HashMap;
+
+use super::super::PartTags;
+use super::lag::{Written, age};
+
+/// Partitions at once.
+pub(super) const PARTITIONS_MAX: usize = 10_000;
+/// Consumer groups per partition, and environments of producers, all together.
+pub(super) const READERS_MAX: usize = 20_000;
+/// Topic, partition and cluster together; group and environment together.
+const KEY_BYTES_MAX: usize = 1024;
+/// Buckets that a lag in seconds looks back.
+const PAIRS: usize = 60;
+/// Buckets that are kept: those and the ones that are still open.
+const ENTRIES_MAX: usize = 128;
+/// How long an offset stands for the ones that did not come, in seconds.
+const SEEN: u64 = 300;
+/// How old data may be and still be of its own bucket, in seconds.
+const OLD: u64 = 600;
+
+/// The highest offset of each bucket, oldest first.
+#[derive(Debug, Default)]
+struct Offsets(Vec<(u64, u64)>);
+
+impl Offsets {
+    /// Notes an offset and returns the highest of its bucket.
+    fn note(&mut self, bucket: u64, offset: u64) -> u64 {
+        let place = self.0.partition_point(|(known, _)| *known < bucket);
+        match self.0.get_mut(place) {
+            Some((known, highest)) if *known == bucket => {
+                *highest = (*highest).max(offset);
+                return *highest;
+            }
+            _ => self.0.insert(place, (bucket, offset)),
+        }
+        if self.0.len() > ENTRIES_MAX {
+            self.0.remove(0);
+        }
+        offset
+    }
+
+    /// What stands at the end of `bucket`.
+    fn at(&self, bucket: u64) -> Option<u64> {
+        let until = self.0.partition_point(|(known, _)| *known <= bucket);
+        let (known, offset) = self.0[..until].last()?;
+        (bucket - known <= SEEN).then_some(*offset)
+    }
+
+    /// Forgets what is behind the last `count` buckets until `bucket`.
+    fn keep(&mut self, count: usize, bucket: u64) {
+        let until = self.0.partition_point(|(known, _)| *known <= bucket);
+        self.0.drain(..until.saturating_sub(count));
+    }
+
+    /// True when nothing was noted within `seconds` before the end of `bucket`.
+    fn is_older(&self, seconds: u64, bucket: u64) -> bool {
+        self.0.last().is_none_or(|(known, _)| known.saturating_add(seconds) < bucket)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Partition {
+    /// Of all producers.
+    produced: Offsets,
+    /// Where consumers saw the end: the next offset to be written.
+    watermark: Offsets,
+    /// By environment, for the gauge of produced offsets.
+    producers: HashMap<PartTags, Offsets>,
+    /// By group and environment: the next offset to be read.
+    groups: HashMap<PartTags, Offsets>,
+}
+
+/// Which end of a partition an offset is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The highest offset that was written. The key has the environment of the producer.
+    Produced,
+    /// The next offset that a group reads. The key has the group and its environment.
+    Committed,
+    /// The next offset to be written. The key is not used.
+    Watermark,
+}
+
+/// How far one group is behind.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Lag {
+    /// Of the partition, then of the group.
+    pub tags: PartTags,
+    /// Not yet read.
+    pub messages: u64,
+    /// Age of the oldest of them in seconds.
+    pub seconds: f64,
+}
+
+/// No room for another partition or group, or a key that is longer than any client's.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Full;
+
+/// All partitions.
+#[derive(Debug)]
+pub(super) struct Partitions {
+    /// Length of a bucket in seconds.
+    interval: u64,
+    /// Start of the oldest bucket that is open.
+    open: u64,
+    partitions: HashMap<PartTags, Partition>,
+    readers: usize,
+}
+
+impl Partitions {
+    pub fn new(interval: u64) -> Self {
+        Partitions { interval: interval.max(1), open: 0, partitions: HashMap::new(), readers: 0 }
+    }
+
+    /// Notes an offset of `second`, known at `now` (Unix seconds), and returns the highest of its bucket.
+    pub fn note(
+        &mut self,
+        partition: &PartTags,
+        end: End,
+        key: &PartTags,
+        offset: u64,
+        second: u64,
+        now: u64,
+    ) -> Result<u64, Full> {
+        let bucket = self.bucket(second, now);
+        if partition.raw().0.len() > KEY_BYTES_MAX || key.raw().0.len() > KEY_BYTES_MAX {
+            return Err(Full);
+        }
+        if !self.partitions.contains_key(partition) {
+            if self.partitions.len() >= PARTITIONS_MAX {
+                return Err(Full);
+            }
+            self.partitions.insert(partition.clone(), Partition::default());
+        }
+        let known = self.partitions.get_mut(partition).ok_or(Full)?;
+        let readers = match end {
+            End::Watermark => return Ok(known.watermark.note(bucket, offset)),
+            End::Produced => {
+                known.produced.note(bucket, offset);
+                &mut known.producers
+            }
+            End::Committed => &mut known.groups,
+        };
+        if let Some(offsets) = readers.get_mut(key) {
+            return Ok(offsets.note(bucket, offset));
+        }
+        if self.readers >= READERS_MAX {
+            return Err(Full);
+        }
+        self.readers += 1;
+        Ok(readers.entry(key.clone()).or_default().note(bucket, offset))
+    }
+
+    /// The bucket that something of `second` gets into: its own while that is open, else the nearest.
+    fn bucket(&self, second: u64, now: u64) -> u64 {
+        let floor = |second: u64| second - second % self.interval;
+        let newest = floor(now).max(self.open);
+        let oldest = self.open.max(floor(now.saturating_sub(OLD)));
+        floor(second).clamp(oldest, newest)
+    }
+
+    /// The lags of all groups at the end of the bucket that began at `bucket`, which is closed.
+    pub fn close(&mut self, bucket: u64) -> Vec<Lag> {
+        self.open = self.open.max(bucket.saturating_add(self.interval));
+        let mut lags = Vec::new();
+        for (tags, partition) in &mut self.partitions {
+            partition.lags(tags, bucket, self.interval, &mut lags);
+            partition.forget(bucket);
+        }
+        self.partitions.retain(|_, partition| {
+            !(partition.groups.is_empty()
+                && partition.producers.is_empty()
+                && partition.watermark.is_older(SEEN, bucket))
+        });
+        let readers = |partition: &Partition| partition.groups.len() + partition.producers.len();
+        self.readers = self.partitions.values().map(readers).sum();
+        lags
+    }
+}
+
+impl Partition {
+    fn lags(&self, tags: &PartTags, bucket: u64, interval: u64, lags: &mut Vec<Lag>) {
+        let produced = self.produced.at(bucket).map(|offset| offset.saturating_add(1));
+        let Some(end) = produced.max(self.watermark.at(bucket)) else { return };
+        let mut written = Vec::new();
+        for (key, commits) in &self.groups {
+            let Some(commit) = commits.at(bucket) else { continue };
+            let messages = end.saturating_sub(commit);
+            let mut seconds = 0.0;
+            if messages > 0 {
+                if written.is_empty() {
+                    written = self.written(bucket, interval, end - 1);
+                }
+                seconds = age(&written, commit, bucket.saturating_add(interval));
+            }
+            let mut tags = tags.clone();
+            key.iter().for_each(|tag| tags.push(tag));
+            lags.push(Lag { tags, messages, seconds });
+        }
+    }
+
+    /// How far it was written at the end of each bucket until `bucket`, at whose end it was `last`.
+    fn written(&self, bucket: u64, interval: u64, last: u64) -> Vec<Written> {
+        let mut offsets: Vec<(u64, u64, bool)> = Vec::new();
+        offsets.extend(self.produced.0.iter().map(|(bucket, offset)| (*bucket, *offset, true)));
+        // Of a partition without messages the end is 0.
+        let seen = self.watermark.0.iter().filter(|(_, end)| *end > 0);
+        offsets.extend(seen.map(|(bucket, end)| (*bucket, end - 1, false)));
+        offsets.retain(|(known, ..)| *known <= bucket);
+        offsets.sort_unstable();
+        let mut written: Vec<Written> = Vec::new();
+        for (bucket, offset, is_produced) in offsets {
+            let at = bucket.saturating_add(interval);
+            match written.last_mut() {
+                Some(known) if known.at == at => known.offset = known.offset.max(offset),
+                // A consumer saw the end before the last messages were written.
+                Some(known) if !is_produced && offset < known.offset => {}
+                _ => written.push(Written { at, offset }),
+            }
+        }
+        if written.last().is_none_or(|known| known.offset < last) {
+            written.push(Written { at: bucket.saturating_add(interval), offset: last });
+        }
+        written.drain(..written.len().saturating_sub(PAIRS));
+        written
+    }
+
+    fn forget(&mut self, bucket: u64) {
+        self.produced.keep(PAIRS, bucket);
+        self.watermark.keep(PAIRS, bucket);
+        for readers in [&mut self.producers, &mut self.groups] {
+            readers.retain(|_, offsets| {
+                offsets.keep(1, bucket);
+                !offsets.is_older(SEEN, bucket)
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tags(tag: &str) -> PartTags {
+        let mut tags = PartTags::default();
+        tags.push(tag.as_bytes());
+        tags
+    }
+
+    /// Buckets begin at 1000, 1010, …; an offset of bucket 0 is one of 1000.
+    struct Hand(Partitions);
+
+    impl Hand {
+        fn new() -> Self {
+            Hand(Partitions::new(10))
+        }
+
+        fn note(&mut self, end: End, key: &str, bucket: u64, offset: u64) -> u64 {
+            let second = 1000 + bucket * 10;
+            let noted = self.0.note(&tags("topic:t"), end, &tags(key), offset, second, second + 15);
+            noted.expect("room")
+        }
+
+        fn produced(&mut self, bucket: u64, offset: u64) -> u64 {
+            self.note(End::Produced, "env:p", bucket, offset)
+        }
+
+        fn committed(&mut self, bucket: u64, offset: u64) -> u64 {
+            self.note(End::Committed, "consumer_group:g", bucket, offset)
+        }
+
+        /// `messages seconds` of each group.
+        fn close(&mut self, bucket: u64) -> Vec<(u64, f64)> {
+            let lags = self.0.close(1000 + bucket * 10);
+            lags.iter().map(|lag| (lag.messages, lag.seconds)).collect()
+        }
+    }
+
+    #[test]
+    fn a_group_is_behind_by_what_it_has_not_read() {
+        let mut hand = Hand::new();
+        hand.produced(0, 42);
+        hand.committed(0, 40);
+        assert_eq!(hand.close(0), [(3, 0.0)]);
+        hand.committed(1, 43);
+        assert_eq!(hand.close(1), [(0, 0.0)]);
+        hand.committed(2, 50); // the producer's part is late
+        assert_eq!(hand.close(2), [(0, 0.0)]);
+    }
+
+    #[test]
+    fn parts_of_one_bucket_have_its_maximum() {
+        let mut hand = Hand::new();
+        assert_eq!(hand.produced(0, 42), 42);
+        assert_eq!(hand.produced(0, 40), 42);
+        assert_eq!(hand.produced(0, 44), 44);
+        assert_eq!(hand.produced(1, 7), 7);
+        assert_eq!(hand.note(End::Produced, "env:other", 0, 41), 41, "another series");
+        assert_eq!(hand.committed(0, 10), 10);
+        assert_eq!(hand.committed(0, 9), 10);
+        assert_eq!(hand.close(0), [(35, 0.0)]);
+    }
+
+    #[test]
+    fn a_bucket_knows_nothing_of_later_ones() {
+        let mut hand = Hand::new();
+        hand.produced(0, 9);
+        hand.committed(0, 5);
+        hand.produced(1, 19);
+        hand.committed(1, 20);
+        hand.produced(2, 29);
+        assert_eq!(hand.close(0), [(5, 0.0)]);
+        assert_eq!(hand.close(1), [(0, 0.0)]);
+        assert_eq!(hand.close(2), [(10, 9.0)]); // 20 is a tenth of the way to 29
+    }
+
+    #[test]
+    fn the_high_watermark_counts_where_it_is_higher() {
+        let mut hand = Hand::new();
+        hand.produced(0, 42);
+        hand.committed(0, 40);
+        hand.note(End::Watermark, "", 0, 41);
+        assert_eq!(hand.close(0), [(3, 0.0)]);
+        hand.note(End::Watermark, "", 1, 53);
+        hand.committed(1, 43);
+        assert_eq!(hand.close(1), [(10, 9.0)]);
+        hand.note(End::Watermark, "", 2, 50); // seen before the last messages were written
+        hand.committed(2, 52);
+        assert_eq!(hand.close(2), [(0, 0.0)], "what was seen last counts");
+    }
+
+    #[test]
+    fn a_watermark_alone_is_enough_and_an_empty_partition_has_no_lag() {
+        let mut hand = Hand::new();
+        hand.note(End::Watermark, "", 0, 0);
+        hand.committed(0, 0);
+        assert_eq!(hand.close(0), [(0, 0.0)]);
+        hand.note(End::Watermark, "", 1, 10);
+        assert_eq!(hand.close(1), [(10, 0.0)]);
+        hand.note(End::Watermark, "", 2, 20);
+        assert_eq!(hand.close(2), [(20, 10.0)]);
+    }
+
+    #[test]
+    fn lags_are_given_while_both_were_seen_within_5_minutes() {
+        let mut hand = Hand::new();
+        hand.committed(0, 5);
+        assert_eq!(hand.close(0), []);
+        hand.produced(1, 9);
+        for bucket in 1..=30 {
+            let age = (bucket - 1) as f64 * 10.0;
+            assert_eq!(hand.close(bucket), [(5, age)], "{bucket}");
+        }
+        assert_eq!(hand.close(31), [], "the commit is too old");
+        hand.committed(32, 6);
+        assert_eq!(hand.close(32), [], "the produced offset is too old");
+    }
+
+    #[test]
+    fn the_age_looks_60_buckets_back() {
+        let mut hand = Hand::new();
+        for bucket in 0..100 {
+            hand.produced(bucket, bucket);
+            hand.committed(bucket, 0);
+            let seconds = bucket.min(59) as f64 * 10.0;
+            assert_eq!(hand.close(bucket), [(bucket + 1, seconds)]);
+        }
+        let partition = &hand.0.partitions[&tags("topic:t")];
+        assert_eq!(partition.produced.0.len(), 60);
+        assert_eq!(partition.producers[&tags("env:p")].0.len(), 1);
+    }
+
+    #[test]
+    fn what_comes_too_late_counts_in_the_oldest_open_bucket() {
+        let mut hand = Hand::new();
+        hand.close(0);
+        hand.produced(0, 9);
+        hand.committed(1, 5);
+        assert_eq!(hand.close(1), [(5, 0.0)]);
+    }
+
+    #[test]
+    fn what_is_ahead_of_the_clock_counts_now() {
+        let mut partitions = Partitions::new(10);
+        let (topic, env) = (tags("topic:t"), tags("env:p"));
+        partitions.note(&topic, End::Produced, &env, 9, u64::MAX, 1005).expect("room");
+        assert_eq!(partitions.partitions[&topic].produced.0, [(1000, 9)]);
+        partitions.note(&topic, End::Produced, &env, 9, 0, 1705).expect("room");
+        assert_eq!(partitions.partitions[&topic].produced.0, [(1000, 9), (1100, 9)]);
+        partitions.close(u64::MAX);
+    }
+
+    #[test]
+    fn silent_partitions_and_groups_are_forgotten() {
+        let mut hand = Hand::new();
+        hand.produced(0, 9);
+        hand.committed(0, 5);
+        hand.note(End::Watermark, "", 0, 9);
+        hand.close(30);
+        assert_eq!((hand.0.partitions.len(), hand.0.readers), (1, 2));
+        hand.close(31);
+        assert_eq!((hand.0.partitions.len(), hand.0.readers), (0, 0));
+    }
+
+    #[test]
+    fn partitions_groups_and_keys_are_bounded() {
+        let mut partitions = Partitions::new(10);
+        let mut note = |topic: &str, key: &str| {
+            partitions.note(&tags(topic), End::Committed, &tags(key), 1, 1000, 1005)
+        };
+        for topic in 0..PARTITIONS_MAX {
+            assert_eq!(note(&topic.to_string(), "g"), Ok(1));
+        }
+        assert_eq!(note("one more", "g"), Err(Full));
+        for group in 0..READERS_MAX - PARTITIONS_MAX {
+            assert_eq!(note("17", &group.to_string()), Ok(1));
+        }
+        assert_eq!(note("17", "one more"), Err(Full));
+        assert_eq!(note("17", "g"), Ok(1), "a known one");
+        assert_eq!(note("17", &"g".repeat(1025)), Err(Full));
+        assert_eq!(note(&"t".repeat(1025), "g"), Err(Full));
+    }
+}
