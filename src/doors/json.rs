@@ -18,16 +18,28 @@ pub(crate) const NESTING_MAX: usize = 32;
 /// The whole body as one object. Refused (400): no UTF-8, nested too deep, not JSON, no object, or
 /// bytes after its end.
 pub(crate) fn body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
+    let text = readable(body)?;
+    if !text.trim_start().starts_with('{') {
+        return Err(Refusal::decode("expected one JSON object"));
+    }
+    serde_json::from_str(text).map_err(|error| Refusal::decode(description(&error)))
+}
+
+/// The whole body as one value of any kind. Refused (400) as in [`body`].
+pub(crate) fn any_body(body: &[u8]) -> Result<&RawValue, Refusal> {
+    let text = readable(body)?;
+    serde_json::from_str(text).map_err(|error| Refusal::decode(description(&error)))
+}
+
+/// The body as text that is not nested too deep for a parser.
+fn readable(body: &[u8]) -> Result<&str, Refusal> {
     let text = std::str::from_utf8(body)
         .map_err(|error| Refusal::decode(format!("no UTF-8 at byte {}", error.valid_up_to())))?;
     if nests_deeper(body, NESTING_MAX) {
         let message = format!("lists and objects may be nested {NESTING_MAX} deep, not deeper");
         return Err(Refusal::decode(message));
     }
-    if !text.trim_start().starts_with('{') {
-        return Err(Refusal::decode("expected one JSON object"));
-    }
-    serde_json::from_str(text).map_err(|error| Refusal::decode(description(&error)))
+    Ok(text)
 }
 
 /// What is wrong and where; the texts of serde_json may quote the body.

@@ -10,6 +10,7 @@
 
 mod accounting;
 mod answer;
+mod api;
 #[cfg(any(test, fuzzing))]
 mod collected;
 mod data_streams;
@@ -28,6 +29,7 @@ pub(crate) use accounting::{
     DoorsAccounting, ForwardCounts, ForwardDrop, Reason, Route, RouteCounts, TraceCounts,
 };
 pub(crate) use answer::{Answer, Refusal};
+pub(crate) use api::route as api_route;
 pub(crate) use data_streams::DataStreams;
 pub(crate) use door::Door;
 pub(crate) use forward::{
