@@ -13,6 +13,8 @@ pub struct Flush {
     pub start: u64,
     /// The second its points carry: the start, or the second of the shutdown.
     pub timestamp: i64,
+    /// It comes from doors, where nothing is a line.
+    pub of_doors: bool,
     /// Lines and values, over all lanes.
     pub counts: LineCounts,
     /// Datagrams the kernel dropped in this interval; filled in by the owner of the sockets.
@@ -65,7 +67,7 @@ impl Flush {
     }
 }
 
-/// Sketches of samples that carry their own time, each in the bucket of that time.
+/// Sketches of samples that carry their own time, each in the bucket of that time, `interval` seconds long.
 pub(super) fn gather_late(bucket: &mut Bucket, interval: u64) -> Vec<(u32, i64, Sketch)> {
     let mut sketches: BTreeMap<(u32, i64), Sketch> = BTreeMap::new();
     let interval = i64::try_from(interval).unwrap_or(i64::MAX).max(1);

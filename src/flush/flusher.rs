@@ -55,6 +55,8 @@ pub struct Flusher {
     next: Option<u64>,
     /// What was posted of partial buckets; none when nobody is to take it over.
     handover: Option<HandOver>,
+    /// The buckets come from doors.
+    of_doors: bool,
 }
 
 impl Flusher {
@@ -76,7 +78,16 @@ impl Flusher {
             waiting: BTreeMap::new(),
             next: None,
             handover: None,
+            of_doors: false,
         }
+    }
+
+    /// A flusher for buckets of values that say their second: nothing is continued, and samples with a
+    /// time of their own are posted at that second.
+    #[must_use]
+    pub fn of_doors(settings: FlushSettings, rules: Arc<Rules>, state: RandomState) -> Self {
+        let settings = FlushSettings { counter_expiry: Duration::ZERO, ..settings };
+        Flusher { of_doors: true, ..Flusher::new(settings, rules, 1, state) }
     }
 
     /// Takes over what runs before posted of partial buckets, and keeps in mind what this one posts.
@@ -136,6 +147,13 @@ impl Flusher {
         (next < passed && self.continues(next)).then(|| self.post(next, None)).flatten()
     }
 
+    /// The oldest bucket, with `stamp` for the second of what it posts: what comes after a restart for
+    /// the same bucket is posted at its start and must not overwrite this.
+    pub fn complete_as(&mut self, stamp: u64) -> Option<Flush> {
+        let start = *self.waiting.first_key_value()?.0;
+        self.post(start, Some(stamp))
+    }
+
     /// True when some series has to be continued in the bucket at `start`.
     fn continues(&self, start: u64) -> bool {
         self.registry.continued_until(self.settings.counter_expiry.as_secs()) > Some(start)
@@ -173,9 +191,11 @@ impl Flusher {
         }
         merged.histograms.iter_mut().for_each(HistogramCell::sort);
         merged.distributions.iter_mut().for_each(|cell| cell.sketch.finish());
-        let late_sketches = gather_late(&mut merged, self.settings.interval);
+        let second = if self.of_doors { 1 } else { self.settings.interval };
+        let late_sketches = gather_late(&mut merged, second);
         let mut flush = Flush {
             start,
+            of_doors: self.of_doors,
             timestamp: i64::try_from(stamp).unwrap_or(i64::MAX),
             counts: merged.counts,
             kernel_drops: 0,

@@ -1,5 +1,6 @@
 //! From lines to what is posted, through real shards.
 
+mod doors;
 mod handover;
 mod rules;
 

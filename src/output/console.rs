@@ -70,14 +70,18 @@ fn render(flush: &FlushView<'_>) -> String {
         return format!("{end}  nothing new{idle}\n");
     }
     let counts = &flush.counts;
-    let mut table = format!(
-        "{end}  {} = {} recorded + {} refused + {} dropped; kernel drops {}{idle}\n",
-        lines(counts.received),
-        grouped(counts.recorded()),
-        grouped(counts.refused_total()),
-        grouped(counts.dropped_total()),
-        grouped(flush.kernel_drops),
-    );
+    let mut table = if flush.of_doors {
+        format!("{end}  doors, of {}\n", clock_time(flush.start))
+    } else {
+        format!(
+            "{end}  {} = {} recorded + {} refused + {} dropped; kernel drops {}{idle}\n",
+            lines(counts.received),
+            grouped(counts.recorded()),
+            grouped(counts.refused_total()),
+            grouped(counts.dropped_total()),
+            grouped(flush.kernel_drops),
+        )
+    };
     if !rows.is_empty() {
         let input = format!("IN {} s", flush.interval);
         let head = ["KIND", "NAME", "TAGS", &input, "POSTED"].map(str::to_owned);
