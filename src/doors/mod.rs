@@ -17,12 +17,15 @@ mod data_streams;
 mod ddsketch;
 mod door;
 mod forward;
+mod grace;
 mod json;
+mod line_of;
 mod msgpack;
 mod naming;
 mod part;
 mod recorder;
 mod request;
+mod schedule;
 mod telemetry;
 
 pub(crate) use accounting::{
@@ -36,8 +39,10 @@ pub(crate) use forward::{
     Agent, DeliverySettings, Forward, ForwardError, ForwardSettings, TargetSettings, end_to_end,
     via,
 };
+pub(crate) use grace::Grace;
 pub(crate) use naming::Naming;
 pub(crate) use part::{Outcome, Part, PartTags, Sink, Value};
-pub(crate) use recorder::{Recorder, RequestSink};
+pub(crate) use recorder::{Recorder, RecorderParts, RequestSink};
 pub(crate) use request::Request;
+pub(crate) use schedule::{DueBucket, Schedule};
 pub(crate) use telemetry::Telemetry;

@@ -76,6 +76,18 @@ pub(crate) struct Findings {
     pub counted: LaneCounts,
 }
 
+/// A value that no line carried, as a line.
+pub(crate) struct Seen<'a> {
+    pub name: &'a [u8],
+    /// Joined by commas.
+    pub tags: &'a [u8],
+    pub line: &'a [u8],
+    pub listener: &'static str,
+    pub sender: &'a str,
+    /// Unix seconds.
+    pub now: u64,
+}
+
 /// A reader of live lines.
 pub(crate) struct Tap {
     wanted: Option<Regex>,
@@ -199,6 +211,19 @@ impl Watch {
 
     pub fn set_overflow(&self, overflow: Overflow) {
         *lock(&self.overflow) = Some(overflow);
+    }
+
+    /// Shows and counts a value that came by another way than a lane; asked only while
+    /// [`Watch::is_on`].
+    #[cold]
+    pub fn look_at(&self, seen: &Seen<'_>) {
+        if self.counting.load(Ordering::Relaxed) != 0 {
+            let bytes = seen.line.len();
+            lock(&self.samples).record(seen.name, seen.tags, bytes, seen.now);
+        }
+        for tap in self.taps.load().iter() {
+            tap.show(seen.line, seen.listener, &|| seen.sender.to_owned());
+        }
     }
 
     /// A lane gives what it has; the lock is held for little more than a push.
