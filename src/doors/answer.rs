@@ -39,8 +39,16 @@ impl Refusal {
         Refusal { reason: Reason::Decode, status: 400, message: message.into() }
     }
 
-    /// The answer: `{"errors":["…"]}`.
+    /// A request that was answered before: counted, and answered with success once more.
+    pub fn duplicate() -> Self {
+        Refusal { reason: Reason::Duplicate, status: 200, message: String::new() }
+    }
+
+    /// The answer: `{"errors":["…"]}`, or `{}` where the client has nothing to mend.
     pub fn answer(&self) -> Answer {
+        if self.status == 200 {
+            return Answer::ok();
+        }
         let body = serde_json::json!({ "errors": [self.message] }).to_string();
         Answer::json(self.status, body)
     }

@@ -26,6 +26,7 @@ mod part;
 mod recorder;
 mod request;
 mod schedule;
+mod stats;
 mod telemetry;
 
 pub(crate) use accounting::{
@@ -45,4 +46,5 @@ pub(crate) use part::{Outcome, Part, PartTags, Sink, Value};
 pub(crate) use recorder::{Recorder, RecorderParts, RequestSink};
 pub(crate) use request::Request;
 pub(crate) use schedule::{DueBucket, Schedule};
+pub(crate) use stats::Stats;
 pub(crate) use telemetry::Telemetry;

@@ -58,6 +58,12 @@ pub(crate) enum Number {
     Float(f64),
 }
 
+impl Default for Number {
+    fn default() -> Self {
+        Number::Integer(0)
+    }
+}
+
 impl Number {
     /// The nearest float; a float as it is, also when it is not finite.
     pub fn float(self) -> f64 {

@@ -1,0 +1,90 @@
+//! `/v0.6/stats`: requests, errors and times of spans, summed by the tracers themselves.
+//!
+//! In: a msgpack payload of buckets of groups. Out, for each group, under the vendor's names:
+//!
+//! | metric | kind | value |
+//! |---|---|---|
+//! | `trace.<name>.hits` | counter | `Hits` |
+//! | `trace.<name>.errors` | counter | `Errors`, when there are any |
+//! | `trace.<name>.duration` | counter | seconds of all hits together |
+//! | `trace.<name>` | distribution | seconds: the bins of both sketches |
+//!
+//! at the start of the bucket. Promise: a body is refused as a whole or read as a whole, and a bad group
+//! harms no other; a request that was answered is not counted again. Refusal: a statement that the client
+//! has not obfuscated becomes no tag and goes nowhere.
+
+mod duplicates;
+mod group;
+mod normal;
+mod payload;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Mutex, PoisonError};
+
+use super::ddsketch::Rounding;
+use super::{Answer, Door, Naming, Reason, Refusal, Request, Sink};
+use duplicates::Duplicates;
+use group::{Place, Scratch, Valid};
+use payload::Payload;
+
+const NANOSECONDS: i128 = 1_000_000_000;
+
+/// The route. See the module.
+#[derive(Debug)]
+pub(crate) struct Stats {
+    naming: Naming,
+    duplicates: Mutex<Duplicates>,
+}
+
+impl Stats {
+    pub fn new(naming: Naming) -> Self {
+        Stats { naming, duplicates: Mutex::default() }
+    }
+
+    /// True for a request that was answered before; this one counts as answered from now on.
+    fn is_duplicate(&self, request: &Request<'_>) -> bool {
+        let key = request.header("idempotency-key").filter(|key| !key.is_empty());
+        key.is_some_and(|key| {
+            let duplicates = &mut self.duplicates.lock().unwrap_or_else(PoisonError::into_inner);
+            duplicates.note(key, request.now)
+        })
+    }
+}
+
+impl Door for Stats {
+    fn take(&self, request: &Request<'_>, sink: &mut dyn Sink) -> Result<Answer, Refusal> {
+        let payload = Payload::read(request.body)
+            .map_err(|error| Refusal::decode(format!("stats payload: {error}")))?;
+        // From here on nothing can go wrong with the request.
+        if self.is_duplicate(request) {
+            return Err(Refusal::duplicate());
+        }
+        let rounding = Rounding::of(request);
+        let obfuscated = obfuscated(request);
+        let mut scratch = Scratch::default();
+        payload.each_bucket(|bucket| {
+            let start = bucket.start.whole().filter(|start| *start >= 0);
+            let second = start.and_then(|start| i64::try_from(start / NANOSECONDS).ok());
+            bucket.each_group(|group| {
+                let recorded = second.ok_or(Reason::Time).and_then(|second| {
+                    let valid = Valid::of(group, rounding)?;
+                    let place = Place { naming: &self.naming, second, obfuscated };
+                    scratch.record(&payload, group, &valid, &place, sink)
+                });
+                if let Err(reason) = recorded {
+                    sink.refuse(reason);
+                }
+            });
+        });
+        Ok(Answer::ok())
+    }
+}
+
+/// True when the client says that it has taken the values out of statements.
+fn obfuscated(request: &Request<'_>) -> bool {
+    let version = request.header("datadog-obfuscation-version");
+    version
+        .and_then(|version| version.trim().parse::<u32>().ok())
+        .is_some_and(|version| version >= 1)
+}
