@@ -57,6 +57,8 @@ pub(crate) mod admin;
 #[cfg(feature = "server")]
 pub(crate) mod doors;
 #[cfg(feature = "server")]
+pub(crate) mod explain;
+#[cfg(feature = "server")]
 pub mod server;
 pub mod threadstats;
 #[cfg(feature = "server")]

@@ -13,6 +13,7 @@ mod admin {
     mod live;
     mod moments;
     mod now;
+    mod page;
     mod self_metrics;
     mod senders;
     mod server;

@@ -79,10 +79,15 @@ fn number(request: &Request, name: &str, default: usize) -> usize {
     asked.unwrap_or(default).min(RANKED_MAX)
 }
 
-/// `/top`: what costs most now, by contexts, samples, bytes and senders.
+/// `/top`: what costs most now, by contexts, samples, bytes and senders. With `like`, metrics whose
+/// name contains that text, in whatever case.
 pub(crate) fn top(state: &AdminState, request: &Request) -> Response {
     let time = watch_time(request).unwrap_or(Duration::from_secs(1));
     let (names, keys) = (number(request, "names", NAMES), number(request, "keys", KEYS));
+    let like = request.query("like").unwrap_or_default().to_lowercase();
+    let fits = |name: &[u8]| {
+        like.is_empty() || String::from_utf8_lossy(name).to_lowercase().contains(&like)
+    };
     let counting = state.watch.count();
     let before = state.watch.samples(&state.lanes);
     let refused_before = state.snapshot().totals.lines.refused_total();
@@ -91,7 +96,10 @@ pub(crate) fn top(state: &AdminState, request: &Request) -> Response {
     let samples = state.watch.samples(&state.lanes).since(&before);
     let senders_now = state.watch.senders();
     drop(counting);
-    let Some(known) = (state.known_contexts)() else { return super::busy() };
+    let Some(mut known) = (state.known_contexts)() else { return super::busy() };
+    if !like.is_empty() {
+        known.contexts.retain(|context| fits(context.name()));
+    }
     let snapshot = state.snapshot();
     let totals = &snapshot.totals;
     let seconds = time.as_secs_f64().max(f64::MIN_POSITIVE);
@@ -107,6 +115,7 @@ pub(crate) fn top(state: &AdminState, request: &Request) -> Response {
     let sum = sent.iter().fold((0, 0), |sum, (_, lines, bytes)| (sum.0 + lines, sum.1 + bytes));
     let ranked = |by: fn(&(&[u8], u64, u64)) -> u64| -> Vec<Value> {
         let mut rows = sent.clone();
+        rows.retain(|row| fits(row.0));
         rows.sort_by(|a, b| by(b).cmp(&by(a)).then_with(|| a.0.cmp(b.0)));
         rows.iter().take(names).map(|row| rates(row, seconds)).collect()
     };

@@ -8,6 +8,7 @@ mod health;
 mod live;
 mod loopback;
 mod metrics;
+mod page;
 mod process;
 mod prometheus;
 mod ranking;
@@ -22,6 +23,7 @@ use serde::Serialize;
 
 pub(crate) use self::counters::{LISTENER, PROCESS};
 pub(crate) use self::health::Health;
+pub(crate) use self::page::{Observed, observe};
 pub(crate) use self::senders::{ClientStatus, SenderStatus};
 pub(crate) use self::state::{AdminState, ConfigState, KnownContexts, ProcessLimits};
 pub(crate) use self::status::{
@@ -143,8 +145,7 @@ fn pages(state: &Arc<AdminState>) -> Router {
         let state = Arc::clone(state);
         page(move |request| make(&state, request))
     };
-    let router = probes(state)
-        .route("/", direct(|_| Response::text(200, INDEX)))
+    let router = page::routes(probes(state), state)
         .route("/metrics", page(prometheus_page))
         .route("/telemetry", page(prometheus_page))
         .route("/status", page(status_page))
@@ -174,6 +175,7 @@ fn prometheus_page(state: &AdminState, _: &Request) -> Response {
 fn status_page(state: &AdminState, _: &Request) -> Response {
     let mut status = Status::of(state, &state.snapshot());
     loopback::name_processes(&mut status.senders, &state.listeners);
+    senders::name_pods(&mut status.senders, state.tagger.as_deref());
     json(&status)
 }
 
@@ -181,6 +183,7 @@ fn all_senders(state: &AdminState, _: &Request) -> Response {
     state.watch.refresh(&state.lanes);
     let mut rows = senders::rows(&state.watch.senders(), &state.listeners, usize::MAX);
     loopback::name_processes(&mut rows, &state.listeners);
+    senders::name_pods(&mut rows, state.tagger.as_deref());
     json(&rows)
 }
 

@@ -4,12 +4,16 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Cardinality;
 use crate::net::ListenerDescription;
+use crate::tagger::{Identity, Tagger};
 use crate::text::printable;
 use crate::watch::{Account, Published, SenderId};
 
 /// Characters shown of a refused line.
 const BAD_LINE_WIDTH: usize = 256;
+/// Characters shown of a pod's name.
+const POD_WIDTH: usize = 253;
 
 /// One sender.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -22,6 +26,9 @@ pub(crate) struct SenderStatus {
     pub command: Option<String>,
     /// The container id of a process.
     pub container: Option<String>,
+    /// The pod of that container, once its tags are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
     pub packets: u64,
     pub bytes: u64,
     pub lines: u64,
@@ -95,6 +102,7 @@ impl SenderStatus {
             sender: id.name(listeners),
             command: id.pid().and_then(command),
             container: account.container.as_deref().map(str::to_owned),
+            pod: None,
             packets: account.packets,
             bytes: account.bytes,
             lines: account.lines,
@@ -113,6 +121,21 @@ impl SenderStatus {
 pub(super) fn command(pid: i32) -> Option<String> {
     let name = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
     Some(printable(name.trim_ascii_end(), 64))
+}
+
+/// Adds the names of pods to senders in containers.
+pub(crate) fn name_pods(rows: &mut [SenderStatus], tagger: Option<&dyn Tagger>) {
+    let Some(tagger) = tagger else { return };
+    for row in rows {
+        let Some(container) = &row.container else { continue };
+        let tags =
+            tagger.tags(Identity::Container(container.as_bytes()), Cardinality::Orchestrator);
+        let pod = tags.and_then(|tags| {
+            let pod = tags.iter().find_map(|tag| tag.strip_prefix(b"pod_name:"));
+            pod.map(|name| printable(name, POD_WIDTH))
+        });
+        row.pod = pod;
+    }
 }
 
 /// The busiest first, at most `count`.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::page::Observed;
 use super::process::ProcessStatus;
 use crate::aggregate::LineCounts;
 use crate::clock::Clock;
@@ -16,6 +17,7 @@ use crate::http::Refusals;
 use crate::memory::MemoryLimit;
 use crate::net::{LaneHandle, ListenerCounts, ListenerDescription, Problem};
 use crate::output::Discarded;
+use crate::tagger::Tagger;
 use crate::telemetry::LogRing;
 use crate::watch::{Liveness, Totals, Watch};
 
@@ -93,8 +95,11 @@ pub(crate) struct AdminState {
     /// Of the admin server.
     pub refusals: Arc<Refusals>,
     /// The last lines of the log.
-    #[expect(dead_code, reason = "the page that shows it comes with the next commit")]
     pub log: Arc<LogRing>,
+    /// Names the pods of senders.
+    pub tagger: Option<Arc<dyn Tagger>>,
+    /// What the live page remembers.
+    pub observed: Observed,
 }
 
 /// What changes, copied at one moment.
@@ -106,6 +111,8 @@ pub(crate) struct Snapshot {
     /// Contexts named for the first time since the last flush; one that several lanes name is
     /// counted by each.
     pub contexts_new: usize,
+    /// The same since the start.
+    pub births: u64,
     /// Since the last flush; none before the first.
     pub flushed_ago: Option<Duration>,
     pub lines_per_second: f64,
@@ -119,11 +126,17 @@ impl AdminState {
     /// for pages and not for probes.
     pub fn snapshot(&self) -> Snapshot {
         self.watch.refresh(&self.lanes);
+        self.as_handed_over()
+    }
+
+    /// Everything counted as of when the lanes last handed over, which they do when they close a
+    /// bucket.
+    pub fn as_handed_over(&self) -> Snapshot {
         let discarded = self.discarded.as_ref();
         // The flushed totals first: the lanes are never behind them.
         let flushed = self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let counted = self.watch.counted();
-        let contexts_new = counted.contexts_new;
+        let (contexts_new, births) = (counted.contexts_new, counted.births);
         let (totals, open) = counted.ahead_of(&flushed);
         let now = self.clock.monotonic();
         let flushed_ago = totals.flushed_at.map(|at| now.saturating_sub(at));
@@ -135,6 +148,7 @@ impl AdminState {
             totals,
             open,
             contexts_new,
+            births,
             flushed_ago,
             lines_per_second: if window > 0.0 { lines as f64 / window } else { 0.0 },
             accounting: self.forwarder.as_ref().map(|forwarder| forwarder.accounting()),
@@ -162,7 +176,7 @@ impl AdminState {
         self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A reload took over another configuration.
+    /// Other problems than before, after a reload that was taken over or refused.
     pub fn set_config(&self, config: ConfigState) {
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
     }

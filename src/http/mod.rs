@@ -9,6 +9,7 @@
 //! `axum::serve` decides neither how long a head may take nor which connection gives way to a new one, so
 //! `connection` drives hyper itself; the routes, methods and bodies are axum's.
 
+mod accept;
 mod address;
 mod admission;
 #[cfg(any(feature = "cli", test))]
@@ -18,11 +19,12 @@ mod page;
 mod server;
 mod stream;
 
+pub use accept::prefers_html;
 pub use address::Address;
 pub use admission::{Limits, Refusals};
 #[cfg(any(feature = "cli", test))]
 pub use client::{Connection, encoded};
-pub use page::{Request, Response, direct, page, read_only};
+pub use page::{Header, Request, Response, direct, page, read_only};
 pub use server::HttpServer;
 
 pub use axum::Router;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get};
 use tokio::sync::oneshot;
@@ -18,12 +18,16 @@ use super::stream::{self, Stream};
 pub struct Request {
     /// Names and values after `?`, decoded, in order.
     pub query: Vec<(String, String)>,
+    /// Media types that the client can show, as in its `Accept` headers; empty when it does not say.
+    pub accept: String,
 }
 
 impl Request {
-    fn of(uri: &Uri) -> Self {
+    fn of(uri: &Uri, headers: &HeaderMap) -> Self {
         let query = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
-        Request { query: query.into_owned().collect() }
+        let accept = headers.get_all(header::ACCEPT).iter();
+        let accept: Vec<&str> = accept.filter_map(|value| value.to_str().ok()).collect();
+        Request { query: query.into_owned().collect(), accept: accept.join(",") }
     }
 
     /// The first value of that name.
@@ -37,8 +41,12 @@ impl Request {
 pub struct Response {
     status: u16,
     content_type: &'static str,
+    headers: &'static [Header],
     body: PageBody,
 }
+
+/// Name (in lower case) and value of a header.
+pub type Header = (&'static str, &'static str);
 
 enum PageBody {
     Whole(Vec<u8>),
@@ -61,30 +69,48 @@ impl Response {
     /// Bytes of some type.
     #[must_use]
     pub fn whole(status: u16, content_type: &'static str, body: Vec<u8>) -> Self {
-        Response { status, content_type, body: PageBody::Whole(body) }
+        Response { status, content_type, headers: &[], body: PageBody::Whole(body) }
     }
 
     /// A body that is sent while it is written, for a [`page`] only.
     #[must_use]
     pub fn stream(content_type: &'static str, stream: Stream) -> Self {
-        Response { status: 200, content_type, body: PageBody::Stream(stream) }
+        Response { status: 200, content_type, headers: &[], body: PageBody::Stream(stream) }
+    }
+
+    /// The same with these headers. The name of each is in lower case, or the request fails.
+    #[must_use]
+    pub fn with_headers(self, headers: &'static [Header]) -> Self {
+        Response { headers, ..self }
     }
 }
 
 impl IntoResponse for Response {
     fn into_response(self) -> axum::response::Response {
         match self.body {
-            PageBody::Whole(body) => respond(self.status, self.content_type, Body::from(body)),
+            PageBody::Whole(body) => {
+                respond(self.status, self.content_type, self.headers, Body::from(body))
+            }
             // Nothing may block the server's thread, so nothing is written there.
             PageBody::Stream(_) => failed(),
         }
     }
 }
 
-fn respond(status: u16, content_type: &'static str, body: Body) -> axum::response::Response {
+fn respond(
+    status: u16,
+    content_type: &'static str,
+    headers: &'static [Header],
+    body: Body,
+) -> axum::response::Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(content_type))];
-    (status, content_type, body).into_response()
+    let mut response = (status, content_type, body).into_response();
+    let named = headers
+        .iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+    response.headers_mut().extend(named);
+    response
 }
 
 fn failed() -> axum::response::Response {
@@ -97,15 +123,15 @@ type Maker = Arc<dyn Fn(&Request) -> Response + Send + Sync>;
 /// Answers GET and HEAD on the server's own thread, past all queues: for what never blocks.
 pub fn direct(make: impl Fn(&Request) -> Response + Send + Sync + 'static) -> MethodRouter {
     let make: Maker = Arc::new(make);
-    get(async move |uri: Uri| make(&Request::of(&uri)))
+    get(async move |uri: Uri, headers: HeaderMap| make(&Request::of(&uri, &headers)))
 }
 
 /// Answers GET and HEAD on a thread where the page may wait, or with 503 when too many pages are
 /// in work ([`super::Limits::pages_max`]).
 pub fn page(make: impl Fn(&Request) -> Response + Send + Sync + 'static) -> MethodRouter {
     let make: Maker = Arc::new(make);
-    get(move |Extension(place): Extension<Arc<Place>>, uri: Uri| {
-        made_on_a_thread(Arc::clone(&make), place, Request::of(&uri))
+    get(move |Extension(place): Extension<Arc<Place>>, uri: Uri, headers: HeaderMap| {
+        made_on_a_thread(Arc::clone(&make), place, Request::of(&uri, &headers))
     })
 }
 
@@ -121,26 +147,26 @@ async fn made_on_a_thread(
     let (out, chunks) = stream::channel();
     tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        let Response { status, content_type, body } = make(&request);
+        let Response { status, content_type, headers, body } = make(&request);
         // A client that went away is why an answer cannot be handed over.
         match body {
             PageBody::Whole(body) => {
-                let _ = made.send((status, content_type, Some(body)));
+                let _ = made.send((status, content_type, headers, Some(body)));
             }
             PageBody::Stream(write) => {
-                if made.send((status, content_type, None)).is_ok() {
+                if made.send((status, content_type, headers, None)).is_ok() {
                     let _ = out.fill(write);
                 }
             }
         }
     });
     match making.await {
-        Ok((status, content_type, Some(body))) => {
+        Ok((status, content_type, headers, Some(body))) => {
             place.page_ready();
-            respond(status, content_type, Body::from(body))
+            respond(status, content_type, headers, Body::from(body))
         }
-        Ok((status, content_type, None)) => {
-            respond(status, content_type, stream::body(chunks, place))
+        Ok((status, content_type, headers, None)) => {
+            respond(status, content_type, headers, stream::body(chunks, place))
         }
         // The page panicked.
         Err(_) => {

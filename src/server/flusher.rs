@@ -10,7 +10,7 @@ use super::handover::HandOverFile;
 use super::kernel_drops::KernelDrops;
 use super::lane::FromLane;
 use super::self_metrics::{Moment, SelfMetrics};
-use crate::admin::KnownContexts;
+use crate::admin::{self, AdminState, KnownContexts};
 use crate::aggregate::{Bucket, EXACT_SAMPLES_MAX, LineCounts};
 use crate::clock::Clock;
 use crate::context::Rules;
@@ -72,6 +72,8 @@ pub(super) struct FlusherThread {
     pub hub: Hub,
     pub liveness: Arc<Liveness>,
     pub watch: Arc<Watch>,
+    /// Takes note of the counts after each flush, for pages that are opened later.
+    pub admin: Arc<AdminState>,
 }
 
 impl FlusherThread {
@@ -164,6 +166,8 @@ impl FlusherThread {
         self.warn_of_overflow(flush.start);
         let took = self.clock.monotonic().saturating_sub(began);
         self.account(&flush, took);
+        self.watch.keep_posted(&self.flusher.view(&flush));
+        admin::observe(&self.admin);
         events::context_limit(&self.hub, self.contexts_max, &flush.counts);
         events::flush_completed(&self.hub, &self.flusher, &flush, (&self.clock, began));
         for (lane, mut bucket) in self.flusher.recycle(flush) {

@@ -94,6 +94,8 @@ pub(super) struct LaneWorker {
     /// What of the shard a sender was charged with already.
     charged: Charged,
     births_seen: usize,
+    /// Contexts named for the first time in buckets that are closed.
+    births_closed: u64,
     /// When the last step of forgetting was taken that no batch brought.
     swept_at: Duration,
     restarts: u32,
@@ -144,6 +146,7 @@ impl LaneWorker {
             senders,
             charged: Charged::default(),
             births_seen: 0,
+            births_closed: 0,
             swept_at: Duration::ZERO,
             tell,
             spares,
@@ -185,6 +188,7 @@ impl LaneWorker {
             "lane {} failed and starts again; {recorded} recorded lines of its open bucket are lost",
             self.lane
         );
+        self.births_closed += self.shard.births().len() as u64;
         self.shard = fresh_shard(&self.parts);
         *self.shard.counts() = counts;
         self.births_seen = 0;
@@ -200,6 +204,7 @@ impl LaneWorker {
         self.announce();
         let spare = self.spares.try_recv().unwrap_or_default();
         let lines = self.by_listener.close(self.shard.counts());
+        self.births_closed += self.shard.births().len() as u64;
         let bucket = self.shard.close(now, spare);
         self.births_seen = 0;
         self.refusals.close(self.parts.settings.interval);
@@ -248,6 +253,7 @@ impl LaneWorker {
             lines: self.by_listener.since_start(self.shard.counts()),
             listeners: listeners.to_vec(),
             contexts_new: self.shard.births().len(),
+            births: self.births_closed + self.shard.births().len() as u64,
         };
         self.watcher.hand_over(Findings { lane: self.lane, senders, heavy, counted });
     }

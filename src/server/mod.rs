@@ -48,11 +48,12 @@ use self::lane::{FromLane, LaneParts, LaneWorker};
 pub use self::preflight::preflight;
 use self::self_metrics::SelfMetrics;
 pub use self::signals::{Signal, Signals, survive_file_size_limit};
-use crate::admin::{AdminServers, AdminState, ConfigState, ProcessLimits};
+use crate::admin::{AdminServers, AdminState, ConfigState, Observed, ProcessLimits};
 use crate::aggregate::Bucket;
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, OutputKind};
 use crate::context::Rules;
+use crate::explain::Explainer;
 use crate::flush::Flusher;
 use crate::forward::{EndpointError, Forwarder, StartError};
 use crate::net::{self, BindError, Bound, Lane, LaneHandle, Transport};
@@ -213,6 +214,34 @@ impl Server {
             flusher.take_over(file.read(clock.unix().as_secs(), &state));
             file
         });
+        let nets = bound.into_lanes().map_err(ServerError::system("preparing the lanes"))?;
+        let handles: Vec<LaneHandle> = nets.iter().map(Lane::handle).collect();
+        let admin_state = Arc::new(AdminState {
+            hostname: hostname.clone(),
+            hostname_origin,
+            output: outputs.list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            interval: config.interval,
+            started_at: clock.unix(),
+            clock: clock.clone(),
+            listeners: listeners.clone(),
+            listeners_off,
+            receive_buffer_bytes: settings::net_buffer(config),
+            limits: ProcessLimits::new(config, &rules, lanes, connections),
+            aggregation_memory: Arc::clone(&parts.settings.memory),
+            liveness: Arc::clone(&liveness),
+            watch: Arc::clone(&watch),
+            stats_kept: counting.is_some(),
+            lanes: handles.clone(),
+            totals: Arc::clone(&totals),
+            forwarder: delivery.forwarder.clone(),
+            discarded: delivery.discarded.clone(),
+            known_contexts: flusher::known_contexts(to_flusher.clone()),
+            config: Mutex::new(ConfigState::of(&loaded)),
+            refusals: Arc::default(),
+            log,
+            tagger: as_tagger(tagger.as_ref()),
+            observed: Observed::new(&loaded, explainer(&loaded, &rules, hostname_origin)),
+        });
         let flushing = FlusherThread {
             contexts_max: rules.limits.contexts_max.saturating_mul(lanes),
             flusher,
@@ -226,19 +255,18 @@ impl Server {
                 config.interval.as_secs(),
             ),
             lines: BTreeMap::new(),
-            descriptions: listeners.clone(),
+            descriptions: listeners,
             totals: Arc::clone(&totals),
             clock: clock.clone(),
             flush_incomplete: config.dogstatsd_flush_incomplete_buckets,
             lanes: vec![Vec::new(); lanes],
             conflict_named: false,
             hub: hub.clone(),
-            liveness: Arc::clone(&liveness),
-            watch: Arc::clone(&watch),
+            liveness,
+            watch,
+            admin: Arc::clone(&admin_state),
         };
         let flusher_thread = spawn("flusher", move || flushing.run(&messages))?;
-        let nets = bound.into_lanes().map_err(ServerError::system("preparing the lanes"))?;
-        let handles: Vec<LaneHandle> = nets.iter().map(Lane::handle).collect();
         let mut lane_threads = Vec::new();
         let mut new_rules = Vec::new();
         for (number, net) in nets.into_iter().enumerate().rev() {
@@ -251,30 +279,6 @@ impl Server {
             tagger.on_change(move || handles.iter().for_each(LaneHandle::wake));
         }
         events::listeners_changed(&hub, &listener_names, "open");
-        let admin_state = Arc::new(AdminState {
-            hostname: hostname.clone(),
-            hostname_origin,
-            output: outputs.list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-            interval: config.interval,
-            started_at: clock.unix(),
-            clock: clock.clone(),
-            listeners,
-            listeners_off,
-            receive_buffer_bytes: settings::net_buffer(config),
-            limits: ProcessLimits::new(config, &rules, lanes, connections),
-            aggregation_memory: Arc::clone(&parts.settings.memory),
-            liveness,
-            watch,
-            stats_kept: counting.is_some(),
-            lanes: handles.clone(),
-            totals: Arc::clone(&totals),
-            forwarder: delivery.forwarder.clone(),
-            discarded: delivery.discarded.clone(),
-            known_contexts: flusher::known_contexts(to_flusher.clone()),
-            config: Mutex::new(ConfigState::of(&loaded)),
-            refusals: Arc::default(),
-            log,
-        });
         let admin = AdminServers::start(config, &admin_state);
         Ok(Server {
             lanes: handles,
@@ -356,6 +360,8 @@ impl Server {
         }
         events::config_reloaded(&self.hub, &self.effective, loaded);
         self.admin_state.set_config(ConfigState::of(loaded));
+        let explainer = explainer(loaded, &rules, self.admin_state.hostname_origin);
+        self.admin_state.observed.reload(loaded, explainer);
     }
 
     /// Drains, flushes and delivers within the configured time, then says what became of every line
@@ -414,6 +420,17 @@ fn start_tagger(config: &Config) -> Result<Option<Arc<LiveTagger>>, ServerError>
         tracing::info!(target: "tagger", "tags of workloads are not known yet; they apply once they are");
     }
     Ok(Some(Arc::new(tagger)))
+}
+
+/// What tells a person, for one line, what this server does with it.
+fn explainer(loaded: &Loaded, rules: &Arc<Rules>, host_origin: &'static str) -> Explainer {
+    Explainer {
+        config: loaded.config.clone(),
+        rules: Arc::clone(rules),
+        shard: settings::shard(&loaded.config),
+        flush: settings::flush(&loaded.config),
+        host_origin,
+    }
 }
 
 fn as_tagger(tagger: Option<&Arc<LiveTagger>>) -> Option<Arc<dyn Tagger>> {

@@ -15,6 +15,8 @@ pub(crate) struct LaneCounts {
     /// Contexts named for the first time since the last close; one that several lanes name is counted
     /// by each.
     pub contexts_new: usize,
+    /// The same since the start.
+    pub births: u64,
 }
 
 impl LaneCounts {
@@ -28,6 +30,7 @@ impl LaneCounts {
             }
         }
         self.contexts_new += lane.contexts_new;
+        self.births += lane.births;
     }
 
     /// The totals as they will be once every open bucket is flushed, and how many lines are in open

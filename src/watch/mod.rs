@@ -4,9 +4,12 @@
 //! line a second time and hand over what they found; they never wait for the reader, whose memory
 //! is bounded.
 
+mod history;
 mod lane_counts;
 mod liveness;
+mod losses;
 mod overflow;
+mod posted;
 mod samples;
 mod senders;
 mod totals;
@@ -20,13 +23,17 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use regex::bytes::Regex;
 
+pub(crate) use self::history::{HISTORY_AGE, History, HistoryRow};
 pub(crate) use self::lane_counts::{LaneCounts, add_lines};
 pub(crate) use self::liveness::Liveness;
+pub(crate) use self::losses::Losses;
 pub(crate) use self::overflow::{Overflow, TagKey};
+pub(crate) use self::posted::{Following, Posted, PostedMetric};
 pub(crate) use self::samples::{Samples, Sent};
 pub(crate) use self::senders::{Account, Published, SenderId, Senders};
 pub(crate) use self::totals::Totals;
 use crate::context::heavy_hitters::HeavyHitters;
+use crate::flush::FlushView;
 use crate::net::LaneHandle;
 use crate::protocol::{self, Message, Options, lines};
 
@@ -52,6 +59,7 @@ pub(crate) struct Watch {
     arrived: Condvar,
     samples: Mutex<Samples>,
     overflow: Mutex<Option<Overflow>>,
+    posted: Mutex<Posted>,
     refreshed: Mutex<Option<Instant>>,
 }
 
@@ -224,6 +232,16 @@ impl Watch {
         for tap in self.taps.load().iter() {
             tap.show(seen.line, seen.listener, &|| seen.sender.to_owned());
         }
+    }
+
+    /// What a flush posts, for plots.
+    pub fn keep_posted(&self, flush: &FlushView<'_>) {
+        lock(&self.posted).take(flush);
+    }
+
+    /// What was posted of a metric in the last ten minutes; from now (Unix seconds) on it is followed.
+    pub fn posted(&self, name: &[u8], now: u64) -> (PostedMetric, Following) {
+        lock(&self.posted).open(name, now)
     }
 
     /// A lane gives what it has; the lock is held for little more than a push.

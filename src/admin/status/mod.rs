@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+pub(crate) use self::delivery::RouteStatus;
 pub(crate) use self::delivery::{EndpointStatus, PayloadsStatus, TallyStatus};
 pub(crate) use self::expvar::{AgentStatus, AgentTransactions, key_name};
 use super::health::Health;

@@ -1,8 +1,8 @@
-//! `whippet explain`: how a line is parsed, what changes before posting, and what would be posted.
+//! How a line is parsed, what changes before posting, and what would be posted.
 //!
-//! Input: lines, and the configuration that `run` would use. Output: a page per line. The line goes
-//! through the server's own parser, shard and flusher, so the page shows what the server does. Nothing
-//! is sent, and each line is alone in its interval.
+//! In: a line, and the settings of a server. Out: a page of text. Promise: the line goes through the
+//! server's own parser, shard and flusher, so the page shows what the server does, for a line that is
+//! alone in its interval. Refusal: nothing is sent, and nothing of a running server is touched.
 
 mod blame;
 mod changes;
@@ -10,95 +10,28 @@ mod fields;
 mod page;
 mod reading;
 
-use std::ffi::OsString;
-use std::io::{self, BufRead, Read, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::RandomState;
-use anyhow::bail;
 
 use self::page::Page;
-use super::config_args::ConfigArgs;
-use super::exit::FAILED;
-use super::run;
 use crate::aggregate::{self, Bucket, Fate, Shard};
-use crate::clock::Clock;
-use crate::config::{self, Class, Config, Mode};
+use crate::config::Config;
 use crate::context::{Context, DropReason, Rules};
 use crate::flush::{self, Closed, Flush, Flusher};
 use crate::output::{JsonLines, Output};
 use crate::protocol;
-use crate::server::settings;
-use crate::text::{clock_time, printable, printable_json, printable_lines};
+use crate::text::{clock_time, printable, printable_json};
 
-/// Lines longer than any datagram are not explained.
-const LINE_BYTES_MAX: u64 = 1 << 16;
-
-/// Explains every line; fails if one of them is refused.
-pub(super) fn explain(settings: &ConfigArgs, lines: &[OsString]) -> anyhow::Result<ExitCode> {
-    let loaded = config::load(settings.sources(Mode::Run))?;
-    // Notes concern a running server only.
-    let mistakes = loaded.warnings.iter().filter(|warning| warning.class != Class::Note);
-    for warning in mistakes {
-        let _ = writeln!(io::stderr(), "whippet: {}", printable_lines(&warning.to_string()));
-    }
-    let identity = run::identity(&loaded);
-    let rooms = Rooms {
-        rules: Arc::new(settings::rules(&loaded.config, identity.hostname.as_deref(), 1, None)),
-        shard: settings::shard(&loaded.config),
-        flush: settings::flush(&loaded.config),
-        config: loaded.config,
-        host_origin: identity.origin,
-        now: Clock::wall().unix(),
-    };
-    let mut out = io::stdout().lock();
-    let (mut explained, mut refused) = (0_u64, 0_u64);
-    let mut one = |line: &[u8]| -> io::Result<()> {
-        let (page, readable) = rooms.explain(line);
-        if explained > 0 {
-            writeln!(out)?;
-        }
-        explained += 1;
-        refused += u64::from(!readable);
-        out.write_all(page.as_bytes())
-    };
-    for line in lines {
-        if line == "-" {
-            from_stdin(&mut one)?;
-        } else {
-            protocol::lines(line.as_bytes()).try_for_each(|line| one(line.bytes))?;
-        }
-    }
-    if explained == 0 {
-        bail!("no lines to explain");
-    }
-    Ok(if refused > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
-}
-
-fn from_stdin(one: &mut impl FnMut(&[u8]) -> io::Result<()>) -> anyhow::Result<()> {
-    let mut stdin = io::stdin().lock();
-    let mut bytes = Vec::new();
-    while stdin.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes)? > 0 {
-        if bytes.len() as u64 == LINE_BYTES_MAX && !bytes.ends_with(b"\n") {
-            bail!("standard input: a line of more than {LINE_BYTES_MAX} bytes");
-        }
-        protocol::lines(&bytes).try_for_each(|line| one(line.bytes))?;
-        bytes.clear();
-    }
-    Ok(())
-}
-
-/// The settings of the server's rooms.
-struct Rooms {
-    config: Config,
-    rules: Arc<Rules>,
-    shard: aggregate::ShardSettings,
-    flush: flush::FlushSettings,
-    host_origin: &'static str,
-    now: Duration,
+/// The settings of a server, as far as they decide what becomes of a line.
+pub(crate) struct Explainer {
+    pub config: Config,
+    pub rules: Arc<Rules>,
+    pub shard: aggregate::ShardSettings,
+    pub flush: flush::FlushSettings,
+    /// Where the default host's name comes from, in a word.
+    pub host_origin: &'static str,
 }
 
 /// The result of a line.
@@ -110,9 +43,9 @@ struct Walked {
     flushed: Option<Flush>,
 }
 
-impl Rooms {
-    /// The page of one line, and whether it could be parsed.
-    fn explain(&self, line: &[u8]) -> (String, bool) {
+impl Explainer {
+    /// The page of one line that arrives at `now` (Unix time), and whether it could be parsed.
+    pub fn explain(&self, line: &[u8], now: Duration) -> (String, bool) {
         let mut page = Page::new(&printable(line, usize::MAX));
         let message = match protocol::read(line, self.shard.options) {
             Ok(message) => message,
@@ -125,8 +58,8 @@ impl Rooms {
         for (field, reason) in fields::ignored(line, &message, self.shard.options) {
             page.row("ignored", &format!("{}: {reason}", printable(field, usize::MAX)));
         }
-        let walked = self.walk(line);
-        self.add_changes(&message, &walked, &mut page);
+        let walked = self.walk(line, now);
+        self.add_changes(&message, &walked, now, &mut page);
         if let Fate::Dropped(reason) = walked.fate {
             let by = match &message {
                 protocol::Message::Metric(metric) if reason == DropReason::Filtered => {
@@ -140,17 +73,17 @@ impl Rooms {
         for context in &walked.contexts {
             self.add_context(context, &mut page);
         }
-        self.add_posted(&walked, &mut page);
+        self.add_posted(&walked, now, &mut page);
         (page.finish(), true)
     }
 
     /// Runs the line through its own shard and flusher, to the end of the interval.
-    fn walk(&self, line: &[u8]) -> Walked {
+    fn walk(&self, line: &[u8], now: Duration) -> Walked {
         let state = RandomState::new();
         let rules = Arc::clone(&self.rules);
-        let mut shard = Shard::new(self.shard.clone(), Arc::clone(&rules), state.clone(), self.now);
+        let mut shard = Shard::new(self.shard.clone(), Arc::clone(&rules), state.clone(), now);
         let mut flusher = Flusher::new(self.flush.clone(), rules, 1, state);
-        shard.begin_batch(self.now);
+        shard.begin_batch(now);
         shard.counts().received += 1;
         let fate = shard.line(line, b"");
         let contexts = shard.births().iter().map(|birth| birth.context.clone()).collect();
@@ -161,15 +94,17 @@ impl Rooms {
         Walked { fate, contexts, flusher, flushed }
     }
 
-    fn add_changes(&self, message: &protocol::Message<'_>, walked: &Walked, page: &mut Page) {
+    fn add_changes(
+        &self,
+        message: &protocol::Message<'_>,
+        walked: &Walked,
+        now: Duration,
+        page: &mut Page,
+    ) {
         let notes = match message {
-            protocol::Message::Metric(metric) => changes::metric(
-                metric,
-                walked.contexts.first(),
-                &self.rules,
-                &self.config,
-                self.now,
-            ),
+            protocol::Message::Metric(metric) => {
+                changes::metric(metric, walked.contexts.first(), &self.rules, &self.config, now)
+            }
             protocol::Message::Event(event) => {
                 let records = walked.flushed.as_ref().map(|flush| flush.events());
                 changes::event(event, records.and_then(<[_]>::first), &self.rules)
@@ -205,7 +140,7 @@ impl Rooms {
         page.row("host", &host);
     }
 
-    fn add_posted(&self, walked: &Walked, page: &mut Page) {
+    fn add_posted(&self, walked: &Walked, now: Duration, page: &mut Page) {
         let mut json = Vec::new();
         if let Some(flush) = &walked.flushed {
             JsonLines::new(&mut json).flush(&walked.flusher.view(flush));
@@ -215,7 +150,7 @@ impl Rooms {
             return;
         }
         let interval = self.flush.interval;
-        let end = self.now.as_secs() - self.now.as_secs() % interval + interval;
+        let end = now.as_secs() - now.as_secs() % interval + interval;
         page.section(&format!(
             "posted when the interval of {interval} s ends, at {}:",
             clock_time(end)
