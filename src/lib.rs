@@ -63,6 +63,9 @@ pub mod server;
 pub mod threadstats;
 #[cfg(feature = "server")]
 pub(crate) mod watch;
+#[cfg(all(feature = "server", fuzzing))]
+#[doc(hidden)]
+pub use doors::fuzz as doors_fuzz;
 pub use threadstats::ThreadStats;
 
 // The program and its load generator: public for `main.rs` and `tools/`, not for libraries.

@@ -17,6 +17,8 @@ mod data_streams;
 mod ddsketch;
 mod door;
 mod forward;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod grace;
 mod json;
 mod line_of;

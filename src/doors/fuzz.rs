@@ -1,0 +1,157 @@
+//! What every body must keep, whatever its bytes; the targets `door_…` of `fuzz/` call this, and a test
+//! gives it their seeds.
+//!
+//! The first byte of an input chooses the client, the rest is the body.
+
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+
+use super::{
+    Answer, DataStreams, Door, Naming, Outcome, Part, Reason, Refusal, Request, Sink, Telemetry,
+    Value,
+};
+use crate::aggregate::{CheckRecord, EventRecord};
+use crate::clock::Clock;
+
+const NOW: Duration = Duration::from_secs(1_795_188_630);
+
+/// One body of `POST /telemetry/proxy/api/v2/apmtelemetry`, then the end of an interval.
+pub fn telemetry(input: &[u8]) {
+    let Some((first, body)) = input.split_first() else { return };
+    let mut headers = HeaderMap::new();
+    if first & 1 == 1 {
+        headers.insert("user-agent", axum::http::HeaderValue::from_static("telemetry/7.0.0"));
+    }
+    if first & 2 == 2 {
+        headers
+            .insert("dd-client-library-language", axum::http::HeaderValue::from_static("nodejs"));
+    }
+    let clock = Clock::manual(NOW);
+    let door = Telemetry::new(naming(first & 4 == 4), clock.clone(), Default::default());
+    let mut sink = Checked::new(&["dd.instrumentation_telemetry_data.", "whippet.telemetry."]);
+    take(&door, &headers, body, &mut sink);
+    for (seconds, most) in [(10, 1), (200, 1), (600, 0)] {
+        clock.set(NOW + Duration::from_secs(seconds));
+        let before = sink.parts;
+        door.interval_ended(NOW.as_secs(), &mut sink);
+        assert!(sink.parts - before <= most, "one process, or none");
+    }
+}
+
+/// One body of `POST /v0.1/pipeline_stats`, then the end of its bucket.
+pub fn pipeline_stats(input: &[u8]) {
+    let Some((first, body)) = input.split_first() else { return };
+    let mut headers = HeaderMap::new();
+    if first & 2 == 2 {
+        headers.insert("datadog-meta-lang", axum::http::HeaderValue::from_static("javascript"));
+    }
+    let door = DataStreams::new(naming(first & 4 == 4), if first & 1 == 1 { 1 } else { 10 });
+    let mut sink = Checked::new(&["data_streams."]);
+    take(&door, &headers, body, &mut sink);
+    let offsets = sink.parts;
+    for seconds in [600, 10, 0] {
+        let before = sink.parts;
+        door.closing(NOW.as_secs() - seconds, &mut sink);
+        // Of each group at most two.
+        assert!(sink.parts - before <= 2 * offsets, "{} lags", sink.parts - before);
+    }
+}
+
+fn naming(is_set: bool) -> Naming {
+    if is_set { Naming { prefix: "own.".into(), env: "staging".into() } } else { Naming::default() }
+}
+
+/// A body is taken, or refused as a whole with a short reason and nothing recorded.
+fn take(door: &dyn Door, headers: &HeaderMap, body: &[u8], sink: &mut Checked) {
+    let taken = door.take(&Request { path: "/", headers, body, now: NOW }, sink);
+    match taken {
+        Ok(answer) => assert_eq!(answer, Answer::ok()),
+        Err(Refusal { reason, status, message }) => {
+            assert_eq!((reason, status), (Reason::Decode, 400));
+            assert_eq!((sink.parts, sink.refused), (0, 0), "parts of a refused body");
+            assert!(!message.is_empty() && message.len() < 200, "{message}");
+        }
+    }
+    // A part takes at least a byte of the body.
+    assert!(sink.parts + sink.refused <= body.len() as u64 * 2 + 1);
+}
+
+/// A sink that asks of every part what the aggregation relies on.
+struct Checked {
+    names: &'static [&'static str],
+    parts: u64,
+    refused: u64,
+}
+
+impl Checked {
+    fn new(names: &'static [&'static str]) -> Self {
+        Checked { names, parts: 0, refused: 0 }
+    }
+}
+
+impl Sink for Checked {
+    fn put(&mut self, part: &Part<'_>) -> Outcome {
+        self.parts += 1;
+        let name = part.name.strip_prefix(b"own.").unwrap_or(part.name);
+        let known = |start: &&&str| name.starts_with(start.as_bytes());
+        let start = self.names.iter().find(known).expect("a name of this door");
+        assert!(name.len() > start.len());
+        assert!(part.tags.iter().all(|tag| !tag.is_empty()));
+        match part.value {
+            Value::Count(value) | Value::Gauge(value) => assert!(value.is_finite()),
+            Value::Samples(values) => {
+                assert!(!values.is_empty() && values.iter().all(|value| value.is_finite()));
+            }
+            Value::Sketch(sketch) => {
+                let bins: u64 = sketch.bins().map(|(_, count)| u64::from(count)).sum();
+                assert_eq!(bins, sketch.count());
+                let (min, avg, max) = (sketch.min(), sketch.avg(), sketch.max());
+                assert!(bins > 0 && sketch.sum().is_finite() && min <= avg && avg <= max);
+            }
+        }
+        Outcome::Recorded
+    }
+
+    fn event(&mut self, _: EventRecord) -> Outcome {
+        unreachable!("no event comes through these doors")
+    }
+
+    fn check(&mut self, _: CheckRecord) -> Outcome {
+        unreachable!("no check comes through these doors")
+    }
+
+    fn refuse(&mut self, _: Reason) {
+        self.refused += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// Gives every seed of a target to `run`; a failure names the seed.
+    #[track_caller]
+    fn each_seed(target: &str, run: fn(&[u8])) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+        let mut seeds = 0;
+        for entry in std::fs::read_dir(&folder).expect("a folder of seeds") {
+            let path = entry.expect("a seed").path();
+            let seed = std::fs::read(&path).expect("a seed");
+            let ran = std::panic::catch_unwind(|| run(&seed));
+            assert!(ran.is_ok(), "{} breaks a promise", path.display());
+            seeds += 1;
+        }
+        assert!(seeds > 3, "no seeds in {}", folder.display());
+    }
+
+    #[test]
+    fn seeds_of_telemetry() {
+        each_seed("door_telemetry", super::telemetry);
+    }
+
+    #[test]
+    fn seeds_of_data_streams() {
+        each_seed("door_pipeline_stats", super::pipeline_stats);
+    }
+}
