@@ -78,7 +78,7 @@ pub(crate) fn take(
     for (name, value) in headers {
         map.insert(*name, axum::http::HeaderValue::from_static(value));
     }
-    door.take(&Request { path, headers: &map, body, now }, sink)
+    door.take(&Request { path, headers: &map, body, now, container: b"" }, sink)
 }
 
 /// A request that a client sent, from `tests/doors/bodies`: its headers, and its body without gzip.
@@ -111,5 +111,5 @@ pub(crate) fn take_recorded(
     sink: &mut dyn Sink,
 ) -> Result<Answer, Refusal> {
     let (headers, body) = recorded(name);
-    door.take(&Request { path: "", headers: &headers, body: &body, now }, sink)
+    door.take(&Request { path: "", headers: &headers, body: &body, now, container: b"" }, sink)
 }

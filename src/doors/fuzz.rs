@@ -64,7 +64,7 @@ fn naming(is_set: bool) -> Naming {
 
 /// A body is taken, or refused as a whole with a short reason and nothing recorded.
 fn take(door: &dyn Door, headers: &HeaderMap, body: &[u8], sink: &mut Checked) {
-    let taken = door.take(&Request { path: "/", headers, body, now: NOW }, sink);
+    let taken = door.take(&Request { path: "/", headers, body, now: NOW, container: b"" }, sink);
     match taken {
         Ok(answer) => assert_eq!(answer, Answer::ok()),
         Err(Refusal { reason, status, message }) => {

@@ -15,6 +15,7 @@ mod api;
 mod collected;
 mod data_streams;
 mod ddsketch;
+mod dogstatsd;
 mod door;
 mod forward;
 #[cfg(any(test, fuzzing))]
@@ -35,8 +36,9 @@ pub(crate) use accounting::{
     DoorsAccounting, ForwardCounts, ForwardDrop, Reason, Route, RouteCounts, TraceCounts,
 };
 pub(crate) use answer::{Answer, Refusal};
-pub(crate) use api::route as api_route;
+pub(crate) use api::Api;
 pub(crate) use data_streams::DataStreams;
+pub(crate) use dogstatsd::{Dogstatsd, LineInbox};
 pub(crate) use door::Door;
 pub(crate) use forward::{
     Agent, DeliverySettings, Forward, ForwardError, ForwardSettings, TargetSettings, end_to_end,

@@ -14,6 +14,9 @@ pub(crate) struct Request<'a> {
     pub body: &'a [u8],
     /// When it was whole, since the epoch.
     pub now: Duration,
+    /// The container that sent it, by the word of the kernel or else its own; empty when it is not
+    /// known or no one asks for origins.
+    pub container: &'a [u8],
 }
 
 impl<'a> Request<'a> {

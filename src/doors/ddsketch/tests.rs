@@ -110,7 +110,13 @@ fn a_client_that_rounds_up_is_known_by_its_language() {
         let mut headers = HeaderMap::new();
         headers.insert(name, value.parse().expect("a header"));
         let (path, body) = ("/v0.6/stats", &b""[..]);
-        Rounding::of(&Request { path, headers: &headers, body, now: Duration::ZERO })
+        Rounding::of(&Request {
+            path,
+            headers: &headers,
+            body,
+            now: Duration::ZERO,
+            container: b"",
+        })
     };
     assert_eq!(rounding("Datadog-Meta-Lang", "javascript"), Rounding::Up);
     assert_eq!(rounding("Datadog-Meta-Lang", "nodejs"), Rounding::Up);
