@@ -40,8 +40,12 @@ impl DataStreams {
 
 impl Door for DataStreams {
     fn take(&self, request: &Request<'_>, sink: &mut dyn Sink) -> Result<Answer, Refusal> {
-        let payload =
-            payload::read(request.body).map_err(|error| Refusal::decode(error.to_string()))?;
+        // Nil is empty everywhere else.
+        if request.body == [0xc0] {
+            return Err(Refusal::decode("pipeline stats: expected a map at byte 0"));
+        }
+        let payload = payload::read(request.body)
+            .map_err(|error| Refusal::decode(format!("pipeline stats: {error}")))?;
         let mut parts = Parts {
             naming: &self.naming,
             rounding: Rounding::of(request),

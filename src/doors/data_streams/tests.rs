@@ -391,8 +391,17 @@ fn a_body_that_is_no_payload_leaves_nothing() {
     let mut long = body("{}");
     long[1..3].copy_from_slice(&[0xff, 0xff]);
     let after = [&whole[..], &[0xc0]].concat();
-    let bodies =
-        [&b""[..], b"{}", &body("[]"), &body("7"), &body(r#"{"Service":7}"#), &deep, &long, &after];
+    let bodies = [
+        &b""[..],
+        b"{}",
+        b"\xc0",
+        &body("[]"),
+        &body("7"),
+        &body(r#"{"Service":7}"#),
+        &deep,
+        &long,
+        &after,
+    ];
     let cut = (1..whole.len()).map(|length| &whole[..length]);
     for input in bodies.into_iter().chain(cut) {
         let mut hand = Hand::new();
