@@ -29,7 +29,7 @@ fn agent_listeners(page: &mut Exposition, state: &AdminState, snapshot: &Snapsho
         rows.iter().filter_map(|(found, counts)| match found.transport {
             Transport::UnixDatagram => Some(("unixgram", counts)),
             Transport::UnixStream => Some(("unix", counts)),
-            Transport::Udp | Transport::Tcp => None,
+            Transport::Udp | Transport::Tcp | Transport::Http => None,
         })
     };
     let mut family = page.family("dogstatsd__udp_packets", Counter, "UDP datagrams.");

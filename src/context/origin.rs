@@ -117,6 +117,12 @@ impl OriginRules {
         }
     }
 
+    /// The tags of a message's origin at a cardinality, apart from its own tags.
+    #[must_use]
+    pub fn tags(&self, claims: &Claims<'_>, cardinality: Cardinality) -> Vec<Tags> {
+        self.gather(claims, None, cardinality)
+    }
+
     fn gather(
         &self,
         claims: &Claims<'_>,

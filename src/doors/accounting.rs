@@ -79,10 +79,14 @@ pub(crate) enum Reason {
     Filtered,
     /// A limit on contexts, names, tags or items of an interval.
     Limit,
+    /// The real Agent that it was for cannot be reached.
+    Upstream,
+    /// A mistake of ours: the log says which.
+    Internal,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 15] = [
+    pub const ALL: [Reason; 17] = [
         Reason::Encoding,
         Reason::Decode,
         Reason::TooLarge,
@@ -98,6 +102,8 @@ impl Reason {
         Reason::NotFound,
         Reason::Filtered,
         Reason::Limit,
+        Reason::Upstream,
+        Reason::Internal,
     ];
 
     /// The word of labels and pages.
@@ -118,6 +124,8 @@ impl Reason {
             Reason::NotFound => "not_found",
             Reason::Filtered => "filtered",
             Reason::Limit => "limit",
+            Reason::Upstream => "upstream",
+            Reason::Internal => "internal",
         }
     }
 }

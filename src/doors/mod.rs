@@ -11,16 +11,20 @@
 mod accounting;
 mod answer;
 mod api;
+mod budget;
 #[cfg(any(test, fuzzing))]
 mod collected;
 mod data_streams;
 mod ddsketch;
+mod desk;
 mod dogstatsd;
 mod door;
+mod encoding;
 mod forward;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod grace;
+mod info;
 mod json;
 mod line_of;
 mod msgpack;
@@ -28,9 +32,13 @@ mod naming;
 mod part;
 mod recorder;
 mod request;
+mod routes;
 mod schedule;
+mod sender;
 mod stats;
 mod telemetry;
+mod traces;
+mod upstream;
 
 pub(crate) use accounting::{
     DoorsAccounting, ForwardCounts, ForwardDrop, Reason, Route, RouteCounts, TraceCounts,
@@ -38,6 +46,7 @@ pub(crate) use accounting::{
 pub(crate) use answer::{Answer, Refusal};
 pub(crate) use api::Api;
 pub(crate) use data_streams::DataStreams;
+pub(crate) use desk::{Desk, DeskSettings};
 pub(crate) use dogstatsd::{Dogstatsd, LineInbox};
 pub(crate) use door::Door;
 pub(crate) use forward::{
@@ -45,6 +54,7 @@ pub(crate) use forward::{
     via,
 };
 pub(crate) use grace::Grace;
+pub(crate) use info::InfoSettings;
 pub(crate) use naming::Naming;
 pub(crate) use part::{Outcome, Part, PartTags, Sink, Value};
 pub(crate) use recorder::{Recorder, RecorderParts, RequestSink};
@@ -52,3 +62,5 @@ pub(crate) use request::Request;
 pub(crate) use schedule::{DueBucket, Schedule};
 pub(crate) use stats::Stats;
 pub(crate) use telemetry::Telemetry;
+pub(crate) use traces::Traces;
+pub(crate) use upstream::Upstream;

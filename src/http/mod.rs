@@ -16,6 +16,7 @@ mod admission;
 mod client;
 mod connection;
 mod page;
+pub mod requests;
 mod server;
 mod stream;
 

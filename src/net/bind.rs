@@ -123,6 +123,7 @@ pub fn bind(settings: NetSettings) -> Result<Bound, BindError> {
         },
         optional: settings.optional,
         required_failed: false,
+        may_be_empty: settings.http_beside,
         source: SourceSettings {
             receive_buffer_bytes: settings.receive_buffer_bytes,
             credentials: settings.credentials,
@@ -151,6 +152,7 @@ struct Binding {
     optional: Vec<Transport>,
     /// A listener that was asked for could not be bound.
     required_failed: bool,
+    may_be_empty: bool,
     source: SourceSettings,
 }
 
@@ -290,7 +292,8 @@ impl Binding {
 
     fn finish(mut self) -> Result<Bound, BindError> {
         let fatal = self.bound.remarks.iter().any(|problem| problem.kind.is_fatal());
-        if !fatal && !self.required_failed && !self.bound.listeners.is_empty() {
+        let enough = self.may_be_empty || !self.bound.listeners.is_empty();
+        if !fatal && !self.required_failed && enough {
             return Ok(self.bound);
         }
         let mut problems = std::mem::take(&mut self.bound.remarks);

@@ -123,7 +123,11 @@ fn bind_one(transport: Transport, address: SocketAddr, in_group: bool) -> io::Re
 }
 
 fn bind_problem(transport: Transport, place: SocketAddr, error: &io::Error) -> Problem {
-    let port_key = if transport.is_stream() { "dogstatsd_tcp_port" } else { "dogstatsd_port" };
+    let port_key = match transport {
+        Transport::Http => "apm_config.receiver_port",
+        _ if transport.is_stream() => "dogstatsd_tcp_port",
+        _ => "dogstatsd_port",
+    };
     let new =
         |kind, detail: &str, remedy: String| Problem::new(kind, transport, place, detail, remedy);
     match error.kind() {

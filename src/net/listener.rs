@@ -17,10 +17,12 @@ pub enum Transport {
     UnixStream,
     /// TCP with newline framing.
     Tcp,
+    /// HTTP over TCP or a Unix stream: bound here, read by another room.
+    Http,
 }
 
 impl Transport {
-    /// `udp`, `uds`, `uds-stream` or `tcp`: the word in banners and messages.
+    /// `udp`, `uds`, `uds-stream`, `tcp` or `http`: the word in banners and messages.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -28,13 +30,14 @@ impl Transport {
             Transport::UnixDatagram => "uds",
             Transport::UnixStream => "uds-stream",
             Transport::Tcp => "tcp",
+            Transport::Http => "http",
         }
     }
 
     /// Whether bytes come over accepted connections.
     #[must_use]
     pub const fn is_stream(self) -> bool {
-        matches!(self, Transport::UnixStream | Transport::Tcp)
+        matches!(self, Transport::UnixStream | Transport::Tcp | Transport::Http)
     }
 }
 

@@ -41,6 +41,8 @@ pub struct NetSettings {
     pub optional: Vec<Transport>,
     /// Sockets handed over by a service manager. Each one replaces the listener of its kind.
     pub inherited: Vec<OwnedFd>,
+    /// HTTP is served beside, by another room: no listener is needed here.
+    pub http_beside: bool,
     /// Longest pause between two reads of coalesced sockets, default 1 ms, counted in whole
     /// milliseconds; 0 turns pausing off.
     pub pause: Duration,
@@ -63,6 +65,7 @@ impl Default for NetSettings {
             credentials: false,
             optional: Vec::new(),
             inherited: Vec::new(),
+            http_beside: false,
             pause: Duration::from_millis(1),
         }
     }

@@ -29,7 +29,7 @@ pub(super) struct SocketPlace {
 
 /// A socket file we made. Dropping it removes the file if it is still the one we made.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     device: u64,
     inode: u64,
@@ -204,5 +204,9 @@ pub fn folder_of(path: &Path) -> &Path {
 
 /// The configuration key that names the path.
 const fn key(transport: Transport) -> &'static str {
-    if transport.is_stream() { "dogstatsd_stream_socket" } else { "dogstatsd_socket" }
+    match transport {
+        Transport::Http => "apm_config.receiver_socket",
+        _ if transport.is_stream() => "dogstatsd_stream_socket",
+        _ => "dogstatsd_socket",
+    }
 }

@@ -50,6 +50,16 @@ pub(super) fn listening(bound: &Bound) {
     }
 }
 
+/// Where DogStatsD is received over UDP.
+pub(super) fn udp_port(listeners: &[ListenerDescription]) -> Option<u16> {
+    listeners.iter().find_map(|listener| match listener.address {
+        ListenerAddress::Internet(address) if listener.transport == Transport::Udp => {
+            Some(address.port())
+        }
+        _ => None,
+    })
+}
+
 /// A command that sends one metric here.
 pub(super) fn try_it(bound: &Bound) -> Option<String> {
     let listener = bound.listeners.iter().find_map(|listener| match listener.address {

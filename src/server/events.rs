@@ -193,6 +193,7 @@ fn word_of(transport: net::Transport) -> Transport {
         net::Transport::UnixDatagram => Transport::UnixDatagram,
         net::Transport::UnixStream => Transport::UnixStream,
         net::Transport::Tcp => Transport::Tcp,
+        net::Transport::Http => Transport::Http,
     }
 }
 

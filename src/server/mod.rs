@@ -10,6 +10,7 @@ mod api_key_check;
 mod banner;
 mod by_listener;
 mod descriptors;
+mod doors;
 mod drop_events;
 mod events;
 #[cfg(test)]
@@ -40,6 +41,7 @@ use ahash::RandomState;
 use thiserror::Error;
 
 pub use self::api_key_check::{KeyCheck, check_api_keys};
+use self::doors::Doors;
 use self::flusher::{FlusherThread, Message, Reload};
 use self::forward_raw::RawForwarder;
 use self::handover::HandOverFile;
@@ -49,10 +51,11 @@ pub use self::preflight::preflight;
 use self::self_metrics::SelfMetrics;
 pub use self::signals::{Signal, Signals, survive_file_size_limit};
 use crate::admin::{AdminServers, AdminState, ConfigState, Observed, ProcessLimits};
-use crate::aggregate::Bucket;
+use crate::aggregate::{Bucket, TimedSettings};
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, OutputKind};
 use crate::context::Rules;
+use crate::doors::{DoorsAccounting, Recorder, RecorderParts};
 use crate::explain::Explainer;
 use crate::flush::Flusher;
 use crate::forward::{EndpointError, Forwarder, StartError};
@@ -77,6 +80,9 @@ pub enum ServerError {
     /// An endpoint that cannot be.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Endpoints(Vec<EndpointError>),
+    /// What the doors send on, and where.
+    #[error("{0}")]
+    Doors(String),
     /// Delivery.
     #[error(transparent)]
     Forward(#[from] StartError),
@@ -145,6 +151,7 @@ pub struct Server {
     debug_log: Mutex<Vec<Subscription>>,
     admin_state: Arc<AdminState>,
     admin: AdminServers,
+    doors: Option<Doors>,
     /// Keeps counts per metric from start to end (`dogstatsd_metrics_stats_enable`).
     _counting: Option<Counting>,
 }
@@ -163,12 +170,14 @@ impl Server {
         let open_max = descriptors::raise();
         let connections = descriptors::connections(config.stream_connections_max, open_max);
         let bound = net::bind(settings::net(&loaded, lanes, connections))?;
+        let bound_doors = doors::bind(&loaded)?;
         banner::listening(&bound);
         let console = outputs.list.contains(&OutputKind::Console);
         if let Some(line) = banner::try_it(&bound).filter(|_| console) {
             tracing::info!(target: "net", "{line}");
         }
         let totals = Arc::new(Mutex::new(Totals::default()));
+        let doors_accounting = Arc::new(DoorsAccounting::default());
         let delivery = outputs::start(config, &outputs, hostname.as_deref(), &clock, &hub)?;
         let tagger = start_tagger(config)?;
         let rules = settings::rules(config, hostname.as_deref(), lanes, as_tagger(tagger.as_ref()));
@@ -280,6 +289,23 @@ impl Server {
         }
         events::listeners_changed(&hub, &listener_names, "open");
         let admin = AdminServers::start(config, &admin_state);
+        let statsd_port = banner::udp_port(&admin_state.listeners);
+        let doors = bound_doors.map(|listeners| {
+            let recorder = Recorder::new(
+                RecorderParts {
+                    settings: TimedSettings::default(),
+                    rules: Arc::default(),
+                    state: state.clone(),
+                    accounting: Arc::clone(&doors_accounting),
+                    watch: Arc::clone(&admin_state.watch),
+                },
+                clock.unix(),
+            );
+            Doors::open(
+                listeners,
+                doors::Shared { config, rules, clock, recorder, statsd_port, open_max },
+            )
+        });
         Ok(Server {
             lanes: handles,
             lane_threads,
@@ -300,6 +326,7 @@ impl Server {
             debug_log: Mutex::new(debug_log),
             admin_state,
             admin,
+            doors: doors.transpose()?,
             _counting: counting,
         })
     }
@@ -358,6 +385,9 @@ impl Server {
         if let (Some(forwarder), Some(key)) = (&self.forwarder, &config.api_key) {
             forwarder.set_api_key(0, key.expose());
         }
+        if let Some(doors) = &self.doors {
+            doors.reload(config, &rules);
+        }
         events::config_reloaded(&self.hub, &self.effective, loaded);
         self.admin_state.set_config(ConfigState::of(loaded));
         let explainer = explainer(loaded, &rules, self.admin_state.hostname_origin);
@@ -366,10 +396,13 @@ impl Server {
 
     /// Drains, flushes and delivers within the configured time, then says what became of every line
     /// and payload. True when every payload was delivered.
-    pub fn stop(self) -> bool {
+    pub fn stop(mut self) -> bool {
         let deadline = Instant::now() + self.stop_within;
         events::shutdown_started(&self.hub, self.stop_within, self.forwarder.as_deref());
         self.admin_state.liveness.stopping();
+        if let Some(doors) = &mut self.doors {
+            doors.close();
+        }
         self.lanes.iter().for_each(|lane| lane.stop(DRAIN));
         for thread in self.lane_threads {
             if thread.join().is_err() {
@@ -466,7 +499,7 @@ fn lane_parts(config: &Config, bound: &Bound, shared: Shared) -> LaneParts {
         Transport::UnixDatagram | Transport::UnixStream => {
             config.dogstatsd_eol_required.contains(&config::Transport::Uds)
         }
-        Transport::Tcp => false,
+        Transport::Tcp | Transport::Http => false,
     };
     LaneParts {
         settings: settings::shard(config),

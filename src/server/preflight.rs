@@ -7,7 +7,7 @@
 use std::fs::OpenOptions;
 use std::path::Path;
 
-use super::settings;
+use super::{doors, settings};
 use crate::config::{Class, Loaded, OutputKind, Outputs, Problem};
 use crate::forward;
 use crate::net::{self, Transport};
@@ -36,10 +36,14 @@ impl Preflight<'_> {
 
     fn sockets(&mut self, inherited: &[Transport]) {
         let config = &self.loaded.config;
-        let optional = settings::optional_listeners(self.loaded);
+        let mut optional = settings::optional_listeners(self.loaded);
+        if doors::socket_is_optional(self.loaded) {
+            optional.push(Transport::Http);
+        }
         for (key, transport, path) in [
             ("dogstatsd_socket", Transport::UnixDatagram, &config.dogstatsd_socket),
             ("dogstatsd_stream_socket", Transport::UnixStream, &config.dogstatsd_stream_socket),
+            ("apm_config.receiver_socket", Transport::Http, &config.apm_config_receiver_socket),
         ] {
             let Some(path) = path else { continue };
             if optional.contains(&transport) || inherited.contains(&transport) {
@@ -130,6 +134,7 @@ mod tests {
         for (key, transport) in [
             ("dogstatsd_socket", Transport::UnixDatagram),
             ("dogstatsd_stream_socket", Transport::UnixStream),
+            ("apm_config.receiver_socket", Transport::Http),
         ] {
             let path = path.display();
             let nowhere = folder.path().join("nowhere");

@@ -70,7 +70,7 @@ impl Sockets {
                     sums.uds_packets += packets;
                     sums.uds_bytes += counts.bytes;
                 }
-                Transport::Tcp => {}
+                Transport::Tcp | Transport::Http => {}
             }
             sums.kernel_drops += counts.kernel_drops;
             sums.truncated += counts.datagrams_truncated;

@@ -40,10 +40,10 @@ pub(super) fn lanes(config: &Config) -> usize {
 pub(super) fn net(loaded: &Loaded, lanes: usize, connections_max: usize) -> NetSettings {
     let config = &loaded.config;
     NetSettings {
-        udp: internet(config, config.dogstatsd_port),
+        udp: internet(config, config.dogstatsd_port, config.dogstatsd_non_local_traffic),
         unix_datagram: config.dogstatsd_socket.clone(),
         unix_stream: config.dogstatsd_stream_socket.clone(),
-        tcp: internet(config, config.dogstatsd_tcp_port),
+        tcp: internet(config, config.dogstatsd_tcp_port, config.dogstatsd_non_local_traffic),
         socket_mode: config.dogstatsd_socket_mode,
         stream_socket_mode: config.dogstatsd_stream_socket_mode,
         receive_buffer_bytes: net_buffer(config),
@@ -54,6 +54,7 @@ pub(super) fn net(loaded: &Loaded, lanes: usize, connections_max: usize) -> NetS
         credentials: config.dogstatsd_origin_detection,
         optional: optional_listeners(loaded),
         inherited: crate::net::inherited_sockets(),
+        http_beside: config.doors_open(),
         pause: config.receive_pause,
     }
 }
@@ -79,13 +80,14 @@ pub(super) fn net_buffer(config: &Config) -> usize {
     }
 }
 
-fn internet(config: &Config, port: Port) -> Option<InternetSettings> {
+/// A port on the configured addresses; `everywhere` beats `bind_host`.
+pub(super) fn internet(config: &Config, port: Port, everywhere: bool) -> Option<InternetSettings> {
     let port = match port {
         Port::Off => return None,
         Port::Fixed(port) => port,
         Port::Random => 0,
     };
-    let addresses = match (&config.bind_host, config.dogstatsd_non_local_traffic) {
+    let addresses = match (&config.bind_host, everywhere) {
         (_, true) => Addresses::Everywhere,
         (Some(host), false) => Addresses::Host(host.clone()),
         (None, false) => Addresses::Loopback,

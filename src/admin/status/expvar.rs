@@ -59,7 +59,7 @@ impl AgentStatus {
             match listener.transport {
                 Transport::Udp => udp.add(counts),
                 Transport::UnixDatagram | Transport::UnixStream => uds.add(counts),
-                Transport::Tcp => {}
+                Transport::Tcp | Transport::Http => {}
             }
         }
         let [(_, series), (_, sketches), (_, events), (_, checks)] = snapshot.flushed();

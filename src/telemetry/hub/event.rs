@@ -14,6 +14,8 @@ pub enum Transport {
     UnixStream,
     /// Whole lines on a TCP connection.
     Tcp,
+    /// The body of a request over HTTP.
+    Http,
     /// From inside the process.
     Embedded,
 }

@@ -1,0 +1,217 @@
+//! The HTTP doors: bound before anything runs, opened when everything does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{ServerError, settings};
+use crate::clock::Clock;
+use crate::config::{Config, DoorMode, Loaded, Port, TracesMode, Url};
+use crate::context::Rules;
+use crate::doors::{
+    Api, DataStreams, Desk, DeskSettings, Door, DoorsAccounting, Forward, InfoSettings, Naming,
+    Recorder, Route, Stats, Telemetry, Traces, Upstream,
+};
+use crate::http::requests::{RequestLimits, RequestServer, StreamListener};
+use crate::net::{
+    self, BindError, HttpListener, HttpListeners, HttpSettings, ListenerAddress, SocketFile,
+    Transport,
+};
+
+/// Mode of the socket's file, as for DogStatsD: every local user may send.
+const SOCKET_MODE: u32 = 0o722;
+/// How long a connection may be idle: clients beat every 60 s.
+const IDLE: std::time::Duration = std::time::Duration::from_secs(75);
+/// Threads for bodies: decoding is bounded by the processors, not by waiting.
+const THREADS_MAX: usize = 4;
+
+/// True when the path is the default of `doors: true` and may be missing.
+pub(super) fn socket_is_optional(loaded: &Loaded) -> bool {
+    loaded.origin("apm_config.receiver_socket") == loaded.origin("doors")
+}
+
+/// Binds what is open; none when nothing is.
+pub(super) fn bind(loaded: &Loaded) -> Result<Option<HttpListeners>, BindError> {
+    let config = &loaded.config;
+    if !config.doors_open() {
+        return Ok(None);
+    }
+    let port = config.apm_config_receiver_port.unwrap_or(Port::Off);
+    net::bind_http(&HttpSettings {
+        tcp: settings::internet(config, port, config.apm_config_apm_non_local_traffic),
+        unix: config.apm_config_receiver_socket.clone(),
+        unix_mode: SOCKET_MODE,
+        unix_optional: socket_is_optional(loaded),
+    })
+    .map(Some)
+}
+
+/// Open doors. Dropping them closes them.
+pub(super) struct Doors {
+    /// First, so that no request comes when the rest is gone.
+    server: Option<RequestServer>,
+    desk: Arc<Desk>,
+    receiver_port: u16,
+    statsd_port: Option<u16>,
+    _file: Option<SocketFile>,
+}
+
+/// What the doors have in common with the rest of the server.
+pub(super) struct Shared<'a> {
+    pub config: &'a Config,
+    pub rules: Arc<Rules>,
+    pub clock: Clock,
+    pub recorder: Recorder,
+    /// Where DogStatsD is received over UDP.
+    pub statsd_port: Option<u16>,
+    /// Descriptors that the process may have open.
+    pub open_max: usize,
+}
+
+impl Doors {
+    /// Opens what was bound.
+    pub fn open(listeners: HttpListeners, shared: Shared<'_>) -> Result<Self, ServerError> {
+        let Shared { config, rules, clock, recorder, statsd_port, open_max } = shared;
+        let accounting = Arc::clone(recorder.accounting());
+        banner(&listeners, config);
+        let forward: Option<Arc<Forward>> = None;
+        let receiver_port = port_of(&listeners);
+        let desk = Desk::new(DeskSettings {
+            doors: doors(config, &accounting, &clock),
+            upstream: config.doors_upstream.as_ref().map(Url::expose).map(Upstream::of),
+            traces_upstream: config.doors_traces == TracesMode::Upstream,
+            forward,
+            request_bytes_max: config.apm_config_max_payload_size,
+            info: info(config, receiver_port, statsd_port),
+            origin: rules.origin.clone(),
+            proc_root: settings::proc_root(config),
+            recorder,
+            clock,
+        });
+        let limits = RequestLimits {
+            connections_max: connections(config, open_max),
+            request: config.receiver_timeout(),
+            idle: IDLE,
+            threads_max: THREADS_MAX,
+        };
+        let sockets = listeners.bound.into_iter().map(|(_, listener)| match listener {
+            HttpListener::Tcp(listener) => StreamListener::Tcp(listener),
+            HttpListener::Unix(listener) => StreamListener::Unix(listener),
+        });
+        let server =
+            RequestServer::start("doors", sockets.collect(), limits, desk.router(), accounting)
+                .map_err(ServerError::system("opening the doors"))?;
+        let _file = listeners.file;
+        Ok(Doors { server: Some(server), desk, receiver_port, statsd_port, _file })
+    }
+
+    /// Takes over what a reload may change.
+    pub fn reload(&self, config: &Config, rules: &Rules) {
+        self.desk.reload(info(config, self.receiver_port, self.statsd_port), rules.origin.clone());
+    }
+
+    /// Lets no request in any more; those in work are waited for, for a moment.
+    pub fn close(&mut self) {
+        drop(self.server.take());
+    }
+}
+
+/// The doors that are on.
+fn doors(
+    config: &Config,
+    accounting: &Arc<DoorsAccounting>,
+    clock: &Clock,
+) -> BTreeMap<Route, Arc<dyn Door>> {
+    let naming = Naming {
+        prefix: config.doors_prefix.clone(),
+        env: config.doors_env().unwrap_or_default().to_owned(),
+    };
+    let mut doors: BTreeMap<Route, Arc<dyn Door>> = BTreeMap::new();
+    if config.doors_traces == TracesMode::Count {
+        doors.insert(Route::Traces, Arc::new(Traces::new(Arc::clone(accounting))));
+    }
+    if is_local(config.doors_stats) {
+        doors.insert(Route::Stats, Arc::new(Stats::new(naming.clone())));
+    }
+    if is_local(config.doors_data_streams) {
+        let interval = config.interval.as_secs();
+        doors.insert(Route::DataStreams, Arc::new(DataStreams::new(naming.clone(), interval)));
+    }
+    if is_local(config.telemetry_door()) {
+        let door = Telemetry::new(naming, clock.clone(), Arc::clone(accounting));
+        doors.insert(Route::Telemetry, Arc::new(door));
+    }
+    if is_local(config.doors_api) {
+        doors.insert(Route::Api, Arc::new(Api));
+    }
+    doors
+}
+
+fn is_local(mode: DoorMode) -> bool {
+    matches!(mode, DoorMode::Local | DoorMode::Both)
+}
+
+fn info(config: &Config, receiver_port: u16, statsd_port: Option<u16>) -> InfoSettings {
+    InfoSettings {
+        on: Vec::new(),
+        default_env: config.doors_env().unwrap_or_default().to_owned(),
+        receiver_port,
+        request_bytes_max: config.apm_config_max_payload_size,
+        statsd_port,
+    }
+}
+
+fn port_of(listeners: &HttpListeners) -> u16 {
+    let ports = listeners.bound.iter().find_map(|(address, _)| match address {
+        ListenerAddress::Internet(address) => Some(address.port()),
+        ListenerAddress::Path(_) => None,
+    });
+    ports.unwrap_or(0)
+}
+
+/// Connections to allow: clients of the doors leave descriptors to everything else.
+fn connections(config: &Config, open_max: usize) -> usize {
+    let configured = config.apm_config_max_connections;
+    let allowed = configured.min(open_max / 4).max(1);
+    if allowed < configured {
+        tracing::warn!(
+            target: "doors",
+            "apm_config.max_connections is {allowed} instead of {configured}: the process may open {open_max} files; raise ulimit -n (LimitNOFILE= of the unit)"
+        );
+    }
+    allowed
+}
+
+/// Where the doors are, and what could not be had.
+fn banner(listeners: &HttpListeners, config: &Config) {
+    let places: Vec<String> =
+        listeners.bound.iter().map(|(address, _)| address.to_string()).collect();
+    tracing::info!(target: "doors", "{:4} {}", Transport::Http, places.join(" "));
+    for remark in &listeners.remarks {
+        match remark.kind {
+            // On most machines no one has made the folder of the default socket.
+            net::ProblemKind::FolderMissing => {
+                tracing::info!(target: "doors", "{:4} {}: off: {}", Transport::Http, remark.place, remark.detail);
+            }
+            _ => tracing::warn!(target: "doors", "{remark}"),
+        }
+    }
+    for (address, _) in &listeners.bound {
+        if let ListenerAddress::Internet(address) = address
+            && !address.ip().is_loopback()
+        {
+            tracing::warn!(
+                target: "doors",
+                "{} {address} is open to other machines; any client that reaches it can send metrics",
+                Transport::Http
+            );
+        }
+    }
+    if config.doors_upstream.is_some() {
+        tracing::info!(
+            target: "doors",
+            "{:4} passes what no door takes to {}",
+            Transport::Http,
+            config.doors_upstream.as_ref().map(ToString::to_string).unwrap_or_default()
+        );
+    }
+}
