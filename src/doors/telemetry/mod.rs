@@ -58,16 +58,12 @@ impl Telemetry {
             MessageType::Distributions => series::distributions(payload, speaker),
             MessageType::Sketches => series::sketches(payload, speaker),
             MessageType::Logs => logs::count(payload, speaker),
-            MessageType::Batch
-            | MessageType::Started
-            | MessageType::Closing
-            | MessageType::Other
-            | MessageType::Unknown => {}
+            MessageType::Started | MessageType::Closing => self.note_life(kind, speaker),
+            MessageType::Batch | MessageType::Other | MessageType::Unknown => {}
         }
-        self.note_life(kind, speaker);
     }
 
-    /// What a message says of the life of its process.
+    /// What a message says of the life of its process. Any request is a sign of it.
     fn note_life(&self, kind: MessageType, speaker: &mut Speaker<'_, '_>) {
         let (id, tags, now) = (speaker.runtime_id, &speaker.common, speaker.request.now);
         let heard = match kind {
@@ -117,10 +113,10 @@ impl Door for Telemetry {
                 if !is_list {
                     speaker.sink.refuse(Reason::Value);
                 }
-                self.note_life(MessageType::Other, &mut speaker);
             }
             kind => self.take_message(kind, envelope.payload, &mut speaker),
         }
+        self.note_life(MessageType::Other, &mut speaker);
         Ok(Answer::ok())
     }
 

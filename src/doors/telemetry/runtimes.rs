@@ -47,8 +47,10 @@ impl Runtime {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Group {
+    /// As its key.
+    tags: Arc<PartTags>,
     live: u64,
     /// When a process of it was last alive.
     last: Duration,
@@ -67,20 +69,20 @@ impl Runtimes {
         if id.len() > ID_BYTES_MAX || tags.raw().0.len() > TAGS_BYTES_MAX {
             return Err(Full);
         }
-        if let Some(runtime) = self.runtimes.get(id)
-            && runtime.closed.is_some_and(|closed| now.saturating_sub(closed) < CLOSED)
-        {
+        let known = self.runtimes.get(id);
+        let closed = known.and_then(|runtime| runtime.closed);
+        if closed.is_some_and(|closed| now.saturating_sub(closed) < CLOSED) {
             return Ok(());
         }
-        if !self.runtimes.contains_key(id) && self.runtimes.len() >= RUNTIMES_MAX {
+        if known.is_none() && self.runtimes.len() >= RUNTIMES_MAX {
             return Err(Full);
         }
-        let group = self.group(tags)?;
+        let group = self.group(tags, now)?;
         let runtime = Runtime { group, seen: now, closed: None };
-        if let Some(group) = self.groups.get_mut(&runtime.group) {
-            group.last = now;
+        match self.runtimes.get_mut(id) {
+            Some(known) => *known = runtime,
+            None => drop(self.runtimes.insert(id.into(), runtime)),
         }
-        self.runtimes.insert(id.into(), runtime);
         Ok(())
     }
 
@@ -99,15 +101,18 @@ impl Runtimes {
         self.heard(id, tags, now)
     }
 
-    fn group(&mut self, tags: &PartTags) -> Result<Arc<PartTags>, Full> {
-        if let Some((known, _)) = self.groups.get_key_value(tags) {
-            return Ok(Arc::clone(known));
+    /// The group of these tags, of which a process is alive.
+    fn group(&mut self, tags: &PartTags, now: Duration) -> Result<Arc<PartTags>, Full> {
+        if let Some(group) = self.groups.get_mut(tags) {
+            group.last = now;
+            return Ok(Arc::clone(&group.tags));
         }
         if self.groups.len() >= RUNTIMES_MAX {
             return Err(Full);
         }
         let tags = Arc::new(tags.clone());
-        self.groups.insert(Arc::clone(&tags), Group::default());
+        let group = Group { tags: Arc::clone(&tags), live: 0, last: now };
+        self.groups.insert(Arc::clone(&tags), group);
         Ok(tags)
     }
 
