@@ -7,6 +7,9 @@ use whippet::protocol::Options;
 
 use crate::properties::holds;
 
+#[cfg(feature = "server")]
+#[path = "../fuzz/src/capture_file.rs"]
+mod capture_file;
 #[path = "../fuzz/src/configuration.rs"]
 mod configuration;
 #[path = "../fuzz/src/datagram.rs"]
@@ -48,6 +51,12 @@ fn datagrams() {
 #[test]
 fn streams() {
     each_seed("framing", framing::run);
+}
+
+#[cfg(feature = "server")]
+#[test]
+fn capture_files() {
+    each_seed("capture_file", capture_file::run);
 }
 
 #[test]

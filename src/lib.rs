@@ -32,6 +32,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "server")]
+#[doc(hidden)]
+pub mod capture;
 pub mod clock;
 pub mod config;
 #[cfg(feature = "server")]

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 const ROOMS: [&str; 6] = ["protocol", "context", "aggregate", "flush", "encode", "forward"];
 
 /// Usable by everyone, and using nothing but each other.
-const BASE: [&str; 8] =
-    ["clock", "config", "http", "memory", "telemetry", "text", "sketch", "tagger"];
+const BASE: [&str; 9] =
+    ["capture", "clock", "config", "http", "memory", "telemetry", "text", "sketch", "tagger"];
 
 /// Used by no room. `server`, `threadstats` and `cli` put rooms together, so they may know all of
 /// them; `bench` measures any statsd server from outside, so it knows only the protocol.

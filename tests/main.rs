@@ -100,6 +100,16 @@ mod origin {
     mod sources;
     mod workloads;
 }
+/// Captures: taken, sent again, run through the engine; and the archive for support.
+#[cfg(all(feature = "cli", feature = "zstd"))]
+mod replay {
+    mod agent_file;
+    mod captured;
+    mod damaged;
+    mod differences;
+    mod offline;
+    mod sent;
+}
 #[cfg(all(feature = "cli", feature = "zstd"))]
 mod rewriting;
 /// The embeddable client: the table of call sequences, scripts, HTTP, threads.

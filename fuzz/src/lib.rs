@@ -2,6 +2,7 @@
 //!
 //! The same files are part of the tests, which run them over the seeds.
 
+pub mod capture_file;
 pub mod configuration;
 pub mod datagram;
 pub mod framing;

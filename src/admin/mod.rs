@@ -3,6 +3,7 @@
 //! client, and no lane ever waits for one. Refusal: it composes nothing and keeps no counters of
 //! its own.
 
+mod capture;
 mod counters;
 mod health;
 mod live;
@@ -45,6 +46,7 @@ whippet answers here, read only:
   /stats                  count and last time per metric (?seconds=N: of the next N seconds)
   /top                    what costs most: contexts, samples, bytes, senders
   /tap                    matching lines as they come (?match=REGEX&limit=N)
+  /capture                all datagrams as they come, as a capture file (?seconds=N&bytes=N)
   /senders                who sends what, with the last bad lines
   /contexts               one context per line as JSON (/contexts.zstd: compressed)
 ";
@@ -154,6 +156,7 @@ fn pages(state: &Arc<AdminState>) -> Router {
         .route("/top", page(live::top))
         .route("/tap", page(live::tap))
         .route("/senders", page(all_senders))
+        .route("/capture", page(capture::page))
         .route(
             "/contexts",
             page(|state, _| {

@@ -5,6 +5,7 @@
 //! invalid; 128 + n stopped at once by a second signal n.
 
 mod admin_client;
+mod capture;
 mod check_config;
 mod config_args;
 mod contexts;
@@ -17,6 +18,7 @@ mod notify;
 mod reader;
 mod reference;
 mod reload;
+mod replay;
 mod run;
 mod send;
 mod stats;
@@ -165,6 +167,37 @@ Examples:
     Top(top::TopArgs),
     /// Show lines as they arrive.
     Tap(tap::TapArgs),
+    /// Write what the running server receives to a file, datagram by datagram.
+    #[command(
+        alias = "dogstatsd-capture",
+        after_help = "\
+The file has the format of the Datadog Agent's captures: `whippet replay` and `agent dogstatsd-replay`
+read it. It holds every datagram and frame with its time and sender, before any rule is applied. The
+server goes on as usual; what comes faster than this command can take it is counted.
+
+Examples:
+  whippet capture --for 10m
+  whippet capture --for 5s --plain -o /tmp/now.dog
+  whippet replay --offline /tmp/now.dog -c whippet.yaml"
+    )]
+    Capture(capture::CaptureArgs),
+    /// Send a capture to a server, or show what a configuration makes of it.
+    #[command(
+        alias = "dogstatsd-replay",
+        after_help = "\
+Sent to a socket, datagrams keep their timing; the receiver sees this process as their sender. With
+--offline nothing is sent: the lines go through the engine of this program, with the clock of the
+capture and faster than time, and what would be posted is printed: the same file, the same bytes.
+
+Exit codes with --offline: 0 done, and with --vs the same; 1 different; 2 an error. Else: 0 sent; 1 a
+file that cannot be read to its end, or something that could not be sent.
+
+Examples:
+  whippet replay capture.dog --to udp://127.0.0.1:8125 --speed 10
+  whippet replay capture.dog --offline -c whippet.yaml
+  whippet replay capture.dog --offline -c whippet.yaml --vs changed.yaml"
+    )]
+    Replay(Box<replay::ReplayArgs>),
     /// Write the contexts of the running server to a file, in the Agent's format.
     #[command(alias = "dogstatsd-dump-contexts")]
     DumpContexts(contexts::DumpArgs),
@@ -236,6 +269,8 @@ pub fn main() -> ExitCode {
         Command::Stats(args) => stats::run(&args, &settings).map(|()| ExitCode::SUCCESS),
         Command::Top(args) => top::run(&args, &settings).map(|()| ExitCode::SUCCESS),
         Command::Tap(args) => tap::run(&args, &settings).map(|()| ExitCode::SUCCESS),
+        Command::Capture(args) => capture::run(&args, &settings).map(|()| ExitCode::SUCCESS),
+        Command::Replay(args) => replay::run(&args, &settings),
         Command::DumpContexts(args) => contexts::dump(&args, &settings).map(|()| ExitCode::SUCCESS),
         Command::Health => health::run(&settings).map(|()| ExitCode::SUCCESS),
         Command::Diagnose => diagnose::run(&settings),

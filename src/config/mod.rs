@@ -50,6 +50,8 @@ pub use types::{
     Mapping, MatchType, OutputKind, Port, Switch, TagAction, TagFilter, TlsVersion, TracesMode,
     Transport,
 };
+#[cfg(feature = "cli")]
+pub(crate) use units::{bytes as parse_bytes, duration as parse_duration, show_duration};
 pub use url::Url;
 
 #[cfg(test)]

@@ -185,6 +185,8 @@ settings! {
     min_tls_version: TlsVersion = "min_tls_version",
     ca_file: Option<PathBuf> = "ca_file",
 
+    dogstatsd_capture_path: Option<PathBuf> = "dogstatsd_capture_path",
+
     log_level: LogLevel = "log_level",
     log_file: Option<PathBuf> = "log_file",
     log_file_max_size: u64 = "log_file_max_size",

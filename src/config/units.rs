@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// `1h30m`, `100ms`, `1.5s`, or a bare number in `unit`.
-pub(super) fn duration(text: &str, unit: Duration) -> Option<Duration> {
+pub(crate) fn duration(text: &str, unit: Duration) -> Option<Duration> {
     if let Ok(number) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(number * unit.as_secs_f64()).ok();
     }
@@ -33,7 +33,7 @@ fn unit_seconds(unit: &str) -> Option<f64> {
 }
 
 /// The shortest form that [`duration`] parses back.
-pub(super) fn show_duration(time: Duration) -> String {
+pub(crate) fn show_duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match (seconds, time.subsec_nanos()) {
         (_, 0) if seconds >= 3600 && seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
@@ -45,7 +45,7 @@ pub(super) fn show_duration(time: Duration) -> String {
 }
 
 /// `10Mb`, `512 KiB`, `1G`, or a bare number of bytes.
-pub(super) fn bytes(text: &str) -> Option<u64> {
+pub(crate) fn bytes(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number = text[..digits].parse::<u64>().ok()?;
     let shift = match text[digits..].trim().to_ascii_lowercase().as_str() {

@@ -1,6 +1,7 @@
 //! The Datadog output: rows become payloads, payloads go to every endpoint.
 
 use std::io::Stdout;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,9 @@ pub(crate) enum Delivery {
     Forward(Arc<Forwarder>),
     /// Nowhere (`WHIPPET_OUTPUT=none`): counted and forgotten.
     Discard(Arc<Mutex<Discarded>>),
+    /// To whoever asked for them; nothing is posted.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for a command of the program"))]
+    HandOver(Sender<Payload>),
     /// To standard output (`WHIPPET_OUTPUT=dry-run`), and counted.
     Show(DryRun<Stdout>, Arc<Mutex<Discarded>>),
 }
@@ -178,6 +182,8 @@ impl Delivery {
         match self {
             Delivery::Forward(forwarder) => forwarder.submit(payload, wait_until),
             Delivery::Discard(discarded) => count(discarded, payload),
+            // One that went away wants no more.
+            Delivery::HandOver(to) => drop(to.send(payload.clone())),
             Delivery::Show(shown, discarded) => {
                 shown.show(payload);
                 count(discarded, payload);

@@ -25,7 +25,7 @@ use crate::net::{
 use crate::protocol::lines;
 use crate::telemetry::{EventKind, Hub};
 use crate::text::{clock_time, printable};
-use crate::watch::{Findings, LaneCounts, Liveness, Senders, Watch, Watcher};
+use crate::watch::{Findings, LaneCounts, Liveness, Recorder, Senders, Watch, Watcher};
 
 /// Contexts announced by name as they are born, over the life of the process.
 const ANNOUNCED_MAX: usize = 20;
@@ -90,6 +90,7 @@ pub(super) struct LaneWorker {
     /// The generation of the tagger that known metrics were decided with.
     tags_generation: u64,
     watcher: Watcher,
+    recorder: Recorder,
     senders: Option<Senders>,
     /// What of the shard a sender was charged with already.
     charged: Charged,
@@ -132,6 +133,7 @@ impl LaneWorker {
         let origins = parts.proc_root.as_deref().map(Origins::new);
         let tags_generation = tags_generation(&parts.rules);
         let watcher = Watcher::new(Arc::clone(&parts.watch), parts.settings.options);
+        let recorder = Recorder::new(Arc::clone(&parts.watch.captures));
         let senders = parts.sender_accounts.then(Senders::new);
         LaneWorker {
             lane,
@@ -143,6 +145,7 @@ impl LaneWorker {
             tags_generation,
             restarts: 0,
             watcher,
+            recorder,
             senders,
             charged: Charged::default(),
             births_seen: 0,
@@ -173,6 +176,7 @@ impl LaneWorker {
             }
         }
         net.refresh_kernel_drops();
+        self.recorder.hand_over();
         self.close(net.counts());
         // The flusher outlives the lanes; if it is gone, no one has to know.
         (self.tell)(FromLane::Stopped);
@@ -310,13 +314,19 @@ impl Receiver for LaneWorker {
     fn begin_batch(&mut self) {
         // Not only when woken: a wake-up may be seen after datagrams that were sent later.
         self.take_rules();
-        self.shard.begin_batch(self.parts.clock.unix());
+        let now = self.parts.clock.unix();
+        self.shard.begin_batch(now);
+        self.recorder.begin_batch(now, || self.parts.clock.monotonic());
         if let Some(origins) = &mut self.origins {
             origins.begin_batch(self.parts.clock.monotonic());
         }
     }
 
     fn datagram(&mut self, bytes: &[u8], from: &Sender<'_>, arrival: Arrival) {
+        // First, so that a capture holds what makes the lane fail, too.
+        if self.recorder.is_on() {
+            self.recorder.add(bytes, from, &arrival);
+        }
         let mut by_line = false;
         if self.parts.hub.wants_any(EMITTED_PER_DATAGRAM) {
             events::packet_received(&self.parts.hub, bytes, from, arrival.transport);
@@ -390,11 +400,14 @@ impl Receiver for LaneWorker {
         // A clock that stepped back keeps the bucket open for longer than an interval. Each tick is
         // a sign of life, so it comes once per interval all the same.
         let end = if end > interval { interval.saturating_sub(since()) } else { end };
+        let hand_over = self.recorder.due_in(|| self.parts.clock.monotonic());
+        let end = hand_over.map_or(end, |due| end.min(due));
         if self.shard.is_sweeping() { end.min(SWEEP_GAP.saturating_sub(since())) } else { end }
     }
 
     fn tick(&mut self, counts: &[ListenerCounts]) {
         self.parts.liveness.lane(self.lane);
+        self.recorder.look_after(|| self.parts.clock.monotonic());
         if self.parts.clock.unix() >= self.shard.bucket_end() {
             self.close(counts);
         } else {
@@ -407,6 +420,7 @@ impl Receiver for LaneWorker {
 
     fn woken(&mut self, counts: &[ListenerCounts]) {
         self.hand_over(counts);
+        self.recorder.look_after(|| self.parts.clock.monotonic());
         self.take_rules();
     }
 

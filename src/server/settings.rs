@@ -256,7 +256,7 @@ pub(super) fn histograms(config: &Config) -> HistogramSettings {
 }
 
 /// What an output to the Datadog API is made from.
-pub(super) fn datadog(config: &Config, hostname: Option<&str>) -> DatadogSettings {
+pub(crate) fn datadog(config: &Config, hostname: Option<&str>) -> DatadogSettings {
     let (protobuf, json) = compression(config);
     DatadogSettings {
         series_format: if config.use_v2_api_series { SeriesFormat::V2 } else { SeriesFormat::V1 },

@@ -4,6 +4,7 @@
 //! line a second time and hand over what they found; they never wait for the reader, whose memory
 //! is bounded.
 
+mod capture;
 mod history;
 mod lane_counts;
 mod liveness;
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use regex::bytes::Regex;
 
+pub(crate) use self::capture::{CapturedBatch, Captures, Capturing, Recorder};
 pub(crate) use self::history::{HISTORY_AGE, History, HistoryRow};
 pub(crate) use self::lane_counts::{LaneCounts, add_lines};
 pub(crate) use self::liveness::Liveness;
@@ -61,6 +63,8 @@ pub(crate) struct Watch {
     overflow: Mutex<Option<Overflow>>,
     posted: Mutex<Posted>,
     refreshed: Mutex<Option<Instant>>,
+    /// Copies of whole datagrams.
+    pub captures: Arc<Captures>,
 }
 
 #[derive(Default)]

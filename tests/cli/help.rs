@@ -18,6 +18,8 @@ fn help_teaches_with_examples() {
         "check-config",
         "config",
         "completions",
+        "capture",
+        "replay",
     ] {
         let args: Vec<&str> = words.split_whitespace().chain(["--help"]).collect();
         let got = run(&args);

@@ -6,7 +6,7 @@
 
 mod args;
 mod line;
-mod target;
+pub(super) mod target;
 
 use std::io::{self, BufRead, Read, Write};
 use std::process::ExitCode;

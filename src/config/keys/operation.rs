@@ -52,13 +52,19 @@ pub(super) const KEYS: &[Key] = &[
         "Keep a count and last-seen time per metric and tag set, for `whippet stats`.",
     )
     .better("`whippet stats --for SECONDS` works without it"),
-    ignored(
+    key(
         "dogstatsd_capture_path",
-        "captures are not supported; whippet tap shows raw lines with listener and sender",
+        Path,
+        "",
+        "Directory in which `whippet capture` creates its files. Unset: the current one.",
+    )
+    .different(
+        "the command writes the file, with the rights of whoever runs it, by default into the \
+         current directory; the Agent's server writes into `run_path/dsd_capture`",
     ),
     ignored(
         "dogstatsd_capture_depth",
-        "captures are not supported; a tap with a slow reader skips lines and counts them",
+        "a lane never waits for a capture: what a slow reader has no room for is counted",
     ),
     key(
         "health_port",
