@@ -1,6 +1,6 @@
 # The targets people need; `make help` lists them.
 
-.PHONY: help run test test-bare check fmt clippy doc deny bench bench-report count fuzz faults soak config-docs
+.PHONY: help run test test-bare browser test-web screenshots check fmt clippy doc deny bench bench-report count fuzz faults soak config-docs
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -14,6 +14,24 @@ test: ## every test: units, protocol conformance, end to end
 test-bare: ## the library without default features: builds alone, and its tests
 	cargo check --lib --no-default-features
 	cargo test --no-default-features
+
+BROWSER_PACKAGES = chromium chromium-driver fonts-dejavu-core
+# As root on Debian and its relatives; elsewhere it says what is missing.
+browser:
+	@if ! command -v chromedriver >/dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+				apt-get install -y -qq --no-install-recommends $(BROWSER_PACKAGES); \
+		else \
+			echo "no chromedriver on PATH: install $(BROWSER_PACKAGES), or what your system calls them" >&2; exit 1; \
+		fi; \
+	fi
+
+test-web: browser ## the live page in a real browser
+	cargo test --test e2e -- web::page --ignored --test-threads 2
+
+screenshots: browser ## docs/img/*.png, from the real program under load (2 minutes)
+	SCREENSHOTS=$(CURDIR)/docs/img cargo test --test e2e -- web::screenshots --ignored
 
 check: fmt clippy test test-bare doc deny ## what CI runs
 

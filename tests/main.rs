@@ -16,7 +16,7 @@ mod admin {
     mod page;
     mod self_metrics;
     mod senders;
-    mod server;
+    pub mod server;
     mod slow_clients;
 }
 /// The program on its command line: what a person types, what comes back, what arrives.
@@ -126,4 +126,12 @@ mod threadstats {
     mod script;
     mod server;
     mod tree;
+}
+/// The live page in a real browser: run by `make test-web`, which installs one.
+#[cfg(all(feature = "cli", feature = "zstd"))]
+mod web {
+    mod browser;
+    mod page;
+    mod screenshots;
+    mod terminal;
 }

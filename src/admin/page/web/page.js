@@ -208,6 +208,7 @@ function showTraffic(now, seconds) {
   const sum = refused.reduce((total, [, values]) => total + (values.at(-1) ?? 0), 0);
   say(byId("now-refused"), short(sum));
   const series = refused.length > 0 ? refused : [["none", state.rows.map(() => 0)]];
+  byId("plot-refused").classList.toggle("empty", refused.length === 0);
   plots.refused.show(times, series, span, `lines refused per second, now ${short(sum)}`);
 }
 
@@ -497,6 +498,8 @@ document.addEventListener("keydown", (event) => {
   } else if (!typing && event.key === "p") {
     pause();
   } else if (event.key === "Enter" && event.target === byId("filter")) {
+    // The same key would press the button that has the focus now.
+    event.preventDefault();
     byId("metric-table").querySelector("button")?.focus();
   }
 });
