@@ -122,6 +122,17 @@ pub(crate) const PROCESS: &[ProcessCounter] = &[
         status.lines_open
     }),
     counted(
+        "whippet_doors_connections_refused_total",
+        "Connections to the doors past apm_config.max_connections.",
+        "connections to the doors refused (apm_config.max_connections)",
+        |status| status.doors.connections_refused,
+    ),
+    measured(
+        "whippet_doors_contexts",
+        "Contexts of the doors when their last bucket was posted.",
+        |status| status.doors.contexts as u64,
+    ),
+    counted(
         "whippet_admin_connections_evicted_total",
         "Admin connections closed to make room for newer ones.",
         "admin connections closed to make room for newer ones",

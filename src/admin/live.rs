@@ -8,6 +8,7 @@ use regex::bytes::RegexBuilder;
 use serde_json::{Value, json};
 
 use super::state::AdminState;
+use super::status::{DoorStatus, DoorsStatus};
 use super::{loopback, ranking, senders};
 use crate::http::{Request, Response};
 use crate::watch::{Samples, Sent};
@@ -92,6 +93,7 @@ pub(crate) fn top(state: &AdminState, request: &Request) -> Response {
     let before = state.watch.samples(&state.lanes);
     let refused_before = state.snapshot().totals.lines.refused_total();
     let senders_before = state.watch.senders();
+    let doors_before = DoorsStatus::of(&state.doors, 0).total();
     std::thread::sleep(time);
     let samples = state.watch.samples(&state.lanes).since(&before);
     let senders_now = state.watch.senders();
@@ -128,6 +130,7 @@ pub(crate) fn top(state: &AdminState, request: &Request) -> Response {
         "queue": { "payloads": queue.0, "bytes": queue.1, "max": queue.2 },
         "uncounted_lines": samples.others().count,
         "kernel_drops": totals.kernel_drops(),
+        "doors": doors(&DoorsStatus::of(&state.doors, totals.door_contexts), &doors_before, seconds),
         "by_contexts": ranking::by_contexts(&known, names, keys),
         "by_samples": ranked(|row| row.1),
         "by_bytes": ranked(|row| row.2),
@@ -135,6 +138,23 @@ pub(crate) fn top(state: &AdminState, request: &Request) -> Response {
         "overflow": state.watch.overflow(),
     });
     Response::json(200, format!("{answer}\n"))
+}
+
+/// What comes through the doors; null while they are closed.
+fn doors(doors: &DoorsStatus, before: &DoorStatus, seconds: f64) -> Value {
+    if !doors.open {
+        return Value::Null;
+    }
+    let now = doors.total();
+    let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
+    json!({
+        "contexts": doors.contexts,
+        "requests_per_second": rate(now.requests, before.requests),
+        "refused_per_second": rate(now.refused.total, before.refused.total),
+        "parts_per_second": rate(now.parts.total, before.parts.total),
+        "parts_refused_per_second": rate(now.parts.refused.total, before.parts.refused.total),
+        "late_per_second": rate(now.parts.late, before.parts.late),
+    })
 }
 
 /// Name, lines and bytes.

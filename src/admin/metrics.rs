@@ -18,6 +18,7 @@ pub(crate) fn page(state: &AdminState, snapshot: &Snapshot) -> String {
     lines(&mut page, &status, snapshot);
     sockets(&mut page, state, &status);
     delivery(&mut page, snapshot);
+    super::door_metrics::doors(&mut page, &status.doors);
     limits(&mut page, &status);
     page.into_text()
 }

@@ -5,6 +5,7 @@
 
 mod capture;
 mod counters;
+mod door_metrics;
 mod health;
 mod live;
 mod loopback;
@@ -28,8 +29,8 @@ pub(crate) use self::page::{Observed, observe};
 pub(crate) use self::senders::{ClientStatus, SenderStatus};
 pub(crate) use self::state::{AdminState, ConfigState, KnownContexts, ProcessLimits};
 pub(crate) use self::status::{
-    AgentStatus, AgentTransactions, EndpointStatus, IdentityStatus, Overflow, ReasonsStatus,
-    Status, TagKey, TallyStatus, key_name,
+    AgentStatus, AgentTransactions, DoorStatus, DoorsStatus, EndpointStatus, IdentityStatus,
+    Overflow, ReasonsStatus, Status, TagKey, TallyStatus, key_name,
 };
 use crate::config::{Config, Port};
 use crate::context::Kind;
@@ -252,8 +253,8 @@ pub(crate) fn agent_type(kind: Kind) -> &'static str {
 /// metric tags: they are joined when the context is first seen.
 fn dump(known: &KnownContexts, out: &mut dyn Write) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(64 << 10, out);
-    for context in &known.contexts {
-        let tags = context.tags(&known.rules.common_tags);
+    for (context, common_tags) in known.all() {
+        let tags = context.tags(common_tags);
         let dumped = DumpedContext {
             name: String::from_utf8_lossy(context.name()),
             host: String::from_utf8_lossy(context.host().unwrap_or(&known.rules.default_host)),

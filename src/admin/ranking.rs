@@ -12,25 +12,28 @@ use crate::context::heavy_hitters::Distinct;
 /// Values of one tag key counted exactly; beyond, the number is an estimate.
 const EXACT_MAX: usize = 10_000;
 
+/// A context and the tags that join it where it is posted.
+type Tagged<'a> = (&'a Context, &'a [Box<[u8]>]);
+
 /// Names by contexts, tag keys by distinct values, both descending and then by name; what is left
 /// over is summed up.
 pub(crate) fn by_contexts(known: &KnownContexts, names: usize, keys: usize) -> Value {
     let mut counts: HashMap<&[u8], usize, RandomState> = HashMap::default();
-    for context in &known.contexts {
+    for (context, _) in known.all() {
         *counts.entry(context.name()).or_default() += 1;
     }
     let mut ranked: Vec<(&[u8], usize)> = counts.into_iter().collect();
     ranked.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
     let rest = ranked.split_off(names.min(ranked.len()));
-    let mut of_name: HashMap<&[u8], Vec<&Context>, RandomState> =
+    let mut of_name: HashMap<&[u8], Vec<Tagged<'_>>, RandomState> =
         ranked.iter().map(|(name, count)| (*name, Vec::with_capacity(*count))).collect();
-    for context in &known.contexts {
-        if let Some(contexts) = of_name.get_mut(context.name()) {
-            contexts.push(context);
+    for tagged in known.all() {
+        if let Some(contexts) = of_name.get_mut(tagged.0.name()) {
+            contexts.push(tagged);
         }
     }
     let row = |(name, contexts): &(&[u8], usize)| {
-        let mut tag_keys = of_name.get(name).map(|of| tag_keys(of, known)).unwrap_or_default();
+        let mut tag_keys = of_name.get(name).map(|of| tag_keys(of)).unwrap_or_default();
         let others = tag_keys.split_off(keys.min(tag_keys.len()));
         let key = |(key, values): &(String, u64)| json!({ "key": key, "values": values });
         json!({
@@ -53,10 +56,10 @@ pub(crate) fn by_contexts(known: &KnownContexts, names: usize, keys: usize) -> V
 }
 
 /// Tag keys of some contexts with their number of distinct values.
-fn tag_keys(contexts: &[&Context], known: &KnownContexts) -> Vec<(String, u64)> {
+fn tag_keys(contexts: &[Tagged<'_>]) -> Vec<(String, u64)> {
     let mut keys: HashMap<&[u8], Values<'_>, RandomState> = HashMap::default();
-    for context in contexts {
-        for tag in context.tags(&known.rules.common_tags).iter() {
+    for (context, common_tags) in contexts {
+        for tag in context.tags(common_tags).iter() {
             let end = memchr::memchr(b':', tag).unwrap_or(tag.len());
             keys.entry(&tag[..end]).or_default().see(&tag[end..]);
         }
@@ -112,6 +115,7 @@ mod tests {
         };
         KnownContexts {
             contexts: rows.map(|row| context(row).unwrap()).collect(),
+            of_doors: Vec::new(),
             rules: Arc::new(Rules::default()),
         }
     }

@@ -11,6 +11,7 @@ use crate::aggregate::LineCounts;
 use crate::clock::Clock;
 use crate::config::{Config, Loaded, cgroup};
 use crate::context::{Context, Rules};
+use crate::doors::DoorsAccounting;
 use crate::encode::Route;
 use crate::forward::{ForwardAccounting, Forwarder};
 use crate::http::Refusals;
@@ -63,7 +64,18 @@ impl ConfigState {
 /// Every context the flusher knows. Contexts share their bytes, so the copy is cheap.
 pub(crate) struct KnownContexts {
     pub contexts: Vec<Context>,
+    /// Those of the doors, whose common tags are among their own.
+    pub of_doors: Vec<Context>,
     pub rules: Arc<Rules>,
+}
+
+impl KnownContexts {
+    /// Each context with the tags that join it where it is posted.
+    pub fn all(&self) -> impl Iterator<Item = (&Context, &[Box<[u8]>])> {
+        let common: &[Box<[u8]>] = &self.rules.common_tags;
+        let of_lines = self.contexts.iter().map(move |context| (context, common));
+        of_lines.chain(self.of_doors.iter().map(|context| (context, &[][..])))
+    }
 }
 
 pub(crate) struct AdminState {
@@ -87,6 +99,7 @@ pub(crate) struct AdminState {
     pub stats_kept: bool,
     pub lanes: Vec<LaneHandle>,
     pub totals: Arc<Mutex<Totals>>,
+    pub doors: Arc<DoorsAccounting>,
     pub forwarder: Option<Arc<Forwarder>>,
     pub discarded: Option<Arc<Mutex<Discarded>>>,
     /// Asks the flusher for every context it knows; none when it does not answer in time.

@@ -6,10 +6,10 @@ use clap::Args;
 
 use super::admin_client::{self, AdminClient};
 use super::config_args::ConfigArgs;
+use super::section::{reasons, shown, title};
 use crate::admin::{
     AgentStatus, AgentTransactions, ClientStatus, ConfigState, EndpointStatus, IdentityStatus,
-    LISTENER, Overflow, PROCESS, ReasonsStatus, SenderStatus, Status, TagKey, TallyStatus,
-    key_name,
+    LISTENER, Overflow, PROCESS, SenderStatus, Status, TagKey, TallyStatus, key_name,
 };
 use crate::text::{clock_time, grouped, printable};
 
@@ -26,16 +26,6 @@ pub(super) fn run(args: &StatusArgs, settings: &ConfigArgs) -> anyhow::Result<()
         return admin_client::print_json(&server.get("/status")?);
     }
     admin_client::print(&render(&server.json("/status")?))
-}
-
-fn title(out: &mut String, text: &str) {
-    let bar = "=".repeat(text.len());
-    let _ = writeln!(out, "\n{bar}\n{text}\n{bar}");
-}
-
-/// Text of the server as a terminal may show it.
-fn shown(text: &str) -> String {
-    printable(text.as_bytes(), 400)
 }
 
 /// `MetricParseErrors` as `Metric Parse Errors`.
@@ -58,6 +48,7 @@ fn render(status: &Status) -> String {
     lines(&mut out, status);
     forwarder(&mut out, status);
     sockets(&mut out, status);
+    super::door_status::doors(&mut out, &status.doors);
     senders(&mut out, &status.senders);
     contexts(&mut out, status);
     config(&mut out, &status.config);
@@ -152,15 +143,6 @@ fn transactions(out: &mut String, transactions: &AgentTransactions) {
     ] {
         let _ = writeln!(out, "    {name}: {}", grouped(count));
     }
-}
-
-fn reasons<T>(parts: &ReasonsStatus<T>, count: impl Fn(&T) -> u64) -> String {
-    let named: Vec<String> = parts
-        .reasons
-        .iter()
-        .map(|(reason, part)| format!("{reason} {}", grouped(count(part))))
-        .collect();
-    if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) }
 }
 
 fn lines(out: &mut String, status: &Status) {

@@ -104,6 +104,11 @@ impl Doors {
         Ok(Doors { server: Some(server), desk, receiver_port, statsd_port, _file })
     }
 
+    /// Every door that is on, for what no request calls.
+    pub fn list(&self) -> Vec<(Route, Arc<dyn Door>)> {
+        self.desk.doors()
+    }
+
     /// Takes over what a reload may change.
     pub fn reload(&self, config: &Config, rules: &Rules) {
         self.desk.reload(info(config, self.receiver_port, self.statsd_port), rules.origin.clone());

@@ -5,6 +5,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::door_flushers::DoorFlushers;
 use super::events;
 use super::handover::HandOverFile;
 use super::kernel_drops::KernelDrops;
@@ -13,7 +14,8 @@ use super::self_metrics::{Moment, SelfMetrics};
 use crate::admin::{self, AdminState, KnownContexts};
 use crate::aggregate::{Bucket, EXACT_SAMPLES_MAX, LineCounts};
 use crate::clock::Clock;
-use crate::context::Rules;
+use crate::context::{PartRules, Rules};
+use crate::doors::DueBucket;
 use crate::flush::{Closed, Flush, Flusher, HistogramSettings};
 use crate::net::{ListenerCounts, ListenerDescription};
 use crate::output::Output;
@@ -25,10 +27,16 @@ use crate::watch::{Liveness, Overflow, Totals, Watch, add_lines};
 pub(super) struct Reload {
     pub rules: Arc<Rules>,
     pub histograms: HistogramSettings,
+    /// Those of the doors; none when they are closed.
+    pub part_rules: Option<Arc<PartRules>>,
 }
 
 pub(super) enum Message {
     Lane(FromLane),
+    /// A bucket of the doors is to be posted.
+    Door(Box<DueBucket>),
+    /// The doors are closed; their last bucket came before.
+    DoorsStopped,
     Reload(Reload),
     /// Every context known, for the admin endpoints.
     Contexts(SyncSender<KnownContexts>),
@@ -50,6 +58,8 @@ pub(super) fn known_contexts(
 
 pub(super) struct FlusherThread {
     pub flusher: Flusher,
+    /// Those of the doors; none when they are closed.
+    pub doors: Option<DoorFlushers>,
     /// Where the next run finds what this one posted of its open bucket.
     pub handover: Option<HandOverFile>,
     /// Own metrics, a lane more for the flusher.
@@ -79,7 +89,7 @@ pub(super) struct FlusherThread {
 impl FlusherThread {
     /// Until every lane has stopped and everything they left is with the outputs.
     pub fn run(mut self, messages: &Receiver<Message>) {
-        let mut running = self.spares.len();
+        let mut running = self.spares.len() + usize::from(self.doors.is_some());
         let interval = Duration::from_secs(self.flusher.interval());
         while running > 0 {
             // A bounded wait, so that an idle flusher gives a sign of life too.
@@ -97,8 +107,12 @@ impl FlusherThread {
                     }
                 }
                 Ok(Message::Lane(FromLane::Restarted { lane })) => self.flusher.restart_lane(lane),
-                Ok(Message::Lane(FromLane::Stopped)) => running -= 1,
-                Ok(Message::Reload(Reload { rules, histograms })) => {
+                Ok(Message::Lane(FromLane::Stopped) | Message::DoorsStopped) => running -= 1,
+                Ok(Message::Door(due)) => self.post_door(*due),
+                Ok(Message::Reload(Reload { rules, histograms, part_rules })) => {
+                    if let (Some(doors), Some(rules)) = (&mut self.doors, part_rules) {
+                        doors.set_rules(&rules, &histograms);
+                    }
                     self.contexts_max = rules.limits.contexts_max.saturating_mul(self.spares.len());
                     self.flusher.set_rules(rules, histograms);
                 }
@@ -151,7 +165,8 @@ impl FlusherThread {
         let contexts = self.flusher.known().cloned().collect();
         let rules = Arc::clone(self.flusher.rules());
         // The client may have given up.
-        let _ = answer.try_send(KnownContexts { contexts, rules });
+        let of_doors = self.doors.iter().flat_map(DoorFlushers::known).cloned().collect();
+        let _ = answer.try_send(KnownContexts { contexts, of_doors, rules });
     }
 
     fn post(&mut self, mut flush: Flush) {
@@ -177,6 +192,29 @@ impl FlusherThread {
                 None => self.own.iter_mut().for_each(|own| own.reuse(std::mem::take(&mut bucket))),
             }
         }
+    }
+
+    /// A bucket of the doors goes to the same outputs, once; its parts were counted when they came.
+    fn post_door(&mut self, due: DueBucket) {
+        let Some((flusher, flush)) = self.doors.as_mut().and_then(|doors| doors.complete(due))
+        else {
+            return;
+        };
+        let began = self.clock.monotonic();
+        if !flush.is_empty() {
+            events::flush_started(&self.hub, &flush);
+            for output in &mut self.outputs {
+                output.flush(&flusher.view(&flush));
+            }
+            events::flush_completed(&self.hub, flusher, &flush, (&self.clock, began));
+        }
+        let contexts = self.doors.as_ref().map_or(0, DoorFlushers::contexts);
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        totals.type_conflicts += flush.type_conflicts;
+        totals.cells_coarse += flush.cells_coarse;
+        totals.door_contexts = contexts;
+        drop(totals);
+        warn_of_oddities(&flush.counts);
     }
 
     /// The open bucket is not wanted: what it recorded is lost, and that is counted.

@@ -10,6 +10,8 @@ mod api_key_check;
 mod banner;
 mod by_listener;
 mod descriptors;
+mod door_buckets;
+mod door_flushers;
 mod doors;
 mod drop_events;
 mod events;
@@ -41,6 +43,8 @@ use ahash::RandomState;
 use thiserror::Error;
 
 pub use self::api_key_check::{KeyCheck, check_api_keys};
+use self::door_buckets::DoorBuckets;
+use self::door_flushers::DoorFlushers;
 use self::doors::Doors;
 use self::flusher::{FlusherThread, Message, Reload};
 use self::forward_raw::RawForwarder;
@@ -50,12 +54,12 @@ use self::lane::{FromLane, LaneParts, LaneWorker};
 pub use self::preflight::preflight;
 use self::self_metrics::SelfMetrics;
 pub use self::signals::{Signal, Signals, survive_file_size_limit};
-use crate::admin::{AdminServers, AdminState, ConfigState, Observed, ProcessLimits};
-use crate::aggregate::{Bucket, TimedSettings};
+use crate::admin::{AdminServers, AdminState, ConfigState, DoorsStatus, Observed, ProcessLimits};
+use crate::aggregate::Bucket;
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, OutputKind};
 use crate::context::Rules;
-use crate::doors::{DoorsAccounting, Recorder, RecorderParts};
+use crate::doors::DoorsAccounting;
 use crate::explain::Explainer;
 use crate::flush::Flusher;
 use crate::forward::{EndpointError, Forwarder, StartError};
@@ -152,6 +156,7 @@ pub struct Server {
     admin_state: Arc<AdminState>,
     admin: AdminServers,
     doors: Option<Doors>,
+    door_buckets: Option<DoorBuckets>,
     /// Keeps counts per metric from start to end (`dogstatsd_metrics_stats_enable`).
     _counting: Option<Counting>,
 }
@@ -202,6 +207,18 @@ impl Server {
         let (spares, mut workers) = make_workers(lanes, &parts, &to_flusher);
         let listeners = bound.listeners.clone();
         let listeners_off = bound.off().cloned().collect();
+        let part_rules =
+            Arc::new(settings::part_rules(config, hostname.as_deref(), as_tagger(tagger.as_ref())));
+        let recorder = bound_doors.as_ref().map(|_| {
+            let shared = door_buckets::Shared {
+                rules: Arc::clone(&part_rules),
+                state: state.clone(),
+                memory: Arc::clone(&parts.settings.memory),
+                accounting: Arc::clone(&doors_accounting),
+                watch: Arc::clone(&watch),
+            };
+            door_buckets::recorder(config, shared, &clock)
+        });
         let own = settings::self_telemetry(config, &outputs).then(|| {
             let forwarder = delivery.forwarder.clone();
             let shard = parts.settings.clone();
@@ -242,6 +259,7 @@ impl Server {
             stats_kept: counting.is_some(),
             lanes: handles.clone(),
             totals: Arc::clone(&totals),
+            doors: doors_accounting,
             forwarder: delivery.forwarder.clone(),
             discarded: delivery.discarded.clone(),
             known_contexts: flusher::known_contexts(to_flusher.clone()),
@@ -254,6 +272,7 @@ impl Server {
         let flushing = FlusherThread {
             contexts_max: rules.limits.contexts_max.saturating_mul(lanes),
             flusher,
+            doors: recorder.as_ref().map(|_| DoorFlushers::new(config, &part_rules, &state)),
             handover,
             own,
             outputs: delivery.outputs,
@@ -290,22 +309,23 @@ impl Server {
         events::listeners_changed(&hub, &listener_names, "open");
         let admin = AdminServers::start(config, &admin_state);
         let statsd_port = banner::udp_port(&admin_state.listeners);
-        let doors = bound_doors.map(|listeners| {
-            let recorder = Recorder::new(
-                RecorderParts {
-                    settings: TimedSettings::default(),
-                    rules: Arc::default(),
-                    state: state.clone(),
-                    accounting: Arc::clone(&doors_accounting),
-                    watch: Arc::clone(&admin_state.watch),
-                },
-                clock.unix(),
-            );
-            Doors::open(
+        let (mut doors, mut door_buckets) = (None, None);
+        if let (Some(listeners), Some(recorder)) = (bound_doors, recorder) {
+            let opened = Doors::open(
                 listeners,
-                doors::Shared { config, rules, clock, recorder, statsd_port, open_max },
-            )
-        });
+                doors::Shared {
+                    config,
+                    rules,
+                    clock: clock.clone(),
+                    recorder: recorder.clone(),
+                    statsd_port,
+                    open_max,
+                },
+            )?;
+            let list = opened.list();
+            door_buckets = Some(DoorBuckets::start(recorder, list, clock, to_flusher.clone())?);
+            doors = Some(opened);
+        }
         Ok(Server {
             lanes: handles,
             lane_threads,
@@ -326,7 +346,8 @@ impl Server {
             debug_log: Mutex::new(debug_log),
             admin_state,
             admin,
-            doors: doors.transpose()?,
+            doors,
+            door_buckets,
             _counting: counting,
         })
     }
@@ -372,10 +393,13 @@ impl Server {
     pub fn reload(&self, loaded: &Loaded) {
         let config = &loaded.config;
         let tagger = as_tagger(self.tagger.as_ref());
-        let rules = settings::rules(config, self.hostname.as_deref(), self.lanes.len(), tagger);
+        let hostname = self.hostname.as_deref();
+        let buckets = self.door_buckets.as_ref();
+        let part_rules = buckets.map(|doors| doors.reload(config, hostname, tagger.clone()));
+        let rules = settings::rules(config, hostname, self.lanes.len(), tagger);
         let rules = Arc::new(rules);
         let histograms = settings::histograms(config);
-        let reload = Reload { rules: Arc::clone(&rules), histograms };
+        let reload = Reload { rules: Arc::clone(&rules), histograms, part_rules };
         // A thread that is gone takes no rules; the stop will tell.
         let _ = self.to_flusher.send(Message::Reload(reload));
         for (new_rules, lane) in self.new_rules.iter().zip(self.lanes.iter().rev()) {
@@ -403,6 +427,10 @@ impl Server {
         if let Some(doors) = &mut self.doors {
             doors.close();
         }
+        // After the last request, before the flusher ends.
+        if let Some(buckets) = self.door_buckets.take() {
+            buckets.stop();
+        }
         self.lanes.iter().for_each(|lane| lane.stop(DRAIN));
         for thread in self.lane_threads {
             if thread.join().is_err() {
@@ -416,6 +444,9 @@ impl Server {
         }
         let totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone();
         summary::lines(&totals, &self.listeners);
+        if self.admin_state.doors.is_open() {
+            summary::doors(&DoorsStatus::of(&self.admin_state.doors, totals.door_contexts));
+        }
         if let Some(forwarder) = &self.raw_forwarder {
             summary::raw_copies(forwarder);
         }

@@ -11,7 +11,7 @@ use crate::config::{
     ValueOrigin,
 };
 use crate::context::{
-    ContextLimits, Mapper, NameFilter, Namespace, OriginRules, Rules, TagFilters,
+    ContextLimits, Mapper, NameFilter, Namespace, OriginRules, PartRules, Rules, TagFilters,
 };
 use crate::encode::{Compression, PayloadLimits, SeriesFormat, split};
 use crate::flush::{self, Aggregate, HistogramSettings, Percentile};
@@ -189,6 +189,26 @@ pub(crate) fn rules(
         },
         origin: tagger.map(|tagger| origin(config, tagger)),
     }
+}
+
+/// As [`rules`], for the doors: what comes there has its final name, and common tags are part of the
+/// contexts. Each of the two classes of buckets has its own cap on contexts.
+pub(super) fn part_rules(
+    config: &Config,
+    hostname: Option<&str>,
+    tagger: Option<Arc<dyn Tagger>>,
+) -> PartRules {
+    /// Without a cap that is configured they get a quarter of what all lanes have: doors come beside them.
+    const SHARE: usize = 4;
+    let mut rules = rules(config, hostname, 1, tagger);
+    rules.mapper = Mapper::default();
+    rules.namespace = Namespace::default();
+    if config.contexts_max == 0 {
+        rules.limits.contexts_max = rules.limits.contexts_max.div_ceil(SHARE);
+    }
+    rules.limits.alias_bytes_max /= SHARE;
+    let common_tags = std::mem::take(&mut rules.common_tags);
+    PartRules { rules: Arc::new(rules), common_tags }
 }
 
 /// Contexts alive at once: what is configured, else what half the memory of the control group holds,

@@ -1,6 +1,7 @@
 //! The last lines of a run: what became of every line and payload.
 
 use super::forward_raw::RawForwarder;
+use crate::admin::{DoorsStatus, ReasonsStatus};
 use crate::output::Discarded;
 use crate::text::grouped;
 use crate::watch::Totals;
@@ -34,6 +35,49 @@ pub(super) fn lines(totals: &Totals, listeners: &[String]) {
             grouped(cut)
         );
     }
+}
+
+/// The balances of requests to the doors and of the parts in them, and what did not go on.
+pub(super) fn doors(doors: &DoorsStatus) {
+    let total = doors.total();
+    tracing::info!(
+        target: "doors",
+        "requests {} received = {} recorded + {} refused{}",
+        total.requests,
+        total.recorded,
+        total.refused.total,
+        named(&total.refused)
+    );
+    let parts = &total.parts;
+    tracing::info!(
+        target: "doors",
+        "parts    {} received = {} recorded + {} refused{}; {} late",
+        parts.total,
+        parts.recorded,
+        parts.refused.total,
+        named(&parts.refused),
+        parts.late
+    );
+    for forward in &doors.forwards {
+        let (route, endpoint) = (&forward.route, &forward.endpoint);
+        tracing::info!(
+            target: "doors",
+            "  {route} to {endpoint}: {} forwarded, {} dropped{}",
+            forward.forwarded,
+            forward.dropped.total,
+            named(&forward.dropped)
+        );
+    }
+}
+
+/// ` (decode 1, method 2)`, nothing without a reason.
+fn named(reasons: &ReasonsStatus<u64>) -> String {
+    let named: Vec<String> = reasons
+        .reasons
+        .iter()
+        .map(|(reason, count)| format!("{reason} {}", grouped(*count)))
+        .collect();
+    if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) }
 }
 
 /// Packets sent a second time (`statsd_forward_host`).

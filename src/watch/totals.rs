@@ -39,6 +39,8 @@ pub(crate) struct Totals {
     pub last: LineCounts,
     /// Contexts known at the last flush, counters that are only continued included.
     pub contexts: usize,
+    /// Contexts of the doors known when their last bucket was posted.
+    pub door_contexts: usize,
     /// The same by kind, in the order of [`Kind::ALL`].
     pub contexts_by_kind: [usize; Kind::ALL.len()],
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
-    AdminRefusals, AgentStatus, ContextsStatus, IdentityStatus, KernelListenerStatus, KernelStatus,
-    LimitStatus, LinesStatus, ListenerStatus, PayloadsStatus, ReasonsStatus, RecordedStatus,
-    Status, ValuesStatus,
+    AdminRefusals, AgentStatus, ContextsStatus, DoorsStatus, IdentityStatus, KernelListenerStatus,
+    KernelStatus, LimitStatus, LinesStatus, ListenerStatus, PayloadsStatus, ReasonsStatus,
+    RecordedStatus, Status, ValuesStatus,
 };
 use crate::admin::health::Health;
 use crate::admin::senders;
@@ -50,6 +50,7 @@ impl Status {
             listeners: listeners(state, totals),
             listeners_off: state.listeners_off(),
             contexts: contexts(state, snapshot),
+            doors: DoorsStatus::of(&state.doors, totals.door_contexts),
             senders: senders::rows(&state.watch.senders(), &state.listeners, SENDERS_SHOWN),
             limits: limits(state, snapshot),
             process: snapshot.process,

@@ -3,6 +3,7 @@
 
 mod build;
 mod delivery;
+mod doors;
 mod expvar;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(test)]
 pub(crate) use self::delivery::RouteStatus;
 pub(crate) use self::delivery::{EndpointStatus, PayloadsStatus, TallyStatus};
+pub(crate) use self::doors::{DoorStatus, DoorsStatus};
 pub(crate) use self::expvar::{AgentStatus, AgentTransactions, key_name};
 use super::health::Health;
 use super::process::ProcessStatus;
@@ -50,6 +52,7 @@ pub(crate) struct Status {
     /// Default listeners that could not be bound: `uds /var/run/datadog/dsd.socket: … does not exist`.
     pub listeners_off: Vec<String>,
     pub contexts: ContextsStatus,
+    pub doors: DoorsStatus,
     /// The busiest.
     pub senders: Vec<SenderStatus>,
     pub limits: Vec<LimitStatus>,

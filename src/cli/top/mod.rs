@@ -14,7 +14,8 @@ use clap::Args;
 use serde_json::Value;
 
 use self::parts::{
-    first_of, headline, overflow, rows, sender, tag_keys, text, whole, without_client_telemetry,
+    doors, first_of, headline, overflow, rows, sender, tag_keys, text, whole,
+    without_client_telemetry,
 };
 use super::admin_client::{self, AdminClient};
 use super::config_args::ConfigArgs;
@@ -105,6 +106,9 @@ fn render(top: &Value, every: f64, once: bool) -> String {
     } else {
         format!("; every {every} s, ^C ends\n")
     });
+    if let Some(sentence) = doors(&top["doors"]) {
+        let _ = writeln!(out, "{sentence}");
+    }
     if let Some(sentence) = overflow(&top["overflow"]) {
         let _ = writeln!(out, "\n{sentence}");
     }

@@ -40,6 +40,20 @@ pub(super) fn headline(top: &Value) -> String {
     )
 }
 
+/// What comes through the doors in one line; none while they are closed.
+pub(super) fn doors(doors: &Value) -> Option<String> {
+    doors.is_object().then(|| {
+        format!(
+            "doors: {} requests/s, {} refused/s; {} parts/s, {} refused/s, {} late/s",
+            whole(&doors["requests_per_second"]),
+            whole(&doors["refused_per_second"]),
+            whole(&doors["parts_per_second"]),
+            whole(&doors["parts_refused_per_second"]),
+            whole(&doors["late_per_second"]),
+        )
+    })
+}
+
 /// The warning that contexts ran out, if they did.
 pub(super) fn overflow(overflow: &Value) -> Option<String> {
     let worst = rows(&overflow["names"]).first()?;
@@ -110,6 +124,16 @@ pub(super) fn first_of(mut top: Value, count: usize) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn doors_are_one_line_while_they_are_open() {
+        let open = serde_json::json!({
+            "requests_per_second": 1_000.4, "parts_per_second": 400_000, "late_per_second": 2,
+        });
+        let expect = "doors: 1,000 requests/s, 0 refused/s; 400,000 parts/s, 0 refused/s, 2 late/s";
+        assert_eq!(doors(&open).as_deref(), Some(expect));
+        assert_eq!(doors(&Value::Null), None);
+    }
 
     #[test]
     fn client_telemetry_goes_and_what_is_cut_off_is_summed_up() {

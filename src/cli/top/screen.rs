@@ -12,7 +12,7 @@ use ratatui::{DefaultTerminal, Frame};
 use serde_json::Value;
 
 use super::super::admin_client::AdminClient;
-use super::parts::{overflow, whole, without_client_telemetry};
+use super::parts::{doors, overflow, whole, without_client_telemetry};
 use super::view::{View, middle};
 use crate::text::{bytes, grouped};
 
@@ -127,8 +127,10 @@ fn press(view: &mut View, key: KeyEvent) -> bool {
 fn draw(frame: &mut Frame<'_>, view: &View, every: f64) {
     let top = &view.top;
     let alarm = overflow(&top["overflow"]);
-    let [head, sparks, warning, metrics, senders, foot] = Layout::vertical([
+    let through_doors = doors(&top["doors"]);
+    let [head, door_line, sparks, warning, metrics, senders, foot] = Layout::vertical([
         Constraint::Length(1),
+        Constraint::Length(u16::from(through_doors.is_some())),
         Constraint::Length(2),
         Constraint::Length(if alarm.is_some() { 2 } else { 0 }),
         Constraint::Fill(2),
@@ -144,6 +146,7 @@ fn draw(frame: &mut Frame<'_>, view: &View, every: f64) {
         if view.paused { "  PAUSED" } else { "" },
     );
     frame.render_widget(Line::from(title).bold(), head);
+    frame.render_widget(Line::from(through_doors.unwrap_or_default()), door_line);
     draw_history(frame, sparks, view);
     if let Some(alarm) = alarm {
         let alarm = Paragraph::new(alarm).wrap(Wrap { trim: true });
@@ -320,6 +323,18 @@ mod tests {
             assert!(screen.contains(part), "{part:?} is missing:\n{screen}");
         }
         assert!(!screen.contains("dogstatsd.client"), "{screen}");
+    }
+
+    #[test]
+    fn open_doors_have_a_line() {
+        let mut view = view();
+        assert!(!shown(&view).contains("doors:"));
+        let mut top = view.top.clone();
+        top["doors"] =
+            serde_json::json!({"requests_per_second": 1_000, "parts_per_second": 400_000});
+        view.take(top);
+        let line = "doors: 1,000 requests/s, 0 refused/s; 400,000 parts/s, 0 refused/s, 0 late/s";
+        assert!(shown(&view).contains(line), "{}", shown(&view));
     }
 
     #[test]
