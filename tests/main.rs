@@ -107,6 +107,7 @@ mod replay {
     mod captured;
     mod damaged;
     mod differences;
+    mod flare;
     mod offline;
     mod sent;
 }
