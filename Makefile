@@ -1,6 +1,6 @@
 # The targets people need; `make help` lists them.
 
-.PHONY: help run test test-bare browser test-web screenshots check fmt clippy doc deny bench bench-report count fuzz faults soak config-docs
+.PHONY: help run test test-bare browser test-web screenshots check fmt clippy doc deny bench bench-report count fuzz faults soak clients config-docs
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -71,6 +71,11 @@ bench-report: ## measure every row of docs/performance.md on this machine (ROUND
 
 config-docs: ## write docs/configuration.md, docs/compatibility.md and dist/whippet.yaml from the table of keys
 	REGENERATE=1 cargo test --lib config::generate
+
+# CLIENTS=FOLDER keeps the installed clients elsewhere than in target/clients.
+clients: ## run the unmodified Datadog clients against open doors (pip, npm; 3 minutes)
+	cargo build
+	python3 tools/clients/run.py
 
 FUZZ_TARGET ?= datagram
 SECONDS ?= 60

@@ -107,7 +107,6 @@ mod replay {
     mod captured;
     mod damaged;
     mod differences;
-    mod flare;
     mod offline;
     mod sent;
 }
