@@ -64,6 +64,11 @@ mod faults {
     mod story;
     mod wall;
 }
+/// The HTTP doors, through the real program.
+#[cfg(all(feature = "cli", feature = "zstd"))]
+mod doors {
+    mod buckets;
+}
 /// The forwarder against a fake intake over real sockets.
 #[cfg(all(feature = "cli", feature = "zstd"))]
 mod forward {
