@@ -112,6 +112,7 @@ mod replay {
     mod captured;
     mod damaged;
     mod differences;
+    mod flare;
     mod offline;
     mod sent;
 }

@@ -13,6 +13,7 @@ mod diagnose;
 mod door_status;
 mod exit;
 mod explain;
+mod flare;
 mod health;
 mod logging;
 mod notify;
@@ -205,6 +206,17 @@ Examples:
     DumpContexts(contexts::DumpArgs),
     /// Report whether the running server is healthy; exit code 1 if it is not.
     Health,
+    /// Write one archive with what support needs: status, configuration, log. Sends nothing.
+    #[command(after_help = "\
+The archive holds the state of the running server (status, metrics, senders with their bad lines, what
+costs most, the last lines of the log, the configuration in force) and the configuration as check-config
+shows it. Keys and passwords are redacted; names of metrics, tags and senders are not. Without a running
+server the rest is there, and the archive says what is missing.
+
+Examples:
+  whippet flare --dry-run
+  whippet flare -o /tmp/flare.tar.gz -c /etc/whippet/whippet.yaml")]
+    Flare(flare::FlareArgs),
     /// Check every configured intake: is it reachable, and is its API key accepted? Posts no data.
     Diagnose,
     /// Print the version.
@@ -275,6 +287,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args, &settings),
         Command::DumpContexts(args) => contexts::dump(&args, &settings).map(|()| ExitCode::SUCCESS),
         Command::Health => health::run(&settings).map(|()| ExitCode::SUCCESS),
+        Command::Flare(args) => flare::run(&args, &settings).map(|()| ExitCode::SUCCESS),
         Command::Diagnose => diagnose::run(&settings),
         Command::Version => {
             print(concat!("whippet ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| ExitCode::SUCCESS)

@@ -3,13 +3,16 @@
 //!
 //! The first byte of an input chooses the client, the rest is the body.
 
+use std::io::Read as _;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::HeaderMap;
 
+use super::msgpack::Reader;
 use super::{
-    Answer, DataStreams, Door, Naming, Outcome, Part, Reason, Refusal, Request, Sink, Telemetry,
-    Value,
+    Agent, Answer, DataStreams, Door, Naming, Outcome, Part, Reason, Refusal, Request, SendStats,
+    Sink, Stats, StatsForward, Telemetry, Value,
 };
 use crate::aggregate::{CheckRecord, EventRecord};
 use crate::clock::Clock;
@@ -58,6 +61,48 @@ pub fn pipeline_stats(input: &[u8]) {
     }
 }
 
+/// One body of `/v0.6/stats`, made into metrics and sent on.
+pub fn stats(input: &[u8]) {
+    let Some((first, body)) = input.split_first() else { return };
+    let mut headers = HeaderMap::new();
+    if first & 2 == 2 {
+        headers.insert("datadog-meta-lang", axum::http::HeaderValue::from_static("javascript"));
+    }
+    if first & 8 == 8 {
+        headers.insert("datadog-obfuscation-version", axum::http::HeaderValue::from_static("1"));
+    }
+    let sent = Arc::new(Bodies::default());
+    let interval = if first & 1 == 1 { 1 } else { 10 };
+    let forward = StatsForward::new(Agent::default(), interval, Arc::clone(&sent) as _);
+    let door = Stats::forwarding(naming(first & 4 == 4), true, forward);
+    let mut sink = Checked::new(&["trace."]);
+    // Twice: what goes on is added up.
+    for _ in 0..2 {
+        take(&door, &headers, body, &mut sink);
+        sink.sent();
+    }
+    for seconds in [600, 10, 0] {
+        door.closing(NOW.as_secs() - seconds, &mut sink);
+    }
+    for body in sent.0.lock().expect("not poisoned").iter() {
+        let mut reader = Reader::new(body);
+        reader.skip().expect("msgpack");
+        reader.end().expect("nothing behind");
+    }
+}
+
+/// Bodies that went on, without their compression.
+#[derive(Default)]
+struct Bodies(Mutex<Vec<Vec<u8>>>);
+
+impl SendStats for Bodies {
+    fn send(&self, _: &[(&'static str, &str)], body: bytes::Bytes) {
+        let mut plain = Vec::new();
+        flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut plain).expect("gzip");
+        self.0.lock().expect("not poisoned").push(plain);
+    }
+}
+
 fn naming(is_set: bool) -> Naming {
     if is_set { Naming { prefix: "own.".into(), env: "staging".into() } } else { Naming::default() }
 }
@@ -87,6 +132,13 @@ struct Checked {
 impl Checked {
     fn new(names: &'static [&'static str]) -> Self {
         Checked { names, parts: 0, refused: 0 }
+    }
+}
+
+impl Checked {
+    /// Forgets what it counted.
+    fn sent(&mut self) {
+        (self.parts, self.refused) = (0, 0);
     }
 }
 
@@ -153,5 +205,10 @@ mod tests {
     #[test]
     fn seeds_of_data_streams() {
         each_seed("door_pipeline_stats", super::pipeline_stats);
+    }
+
+    #[test]
+    fn seeds_of_stats() {
+        each_seed("door_stats", super::stats);
     }
 }

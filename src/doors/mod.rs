@@ -60,7 +60,7 @@ pub(crate) use part::{Outcome, Part, PartTags, Sink, Value};
 pub(crate) use recorder::{Recorder, RecorderParts, RequestSink};
 pub(crate) use request::Request;
 pub(crate) use schedule::{DueBucket, Schedule};
-pub(crate) use stats::Stats;
+pub(crate) use stats::{SendStats, Stats, StatsForward};
 pub(crate) use telemetry::Telemetry;
 pub(crate) use traces::Traces;
 pub(crate) use upstream::Upstream;

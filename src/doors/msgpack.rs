@@ -12,6 +12,9 @@ use rmp::Marker;
 /// Maps and arrays inside each other, at most.
 pub(crate) const DEPTH_MAX: usize = 32;
 
+/// Steps of a path in a message at most.
+const STEPS_SHOWN: usize = 8;
+
 /// What is read, or where it is not what it should be.
 pub(crate) type Read<T> = Result<T, Box<Malformed>>;
 
@@ -39,6 +42,11 @@ impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, step) in self.path.iter().rev().enumerate() {
             match step {
+                // Only what no one reads is so deep.
+                _ if place == STEPS_SHOWN => {
+                    f.write_str("…")?;
+                    break;
+                }
                 Step::Field(name) if place == 0 => f.write_str(name)?,
                 Step::Field(name) => write!(f, ".{name}")?,
                 Step::Item(index) => write!(f, "[{index}]")?,
@@ -109,6 +117,11 @@ impl<'a> Reader<'a> {
     /// True when nothing is left.
     pub fn is_at_end(&self) -> bool {
         self.rest.is_empty()
+    }
+
+    /// An error unless a map comes next: where nil will not do.
+    pub fn expect_map(&self) -> Read<()> {
+        if self.rest == [0xc0] { self.fail("expected a map") } else { Ok(()) }
     }
 
     /// An error when something is left.

@@ -20,6 +20,7 @@ fn help_teaches_with_examples() {
         "completions",
         "capture",
         "replay",
+        "flare",
     ] {
         let args: Vec<&str> = words.split_whitespace().chain(["--help"]).collect();
         let got = run(&args);

@@ -46,6 +46,59 @@ impl Store {
         self.bin_counts.len() + self.contiguous_bin_counts.len()
     }
 
+    /// About how much memory it takes beside itself; an entry of a map with its share of a node.
+    pub fn heap_bytes(&self) -> usize {
+        self.contiguous_bin_counts.capacity() * 8 + self.bin_counts.len() * 24
+    }
+
+    /// Adds the counts of `other`; false, and nothing is changed, when there would be more than `bins_max`
+    /// or a bin has no number.
+    pub fn merge(&mut self, other: &Store, bins_max: usize) -> bool {
+        if self.bin_counts.is_empty() && self.add_in_row(other) {
+            return true;
+        }
+        let mut union = BTreeMap::<i32, f64>::new();
+        for (bin, count) in self.bins().chain(other.bins()) {
+            let Ok(bin) = i32::try_from(bin) else { return false };
+            *union.entry(bin).or_default() += count;
+        }
+        if union.len() > bins_max {
+            return false;
+        }
+        *self = Store::of(union);
+        true
+    }
+
+    /// Adds counts that all have their place in the row.
+    fn add_in_row(&mut self, other: &Store) -> bool {
+        let first = i64::from(self.contiguous_bin_index_offset);
+        let row = first..first + self.contiguous_bin_counts.len() as i64;
+        if !other.bins().all(|(bin, _)| row.contains(&bin)) {
+            return false;
+        }
+        for (bin, count) in other.bins() {
+            self.contiguous_bin_counts[(bin - first) as usize] += count;
+        }
+        true
+    }
+
+    /// As a row where that is about as short as single counts, as clients write it.
+    fn of(bins: BTreeMap<i32, f64>) -> Store {
+        let (Some((first, _)), Some((last, _))) = (bins.first_key_value(), bins.last_key_value())
+        else {
+            return Store::default();
+        };
+        let (first, span) = (*first, i64::from(*last) - i64::from(*first) + 1);
+        if span > 4 * bins.len() as i64 + 64 {
+            return Store { bin_counts: bins, ..Store::default() };
+        }
+        let mut row = vec![0.0; span as usize];
+        for (bin, count) in bins {
+            row[(i64::from(bin) - i64::from(first)) as usize] = count;
+        }
+        Store { contiguous_bin_counts: row, contiguous_bin_index_offset: first, ..Store::default() }
+    }
+
     /// Bins and their counts, without those that are 0. Ascending in each of the two parts.
     pub fn bins(&self) -> impl Iterator<Item = (i64, f64)> {
         let single = self.bin_counts.iter().map(|(bin, count)| (i64::from(*bin), *count));

@@ -13,7 +13,7 @@ use prost::Message as _;
 use super::Request;
 use crate::sketch::{COUNT_MAX, Sketch};
 use mapping::Mapping;
-use message::Message;
+use message::{Message, Store};
 
 /// Bins that a sketch may store, empty ones too.
 pub(crate) const BINS_MAX: usize = 65536;
@@ -140,6 +140,56 @@ impl DdSketch {
             return Err(InvalidSketch("no negative values"));
         }
         Ok(sketch)
+    }
+}
+
+impl DdSketch {
+    /// True when it counts nothing.
+    pub fn is_empty(&self) -> bool {
+        let stores = [&self.message.positive, &self.message.negative];
+        self.message.zero_count == 0.0
+            && stores.into_iter().flatten().all(|store| store.bins().next().is_none())
+    }
+
+    /// Adds the counts of `other`; false, and nothing is changed, when its bins mean other values, or
+    /// there would be more than [`BINS_MAX`].
+    pub fn merge(&mut self, other: &DdSketch) -> bool {
+        if other.is_empty() {
+            return true;
+        }
+        if self.is_empty() {
+            *self = other.clone();
+            return true;
+        }
+        // Without a mapping there are zeros only.
+        if self.mapping != other.mapping {
+            return false;
+        }
+        let before = self.message.positive.clone();
+        let merge = |store: &mut Option<Store>, other: &Option<Store>| {
+            other
+                .as_ref()
+                .is_none_or(|other| store.get_or_insert_default().merge(other, BINS_MAX / 2))
+        };
+        if !merge(&mut self.message.positive, &other.message.positive)
+            || !merge(&mut self.message.negative, &other.message.negative)
+        {
+            self.message.positive = before;
+            return false;
+        }
+        self.message.zero_count += other.message.zero_count;
+        true
+    }
+
+    /// The protobuf message.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.message.encode_to_vec()
+    }
+
+    /// About how much memory it takes beside itself.
+    pub fn heap_bytes(&self) -> usize {
+        let stores = [&self.message.positive, &self.message.negative];
+        stores.into_iter().flatten().map(Store::heap_bytes).sum()
     }
 }
 

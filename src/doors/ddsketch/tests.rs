@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::message::{IndexMapping, Store};
+use super::message::IndexMapping;
 use super::*;
 use crate::sketch::key_of;
 
@@ -227,6 +227,52 @@ fn what_no_client_can_mean_is_refused() {
     let many = message(1.015625, 1338.5, 0, &[(1338, 9e15)]).encode_to_vec();
     let many = DdSketch::read(&many, Rounding::Down).expect("valid");
     assert!(recode(&many, Unit::One).is_err());
+}
+
+#[test]
+fn sketches_of_one_mapping_add_up_and_others_stay_apart() {
+    let read = |message: &Message, rounding| {
+        DdSketch::read(&message.encode_to_vec(), rounding).expect("valid")
+    };
+    let down = |message: &Message| read(message, Rounding::Down);
+    let bins = |sketch: &DdSketch| {
+        let mut bins: Vec<(i64, f64)> =
+            sketch.message.positive.iter().flat_map(|store| store.bins()).collect();
+        bins.sort_by_key(|(bin, _)| *bin);
+        bins
+    };
+    let ours = |bins: &[(i32, f64)]| message(1.015625, 1338.5, 0, bins);
+    let mut sum = down(&ours(&[]));
+    assert!(sum.is_empty());
+    let zeros = Message { zero_count: 2.0, ..ours(&[(1338, 1.0)]) };
+    for next in
+        [&zeros, &ours(&[]), &ours(&[(1338, 2.0), (1341, 1.0)]), &ours(&[(1340, 4.0)]), &zeros]
+    {
+        assert!(sum.merge(&down(next)));
+    }
+    assert_eq!(bins(&sum), [(1338, 4.0), (1340, 4.0), (1341, 1.0)]);
+    assert_eq!(sum.message.zero_count, 4.0);
+    let store = sum.message.positive.as_ref().expect("a store");
+    assert_eq!((store.contiguous_bin_index_offset, store.contiguous_bin_counts.len()), (1338, 4));
+    // Far away: no row of zeros between.
+    assert!(sum.merge(&down(&ours(&[(30_000, 1.0)]))));
+    assert_eq!(sum.message.positive.as_ref().expect("a store").len(), 4);
+    assert_eq!(DdSketch::read(&sum.bytes(), Rounding::Down), Ok(sum.clone()));
+    let before = sum.clone();
+    for other in
+        [message(1.02020202020202, 0.0, 0, &[(1, 1.0)]), message(1.015625, 0.0, 0, &[(1, 1.0)])]
+    {
+        assert!(!sum.merge(&down(&other)));
+    }
+    assert!(!sum.merge(&read(&ours(&[(1, 1.0)]), Rounding::Up)));
+    assert_eq!(sum, before);
+    // More bins than a sketch may have: half of them for each sign.
+    let many: Vec<(i32, f64)> = (0..30_000).map(|bin| (bin * 2 - 30_000, 1.0)).collect();
+    let odd: Vec<(i32, f64)> = many.iter().map(|(bin, count)| (bin + 1, *count)).collect();
+    let fine = |bins: &[(i32, f64)]| down(&message(1.001, 0.0, 0, bins));
+    let mut full = fine(&many);
+    assert!(!full.merge(&fine(&odd)));
+    assert_eq!(bins(&full).len(), 30_000);
 }
 
 /// How a client counts.

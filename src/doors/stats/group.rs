@@ -105,7 +105,7 @@ impl Scratch {
 
     fn write_tags(&mut self, payload: &Payload<'_>, group: &Group<'_>, at: &Place<'_>) {
         let Scratch { tags, text, .. } = self;
-        let env = if payload.env.is_empty() { at.naming.env.as_bytes() } else { payload.env };
+        let env = at.naming.env(payload.env);
         tags.clear();
         tags.pair("service", group.service);
         tags.pair("env", env);

@@ -10,11 +10,14 @@
 //! | `trace.<name>` | distribution | seconds: the bins of both sketches |
 //!
 //! at the start of the bucket. Promise: a body is refused as a whole or read as a whole, and a bad group
-//! harms no other; a request that was answered is not counted again. Refusal: a statement that the client
+//! harms no other; a request that was answered is not counted again. What goes on to the vendor is added up
+//! before, so that no process overwrites another. Refusal: a statement that the client
 //! has not obfuscated becomes no tag and goes nowhere.
 
 mod duplicates;
+mod encode;
 mod group;
+mod merge;
 mod normal;
 mod payload;
 #[cfg(test)]
@@ -26,6 +29,8 @@ use super::ddsketch::Rounding;
 use super::{Answer, Door, Naming, Reason, Refusal, Request, Sink};
 use duplicates::Duplicates;
 use group::{Place, Scratch, Valid};
+use merge::Sender;
+pub(crate) use merge::{SendStats, StatsForward};
 use payload::Payload;
 
 const NANOSECONDS: i128 = 1_000_000_000;
@@ -34,12 +39,22 @@ const NANOSECONDS: i128 = 1_000_000_000;
 #[derive(Debug)]
 pub(crate) struct Stats {
     naming: Naming,
+    /// Groups become metrics here.
+    local: bool,
+    /// Groups go on to the vendor.
+    forward: Option<StatsForward>,
     duplicates: Mutex<Duplicates>,
 }
 
 impl Stats {
+    /// Makes metrics.
     pub fn new(naming: Naming) -> Self {
-        Stats { naming, duplicates: Mutex::default() }
+        Stats { naming, local: true, forward: None, duplicates: Mutex::default() }
+    }
+
+    /// Sends sums on, and makes metrics too when `local`.
+    pub fn forwarding(naming: Naming, local: bool, forward: StatsForward) -> Self {
+        Stats { naming, local, forward: Some(forward), duplicates: Mutex::default() }
     }
 
     /// True for a request that was answered before; this one counts as answered from now on.
@@ -63,21 +78,38 @@ impl Door for Stats {
         let rounding = Rounding::of(request);
         let obfuscated = obfuscated(request);
         let mut scratch = Scratch::default();
+        let env = self.naming.env(payload.env);
+        let forward = self.forward.as_ref();
+        let forward =
+            forward.map(|forward| (forward, Sender::new(&payload, env, request, obfuscated)));
         payload.each_bucket(|bucket| {
             let start = bucket.start.whole().filter(|start| *start >= 0);
             let second = start.and_then(|start| i64::try_from(start / NANOSECONDS).ok());
             bucket.each_group(|group| {
-                let recorded = second.ok_or(Reason::Time).and_then(|second| {
+                let taken = second.ok_or(Reason::Time).and_then(|second| {
                     let valid = Valid::of(group, rounding)?;
-                    let place = Place { naming: &self.naming, second, obfuscated };
-                    scratch.record(&payload, group, &valid, &place, sink)
+                    if self.local {
+                        let place = Place { naming: &self.naming, second, obfuscated };
+                        scratch.record(&payload, group, &valid, &place, sink)?;
+                    }
+                    if let Some((forward, sender)) = &forward {
+                        let added = forward.add(sender, second, group, &valid);
+                        added.map_err(|merge::Full| Reason::Limit)?;
+                    }
+                    Ok(())
                 });
-                if let Err(reason) = recorded {
+                if let Err(reason) = taken {
                     sink.refuse(reason);
                 }
             });
         });
         Ok(Answer::ok())
+    }
+
+    fn closing(&self, start: u64, _: &mut dyn Sink) {
+        if let Some(forward) = &self.forward {
+            forward.close(start);
+        }
     }
 }
 

@@ -125,10 +125,11 @@ impl<'a> Payload<'a> {
     /// A whole body.
     ///
     /// # Errors
-    /// Where the grammar is broken, at whatever depth, and when bytes are left.
+    /// Where the grammar is broken, at whatever depth, when bytes are left, and for nil: a body is a map.
     pub fn read(body: &'a [u8]) -> Read<Self> {
         let mut reader = Reader::new(body);
         let mut payload = Payload::default();
+        reader.expect_map()?;
         reader.record(PAYLOAD, &mut payload)?;
         reader.end()?;
         Ok(payload)
