@@ -33,6 +33,16 @@ mod cli {
     mod systemd_units;
     mod terminal;
 }
+/// Datadog clients that speak HTTP to an Agent: the program takes what they send.
+#[cfg(all(feature = "cli", feature = "zstd"))]
+mod doors {
+    mod api;
+    mod buckets;
+    mod dogstatsd;
+    mod forward;
+    #[allow(dead_code)]
+    mod post;
+}
 /// The program, driven from outside.
 #[cfg(all(feature = "cli", feature = "zstd"))]
 mod e2e {
@@ -63,11 +73,6 @@ mod faults {
     mod soak;
     mod story;
     mod wall;
-}
-/// The HTTP doors, through the real program.
-#[cfg(all(feature = "cli", feature = "zstd"))]
-mod doors {
-    mod buckets;
 }
 /// The forwarder against a fake intake over real sockets.
 #[cfg(all(feature = "cli", feature = "zstd"))]

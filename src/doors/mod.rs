@@ -16,6 +16,7 @@ mod budget;
 mod collected;
 mod data_streams;
 mod ddsketch;
+mod decode_only;
 mod desk;
 mod dogstatsd;
 mod door;
@@ -46,6 +47,7 @@ pub(crate) use accounting::{
 pub(crate) use answer::{Answer, Refusal};
 pub(crate) use api::Api;
 pub(crate) use data_streams::DataStreams;
+pub(crate) use decode_only::DecodeOnly;
 pub(crate) use desk::{Desk, DeskSettings};
 pub(crate) use dogstatsd::{Dogstatsd, LineInbox};
 pub(crate) use door::Door;

@@ -33,6 +33,14 @@ pub trait Receiver {
         let _ = counts;
     }
 
+    /// [`LaneHandle::mail`](super::LaneHandle::mail) was called, or the lane stops: takes what came by
+    /// another way than sockets, and counts it in this lane's `counts`. True when more is left; then it
+    /// is called again, after the sockets had their turn.
+    fn mail(&mut self, counts: &mut [ListenerCounts]) -> bool {
+        let _ = counts;
+        false
+    }
+
     /// Something was refused or failed; it is counted already; log it here.
     fn incident(&mut self, listener: ListenerId, incident: &Incident<'_>) {
         let _ = (listener, incident);

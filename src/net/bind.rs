@@ -90,6 +90,20 @@ impl Bound {
         })
     }
 
+    /// Adds a listener without sockets of ours: what comes there is handed to a lane by another room,
+    /// which counts it in [`ListenerCounts`](super::ListenerCounts).
+    pub fn add_http(&mut self, address: ListenerAddress) -> ListenerId {
+        let id = ListenerId(u16::try_from(self.listeners.len()).unwrap_or(u16::MAX));
+        self.listeners.push(ListenerDescription {
+            transport: Transport::Http,
+            address,
+            receive_buffer_bytes: 0,
+            sockets: 1,
+            inherited: false,
+        });
+        id
+    }
+
     /// One lane per configured lane, ready to run. The first one owns the Unix sockets and removes
     /// their files, if they are still ours, when it stops or is dropped.
     ///

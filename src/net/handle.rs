@@ -18,6 +18,8 @@ pub(super) const STOP: u8 = 1;
 pub(super) const WAKE: u8 = 2;
 /// Connections were handed over.
 pub(super) const INBOX: u8 = 4;
+/// Call [`Receiver::mail`](super::Receiver::mail).
+pub(super) const MAIL: u8 = 8;
 
 /// Sends commands to a running lane from another thread.
 #[derive(Clone, Debug)]
@@ -43,6 +45,11 @@ impl LaneHandle {
     /// Makes the lane call [`Receiver::woken`](super::Receiver::woken) soon.
     pub fn wake(&self) {
         self.raise(WAKE);
+    }
+
+    /// Makes the lane call [`Receiver::mail`](super::Receiver::mail) soon.
+    pub fn mail(&self) {
+        self.raise(MAIL);
     }
 
     /// Gives the lane a connection another lane accepted.

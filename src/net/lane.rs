@@ -19,7 +19,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::arrival::SocketName;
 use super::batch::Batch;
 use super::connections::{Connection, Places, Turn};
-use super::handle::{INBOX, LaneHandle, Polls, STOP, WAKE};
+use super::handle::{INBOX, LaneHandle, MAIL, Polls, STOP, WAKE};
 use super::pause::{BUFFER_BYTES_MIN, Pacer, STREAM_BUFFER_BYTES};
 use super::source::Source;
 use super::watched_file::{Look, WatchedFile};
@@ -185,6 +185,9 @@ impl Lane {
             }
             if flags & STOP != 0 {
                 return self.finish(receiver);
+            }
+            if flags & MAIL != 0 && receiver.mail(&mut self.counts) {
+                self.handle.mail();
             }
             if flags & WAKE != 0 {
                 if self.count_kernel_drops() > 0 {
@@ -511,6 +514,8 @@ impl Lane {
         while !self.ready.is_empty() && self.clock.monotonic() < end {
             self.serve_ready(receiver);
         }
+        // Bounded by whoever sent it, and already answered.
+        while receiver.mail(&mut self.counts) {}
         self.refresh_kernel_drops();
         LaneEnd::Stopped { drained: self.ready.is_empty() }
     }

@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::lane::Mailbox;
 use super::{ServerError, settings};
 use crate::clock::Clock;
 use crate::config::{Config, DoorMode, Loaded, Port, TracesMode, Url};
 use crate::context::Rules;
 use crate::doors::{
-    Api, DataStreams, Desk, DeskSettings, Door, DoorsAccounting, Forward, InfoSettings, Naming,
-    Recorder, Route, Stats, Telemetry, Traces, Upstream,
+    Api, DataStreams, DecodeOnly, Desk, DeskSettings, Dogstatsd, Door, DoorsAccounting, Forward,
+    InfoSettings, LineInbox, Naming, Recorder, Route, Stats, Telemetry, Traces, Upstream,
 };
 use crate::http::requests::{RequestLimits, RequestServer, StreamListener};
 use crate::net::{
-    self, BindError, HttpListener, HttpListeners, HttpSettings, ListenerAddress, SocketFile,
+    self, BindError, Bound, HttpListener, HttpListeners, HttpSettings, ListenerAddress, SocketFile,
     Transport,
 };
 
@@ -50,6 +51,7 @@ pub(super) struct Doors {
     /// First, so that no request comes when the rest is gone.
     server: Option<RequestServer>,
     desk: Arc<Desk>,
+    forward: Option<Arc<Forward>>,
     receiver_port: u16,
     statsd_port: Option<u16>,
     _file: Option<SocketFile>,
@@ -61,6 +63,10 @@ pub(super) struct Shared<'a> {
     pub rules: Arc<Rules>,
     pub clock: Clock,
     pub recorder: Recorder,
+    /// Sends on what was asked to go on.
+    pub forward: Option<Arc<Forward>>,
+    /// Takes DogStatsD lines, when that is on.
+    pub inbox: Option<Arc<LineInbox>>,
     /// Where DogStatsD is received over UDP.
     pub statsd_port: Option<u16>,
     /// Descriptors that the process may have open.
@@ -70,16 +76,16 @@ pub(super) struct Shared<'a> {
 impl Doors {
     /// Opens what was bound.
     pub fn open(listeners: HttpListeners, shared: Shared<'_>) -> Result<Self, ServerError> {
-        let Shared { config, rules, clock, recorder, statsd_port, open_max } = shared;
+        let Shared { config, rules, clock, recorder, forward, inbox, statsd_port, open_max } =
+            shared;
         let accounting = Arc::clone(recorder.accounting());
         banner(&listeners, config);
-        let forward: Option<Arc<Forward>> = None;
         let receiver_port = port_of(&listeners);
         let desk = Desk::new(DeskSettings {
-            doors: doors(config, &accounting, &clock),
+            doors: doors(config, inbox, &accounting, &clock),
             upstream: config.doors_upstream.as_ref().map(Url::expose).map(Upstream::of),
             traces_upstream: config.doors_traces == TracesMode::Upstream,
-            forward,
+            forward: forward.clone(),
             request_bytes_max: config.apm_config_max_payload_size,
             info: info(config, receiver_port, statsd_port),
             origin: rules.origin.clone(),
@@ -101,7 +107,7 @@ impl Doors {
             RequestServer::start("doors", sockets.collect(), limits, desk.router(), accounting)
                 .map_err(ServerError::system("opening the doors"))?;
         let _file = listeners.file;
-        Ok(Doors { server: Some(server), desk, receiver_port, statsd_port, _file })
+        Ok(Doors { server: Some(server), desk, forward, receiver_port, statsd_port, _file })
     }
 
     /// Every door that is on, for what no request calls.
@@ -114,15 +120,33 @@ impl Doors {
         self.desk.reload(info(config, self.receiver_port, self.statsd_port), rules.origin.clone());
     }
 
+    /// What sends requests on.
+    pub fn forward(&self) -> Option<&Arc<Forward>> {
+        self.forward.as_ref()
+    }
+
     /// Lets no request in any more; those in work are waited for, for a moment.
     pub fn close(&mut self) {
         drop(self.server.take());
     }
 }
 
+/// Where DogStatsD lines over HTTP go, and the listener they count for; none when that is off.
+pub(super) fn mailbox(
+    config: &Config,
+    listeners: &HttpListeners,
+    bound: &mut Bound,
+) -> Option<Mailbox> {
+    let (address, _) = listeners.bound.first()?;
+    let is_on = config.doors_dogstatsd == DoorMode::Local;
+    let add = || Mailbox { listener: bound.add_http(address.clone()), inbox: Arc::default() };
+    is_on.then(add)
+}
+
 /// The doors that are on.
 fn doors(
     config: &Config,
+    inbox: Option<Arc<LineInbox>>,
     accounting: &Arc<DoorsAccounting>,
     clock: &Clock,
 ) -> BTreeMap<Route, Arc<dyn Door>> {
@@ -134,25 +158,32 @@ fn doors(
     if config.doors_traces == TracesMode::Count {
         doors.insert(Route::Traces, Arc::new(Traces::new(Arc::clone(accounting))));
     }
-    if is_local(config.doors_stats) {
-        doors.insert(Route::Stats, Arc::new(Stats::new(naming.clone())));
+    add(&mut doors, Route::Stats, config.doors_stats, Stats::new(naming.clone()));
+    let streams = DataStreams::new(naming.clone(), config.interval.as_secs());
+    add(&mut doors, Route::DataStreams, config.doors_data_streams, streams);
+    let telemetry = Telemetry::new(naming, clock.clone(), Arc::clone(accounting));
+    add(&mut doors, Route::Telemetry, config.telemetry_door(), telemetry);
+    if let Some(inbox) = inbox {
+        doors.insert(Route::Dogstatsd, Arc::new(Dogstatsd::new(inbox)));
     }
-    if is_local(config.doors_data_streams) {
-        let interval = config.interval.as_secs();
-        doors.insert(Route::DataStreams, Arc::new(DataStreams::new(naming.clone(), interval)));
-    }
-    if is_local(config.telemetry_door()) {
-        let door = Telemetry::new(naming, clock.clone(), Arc::clone(accounting));
-        doors.insert(Route::Telemetry, Arc::new(door));
-    }
-    if is_local(config.doors_api) {
+    if config.doors_api == DoorMode::Local {
         doors.insert(Route::Api, Arc::new(Api));
     }
     doors
 }
 
-fn is_local(mode: DoorMode) -> bool {
-    matches!(mode, DoorMode::Local | DoorMode::Both)
+fn add<D: Door + 'static>(
+    doors: &mut BTreeMap<Route, Arc<dyn Door>>,
+    route: Route,
+    mode: DoorMode,
+    door: D,
+) {
+    let door: Arc<dyn Door> = match mode {
+        DoorMode::Off => return,
+        DoorMode::Local | DoorMode::Both => Arc::new(door),
+        DoorMode::Forward => Arc::new(DecodeOnly(door)),
+    };
+    doors.insert(route, door);
 }
 
 fn info(config: &Config, receiver_port: u16, statsd_port: Option<u16>) -> InfoSettings {

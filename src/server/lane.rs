@@ -18,6 +18,7 @@ use super::refusal_log::RefusalLog;
 use crate::aggregate::{self, Bucket, LineCounts, Shard};
 use crate::clock::Clock;
 use crate::context::{CLIENT_TELEMETRY, Rules};
+use crate::doors::LineInbox;
 use crate::flush::Closed;
 use crate::net::{
     Arrival, Incident, Lane, LaneEnd, ListenerCounts, ListenerId, Receiver, Sender, Transport,
@@ -31,6 +32,9 @@ use crate::watch::{Findings, LaneCounts, Liveness, Recorder, Senders, Watch, Wat
 const ANNOUNCED_MAX: usize = 20;
 /// Time between two steps of forgetting that no batch brings.
 const SWEEP_GAP: Duration = Duration::from_millis(10);
+
+/// Bytes of lines over HTTP that are read before the sockets have their turn.
+const MAIL_BYTES_PER_TURN: usize = 256 << 10;
 
 /// Kinds of facts that are asked for with every datagram, in one question.
 const EMITTED_PER_DATAGRAM: u64 = EventKind::PacketReceived.bit() | EventKind::MetricRejected.bit();
@@ -51,6 +55,13 @@ pub(super) enum FromLane {
     Stopped,
 }
 
+/// Where lines arrive that come over HTTP.
+#[derive(Clone, Debug)]
+pub(super) struct Mailbox {
+    pub listener: ListenerId,
+    pub inbox: Arc<LineInbox>,
+}
+
 /// What every lane is made from.
 #[derive(Clone)]
 pub(super) struct LaneParts {
@@ -69,6 +80,8 @@ pub(super) struct LaneParts {
     pub proc_root: Option<PathBuf>,
     /// Where every packet goes a second time, if it does (`statsd_forward_host`).
     pub raw_forwarder: Option<Arc<RawForwarder>>,
+    /// Lines over HTTP; one lane has it.
+    pub mailbox: Option<Mailbox>,
     /// Contexts announced so far; none are when the console is off.
     pub announced: Option<Arc<AtomicUsize>>,
     /// The longest datagram that is received whole.
@@ -274,6 +287,77 @@ impl LaneWorker {
         }
     }
 
+    /// Before the lines of a datagram are read; true when they are to be read one by one.
+    #[inline(always)]
+    fn begin_datagram(&mut self, bytes: &[u8], from: &Sender<'_>, arrival: Arrival) -> bool {
+        // First, so that a capture holds what makes the lane fail, too.
+        if self.recorder.is_on() {
+            self.recorder.add(bytes, from, &arrival);
+        }
+        let mut by_line = false;
+        if self.parts.hub.wants_any(EMITTED_PER_DATAGRAM) {
+            events::packet_received(&self.parts.hub, bytes, from, arrival.transport);
+            by_line = self.parts.hub.wants(EventKind::MetricRejected);
+        }
+        self.by_listener.turn(usize::from(arrival.listener.0), self.shard.counts());
+        if let Some(forwarder) = &self.parts.raw_forwarder {
+            forwarder.copy(bytes);
+        }
+        by_line
+    }
+
+    /// After the lines of a datagram were read, before which `received` were counted.
+    #[inline(always)]
+    fn end_datagram(&mut self, bytes: &[u8], from: &Sender<'_>, arrival: Arrival, received: u64) {
+        if let Some(senders) = &mut self.senders {
+            let lines = self.shard.counts().received - received;
+            senders.see(from, arrival.listener.0, bytes.len(), lines);
+            if self.shard.contexts().arrivals() != self.charged.arrivals {
+                self.charge(bytes, from, arrival.listener.0);
+            }
+        }
+        if self.parts.watch.is_on() {
+            self.look_closer(bytes, usize::from(arrival.listener.0), from);
+        }
+        if arrival.cut_bytes > 0 {
+            // The tail of the datagram counts as one refused line.
+            let counts = self.shard.counts();
+            counts.received += 1;
+            counts.truncated += 1;
+            events::packet_truncated(&self.parts.hub, self.parts.datagram_bytes_max, arrival);
+        }
+    }
+
+    /// Lines that came over HTTP, as if each piece was a frame of a stream.
+    #[cold]
+    fn take_lines(&mut self, mailbox: &Mailbox, counts: &mut [ListenerCounts]) -> bool {
+        let listener = mailbox.listener;
+        let arrival = Arrival { listener, transport: Transport::Http, cut_bytes: 0 };
+        let mut left = MAIL_BYTES_PER_TURN;
+        self.begin_batch();
+        while let Some(piece) = mailbox.inbox.take(self.parts.datagram_bytes_max) {
+            let (bytes, from) = (&*piece.lines, &Sender::Unknown);
+            if let Some(counts) = counts.get_mut(usize::from(listener.0)) {
+                counts.frames += 1;
+                counts.bytes += bytes.len() as u64;
+            }
+            let by_line = self.begin_datagram(bytes, from, arrival);
+            let received = self.shard.counts().received;
+            record(
+                (&mut self.shard, &mut self.refusals, &self.parts, &mut self.senders),
+                (bytes, &piece.container, false, by_line),
+                (from, listener.0),
+            );
+            self.end_datagram(bytes, from, arrival, received);
+            left = left.saturating_sub(bytes.len());
+            if left == 0 {
+                break;
+            }
+        }
+        self.end_batch();
+        !mailbox.inbox.is_empty()
+    }
+
     /// A page wants more than totals: `top` or `tap`.
     #[cold]
     fn look_closer(&mut self, bytes: &[u8], listener: usize, from: &Sender<'_>) {
@@ -310,6 +394,40 @@ fn fresh_shard(parts: &LaneParts) -> Shard {
     Shard::new(parts.settings.clone(), rules, parts.state.clone(), parts.clock.unix())
 }
 
+/// Reads the lines of one datagram into the shard.
+#[inline(always)]
+fn record(
+    (shard, refusals, parts, senders): (
+        &mut Shard,
+        &mut RefusalLog,
+        &LaneParts,
+        &mut Option<Senders>,
+    ),
+    (bytes, sender, eol_required, by_line): (&[u8], &[u8], bool, bool),
+    (from, listener): (&Sender<'_>, u16),
+) {
+    let mut refused = |number: u64, line: &[u8], error| {
+        #[cfg(test)]
+        super::fault_tests::fail_on(line);
+        let at = usize::from(listener);
+        let name = parts.listener_names.get(at).map_or("", String::as_str);
+        refusals.refused(error, line, number, name, from);
+        events::parse_failed(&parts.hub, error, line, parts.transports.get(at));
+        if let Some(senders) = senders {
+            senders.refused(from, listener, error, line);
+        }
+    };
+    if by_line {
+        drop_events::datagram(
+            (shard, &parts.hub, parts.settings.options),
+            (bytes, sender, eol_required),
+            &mut refused,
+        );
+    } else {
+        shard.datagram(bytes, sender, eol_required, refused);
+    }
+}
+
 impl Receiver for LaneWorker {
     fn begin_batch(&mut self) {
         // Not only when woken: a wake-up may be seen after datagrams that were sent later.
@@ -323,21 +441,8 @@ impl Receiver for LaneWorker {
     }
 
     fn datagram(&mut self, bytes: &[u8], from: &Sender<'_>, arrival: Arrival) {
-        // First, so that a capture holds what makes the lane fail, too.
-        if self.recorder.is_on() {
-            self.recorder.add(bytes, from, &arrival);
-        }
-        let mut by_line = false;
-        if self.parts.hub.wants_any(EMITTED_PER_DATAGRAM) {
-            events::packet_received(&self.parts.hub, bytes, from, arrival.transport);
-            by_line = self.parts.hub.wants(EventKind::MetricRejected);
-        }
         let listener = usize::from(arrival.listener.0);
-        self.by_listener.turn(listener, self.shard.counts());
-        let eol_required = self.parts.eol_required.get(listener).copied().unwrap_or(false);
-        if let Some(forwarder) = &self.parts.raw_forwarder {
-            forwarder.copy(bytes);
-        }
+        let by_line = self.begin_datagram(bytes, from, arrival);
         let sender = match self.origins.as_mut().map(|origins| origins.find(from)) {
             Some(Found::Container(id)) => id,
             Some(Found::Unreadable) => {
@@ -347,43 +452,13 @@ impl Receiver for LaneWorker {
             None => b"",
         };
         let received = self.shard.counts().received;
-        let (refusals, parts, senders) = (&mut self.refusals, &self.parts, &mut self.senders);
-        let mut refused = |number: u64, line: &[u8], error| {
-            #[cfg(test)]
-            super::fault_tests::fail_on(line);
-            let name = parts.listener_names.get(listener).map_or("", String::as_str);
-            refusals.refused(error, line, number, name, from);
-            events::parse_failed(&parts.hub, error, line, parts.transports.get(listener));
-            if let Some(senders) = senders {
-                senders.refused(from, arrival.listener.0, error, line);
-            }
-        };
-        if by_line {
-            drop_events::datagram(
-                (&mut self.shard, &parts.hub, parts.settings.options),
-                (bytes, sender, eol_required),
-                &mut refused,
-            );
-        } else {
-            self.shard.datagram(bytes, sender, eol_required, refused);
-        }
-        if let Some(senders) = &mut self.senders {
-            let lines = self.shard.counts().received - received;
-            senders.see(from, arrival.listener.0, bytes.len(), lines);
-            if self.shard.contexts().arrivals() != self.charged.arrivals {
-                self.charge(bytes, from, arrival.listener.0);
-            }
-        }
-        if self.parts.watch.is_on() {
-            self.look_closer(bytes, listener, from);
-        }
-        if arrival.cut_bytes > 0 {
-            // The tail of the datagram counts as one refused line.
-            let counts = self.shard.counts();
-            counts.received += 1;
-            counts.truncated += 1;
-            events::packet_truncated(&self.parts.hub, self.parts.datagram_bytes_max, arrival);
-        }
+        let eol_required = self.parts.eol_required.get(listener).copied().unwrap_or(false);
+        record(
+            (&mut self.shard, &mut self.refusals, &self.parts, &mut self.senders),
+            (bytes, sender, eol_required, by_line),
+            (from, arrival.listener.0),
+        );
+        self.end_datagram(bytes, from, arrival, received);
     }
 
     fn end_batch(&mut self) {
@@ -416,6 +491,11 @@ impl Receiver for LaneWorker {
             self.shard.sweep_some();
         }
         self.swept_at = self.parts.clock.monotonic();
+    }
+
+    fn mail(&mut self, counts: &mut [ListenerCounts]) -> bool {
+        let mailbox = self.parts.mailbox.clone();
+        mailbox.is_some_and(|mailbox| self.take_lines(&mailbox, counts))
     }
 
     fn woken(&mut self, counts: &[ListenerCounts]) {

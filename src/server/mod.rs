@@ -13,6 +13,7 @@ mod descriptors;
 mod door_buckets;
 mod door_flushers;
 mod doors;
+mod doors_forward;
 mod drop_events;
 mod events;
 #[cfg(test)]
@@ -174,19 +175,25 @@ impl Server {
         let lanes = settings::lanes(config);
         let open_max = descriptors::raise();
         let connections = descriptors::connections(config.stream_connections_max, open_max);
-        let bound = net::bind(settings::net(&loaded, lanes, connections))?;
+        let mut bound = net::bind(settings::net(&loaded, lanes, connections))?;
         let bound_doors = doors::bind(&loaded)?;
         banner::listening(&bound);
         let console = outputs.list.contains(&OutputKind::Console);
         if let Some(line) = banner::try_it(&bound).filter(|_| console) {
             tracing::info!(target: "net", "{line}");
         }
+        let mailbox =
+            bound_doors.as_ref().and_then(|doors| doors::mailbox(config, doors, &mut bound));
         let totals = Arc::new(Mutex::new(Totals::default()));
         let doors_accounting = Arc::new(DoorsAccounting::default());
         let delivery = outputs::start(config, &outputs, hostname.as_deref(), &clock, &hub)?;
         let tagger = start_tagger(config)?;
         let rules = settings::rules(config, hostname.as_deref(), lanes, as_tagger(tagger.as_ref()));
         let rules = Arc::new(rules);
+        let forward = match &bound_doors {
+            Some(_) => doors_forward::start(config, &rules, &doors_accounting, &clock)?,
+            None => None,
+        };
         let state = RandomState::new();
         let liveness = Arc::new(Liveness::new(lanes, config.interval));
         let (to_flusher, messages) = mpsc::channel();
@@ -203,6 +210,7 @@ impl Server {
         };
         let mut parts = lane_parts(config, &bound, shared);
         parts.raw_forwarder = start_raw_forwarder(config, &clock)?;
+        parts.mailbox = mailbox.clone();
         let listener_names = parts.listener_names.clone();
         let (spares, mut workers) = make_workers(lanes, &parts, &to_flusher);
         let listeners = bound.listeners.clone();
@@ -302,6 +310,10 @@ impl Server {
             new_rules.push(rules);
             lane_threads.push(spawn(&format!("lane-{number}"), move || worker.run(net))?);
         }
+        let inbox = mailbox.map(|mailbox| mailbox.inbox);
+        if let (Some(inbox), Some(first)) = (&inbox, handles.first().cloned()) {
+            inbox.on_arrival(move || first.mail());
+        }
         if let Some(tagger) = &tagger {
             let handles = handles.clone();
             tagger.on_change(move || handles.iter().for_each(LaneHandle::wake));
@@ -318,6 +330,8 @@ impl Server {
                     rules,
                     clock: clock.clone(),
                     recorder: recorder.clone(),
+                    forward,
+                    inbox,
                     statsd_port,
                     open_max,
                 },
@@ -409,6 +423,11 @@ impl Server {
         if let (Some(forwarder), Some(key)) = (&self.forwarder, &config.api_key) {
             forwarder.set_api_key(0, key.expose());
         }
+        if let (Some(forward), Some(key)) =
+            (self.doors.as_ref().and_then(Doors::forward), &config.api_key)
+        {
+            forward.set_api_key(key.expose());
+        }
         if let Some(doors) = &self.doors {
             doors.reload(config, &rules);
         }
@@ -444,15 +463,21 @@ impl Server {
         }
         let totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone();
         summary::lines(&totals, &self.listeners);
-        if self.admin_state.doors.is_open() {
-            summary::doors(&DoorsStatus::of(&self.admin_state.doors, totals.door_contexts));
-        }
         if let Some(forwarder) = &self.raw_forwarder {
             summary::raw_copies(forwarder);
         }
         drop(self.admin);
-        if let Some(forwarder) = self.forwarder {
-            let report = forwarder.shutdown(deadline);
+        // Both at once: each may take all the time there is.
+        let report = thread::scope(|scope| {
+            if let Some(forward) = self.doors.as_ref().and_then(Doors::forward) {
+                scope.spawn(|| forward.shutdown(deadline));
+            }
+            self.forwarder.as_ref().map(|forwarder| forwarder.shutdown(deadline))
+        });
+        if self.admin_state.doors.is_open() {
+            summary::doors(&DoorsStatus::of(&self.admin_state.doors, totals.door_contexts));
+        }
+        if let Some(report) = report {
             for line in report.to_string().lines() {
                 tracing::info!(target: "forward", "{line}");
             }
@@ -548,6 +573,7 @@ fn lane_parts(config: &Config, bound: &Bound, shared: Shared) -> LaneParts {
         oversize_shown: config.dogstatsd_stream_log_too_big,
         proc_root: settings::proc_root(config),
         raw_forwarder: None,
+        mailbox: None,
         announced: console.then(|| Arc::new(AtomicUsize::new(0))),
         datagram_bytes_max: config.dogstatsd_buffer_size,
         hub,
@@ -567,7 +593,10 @@ fn make_workers(lanes: usize, parts: &LaneParts, to_flusher: &Sender<Message>) -
         let (rules, rules_end) = mpsc::channel();
         let to_flusher = to_flusher.clone();
         let tell = move |message: FromLane| to_flusher.send(Message::Lane(message)).is_ok();
-        let worker = LaneWorker::new(number, parts.clone(), Box::new(tell), spare_end, rules_end);
+        let mut parts = parts.clone();
+        // A body goes to one lane; the others have nothing to ask for.
+        parts.mailbox = parts.mailbox.filter(|_| number == 0);
+        let worker = LaneWorker::new(number, parts, Box::new(tell), spare_end, rules_end);
         spares.push(spare);
         workers.push((worker, rules));
     }

@@ -76,6 +76,10 @@ fn one(series: &RawValue, room: &mut Room, sink: &mut dyn Sink) -> Result<(), Ba
     tags(series.tags, &series.device, &mut room.tags)?;
     let mut start = 0;
     for (second, end) in &room.points {
+        if start == *end {
+            // A list without values.
+            continue;
+        }
         sink.put(&Part {
             name: series.metric.as_bytes(),
             tags: &room.tags,

@@ -252,7 +252,7 @@ fn every_value_of_a_distribution_counts() {
     };
     one(
         r#","points":[[100.9,[1,2.5,-3]],[101,[]],[102,[4]]]"#,
-        &["m samples [1.0, 2.5, -3.0] @100 ", "m samples [] @101 ", "m samples [4.0] @102 "],
+        &["m samples [1.0, 2.5, -3.0] @100 ", "m samples [4.0] @102 "],
     );
     one(
         r#","points":[[1,[5]]],"type":"distribution","host":null,"device":null,"tags":["a:b"],"interval":10"#,

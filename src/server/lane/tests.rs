@@ -18,6 +18,7 @@ fn worker(hub: &Hub) -> LaneWorker {
         oversize_shown: false,
         proc_root: None,
         raw_forwarder: None,
+        mailbox: None,
         announced: None,
         datagram_bytes_max: 8192,
         hub: hub.clone(),

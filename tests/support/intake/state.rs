@@ -84,6 +84,8 @@ impl State {
             "/api/beta/sketches" => self.sketches.extend(decode::sketches(&request.plain)?),
             "/intake/" => self.events.extend(decode::events(&request.plain)?),
             "/api/v1/check_run" => self.checks.extend(decode::checks(&request.plain)?),
+            // Kept as requests: what a door passes on is compared byte for byte.
+            "/api/v0.1/pipeline_stats" | "/api/v0.2/stats" | "/api/v2/apmtelemetry" => {}
             other => return Err(format!("no such route: {other}")),
         }
         Ok(())
