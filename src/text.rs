@@ -49,7 +49,7 @@ pub(crate) fn printable_lines(text: &str) -> String {
 
 /// JSON as a terminal may show it: misleading characters, which only strings hold, are escaped as
 /// JSON does, so that it reads back the same.
-#[cfg(feature = "cli")]
+#[cfg(feature = "server")]
 #[must_use]
 pub(crate) fn printable_json(json: &str) -> String {
     escaped(json, &['\n', '\t', '\r'], |shown, character| {
@@ -140,7 +140,7 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "server")]
     #[test]
     fn escaped_json_reads_back_the_same() {
         let value = serde_json::json!({"line": "a\u{202e}b\u{e0041}\u{9b}31m\n"});

@@ -284,3 +284,119 @@ fn unpacked<'a>(
 fn unpacked<'a>(_: impl BufRead + 'a, _: Place) -> Result<Box<dyn BufRead + 'a>, CaptureError> {
     Err(CaptureError::Compressed)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::capture::{Record, put_end, put_header, put_heartbeat, put_record};
+
+    fn events(file: &[u8]) -> Result<Vec<Event>, CaptureError> {
+        let mut reader = CaptureReader::new(file)?;
+        let mut all = Vec::new();
+        loop {
+            all.push(reader.next()?);
+            if matches!(all.last(), Some(Event::End(_))) {
+                return Ok(all);
+            }
+        }
+    }
+
+    fn written(entries: &[Entry], summary: Summary) -> Vec<u8> {
+        let mut file = Vec::new();
+        put_header(&mut file);
+        for entry in entries {
+            let Entry { at, payload, listener, sender, process, cut_bytes } = entry;
+            let (at, process, cut_bytes) = (*at, *process, *cut_bytes);
+            put_record(&mut file, &Record { at, payload, listener, sender, process, cut_bytes });
+            put_heartbeat(&mut file);
+        }
+        put_end(&mut file, summary);
+        file
+    }
+
+    fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(any::<u8>(), 0..most)
+    }
+
+    fn entry() -> impl Strategy<Value = Entry> {
+        let process = proptest::option::of((1.., any::<u32>(), any::<u32>()));
+        let parts = (0..i64::MAX.cast_unsigned(), bytes(40), bytes(9), bytes(9), process, 0..9_u64);
+        parts.prop_map(|(nanos, payload, listener, sender, process, cut_bytes)| Entry {
+            at: Duration::from_nanos(nanos),
+            payload,
+            listener,
+            sender,
+            process: process.map(|(pid, uid, gid)| Process { pid, uid, gid }),
+            cut_bytes,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_and_no_beginning_of_it_is_whole(
+            entries in proptest::collection::vec(entry(), 0..5),
+            numbers in any::<[u64; 4]>(),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let [records, payload_bytes, missed_records, missed_bytes] = numbers;
+            let summary = Summary { records, payload_bytes, missed_records, missed_bytes };
+            let file = written(&entries, summary);
+            let read = events(&file).unwrap();
+            let records: Vec<Entry> = read
+                .iter()
+                .filter_map(|event| match event {
+                    Event::Record(entry) => Some(entry.clone()),
+                    _ => None,
+                })
+                .collect();
+            prop_assert_eq!(records, entries);
+            prop_assert_eq!(read.last(), Some(&Event::End(Some(summary))));
+            prop_assert!(events(&file[..cut.index(file.len())]).is_err());
+        }
+
+        #[test]
+        fn any_bytes_end_in_records_or_a_message(bytes in bytes(200)) {
+            let mut file = Vec::new();
+            put_header(&mut file);
+            file.extend(bytes);
+            if let Err(error) = events(&file) {
+                prop_assert!(error.to_string().starts_with("record "), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_closing_message_that_is_too_long_is_skipped_and_its_length_checked() {
+        let mut file = Vec::new();
+        put_header(&mut file);
+        file.extend([0; 4]);
+        let state = STATE_BYTES_MAX * 2 + 3;
+        file.resize(file.len() + state, 0xff);
+        let whole = [&file[..], &u32::try_from(state).unwrap().to_le_bytes()].concat();
+        assert_eq!(events(&whole).unwrap(), [Event::End(None)]);
+        let wrong = [&file[..], &7_u32.to_le_bytes()].concat();
+        let error = events(&wrong).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!(
+                "record 1 at byte 8: the file is damaged: the closing section announces 7 bytes, {state} are there; \
+                 records before it are whole"
+            )
+        );
+    }
+
+    #[test]
+    fn a_length_costs_no_more_memory_than_what_is_there() {
+        let mut file = Vec::new();
+        put_header(&mut file);
+        file.extend(u32::try_from(RECORD_BYTES_MAX).unwrap().to_le_bytes());
+        file.extend([1, 2, 3]);
+        let mut reader = CaptureReader::new(&file[..]).unwrap();
+        reader.bytes(4).unwrap();
+        let read = reader.bytes(RECORD_BYTES_MAX).unwrap();
+        assert_eq!(read, [1, 2, 3]);
+        assert!(read.capacity() < 1_024, "{}", read.capacity());
+    }
+}

@@ -183,3 +183,25 @@ fn needs_newline(listener: &[u8], required: &[config::Transport]) -> bool {
     };
     required.contains(&transport)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newline_is_needed_where_the_configuration_says_so() {
+        use config::Transport::{Udp, Uds};
+        for (listener, required, expect) in [
+            ("udp 127.0.0.1:8125", &[Udp][..], true),
+            ("udp 127.0.0.1:8125", &[Uds], false),
+            ("uds /run/d.sock", &[Uds], true),
+            ("uds-stream /run/s.sock", &[Udp, Uds], true),
+            ("tcp 127.0.0.1:1", &[Udp, Uds], false),
+            // An Agent's file.
+            ("", &[Uds], true),
+            ("", &[Udp], false),
+        ] {
+            assert_eq!(needs_newline(listener.as_bytes(), required), expect, "{listener}");
+        }
+    }
+}
