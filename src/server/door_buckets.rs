@@ -62,7 +62,7 @@ impl DoorBuckets {
     ) -> Result<Self, ServerError> {
         let mut schedule = Schedule::new(doors, recorder.clone(), clock.unix());
         let (stop, stopped) = mpsc::channel();
-        let thread = spawn("doors", move || {
+        let thread = spawn("doors-timer", move || {
             let mut run = || run(&mut schedule, &clock, &stopped, &to_flusher);
             while catch_unwind(AssertUnwindSafe(&mut run)).is_err() {
                 tracing::error!(target: "doors", "closing a bucket failed; going on with the next");
