@@ -44,7 +44,15 @@ struct Held {
     clock: Clock,
     socket: PathBuf,
     intake: Intake,
+    flags: Vec<(String, String)>,
     _folder: tempfile::TempDir,
+}
+
+fn load(socket: &Path, flags: &[(String, String)]) -> config::Loaded {
+    let name = "DD_APM_RECEIVER_SOCKET".to_owned();
+    let env = vec![(name, socket.to_string_lossy().into_owned())];
+    let sources = Sources { file: None, env, flags: flags.to_vec(), mode: Mode::Run };
+    config::load(sources).expect("valid settings")
 }
 
 impl Held {
@@ -68,10 +76,7 @@ impl Held {
         let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
         flags.push(("dogstatsd_stream_socket".to_owned(), path("lines.socket")));
         flags.push(("run_path".to_owned(), path("")));
-        let env =
-            vec![("DD_APM_RECEIVER_SOCKET".to_owned(), socket.to_string_lossy().into_owned())];
-        let sources = Sources { file: None, env, flags, mode: Mode::Run };
-        let loaded = config::load(sources).expect("valid settings");
+        let loaded = load(&socket, &flags);
         let outputs = Outputs::choose(&loaded).expect("there is a key");
         let clock = Clock::manual(Duration::from_secs(START + 5));
         let server = Server::start(ServerSettings {
@@ -84,13 +89,20 @@ impl Held {
             log: Default::default(),
         });
         let server = server.expect("a socket of our own");
-        Held { server, clock, socket, intake, _folder: folder }
+        Held { server, clock, socket, intake, flags, _folder: folder }
     }
 
     #[track_caller]
     fn post(&self, series: &[Value]) {
         let body = json!({ "series": series }).to_string();
         assert_eq!(post(&self.socket, "/api/v1/series", &body), 202);
+    }
+
+    /// Reloads with one more setting than at the start.
+    fn reload(&self, key: &str, value: &str) {
+        let mut flags = self.flags.clone();
+        flags.push((key.to_owned(), value.to_owned()));
+        self.server.reload(&load(&self.socket, &flags));
     }
 
     fn at(&self, second: u64) {
@@ -200,6 +212,60 @@ fn what_is_open_at_a_stop_is_posted_inside_its_bucket_but_not_at_its_start() {
     assert_eq!(points, [(stamp(0), 2.0), (stamp(10), 3.0)]);
 }
 
+#[test]
+fn a_reload_counts_from_the_next_part_on() {
+    let held = Held::start(&[]);
+    let hits = || [series("hits", "count", &[], &[(START + 1, 10.0)])];
+    held.post(&hits());
+    held.reload("metric_filterlist", "hits");
+    held.post(&[
+        series("hits", "count", &[], &[(START + 1, 50.0)]),
+        series("other", "count", &[], &[(START + 1, 10.0)]),
+    ]);
+    held.reload("tags", "team:x");
+    held.post(&hits());
+    held.at(40);
+    held.intake.wait_until(|state| state.points("hits", &["team:x"]).len() == 1);
+    held.intake.read(|state| {
+        assert_eq!(state.points("hits", &[]).len(), 2, "with the tag and without");
+        assert_eq!(state.sum_of_counter("hits", &[]), 20.0);
+        assert_eq!(state.sum_of_counter("other", &[]), 10.0);
+    });
+    assert!(held.server.stop());
+}
+
+#[test]
+fn telemetry_waits_for_ninety_seconds() {
+    let held = Held::start(&[]);
+    let body = json!({
+        "api_version": "v2",
+        "request_type": "generate-metrics",
+        "tracer_time": START + 5,
+        "runtime_id": "5d9c",
+        "seq_id": 1,
+        "application": {
+            "service_name": "shop", "language_name": "python", "language_version": "3.13",
+            "tracer_version": "3.10.2", "env": "prod", "service_version": "1.2",
+        },
+        "host": { "hostname": "web-1" },
+        "payload": { "namespace": "tracers", "series": [{
+            "metric": "spans_created", "type": "count", "common": true, "tags": [],
+            "points": [[START + 3, 20.0]], "interval": 10,
+        }]},
+    });
+    let route = "/telemetry/proxy/api/v2/apmtelemetry";
+    assert_eq!(post(&held.socket, route, &body.to_string()), 200);
+    held.post(&[series("marker", "count", &[], &[(START + 3, 10.0)])]);
+    let name = "dd.instrumentation_telemetry_data.tracers.spans_created";
+    held.at(99);
+    held.wait_for("marker", &[(0, 1.0)]);
+    assert!(held.intake.read(|state| state.points(name, &[]).is_empty()));
+    held.at(100);
+    held.wait_for(name, &[(0, 2.0)]);
+    assert_eq!(held.intake.read(|state| state.series(name, &["service:shop"]).len()), 1);
+    assert!(held.server.stop());
+}
+
 /// The program with an open door.
 fn open(setup: Setup, socket: &Path) -> Program {
     setup.env("DD_APM_RECEIVER_SOCKET", socket.display()).start()
@@ -250,35 +316,53 @@ fn every_page_and_the_last_lines_balance_requests_and_parts() {
         series("far", "count", &[], &[(now() + 5_000, 1.0)]),
         series("late", "count", &[], &[(now() - 2_000, 1.0)]),
     ]});
-    assert_eq!(post(&socket, "/api/v1/series", &good.to_string()), 202);
+    let tap = std::thread::scope(|scope| {
+        let tap = scope.spawn(|| program.says(&["tap", "--limit", "1", "--match", "^hits"]));
+        // The tap shows what comes while it is on; until then this is one request after the other.
+        let mut posted = 0;
+        while !tap.is_finished() {
+            assert_eq!(post(&socket, "/api/v1/series", &good.to_string()), 202);
+            posted += 1;
+            std::thread::yield_now();
+        }
+        (tap.join().expect("a tap"), posted)
+    });
+    let (shown, posted) = tap;
+    assert!(shown.contains("http") && shown.contains("hits:10|c|T"), "{shown}");
     assert_eq!(post(&socket, "/api/v1/series", "{"), 400);
 
     let (_, page) = program.get("/metrics");
     for (name, expect) in [
-        ("whippet_doors_requests_total{route=\"api\"}", 2),
-        ("whippet_doors_recorded_total{route=\"api\"}", 1),
+        ("whippet_doors_requests_total{route=\"api\"}", posted + 1),
+        ("whippet_doors_recorded_total{route=\"api\"}", posted),
         ("whippet_doors_refused_total{route=\"api\",reason=\"decode\"}", 1),
-        ("whippet_doors_parts_total{route=\"api\"}", 3),
-        ("whippet_doors_parts_recorded_total{route=\"api\"}", 2),
-        ("whippet_doors_parts_refused_total{route=\"api\",reason=\"time\"}", 1),
-        ("whippet_doors_late_total{route=\"api\"}", 1),
+        ("whippet_doors_parts_total{route=\"api\"}", 3 * posted),
+        ("whippet_doors_parts_recorded_total{route=\"api\"}", 2 * posted),
+        ("whippet_doors_parts_refused_total{route=\"api\",reason=\"time\"}", posted),
+        ("whippet_doors_late_total{route=\"api\"}", posted),
         ("whippet_doors_requests_total{route=\"stats\"}", 0),
     ] {
         assert_eq!(sample(&page, name), Some(expect), "{name}\n{page}");
     }
     let status = program.json("/status");
     let api = &status["doors"]["routes"]["api"];
-    assert_eq!((&api["requests"], &api["recorded"]), (&json!(2), &json!(1)), "{api}");
+    assert_eq!((&api["requests"], &api["recorded"]), (&json!(posted + 1), &json!(posted)), "{api}");
     assert_eq!(api["refused"], json!({ "total": 1, "reasons": { "decode": 1 } }));
-    assert_eq!(api["parts"]["late"], json!(1));
-    let text = program.says(&["status"]);
-    assert!(text.contains("api: 2 requests = 1 recorded + 1 refused (decode 1)"), "{text}");
-    assert!(text.contains("3 parts = 2 recorded + 1 refused (time 1); 1 late"), "{text}");
+    assert_eq!(api["parts"]["late"], json!(posted));
+    // Numbers may be grouped by commas.
+    let text = program.says(&["status"]).replace(',', "");
+    let requests = format!("{} requests = {posted} recorded + 1 refused (decode 1)", posted + 1);
+    assert!(text.contains(&format!("api: {requests}")), "{text}");
 
-    let ended = program.terminate();
-    let log = ended.stderr;
-    assert!(log.contains("requests 2 received = 1 recorded + 1 refused (decode 1)"), "{log}");
-    assert!(log.contains("parts    3 received = 2 recorded + 1 refused (time 1); 1 late"), "{log}");
+    let log = program.terminate().stderr.replace(',', "");
+    let requests = requests.replace(" =", " received =");
+    assert!(log.contains(&requests.replace(" requests", "")), "{requests}\n{log}");
+    let parts = format!(
+        "{} received = {} recorded + {posted} refused (time {posted}); {posted} late",
+        3 * posted,
+        2 * posted
+    );
+    assert!(log.contains(&parts), "{parts}\n{log}");
 }
 
 #[test]
