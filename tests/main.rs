@@ -38,10 +38,11 @@ mod cli {
 mod doors {
     mod api;
     mod buckets;
+    mod data_streams;
     mod dogstatsd;
     mod forward;
-    #[allow(dead_code)]
     mod post;
+    mod telemetry;
 }
 /// The program, driven from outside.
 #[cfg(all(feature = "cli", feature = "zstd"))]
