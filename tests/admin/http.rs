@@ -211,3 +211,33 @@ fn a_unix_socket_serves_the_same_and_is_gone_afterwards() {
     program.end();
     assert!(!path.exists());
 }
+
+/// A rule about a metric that does not exist never fires, and nobody notices.
+#[test]
+fn the_alerts_of_the_documentation_name_metrics_and_labels_that_exist() {
+    let intake = Intake::start();
+    let program = server(&[
+        ("output", "datadog"),
+        ("dd_url", &intake.url()),
+        ("api_key", "0123456789abcdef0123456789abcdef"),
+    ]);
+    program.udp("a:1|c");
+    program.wait_lines(1);
+    intake.wait_until(|state| !state.requests.is_empty());
+    let (_, page) = program.get("/metrics");
+    let rules = include_str!("../../docs/alerts.md");
+    let prometheus = rules.split("## Datadog").next().unwrap();
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let names: std::collections::BTreeSet<&str> =
+        prometheus.split(|c| !word(c)).filter(|name| name.starts_with("whippet_")).collect();
+    assert!(names.len() >= 10, "{names:?}");
+    for name in names {
+        assert!(page.contains(&format!("# TYPE {name} ")), "no {name} in\n{page}");
+    }
+    for label in ["whippet_limit_max{limit=\"contexts_max\"}", "state=\"waiting\""] {
+        assert!(
+            prometheus.contains(label.split('{').next().unwrap()) && page.contains(label),
+            "{label}"
+        );
+    }
+}

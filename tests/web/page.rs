@@ -1,6 +1,8 @@
 //! The live page in a real browser. Run by `make test-web`; plain `cargo test` leaves these out.
 
+use std::io::{Read, Write};
 use std::net::UdpSocket;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -251,6 +253,31 @@ fn it_goes_on_when_the_server_comes_back() {
     program.udp("second:1|c");
     page.browser.wait_text("#balance-lines", "1 received");
     page.browser.wait_text("#log", "admin ");
+    page.is_clean();
+}
+
+#[test]
+#[ignore = "needs a browser: make test-web"]
+fn open_doors_have_a_part_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("apm.socket");
+    let program = server(&[("apm_config.receiver_socket", &socket.display().to_string())]);
+    let page = Page::of(&program);
+    page.browser.wait("doors", "return !document.getElementById('doors-section').hidden");
+    let mut stream = UnixStream::connect(&socket).unwrap();
+    let request = "POST /v0.6/stats HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/msgpack\r\nContent-Length: 5\r\n\r\n\u{1}bad\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+    page.browser.wait(
+        "the route",
+        "return [...document.querySelectorAll('#doors tbody tr')].some((row) =>
+             row.cells[0].textContent === 'stats' && row.cells[1].textContent === '1'
+             && row.cells[2].textContent === '0' && row.cells[3].textContent.startsWith('! 1 ('))",
+    );
+    page.browser.wait_text("#losses", "requests of a door were refused");
     page.is_clean();
 }
 

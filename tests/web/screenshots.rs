@@ -30,7 +30,17 @@ impl Drop for Ended {
 fn bench(program: &Program, arguments: &[&str]) -> Ended {
     let target = format!("udp://{}", program.udp_address());
     let child = whippet()
-        .args(["bench", "--target", &target, "--duration", "600", "--warmup", "0"])
+        .args([
+            "bench",
+            "--target",
+            &target,
+            "--duration",
+            "600",
+            "--warmup",
+            "0",
+            "--contexts",
+            "600",
+        ])
         .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -13,6 +13,9 @@ pub(super) const CLIENT: &str = "give the client a larger queue or buffer, or le
      Unix socket, where it waits instead of losing; the table of senders says which client it is";
 pub(super) const REFUSED: &str =
     "the client sends lines that do not follow the protocol: see the bad lines below";
+pub(super) const DOOR: &str =
+    "the client sends what the route does not take: the log below names the place and the client";
+pub(super) const FORWARD: &str = "the vendor's endpoint did not take them: see the log below";
 pub(super) const SOCKET_LOST: &str =
     "another program took the socket's path: stop it, or give whippet a path of its own";
 pub(super) const QUEUE: &str = "see the answers of the endpoint below. For longer outages raise \

@@ -146,6 +146,27 @@ fn losses(status: &Status, senders: &[SenderStatus]) -> Vec<Loss> {
     let missing = reported(senders, |client| client.packets_missing);
     let what = "packets that client libraries report as sent did not arrive";
     add("client_missing", Level::Lost, missing, what, "clients", remedies::CLIENT.to_owned());
+    for (route, door) in &status.doors.routes {
+        for (kind, what, refused) in [
+            ("door_requests", "requests", &door.refused),
+            ("door_parts", "values, events or checks", &door.parts.refused),
+        ] {
+            // Somebody asked for it, or the client sent it twice and once was enough.
+            let meant = |reason: &str| ["filtered", "duplicate"].contains(&reason);
+            for (reason, count) in refused.reasons.iter().filter(|(reason, _)| !meant(reason)) {
+                let what = format!("{what} of a door were refused: {}", reason.replace('_', " "));
+                let place = format!("{route} {reason}");
+                add(kind, Level::Warning, *count, &what, &place, remedies::DOOR.to_owned());
+            }
+        }
+    }
+    for forward in &status.doors.forwards {
+        for (reason, count) in &forward.dropped.reasons {
+            let what = format!("requests were not sent on: {}", reason.replace('_', " "));
+            let place = format!("{} to {} {reason}", forward.route, forward.endpoint);
+            add("door_forward", Level::Lost, *count, &what, &place, remedies::FORWARD.to_owned());
+        }
+    }
     for (reason, count) in &status.lines.refused.reasons {
         let what = format!("lines were refused: {}", reason.replace('_', " "));
         add("refused", Level::Warning, *count, &what, reason, remedies::REFUSED.to_owned());

@@ -339,34 +339,34 @@ function showEndpoints(endpoints, status) {
   });
 }
 
-/** A number, or numbers by a word. */
-function figure(value) {
-  if (typeof value === "number") return grouped(value);
-  if (value === null || value === undefined) return "–";
-  if (typeof value !== "object") return String(value);
-  return Object.entries(value).map(([name, part]) => `${name} ${figure(part)}`).join(", ") || "–";
-}
-
-/** Whatever the status says of the doors: one row per route, one column per figure. */
 function showDoors(doors) {
-  const rows = !doors ? [] : Array.isArray(doors)
-    ? doors.map((door, at) => [door.route ?? door.path ?? door.name ?? String(at), door])
-    : Object.entries(doors.routes ?? doors);
   const section = byId("doors-section");
-  section.hidden = rows.length === 0;
-  if (rows.length === 0) return;
-  const place = byId("doors");
-  const names = [...new Set(rows.flatMap(([, door]) => (door && typeof door === "object" ? Object.keys(door) : ["value"])))]
-    .filter((name) => !["route", "path", "name"].includes(name));
-  if (place.dataset.names !== names.join()) {
-    place.dataset.names = names.join();
-    place.replaceChildren(make("table"));
-  }
-  fill(place.firstChild, [
-    { head: "Route", cell: ([route]) => route },
-    ...names.map((name) => ({ head: name.replaceAll("_", " "), wide: true,
-      cell: ([, door]) => figure(door && typeof door === "object" ? door[name] : door) })),
-  ], rows, ([route]) => route);
+  section.hidden = !doors?.open;
+  if (section.hidden) return;
+  const refused = (part) => (part.total > 0 ? `! ${grouped(part.total)}${reasons(part, (count) => count)}` : "0");
+  fill(byId("doors"), [
+    { head: "Route", cell: ([name]) => name },
+    { head: "Requests", number: true, cell: ([, route]) => grouped(route.requests) },
+    { head: "Recorded", number: true, cell: ([, route]) => grouped(route.recorded) },
+    { head: "Refused", wide: true, cell: ([, route]) => refused(route.refused) },
+    { head: "Values, events, checks", number: true, cell: ([, route]) => grouped(route.parts.total) },
+    { head: "Recorded", number: true, cell: ([, route]) => grouped(route.parts.recorded) },
+    { head: "Late", number: true, cell: ([, route]) => grouped(route.parts.late) },
+    { head: "Refused", wide: true, cell: ([, route]) => refused(route.parts.refused) },
+  ], Object.entries(doors.routes), ([name]) => name, "nothing came yet");
+  const traces = Object.entries(doors.traces).map(([language, counts]) =>
+    `${language || "unknown"}: ${counted(counts.traces, "trace")} counted and not kept (${bytes(counts.bytes)})`);
+  const note = [`${counted(doors.contexts, "context")}`, ...traces];
+  if (doors.connections_refused > 0) note.push(`! ${counted(doors.connections_refused, "connection")} refused`);
+  say(byId("doors-note"), note.join("; "));
+  const forwards = byId("doors-forwards");
+  forwards.hidden = doors.forwards.length === 0;
+  fill(forwards, [
+    { head: "Sent on to", cell: (row) => row.endpoint },
+    { head: "Route", cell: (row) => row.route },
+    { head: "Requests", number: true, cell: (row) => grouped(row.forwarded) },
+    { head: "Dropped", wide: true, cell: (row) => refused(row.dropped) },
+  ], doors.forwards, (row) => `${row.route} ${row.endpoint}`, "nothing");
 }
 
 // ---- Metrics ----
