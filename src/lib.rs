@@ -69,6 +69,9 @@ pub(crate) mod watch;
 #[cfg(all(feature = "server", fuzzing))]
 #[doc(hidden)]
 pub use doors::fuzz as doors_fuzz;
+#[cfg(all(feature = "server", feature = "bench"))]
+#[doc(hidden)]
+pub use doors::measure as doors_measure;
 pub use threadstats::ThreadStats;
 
 // The program and its load generator: public for `main.rs` and `tools/`, not for libraries.

@@ -42,6 +42,7 @@ mod doors {
     mod dogstatsd;
     mod forward;
     mod post;
+    mod stats;
     mod telemetry;
 }
 /// The program, driven from outside.

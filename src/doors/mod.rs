@@ -28,6 +28,8 @@ mod grace;
 mod info;
 mod json;
 mod line_of;
+#[cfg(feature = "bench")]
+pub mod measure;
 mod msgpack;
 mod naming;
 mod part;

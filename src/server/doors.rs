@@ -10,7 +10,8 @@ use crate::config::{Config, DoorMode, Loaded, Port, TracesMode, Url};
 use crate::context::Rules;
 use crate::doors::{
     Api, DataStreams, DecodeOnly, Desk, DeskSettings, Dogstatsd, Door, DoorsAccounting, Forward,
-    InfoSettings, LineInbox, Naming, Recorder, Route, Stats, Telemetry, Traces, Upstream,
+    InfoSettings, LineInbox, Naming, Recorder, Route, Stats, StatsForward, Telemetry, Traces,
+    Upstream,
 };
 use crate::http::requests::{RequestLimits, RequestServer, StreamListener};
 use crate::net::{
@@ -82,7 +83,7 @@ impl Doors {
         banner(&listeners, config);
         let receiver_port = port_of(&listeners);
         let desk = Desk::new(DeskSettings {
-            doors: doors(config, inbox, &accounting, &clock),
+            doors: doors(config, inbox, forward.as_ref(), &accounting, &clock),
             upstream: config.doors_upstream.as_ref().map(Url::expose).map(Upstream::of),
             traces_upstream: config.doors_traces == TracesMode::Upstream,
             forward: forward.clone(),
@@ -147,6 +148,7 @@ pub(super) fn mailbox(
 fn doors(
     config: &Config,
     inbox: Option<Arc<LineInbox>>,
+    forward: Option<&Arc<Forward>>,
     accounting: &Arc<DoorsAccounting>,
     clock: &Clock,
 ) -> BTreeMap<Route, Arc<dyn Door>> {
@@ -158,7 +160,9 @@ fn doors(
     if config.doors_traces == TracesMode::Count {
         doors.insert(Route::Traces, Arc::new(Traces::new(Arc::clone(accounting))));
     }
-    add(&mut doors, Route::Stats, config.doors_stats, Stats::new(naming.clone()));
+    if config.doors_stats != DoorMode::Off {
+        doors.insert(Route::Stats, Arc::new(stats(config, naming.clone(), forward)));
+    }
     let streams = DataStreams::new(naming.clone(), config.interval.as_secs());
     add(&mut doors, Route::DataStreams, config.doors_data_streams, streams);
     let telemetry = Telemetry::new(naming, clock.clone(), Arc::clone(accounting));
@@ -170,6 +174,19 @@ fn doors(
         doors.insert(Route::Api, Arc::new(Api));
     }
     doors
+}
+
+/// Stats go on as sums, which only their door can make.
+fn stats(config: &Config, naming: Naming, forward: Option<&Arc<Forward>>) -> Stats {
+    match forward.filter(|forward| forward.takes(Route::Stats)) {
+        None => Stats::new(naming),
+        Some(forward) => {
+            let interval = config.interval.as_secs();
+            let sums =
+                StatsForward::new(forward.agent().clone(), interval, Arc::clone(forward) as _);
+            Stats::forwarding(naming, config.doors_stats == DoorMode::Both, sums)
+        }
+    }
 }
 
 fn add<D: Door + 'static>(

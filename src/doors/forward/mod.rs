@@ -130,6 +130,11 @@ impl Forward {
         Ok(forward)
     }
 
+    /// What we say of ourselves.
+    pub fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
     /// True for a route that is forwarded.
     pub fn takes(&self, route: Route) -> bool {
         self.routes.contains(&route)

@@ -96,7 +96,7 @@ pub(super) struct Sender<'a> {
 }
 
 impl<'a> Sender<'a> {
-    /// `env` is the environment of a payload that names none.
+    /// `env` is the environment of the payload, or ours.
     pub fn new(
         payload: &Payload<'a>,
         env: &'a [u8],
@@ -123,6 +123,11 @@ impl StatsForward {
 
     fn open(&self) -> std::sync::MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The environment to send: that of the Agent where no one names one.
+    pub(super) fn env<'a>(&'a self, env: &'a [u8]) -> &'a [u8] {
+        if env.is_empty() { self.agent.env.as_bytes() } else { env }
     }
 
     /// Adds a group of the bucket that starts at `second`.

@@ -80,8 +80,8 @@ impl Door for Stats {
         let mut scratch = Scratch::default();
         let env = self.naming.env(payload.env);
         let forward = self.forward.as_ref();
-        let forward =
-            forward.map(|forward| (forward, Sender::new(&payload, env, request, obfuscated)));
+        let forward = forward
+            .map(|forward| (forward, Sender::new(&payload, forward.env(env), request, obfuscated)));
         payload.each_bucket(|bucket| {
             let start = bucket.start.whole().filter(|start| *start >= 0);
             let second = start.and_then(|start| i64::try_from(start / NANOSECONDS).ok());

@@ -291,6 +291,11 @@ fn processes_of_different_kinds_stay_apart() {
     let envs = |env: &str| request.payloads.iter().filter(|(head, _)| head["Env"] == env).count();
     assert_eq!((envs("prod"), envs("other"), envs("ours")), (10, 1, 1));
     assert_eq!(request.headers[2].1, "go|other|python");
+    // Without one of ours, that of the Agent.
+    let mut hand = Hand::new(false, 10);
+    hand.door.naming.env.clear();
+    hand.post(&[], &payload(vec![group()]).with(vec![("Env", Text(""))]), NOW);
+    assert_eq!(hand.close(START).remove(0).payloads[0].0["Env"], "prod");
 }
 
 #[test]
