@@ -38,12 +38,17 @@ mod cli {
 mod doors {
     mod api;
     mod buckets;
+    mod client;
     mod data_streams;
     mod dogstatsd;
     mod forward;
+    mod http;
+    mod info;
     mod post;
     mod stats;
     mod telemetry;
+    mod traces;
+    mod upstream;
 }
 /// The program, driven from outside.
 #[cfg(all(feature = "cli", feature = "zstd"))]

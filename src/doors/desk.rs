@@ -430,3 +430,7 @@ impl Refusals for DoorsAccounting {
         self.connections_refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+#[path = "desk_tests.rs"]
+mod tests;
