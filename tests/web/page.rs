@@ -369,8 +369,11 @@ fn an_answer_that_fails_is_said_and_refused_lines_have_their_place() {
     intake.respond(Answer::status(403));
     let program = server(&[("output", "datadog"), ("dd_url", &intake.url()), ("api_key", KEY)]);
     let sender = UdpSocket::bind("127.0.0.9:0").unwrap();
-    program.udp_from(&sender, "page.views:1|c|@7|#env:prod\npage.views:1|zz");
+    program.udp_from(&sender, "page.views:1|c|@7|#env:prod\npage.views:1|zz\nno type");
     let page = Page::of(&program);
+    // Reasons differ by a sign in the legend, not by colour alone.
+    page.browser.wait_text("#plot-refused .u-legend", "━━ missing_type");
+    page.browser.wait_text("#plot-refused .u-legend", "╺╸╺╸ unknown_type");
     page.browser.wait_text("#endpoints", "403: ");
     page.browser.wait_text("#losses", "refuses the API key");
     page.browser.wait_text("#bad", "from 127.0.0.9: ");

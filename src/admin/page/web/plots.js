@@ -2,7 +2,11 @@
 
 import { short } from "./parts.js";
 
-const DASHES = [[], [6, 4], [2, 3], [8, 3, 2, 3], [12, 4], [1, 2]];
+const DASHES = [[], [7, 4], [2, 3], [9, 3, 2, 3], [14, 5], [5, 2]];
+// The same in letters, for the legend: colours alone tell nobody apart who cannot see them.
+const SIGNS = ["━━", "╺╸╺╸", "····", "━·━·", "━ ━", "╍╍"];
+/** Where six are not enough, colours and dashes meet in other pairs. */
+const dash = (at) => (at + Math.floor(at / 6)) % 6;
 /** Distances of ticks that are round in bytes. */
 export const BYTE_STEPS = Array.from({ length: 44 }, (_, power) => 2 ** power);
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -30,7 +34,14 @@ export class Plot {
     } else {
       this.labels = labels;
       this.build();
+      return;
     }
+    this.last();
+  }
+
+  /** Without a pointer over the plot, the legend has the latest values. */
+  last() {
+    if (this.legend && !(this.plot.cursor.left >= 0)) this.plot.setLegend({ idx: this.data[0].length - 1 });
   }
 
   rescale() {
@@ -44,9 +55,9 @@ export class Plot {
     const axis = { stroke: css("--quiet"), grid: { stroke: css("--grid"), width: 1 }, ticks: { stroke: css("--grid") } };
     const paths = this.stepped ? uPlot.paths.stepped({ align: -1 }) : undefined;
     const lines = this.series.map((label, at) => ({
-      label,
+      label: this.legend && this.series.length > 1 ? `${SIGNS[dash(at)]} ${label}` : label,
       stroke: css(`--plot-${(at % 6) + 1}`),
-      dash: DASHES[at % DASHES.length],
+      dash: DASHES[dash(at)],
       width: 1.5,
       paths,
       points: { show: false },
@@ -67,6 +78,7 @@ export class Plot {
       ],
       series: [{ label: "time", value: "{HH}:{mm}:{ss}" }, ...lines],
     }, this.data, this.element);
+    this.last();
   }
 
   resize() {
