@@ -11,8 +11,8 @@ use axum::http::HeaderMap;
 
 use super::msgpack::Reader;
 use super::{
-    Agent, Answer, DataStreams, Door, Naming, Outcome, Part, Reason, Refusal, Request, SendStats,
-    Sink, Stats, StatsForward, Telemetry, Value,
+    Agent, Answer, Api, DataStreams, Door, Naming, Outcome, Part, Reason, Refusal, Request,
+    SendStats, Sink, Stats, StatsForward, Telemetry, Value,
 };
 use crate::aggregate::{CheckRecord, EventRecord};
 use crate::clock::Clock;
@@ -40,6 +40,29 @@ pub fn telemetry(input: &[u8]) {
         door.interval_ended(NOW.as_secs(), &mut sink);
         assert!(sink.parts - before <= most, "one process, or none");
     }
+}
+
+/// One body of a route of the metrics API.
+pub fn api(input: &[u8]) {
+    const PATHS: [&str; 5] = [
+        "/api/v1/series",
+        "/api/v1/distribution_points",
+        "/api/v1/events",
+        "/api/v1/check_run",
+        "/api/v2/series",
+    ];
+    let Some((first, body)) = input.split_first() else { return };
+    let path = PATHS[usize::from(*first) % PATHS.len()];
+    let headers = &HeaderMap::new();
+    let mut sink = Checked::new(&[""]);
+    match Api.take(&Request { path, headers, body, now: NOW, container: b"" }, &mut sink) {
+        Ok(answer) => assert_eq!(answer.status, 202),
+        Err(Refusal { status, message, .. }) => {
+            assert_eq!((status, sink.parts), (400, 0), "parts of a refused body");
+            assert!(!message.is_empty() && message.len() < 200, "{message}");
+        }
+    }
+    assert!(sink.parts + sink.refused <= body.len() as u64);
 }
 
 /// One body of `POST /v0.1/pipeline_stats`, then the end of its bucket.
@@ -165,12 +188,16 @@ impl Sink for Checked {
         Outcome::Recorded
     }
 
-    fn event(&mut self, _: EventRecord) -> Outcome {
-        unreachable!("no event comes through these doors")
+    fn event(&mut self, event: EventRecord) -> Outcome {
+        assert!(self.names == [""] && !event.title.is_empty());
+        self.parts += 1;
+        Outcome::Recorded
     }
 
-    fn check(&mut self, _: CheckRecord) -> Outcome {
-        unreachable!("no check comes through these doors")
+    fn check(&mut self, check: CheckRecord) -> Outcome {
+        assert!(self.names == [""] && !check.name.is_empty());
+        self.parts += 1;
+        Outcome::Recorded
     }
 
     fn refuse(&mut self, _: Reason) {
@@ -200,6 +227,11 @@ mod tests {
     #[test]
     fn seeds_of_telemetry() {
         each_seed("door_telemetry", super::telemetry);
+    }
+
+    #[test]
+    fn seeds_of_the_api_keep_what_every_body_must() {
+        each_seed("door_api", super::api);
     }
 
     #[test]
