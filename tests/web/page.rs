@@ -371,6 +371,11 @@ fn an_answer_that_fails_is_said_and_refused_lines_have_their_place() {
     let sender = UdpSocket::bind("127.0.0.9:0").unwrap();
     program.udp_from(&sender, "page.views:1|c|@7|#env:prod\npage.views:1|zz\nno type");
     let page = Page::of(&program);
+    page.browser.wait(
+        "the latest values in the legend",
+        "return [...document.querySelectorAll('#plot-refused .u-legend .u-series')].slice(1)
+             .every((series) => series.querySelector('.u-value').textContent === '0')",
+    );
     // Reasons differ by a sign in the legend, not by colour alone.
     page.browser.wait_text("#plot-refused .u-legend", "━━ missing_type");
     page.browser.wait_text("#plot-refused .u-legend", "╺╸╺╸ unknown_type");

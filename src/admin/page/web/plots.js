@@ -41,7 +41,10 @@ export class Plot {
 
   /** Without a pointer over the plot, the legend has the latest values. */
   last() {
-    if (this.legend && !(this.plot.cursor.left >= 0)) this.plot.setLegend({ idx: this.data[0].length - 1 });
+    // uPlot clears the legend with the changes it still has to make, in the same turn.
+    if (this.legend) requestAnimationFrame(() => {
+      if (this.plot && !(this.plot.cursor.left >= 0)) this.plot.setLegend({ idx: this.data[0].length - 1 });
+    });
   }
 
   rescale() {
