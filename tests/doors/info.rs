@@ -4,22 +4,20 @@ use super::client::{Client, open, opened};
 use crate::support::program::{Setup, until};
 use serde_json::json;
 
-const LISTED: [&str; 6] = [
+const LISTED: [&str; 8] = [
     "/v0.3/traces",
     "/v0.4/traces",
     "/v0.5/traces",
     "/v0.6/stats",
     "/v0.1/pipeline_stats",
     "/telemetry/proxy/",
+    "/dogstatsd/v1/proxy",
+    "/dogstatsd/v2/proxy",
 ];
 
 #[test]
 fn it_lists_what_is_on_with_the_real_ports() {
-    let program = open()
-        .set("doors_dogstatsd", "off")
-        .set("env", "prod")
-        .set("apm_config.max_payload_size", 12_345)
-        .start();
+    let program = open().set("env", "prod").set("apm_config.max_payload_size", 12_345).start();
     let mut client = Client::of(&program);
     let answer = client.get("/info");
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
@@ -58,7 +56,7 @@ fn what_is_off_is_neither_listed_nor_there() {
         ("doors_dogstatsd", &["/dogstatsd/v1/proxy", "/dogstatsd/v2/proxy"], "/dogstatsd/v2/proxy"),
         ("doors_api", &[], "/api/v1/series"),
     ] {
-        let program = open().set("doors_dogstatsd", "off").set(key, "off").start();
+        let program = open().set(key, "off").start();
         let mut client = Client::of(&program);
         let page = client.get("/info").json();
         let left: Vec<&str> = LISTED.into_iter().filter(|path| !listed.contains(path)).collect();

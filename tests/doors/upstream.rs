@@ -121,11 +121,7 @@ fn what_no_door_takes_passes_unchanged() {
 #[test]
 fn doors_keep_what_is_theirs_and_off_stays_off() {
     let (url, asked) = agent();
-    let program = open()
-        .set("doors_upstream", &url)
-        .set("doors_stats", "off")
-        .set("doors_dogstatsd", "off")
-        .start();
+    let program = open().set("doors_upstream", &url).set("doors_stats", "off").start();
     let mut client = Client::of(&program);
     assert_eq!(client.post("/v0.4/traces", "[]").status, 200);
     assert_eq!(client.post("/v0.6/stats", "{}").status, 404);
@@ -141,7 +137,9 @@ fn doors_keep_what_is_theirs_and_off_stays_off() {
             "/v0.4/traces",
             "/v0.5/traces",
             "/v0.1/pipeline_stats",
-            "/telemetry/proxy/"
+            "/telemetry/proxy/",
+            "/dogstatsd/v1/proxy",
+            "/dogstatsd/v2/proxy"
         ])
     );
     assert_eq!((&page["version"], &page["config"]), (&json!("7.60.0"), &json!({"x": 1})));
