@@ -3,18 +3,11 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::parts::{Bad, each, second, tags};
+use super::parts::{Bad, each_series, second, tags};
 use crate::doors::json::{self, Text};
 use crate::doors::{Answer, Door, Part, PartTags, Refusal, Request, Sink, Value};
 
 pub(super) struct DistributionPoints;
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Body<'a> {
-    #[serde(borrow)]
-    series: Option<&'a RawValue>,
-}
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -44,9 +37,8 @@ struct Room {
 
 impl Door for DistributionPoints {
     fn take(&self, request: &Request<'_>, sink: &mut dyn Sink) -> Result<Answer, Refusal> {
-        let body: Body<'_> = json::body(request.body)?;
         let mut room = Room::default();
-        each("series", body.series, sink, |series, sink| one(series, &mut room, sink))?;
+        each_series(request.body, sink, |series, sink| one(series, &mut room, sink))?;
         Ok(super::accepted())
     }
 }

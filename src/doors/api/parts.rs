@@ -1,5 +1,6 @@
 //! What the routes have in common: lists of which each element stands alone, times, tags.
 
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::doors::json::{self, Text};
@@ -46,6 +47,22 @@ pub(super) fn each(
         Some((at, bad)) if good == 0 => Err(refusal(&format!("{name}[{at}]"), bad)),
         _ => Ok(()),
     }
+}
+
+/// Takes every element of the list `series` of a body, as [`each`] does.
+pub(super) fn each_series(
+    body: &[u8],
+    sink: &mut dyn Sink,
+    take: impl FnMut(&RawValue, &mut dyn Sink) -> Result<(), Bad>,
+) -> Result<(), Refusal> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        series: Option<&'a RawValue>,
+    }
+    let body: Body<'_> = json::body(body)?;
+    each("series", body.series, sink, take)
 }
 
 /// A request of which nothing is good.

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::parts::{Bad, each, second, tags};
+use super::parts::{Bad, each_series, second, tags};
 use crate::doors::json::{self, Text};
 use crate::doors::{Answer, Door, Part, PartTags, Refusal, Request, Sink, Value};
 
@@ -11,13 +11,6 @@ use crate::doors::{Answer, Door, Part, PartTags, Refusal, Request, Sink, Value};
 pub(super) const INTERVAL: f64 = 10.0;
 
 pub(super) struct Series;
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Body<'a> {
-    #[serde(borrow)]
-    series: Option<&'a RawValue>,
-}
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -39,9 +32,8 @@ struct OneSeries<'a> {
 
 impl Door for Series {
     fn take(&self, request: &Request<'_>, sink: &mut dyn Sink) -> Result<Answer, Refusal> {
-        let body: Body<'_> = json::body(request.body)?;
         let mut room = Room::default();
-        each("series", body.series, sink, |series, sink| one(series, &mut room, sink))?;
+        each_series(request.body, sink, |series, sink| one(series, &mut room, sink))?;
         Ok(super::accepted())
     }
 }

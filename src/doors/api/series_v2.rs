@@ -4,19 +4,12 @@ use axum::http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::parts::{Bad, each, tags};
+use super::parts::{Bad, each_series, tags};
 use super::series::{Kind, Law, Room};
 use crate::doors::json::{self, Text};
 use crate::doors::{Answer, Door, Reason, Refusal, Request, Sink};
 
 pub(super) struct SeriesV2;
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Body<'a> {
-    #[serde(borrow)]
-    series: Option<&'a RawValue>,
-}
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -58,9 +51,8 @@ impl Door for SeriesV2 {
                 message: "Content-Type: expected application/json".to_owned(),
             });
         }
-        let body: Body<'_> = json::body(request.body)?;
         let mut room = Room::default();
-        each("series", body.series, sink, |series, sink| one(series, &mut room, sink))?;
+        each_series(request.body, sink, |series, sink| one(series, &mut room, sink))?;
         Ok(Answer::json(202, r#"{"errors":[]}"#))
     }
 }
