@@ -15,6 +15,14 @@ pub struct Outputs {
 }
 
 impl Outputs {
+    /// True with `none` or `dry-run` and without `datadog`: nothing may be sent to the vendor.
+    #[must_use]
+    pub fn withholds(&self) -> bool {
+        let withholding =
+            |output: &OutputKind| matches!(output, OutputKind::None | OutputKind::DryRun { .. });
+        self.list.iter().any(withholding) && !self.list.contains(&OutputKind::Datadog)
+    }
+
     /// Chooses `output` if set, else `datadog` with a key, else the console.
     ///
     /// # Errors

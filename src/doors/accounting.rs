@@ -150,11 +150,6 @@ impl RouteCounts {
     pub fn requests(&self) -> u64 {
         self.recorded.load(Ordering::Relaxed) + sum(&self.refused)
     }
-
-    /// Parts: recorded and refused.
-    pub fn parts(&self) -> u64 {
-        self.parts_recorded.load(Ordering::Relaxed) + sum(&self.parts_refused)
-    }
 }
 
 fn sum(counts: &[AtomicU64]) -> u64 {
@@ -172,11 +167,18 @@ pub(crate) enum ForwardDrop {
     Rejected,
     /// Still waiting when the program ended.
     Shutdown,
+    /// The output posts nothing (`none`, `dry-run`).
+    Output,
 }
 
 impl ForwardDrop {
-    pub const ALL: [ForwardDrop; 4] =
-        [ForwardDrop::QueueFull, ForwardDrop::TooOld, ForwardDrop::Rejected, ForwardDrop::Shutdown];
+    pub const ALL: [ForwardDrop; 5] = [
+        ForwardDrop::QueueFull,
+        ForwardDrop::TooOld,
+        ForwardDrop::Rejected,
+        ForwardDrop::Shutdown,
+        ForwardDrop::Output,
+    ];
 
     /// The word of labels and pages.
     pub fn word(self) -> &'static str {
@@ -185,6 +187,7 @@ impl ForwardDrop {
             ForwardDrop::TooOld => "too_old",
             ForwardDrop::Rejected => "rejected",
             ForwardDrop::Shutdown => "shutdown",
+            ForwardDrop::Output => "output",
         }
     }
 }
@@ -219,7 +222,8 @@ pub(crate) struct TraceCounts {
     pub traces: u64,
     /// Of the bodies.
     pub bytes: u64,
-    /// Requests of clients that compute no stats: their requests are in no metric.
+    /// Requests since the last one of a client that computes stats. A tracer sends its first traces
+    /// before it knows that we take stats, so only the latest requests say what a language does.
     pub without_stats: u64,
 }
 
@@ -323,7 +327,7 @@ impl DoorsAccounting {
         counts.requests += 1;
         counts.traces = counts.traces.saturating_add(traces);
         counts.bytes += bytes;
-        counts.without_stats += u64::from(!computes_stats);
+        counts.without_stats = if computes_stats { 0 } else { counts.without_stats + 1 };
     }
 
     /// What came as traces, by language.

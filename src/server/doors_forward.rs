@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{ServerError, settings};
 use crate::clock::Clock;
-use crate::config::{AdditionalEndpoint, Config, DoorMode};
+use crate::config::{AdditionalEndpoint, Config, DoorMode, Outputs};
 use crate::context::Rules;
 use crate::doors::{
     Agent, DeliverySettings, DoorsAccounting, Forward, ForwardError, ForwardSettings, Route,
@@ -20,9 +20,11 @@ pub(super) fn sends_on(mode: DoorMode) -> bool {
     matches!(mode, DoorMode::Forward | DoorMode::Both)
 }
 
-/// Starts delivery; none when no route is sent on.
+/// Starts delivery; none when no route is sent on. With an output that sends nothing to the vendor,
+/// what would be forwarded is counted as dropped.
 pub(super) fn start(
     config: &Config,
+    outputs: &Outputs,
     rules: &Rules,
     accounting: &DoorsAccounting,
     clock: &Clock,
@@ -37,7 +39,25 @@ pub(super) fn start(
     if routes.is_empty() {
         return Ok(None);
     }
-    let forwarder = settings::forwarder(config).map_err(ServerError::system("ca_file"))?;
+    let delivery = if outputs.withholds() {
+        let keys: Vec<&str> = routes.iter().map(|(_, key)| *key).collect();
+        let kinds: Vec<String> = outputs.list.iter().map(ToString::to_string).collect();
+        tracing::warn!(
+            target: "doors",
+            "output: {} sends nothing to the vendor, so nothing is forwarded for {}; it is counted as dropped (output). \
+             To forward, set output to datadog",
+            kinds.join(", "),
+            keys.join(", ")
+        );
+        None
+    } else {
+        let forwarder = settings::forwarder(config).map_err(ServerError::system("ca_file"))?;
+        Some(DeliverySettings {
+            retry: forwarder.retry,
+            http: forwarder.http,
+            jitter: forwarder.jitter,
+        })
+    };
     let settings = ForwardSettings {
         routes,
         targets: targets(config),
@@ -45,11 +65,7 @@ pub(super) fn start(
             hostname: String::from_utf8_lossy(&rules.default_host).into_owned(),
             env: config.doors_env().unwrap_or(NO_ENV).to_owned(),
         },
-        delivery: DeliverySettings {
-            retry: forwarder.retry,
-            http: forwarder.http,
-            jitter: forwarder.jitter,
-        },
+        delivery,
         tagger: rules.origin.as_ref().map(|of| (Arc::clone(&of.tagger), Cardinality::High)),
     };
     let failed = |error: ForwardError| ServerError::Doors(error.to_string());

@@ -191,7 +191,7 @@ impl Server {
         let rules = settings::rules(config, hostname.as_deref(), lanes, as_tagger(tagger.as_ref()));
         let rules = Arc::new(rules);
         let forward = match &bound_doors {
-            Some(_) => doors_forward::start(config, &rules, &doors_accounting, &clock)?,
+            Some(_) => doors_forward::start(config, &outputs, &rules, &doors_accounting, &clock)?,
             None => None,
         };
         let state = RandomState::new();

@@ -256,6 +256,43 @@ fn what_waits_gets_one_more_attempt_at_the_end() {
     });
 }
 
+/// Clients are answered as ever, but what would leave the machine is counted and stays.
+#[test]
+fn nothing_is_forwarded_when_the_output_sends_nothing() {
+    for output in ["none", "dry-run"] {
+        let (metrics, vendor) = (Intake::start(), Intake::start());
+        let setup = forwarding(&metrics, &vendor.url(), "forward")
+            .set("output", output)
+            .set("admin_address", "127.0.0.1:0");
+        let (program, socket) = started(&setup);
+        let said = format!(
+            "output: {output} sends nothing to the vendor, so nothing is forwarded for \
+             doors_data_streams, doors_telemetry; it is counted as dropped (output)"
+        );
+        program.logs(&said);
+        let (sent, body) = post::as_sent("py3/data-streams");
+        for _ in 0..2 {
+            assert_eq!(socket.send("POST", STREAMS, &sent, &body).0, 200);
+        }
+        let (_, page) = program.get("/metrics");
+        let counted = |metric: &str, reason: &str| {
+            page.lines().any(|line| {
+                line.starts_with(metric)
+                    && line.contains("route=\"data_streams\"")
+                    && line.contains(reason)
+                    && line.ends_with(" 2")
+            })
+        };
+        assert!(counted("whippet_doors_dropped_total", "reason=\"output\""), "{page}");
+        assert!(counted("whippet_doors_recorded_total", ""), "{page}");
+        let ended = program.terminate();
+        assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+        assert_eq!(ended.stderr.matches("so nothing is forwarded").count(), 1);
+        assert!(vendor.read(|state| state.requests.is_empty()), "{output} sends");
+        assert!(metrics.read(|state| state.requests.is_empty()), "{output} posts");
+    }
+}
+
 #[test]
 fn without_a_key_it_does_not_start_and_says_what_to_do() {
     for key in ["doors_data_streams", "doors_telemetry", "doors_stats"] {

@@ -103,11 +103,6 @@ impl Endpoint {
         self.wake.notify_all();
     }
 
-    /// Bytes that wait.
-    pub fn queue_bytes(&self) -> usize {
-        self.lock().queue.bytes()
-    }
-
     /// What waits is sent with the new key.
     pub fn set_key(&self, key: Secret) {
         self.lock().key = key;

@@ -51,7 +51,8 @@ pub(crate) struct ForwardSettings {
     pub routes: Vec<(Route, &'static str)>,
     pub targets: TargetSettings,
     pub agent: Agent,
-    pub delivery: DeliverySettings,
+    /// None when nothing may leave the machine: every request is then counted as dropped (`output`).
+    pub delivery: Option<DeliverySettings>,
     /// Whose tags the vendor gets with a request, and how many of them.
     pub tagger: Option<(Arc<dyn Tagger>, Cardinality)>,
 }
@@ -77,7 +78,9 @@ pub(crate) enum ForwardError {
 
 /// Sends requests on, each endpoint with a thread and a queue of its own.
 pub(crate) struct Forward {
+    /// None when nothing may leave the machine.
     endpoints: Vec<Arc<Endpoint>>,
+    delivers: bool,
     routes: Vec<Route>,
     agent: Agent,
     tagger: Option<(Arc<dyn Tagger>, Cardinality)>,
@@ -86,7 +89,7 @@ pub(crate) struct Forward {
 }
 
 impl Forward {
-    /// Starts a thread per endpoint; none when no route is forwarded.
+    /// Starts a thread per endpoint; none when no route is forwarded or nothing may leave the machine.
     ///
     /// # Errors
     /// Without an API key, and when a URL, proxy or certificate cannot be read.
@@ -113,11 +116,14 @@ impl Forward {
                 let new = || accounting.forward_to(*route, target.name());
                 Arc::clone(of.or_insert_with(new))
             });
-            let counted = counted.collect();
-            let endpoint = Endpoint::new(target, delivery.clone(), counted, clock.clone())?;
-            endpoints.push(Arc::new(endpoint));
+            let counted: Vec<_> = counted.collect();
+            if let Some(delivery) = &delivery {
+                let endpoint = Endpoint::new(target, delivery.clone(), counted, clock.clone())?;
+                endpoints.push(Arc::new(endpoint));
+            }
         }
-        let forward = Forward { endpoints, routes, agent, tagger, counts };
+        let delivers = delivery.is_some();
+        let forward = Forward { endpoints, delivers, routes, agent, tagger, counts };
         for (number, endpoint) in forward.endpoints.iter().enumerate() {
             let endpoint = Arc::clone(endpoint);
             let named = thread::Builder::new().name(format!("doors-fwd-{number}"));
@@ -178,6 +184,11 @@ impl Forward {
         if !self.takes(request.route) {
             return;
         }
+        if !self.delivers {
+            let counts = self.counts.values().filter(|counts| counts.route == request.route);
+            counts.for_each(|counts| counts.dropped(ForwardDrop::Output));
+            return;
+        }
         let request = Arc::new(request);
         let takers = self.endpoints.iter().filter(|to| to.target.takes(request.route));
         takers.for_each(|endpoint| endpoint.push(&request));
@@ -208,11 +219,6 @@ impl Forward {
     pub fn set_api_key(&self, key: &str) {
         let main = self.endpoints.iter().filter(|endpoint| endpoint.target.is_main);
         main.for_each(|endpoint| endpoint.set_key(Secret::new(key)));
-    }
-
-    /// Bytes that wait, over all endpoints.
-    pub fn queue_bytes(&self) -> usize {
-        self.endpoints.iter().map(|endpoint| endpoint.queue_bytes()).sum()
     }
 
     /// One more attempt for everything that waits; what is left at the deadline is dropped. Returns

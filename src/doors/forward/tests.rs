@@ -1,4 +1,4 @@
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -63,7 +63,7 @@ fn settings(routes: Vec<(Route, &'static str)>, targets: TargetSettings) -> Forw
         routes,
         targets,
         agent: Agent { hostname: "web-1".to_owned(), env: "prod".to_owned() },
-        delivery: DeliverySettings { retry, http, jitter: Arc::new(|| 0.5) },
+        delivery: Some(DeliverySettings { retry, http, jitter: Arc::new(|| 0.5) }),
         tagger: None,
     }
 }
@@ -185,7 +185,7 @@ fn a_failure_is_repeated_and_each_endpoint_has_its_own_key_and_counts() {
     forward.shutdown(Instant::now() + WAIT);
     let mut counts = counts(&forward);
     counts.sort_by_key(|row| row.0 != good);
-    assert_eq!(counts, [(good, 2, [0; 4]), (bad, 1, [0, 0, 1, 0])]);
+    assert_eq!(counts, [(good, 2, [0; 5]), (bad, 1, [0, 0, 1, 0, 0])]);
 }
 
 #[test]
@@ -203,7 +203,29 @@ fn without_an_intake_a_shutdown_ends_in_time_and_counts() {
     }
     assert!(!forward.shutdown(Instant::now() + Duration::from_secs(2)));
     assert_eq!(counts(&forward)[0].2[ForwardDrop::Shutdown as usize], 3);
-    assert_eq!(forward.queue_bytes(), 0);
+}
+
+#[test]
+fn without_delivery_nothing_is_sent_and_everything_is_counted() {
+    let (address, received) = intake(&[200]);
+    let url = format!("http://{address}");
+    let targets = TargetSettings {
+        api_key: "main".to_owned(),
+        apm_url: url.clone(),
+        telemetry_url: url,
+        ..TargetSettings::default()
+    };
+    let forward = start(ForwardSettings { delivery: None, ..settings(both(), targets) }).unwrap();
+    assert!(forward.takes(Route::Telemetry));
+    for _ in 0..2 {
+        forward.pass(Route::DataStreams, &HeaderMap::new(), b"", Bytes::new());
+    }
+    forward.send(Route::Telemetry, "/", &[], Bytes::new());
+    assert!(forward.shutdown(Instant::now() + WAIT), "the stop loses nothing");
+    let dropped: Vec<u64> =
+        counts(&forward).iter().map(|of| of.2[ForwardDrop::Output as usize]).collect();
+    assert_eq!(dropped, [2, 1]);
+    assert!(received.try_recv().is_err());
 }
 
 #[test]
