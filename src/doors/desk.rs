@@ -11,20 +11,21 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Response, header};
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
 
 use super::budget::{Budget, Share};
 use super::encoding::{self, Encoding};
 use super::info::{self, Info, InfoSettings};
+use super::refused::{Refused, answered, cut_off, refusal};
 use super::routes::{self, Place};
 use super::sender::{Peers, Sender};
 use super::upstream::{Upstream, UpstreamError};
 use super::{Answer, Door, DoorsAccounting, Forward, Reason, Recorder, Refusal, Request, Route};
 use crate::clock::Clock;
 use crate::context::OriginRules;
-use crate::http::requests::{BodyError, HeadRefusal, Refusals, RequestBody, Session};
+use crate::http::requests::{HeadRefusal, Refusals, RequestBody, Session};
 use crate::tagger::Cardinality;
 
 /// Bytes that all bodies in work may take together.
@@ -73,24 +74,6 @@ pub(crate) struct Desk {
 
 /// What becomes of a request: which route it counts for, and its answer.
 type Outcome = Result<Response<Body>, Refused>;
-
-/// A refusal with what only the head of its answer says.
-struct Refused {
-    refusal: Refusal,
-    allow: Option<String>,
-    /// The client may go on sending what no one reads.
-    close: bool,
-}
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        Refused { refusal, allow: None, close: false }
-    }
-}
-
-fn refusal(reason: Reason, status: u16, message: impl Into<String>) -> Refused {
-    Refusal { reason, status, message: message.into() }.into()
-}
 
 impl Desk {
     pub fn new(settings: DeskSettings) -> Arc<Self> {
@@ -348,7 +331,8 @@ impl Desk {
                 Err(Refused { close: true, ..refusal(Reason::Upstream, 502, message) })
             }
             Err(UpstreamError::Late) => {
-                let message = "the Agent of doors_upstream did not answer in 30 s";
+                let patience = upstream.patience();
+                let message = format!("the Agent of doors_upstream did not answer in {patience:?}");
                 Err(Refused { close: true, ..refusal(Reason::Timeout, 502, message) })
             }
         }
@@ -380,38 +364,6 @@ impl Desk {
 impl fmt::Debug for Desk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Desk").field("on", &self.doors.keys()).finish_non_exhaustive()
-    }
-}
-
-/// A body that did not come whole.
-fn cut_off(error: BodyError) -> Refused {
-    let (reason, status) = match error {
-        BodyError::TooSlow => (Reason::Timeout, 408),
-        BodyError::Broken => (Reason::Decode, 400),
-    };
-    Refused { close: true, ..refusal(reason, status, error.to_string()) }
-}
-
-fn answered(answer: &Answer) -> Response<Body> {
-    let mut response = Response::new(Body::from(answer.body.clone().into_owned()));
-    *response.status_mut() =
-        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let content_type = HeaderValue::from_static(answer.content_type);
-    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    response
-}
-
-impl Refused {
-    fn into_response(self) -> Response<Body> {
-        let mut response = answered(&self.refusal.answer());
-        if let Some(allow) = self.allow.and_then(|allow| HeaderValue::from_str(&allow).ok()) {
-            response.headers_mut().insert(header::ALLOW, allow);
-        }
-        if self.close {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(header::CONNECTION, close);
-        }
-        response
     }
 }
 

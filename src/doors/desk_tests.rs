@@ -53,6 +53,15 @@ const LIMITS: RequestLimits =
     RequestLimits { connections_max: 2, request: PATIENCE, idle: PATIENCE, threads_max: 2 };
 
 fn open(limits: RequestLimits, origin: Option<OriginRules>) -> Fixture {
+    open_before(limits, origin, None)
+}
+
+/// The same before a real Agent.
+fn open_before(
+    limits: RequestLimits,
+    origin: Option<OriginRules>,
+    upstream: Option<Upstream>,
+) -> Fixture {
     let accounting = Arc::<DoorsAccounting>::default();
     let clock = Clock::manual(Duration::from_secs(1_700_000_000));
     let parts = RecorderParts {
@@ -67,7 +76,7 @@ fn open(limits: RequestLimits, origin: Option<OriginRules>) -> Fixture {
     doors.insert(Route::Traces, Arc::new(Traces::new(Arc::clone(&accounting))));
     let desk = Desk::new(DeskSettings {
         doors,
-        upstream: None,
+        upstream,
         traces_upstream: false,
         forward: None,
         request_bytes_max: 100,
@@ -185,7 +194,75 @@ fn traces_are_counted_by_language() {
     fixture.post("/v0.4/traces", &computed, "[]");
     fixture.post("/v0.4/traces", php, "no list");
     let counts = fixture.accounting.traces_by_language()["php"];
-    assert_eq!((counts.requests, counts.traces, counts.bytes, counts.without_stats), (2, 6, 14, 1));
+    assert_eq!((counts.requests, counts.traces, counts.bytes), (2, 6, 14));
+}
+
+#[test]
+fn a_language_is_without_stats_only_while_its_latest_requests_are() {
+    let fixture = open(LIMITS, None);
+    let post = |lang: &str, computed: &str| {
+        let headers = format!("Datadog-Meta-Lang: {lang}\r\n{computed}");
+        fixture.post("/v0.4/traces", &headers, "[]");
+        let counts = fixture.accounting.traces_by_language()[lang];
+        (counts.requests, counts.without_stats)
+    };
+    let yes = "Datadog-Client-Computed-Stats: yes\r\n";
+    // The first traces leave before the tracer has read what we take.
+    assert_eq!(post("python", ""), (1, 1));
+    assert_eq!(post("python", yes), (2, 0));
+    assert_eq!(post("php", ""), (1, 1));
+    assert_eq!(post("php", ""), (2, 2));
+    assert_eq!(post("python", yes), (3, 0), "languages are apart");
+    // One that stops computing them is seen at once.
+    assert_eq!(post("python", ""), (4, 1));
+}
+
+/// Accepts, reads and answers with these bytes, then keeps the connection open.
+fn agent_that_says(answer: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(answer);
+            open.push(stream);
+        }
+    });
+    url
+}
+
+#[test]
+fn an_agent_that_is_late_is_a_bad_gateway() {
+    let patience = Duration::from_millis(200);
+    let upstream = Upstream::new(&agent_that_says(b""), patience);
+    let fixture = open_before(LIMITS, None, Some(upstream));
+    let started = std::time::Instant::now();
+    let answer = fixture.post("/profiling/v1/input", "", "x");
+    assert!(started.elapsed() >= patience, "it had its time");
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    let body = r#"{"errors":["the Agent of doors_upstream did not answer in 200ms"]}"#;
+    assert!(answer.ends_with(body), "{answer}");
+    assert_eq!(fixture.refused(Route::Upstream, Reason::Timeout), 1);
+    // `/info` waits no longer, and is then our own page.
+    let info = fixture.exchange("GET /info HTTP/1.1\r\nConnection: close\r\n\r\n");
+    assert!(info.contains(r#""endpoints":["/v0.3/traces","#), "{info}");
+}
+
+#[test]
+fn an_answer_that_stops_halfway_is_cut_off_in_time() {
+    let half = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf";
+    let upstream = Upstream::new(&agent_that_says(half), Duration::from_millis(200));
+    let fixture = open_before(LIMITS, None, Some(upstream));
+    let mut stream = fixture.connect();
+    stream.write_all(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    // Its end is an end of file or a reset, but not an answer of full length.
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nhalf"), "{answer}");
 }
 
 #[test]

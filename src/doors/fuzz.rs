@@ -10,9 +10,10 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 
 use super::msgpack::Reader;
+use super::stats::SendStats;
 use super::{
-    Agent, Answer, Api, DataStreams, Door, Naming, Outcome, Part, Reason, Refusal, Request,
-    SendStats, Sink, Stats, StatsForward, Telemetry, Value,
+    Agent, Answer, Api, DataStreams, Door, Naming, Outcome, Part, Reason, Refusal, Request, Sink,
+    Stats, StatsForward, Telemetry, Value,
 };
 use crate::aggregate::{CheckRecord, EventRecord};
 use crate::clock::Clock;

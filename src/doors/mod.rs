@@ -5,9 +5,6 @@
 //! queued or counted; a bad part never harms its neighbours; depth, memory and time are bounded for any
 //! body. Refusal: no span, log text or body is kept; no key is read, stored or passed on.
 
-// Not all of it is wired yet.
-#![allow(dead_code, unused_imports)]
-
 mod accounting;
 mod answer;
 mod api;
@@ -34,6 +31,7 @@ mod msgpack;
 mod naming;
 mod part;
 mod recorder;
+mod refused;
 mod request;
 mod routes;
 mod schedule;
@@ -61,10 +59,10 @@ pub(crate) use grace::Grace;
 pub(crate) use info::InfoSettings;
 pub(crate) use naming::Naming;
 pub(crate) use part::{Outcome, Part, PartTags, Sink, Value};
-pub(crate) use recorder::{Recorder, RecorderParts, RequestSink};
+pub(crate) use recorder::{Recorder, RecorderParts};
 pub(crate) use request::Request;
 pub(crate) use schedule::{DueBucket, Schedule};
-pub(crate) use stats::{SendStats, Stats, StatsForward};
+pub(crate) use stats::{Stats, StatsForward};
 pub(crate) use telemetry::Telemetry;
 pub(crate) use traces::Traces;
 pub(crate) use upstream::Upstream;

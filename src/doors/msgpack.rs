@@ -93,11 +93,6 @@ impl Number {
     pub fn unsigned(self) -> Option<u64> {
         self.whole().and_then(|value| u64::try_from(value).ok())
     }
-
-    /// The whole part when 64 bits with a sign hold it.
-    pub fn signed(self) -> Option<i64> {
-        self.whole().and_then(|value| i64::try_from(value).ok())
-    }
 }
 
 /// A place in a body.

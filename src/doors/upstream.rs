@@ -20,16 +20,20 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use crate::http::requests::{BodyError, RequestBody};
 
-/// From the connection to the end of the answer.
-const TIME: Duration = Duration::from_secs(30);
 /// Longest page that is merged with ours.
 const PAGE_BYTES_MAX: usize = 1 << 20;
 /// What the real Agent is called where a client did not say whom it asks.
 const HOST: HeaderValue = HeaderValue::from_static("localhost");
 
-/// Where the real Agent is.
+/// The real Agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Upstream {
+pub(crate) struct Upstream {
+    address: Address,
+    patience: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Address {
     /// `host:port`; without a port 80.
     Tcp(String),
     Unix(PathBuf),
@@ -40,30 +44,22 @@ pub(crate) enum Upstream {
 pub(crate) enum UpstreamError {
     /// It cannot be reached, or broke off.
     Down,
-    /// It took longer than 30 s.
+    /// It took longer than its patience.
     Late,
     /// The client did not send the whole request.
     Client(BodyError),
 }
 
 impl Upstream {
-    /// Reads `http://host:port` or `unix:///path`, both already checked.
-    pub fn of(url: &str) -> Self {
-        match url.strip_prefix("unix://") {
-            Some(path) => Upstream::Unix(path.into()),
-            None => {
-                let place = url.split_once("://").map_or(url, |(_, place)| place);
-                let has_port = place.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-                Upstream::Tcp(if has_port { place.to_owned() } else { format!("{place}:80") })
-            }
-        }
+    /// The Agent at `http://host:port` or `unix:///path`, both already checked. An exchange with it
+    /// may take `patience`, from the connection to the end of the answer.
+    pub fn new(url: &str, patience: Duration) -> Self {
+        Upstream { address: Address::of(url), patience }
     }
 
-    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
-        Ok(match self {
-            Upstream::Tcp(place) => Box::new(TcpStream::connect(place).await?),
-            Upstream::Unix(path) => Box::new(UnixStream::connect(path).await?),
-        })
+    /// The longest time of an exchange.
+    pub fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Passes a request on, and its answer back, without keeping either.
@@ -72,7 +68,7 @@ impl Upstream {
         head: &Parts,
         body: RequestBody,
     ) -> Result<Response<Body>, UpstreamError> {
-        let deadline = Instant::now() + TIME;
+        let deadline = Instant::now() + self.patience;
         let failed = Arc::new(Mutex::new(None));
         let body = Sent { body, failed: Arc::clone(&failed) };
         let mut request = Request::new(body);
@@ -110,7 +106,7 @@ impl Upstream {
             let body = Limited::new(answer.into_body(), PAGE_BYTES_MAX).collect().await.ok()?;
             Some(body.to_bytes())
         };
-        timeout_at(Instant::now() + TIME, page).await.ok().flatten()
+        timeout_at(Instant::now() + self.patience, page).await.ok().flatten()
     }
 
     async fn exchange<B>(
@@ -121,11 +117,29 @@ impl Upstream {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let stream = TokioIo::new(self.connect().await?);
+        let stream = TokioIo::new(self.address.connect().await?);
         let (mut sender, connection) = http1::handshake(stream).await?;
         // Ends with the exchange: nothing else holds the sender.
         tokio::spawn(connection);
         Ok(sender.send_request(request).await?)
+    }
+}
+
+impl Address {
+    fn of(url: &str) -> Self {
+        if let Some(path) = url.strip_prefix("unix://") {
+            return Address::Unix(path.into());
+        }
+        let place = url.split_once("://").map_or(url, |(_, place)| place);
+        let has_port = place.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+        Address::Tcp(if has_port { place.to_owned() } else { format!("{place}:80") })
+    }
+
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Address::Tcp(place) => Box::new(TcpStream::connect(place).await?),
+            Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
+        })
     }
 }
 
@@ -220,9 +234,9 @@ mod tests {
             ("http://[::1]", "[::1]:80"),
             ("http://[::1]:8126", "[::1]:8126"),
         ] {
-            assert_eq!(Upstream::of(url), Upstream::Tcp(expect.to_owned()), "{url}");
+            assert_eq!(Address::of(url), Address::Tcp(expect.to_owned()), "{url}");
         }
-        assert_eq!(Upstream::of("unix:///run/a.sock"), Upstream::Unix("/run/a.sock".into()));
+        assert_eq!(Address::of("unix:///run/a.sock"), Address::Unix("/run/a.sock".into()));
     }
 
     #[test]

@@ -23,6 +23,8 @@ use crate::net::{
 const SOCKET_MODE: u32 = 0o722;
 /// How long a connection may be idle: clients beat every 60 s.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(75);
+/// How long a real Agent may take for one exchange: clients give up long before.
+const UPSTREAM_PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 /// Threads for bodies: decoding is bounded by the processors, not by waiting.
 const THREADS_MAX: usize = 4;
 
@@ -84,7 +86,7 @@ impl Doors {
         let receiver_port = port_of(&listeners);
         let desk = Desk::new(DeskSettings {
             doors: doors(config, inbox, forward.as_ref(), &accounting, &clock),
-            upstream: config.doors_upstream.as_ref().map(Url::expose).map(Upstream::of),
+            upstream: upstream(config),
             traces_upstream: config.doors_traces == TracesMode::Upstream,
             forward: forward.clone(),
             request_bytes_max: config.apm_config_max_payload_size,
@@ -142,6 +144,12 @@ pub(super) fn mailbox(
     let is_on = config.doors_dogstatsd == DoorMode::Local;
     let add = || Mailbox { listener: bound.add_http(address.clone()), inbox: Arc::default() };
     is_on.then(add)
+}
+
+/// The real Agent behind us, if there is one.
+fn upstream(config: &Config) -> Option<Upstream> {
+    let url = config.doors_upstream.as_ref().map(Url::expose);
+    url.map(|url| Upstream::new(url, UPSTREAM_PATIENCE))
 }
 
 /// The doors that are on.

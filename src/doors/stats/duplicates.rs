@@ -1,7 +1,6 @@
 //! Requests that were answered before.
 
 use std::collections::{HashSet, VecDeque};
-use std::hash::BuildHasher;
 use std::time::Duration;
 
 use ahash::RandomState;

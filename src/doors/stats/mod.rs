@@ -29,8 +29,10 @@ use super::ddsketch::Rounding;
 use super::{Answer, Door, Naming, Reason, Refusal, Request, Sink};
 use duplicates::Duplicates;
 use group::{Place, Scratch, Valid};
+#[cfg(any(test, fuzzing))]
+pub(crate) use merge::SendStats;
 use merge::Sender;
-pub(crate) use merge::{SendStats, StatsForward};
+pub(crate) use merge::StatsForward;
 use payload::Payload;
 
 const NANOSECONDS: i128 = 1_000_000_000;
