@@ -4,6 +4,7 @@
 
 use super::prometheus::MetricKind::{self, Counter, Gauge};
 use super::status::{ListenerStatus, Status};
+use crate::net::Transport;
 
 /// One number of the process.
 pub(crate) struct ProcessCounter {
@@ -122,6 +123,18 @@ pub(crate) const PROCESS: &[ProcessCounter] = &[
         status.lines_open
     }),
     counted(
+        "whippet_doors_telemetry_messages_total",
+        "Telemetry messages to the doors; a batch holds several.",
+        "telemetry messages came through the doors",
+        |status| status.doors.telemetry_messages,
+    ),
+    counted(
+        "whippet_doors_telemetry_messages_unknown_total",
+        "Telemetry messages to the doors of a type that is not known, which are only counted.",
+        "telemetry messages were of unknown types and only counted",
+        |status| status.doors.telemetry_messages_unknown,
+    ),
+    counted(
         "whippet_doors_connections_refused_total",
         "Connections to the doors past apm_config.max_connections.",
         "connections to the doors refused (apm_config.max_connections)",
@@ -174,6 +187,16 @@ pub(crate) struct ListenerCounter {
     /// has another place for it.
     pub phrase: &'static str,
     pub of: fn(&ListenerStatus) -> u64,
+}
+
+const RECEIVE_BUFFER: &str = "whippet_receive_buffer_bytes";
+
+impl ListenerCounter {
+    /// False for a number that the listener cannot have: lines in bodies of HTTP requests come
+    /// without a receive buffer of their own.
+    pub fn applies_to(&self, listener: &ListenerStatus) -> bool {
+        self.metric != RECEIVE_BUFFER || listener.transport != Transport::Http.label()
+    }
 }
 
 const fn heard(
@@ -277,7 +300,7 @@ pub(crate) const LISTENER: &[ListenerCounter] = &[
         |listener| listener.socket_lost,
     ),
     heard(
-        "whippet_receive_buffer_bytes",
+        RECEIVE_BUFFER,
         Gauge,
         "Receive buffer the kernel granted, per socket.",
         "",
@@ -357,6 +380,17 @@ mod tests {
             .filter(|path| !["/sockets", "/receive_buffer_bytes_asked"].contains(&path.as_str()))
             .collect();
         assert!(unknown.is_empty(), "no row for {unknown:?}");
+    }
+
+    #[test]
+    fn only_sockets_with_a_receive_buffer_have_a_row_of_it() {
+        let row = LISTENER.iter().find(|row| row.metric == RECEIVE_BUFFER).unwrap();
+        let of = |transport: Transport| {
+            let transport = transport.label().to_owned();
+            row.applies_to(&ListenerStatus { transport, ..ListenerStatus::default() })
+        };
+        assert!(of(Transport::Udp));
+        assert!(!of(Transport::Http));
     }
 
     #[test]

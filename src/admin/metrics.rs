@@ -159,7 +159,7 @@ fn lines(page: &mut Exposition, status: &Status, snapshot: &Snapshot) {
 fn sockets(page: &mut Exposition, state: &AdminState, status: &Status) {
     for row in LISTENER {
         let mut family = page.family(row.metric, row.kind, row.help);
-        for listener in &status.listeners {
+        for listener in status.listeners.iter().filter(|listener| row.applies_to(listener)) {
             let labels = [("transport", &*listener.transport), ("listener", &*listener.address)];
             family.sample(&labels, (row.of)(listener));
         }

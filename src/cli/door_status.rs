@@ -41,7 +41,7 @@ pub(super) fn doors(out: &mut String, doors: &DoorsStatus) {
         if traces.without_stats > 0 {
             let _ = writeln!(
                 out,
-                "    {} requests came from clients without stats, so no metric knows of them; set {REMEDY} for {language}",
+                "    the last {} requests came from clients without stats, so no metric counts what they served; set {REMEDY} for {language}",
                 grouped(traces.without_stats),
             );
         }
@@ -120,7 +120,7 @@ Doors
     1,202 parts = 1,201 recorded + 1 refused (sketch 1); 1 late
   stats to https://there: 0 forwarded, 1 dropped (rejected 1)
   traces of php: 5 in 1 requests, 700 bytes, counted and not kept
-    1 requests came from clients without stats, so no metric knows of them; set DD_TRACE_STATS_COMPUTATION_ENABLED=true for php
+    the last 1 requests came from clients without stats, so no metric counts what they served; set DD_TRACE_STATS_COMPUTATION_ENABLED=true for php
   9 contexts
 ";
         assert_eq!(out, expect);

@@ -18,6 +18,10 @@ pub(crate) struct DoorsStatus {
     pub forwards: Vec<DoorForwardStatus>,
     /// By language of the client.
     pub traces: BTreeMap<String, DoorTracesStatus>,
+    /// Telemetry messages; a batch holds several.
+    pub telemetry_messages: u64,
+    /// Of those, messages of a type that is not known.
+    pub telemetry_messages_unknown: u64,
     /// Connections past `apm_config.max_connections`.
     pub connections_refused: u64,
     /// Contexts when the last bucket was posted.
@@ -62,7 +66,7 @@ pub(crate) struct DoorTracesStatus {
     pub requests: u64,
     pub traces: u64,
     pub bytes: u64,
-    /// Requests of clients that compute no stats.
+    /// Requests since the last one of a client that computes stats; 0 when that was the latest.
     pub without_stats: u64,
 }
 
@@ -95,6 +99,8 @@ impl DoorsStatus {
                 .into_iter()
                 .map(|(language, counts)| (language, traces(counts)))
                 .collect(),
+            telemetry_messages: count(&doors.telemetry_messages),
+            telemetry_messages_unknown: count(&doors.telemetry_messages_unknown),
             connections_refused: count(&doors.connections_refused),
             contexts,
         }
