@@ -1,10 +1,10 @@
-//! What came in and what became of it, by route.
+//! Counts of requests and of their parts by route: received, recorded, refused, forwarded, dropped.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where a request is counted.
+/// The route that a request is counted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Route {
     Info,
@@ -14,9 +14,9 @@ pub(crate) enum Route {
     Telemetry,
     Dogstatsd,
     Api,
-    /// Passed to a real Agent.
+    /// Requests passed to a real Agent (`doors_upstream`).
     Upstream,
-    /// No door takes it.
+    /// Requests that no door takes.
     Other,
 }
 
@@ -52,36 +52,36 @@ impl Route {
 /// Why a request or a part of one was not recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Reason {
-    /// A content encoding that is unknown, or two of them.
+    /// An unknown content encoding, or more than one.
     Encoding,
-    /// Not readable as what the route takes.
+    /// The body cannot be decoded as what the route takes.
     Decode,
     TooLarge,
     Timeout,
-    /// Too much in work.
+    /// The bodies being processed take too much memory together.
     Overload,
     Method,
-    /// A browser sent it for another site.
+    /// A browser sent it from a page of another site.
     Origin,
     /// The route is switched off.
     Off,
-    /// Answered before.
+    /// A repetition of a request that was already answered.
     Duplicate,
-    /// A sketch that cannot be.
+    /// An invalid sketch.
     Sketch,
-    /// A value, name or type that cannot be.
+    /// An invalid value, name or type.
     Value,
-    /// Too far ahead of the clock, or a time that cannot be.
+    /// An invalid time, or one too far ahead of the clock.
     Time,
     /// No such route.
     NotFound,
-    /// Left out by the metric filter.
+    /// Excluded by the metric filter.
     Filtered,
     /// A limit on contexts, names, tags or items of an interval.
     Limit,
-    /// The real Agent that it was for cannot be reached.
+    /// The real Agent of `doors_upstream` cannot be reached.
     Upstream,
-    /// A mistake of ours: the log says which.
+    /// A bug of ours; the log has its message.
     Internal,
 }
 
@@ -130,14 +130,14 @@ impl Reason {
     }
 }
 
-/// Recorded and refused of one route.
+/// The counts of one route.
 #[derive(Debug, Default)]
 pub(crate) struct RouteCounts {
     /// Requests answered with success.
     pub recorded: AtomicU64,
     /// Requests refused, by [`Reason`].
     pub refused: [AtomicU64; Reason::ALL.len()],
-    /// Parts in a bucket.
+    /// Parts recorded in a bucket.
     pub parts_recorded: AtomicU64,
     /// Parts refused, by [`Reason`].
     pub parts_refused: [AtomicU64; Reason::ALL.len()],
@@ -156,18 +156,18 @@ fn sum(counts: &[AtomicU64]) -> u64 {
     counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
 }
 
-/// Why something that was to go on to the vendor did not arrive.
+/// Why a request was not forwarded to the vendor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum ForwardDrop {
-    /// The queue was full; the oldest went.
+    /// The queue was full; the oldest request was dropped.
     QueueFull,
-    /// Older than what is still sent.
+    /// It waited longer than the age limit.
     TooOld,
-    /// The other side does not want it (4xx).
+    /// The endpoint rejected it (4xx).
     Rejected,
     /// Still waiting when the program ended.
     Shutdown,
-    /// The output posts nothing (`none`, `dry-run`).
+    /// The output sends nothing to the vendor (`none`, `dry-run`).
     Output,
 }
 
@@ -192,15 +192,15 @@ impl ForwardDrop {
     }
 }
 
-/// What one route sends on to one endpoint.
+/// What one route forwards to one endpoint.
 #[derive(Debug)]
 pub(crate) struct ForwardCounts {
     pub route: Route,
-    /// A URL without its secrets.
+    /// `host[:port]`, without secrets.
     pub endpoint: String,
-    /// Requests that were taken there.
+    /// Requests that the endpoint accepted.
     pub forwarded: AtomicU64,
-    /// Requests that were not, by [`ForwardDrop`].
+    /// Requests dropped, by [`ForwardDrop`].
     pub dropped: [AtomicU64; ForwardDrop::ALL.len()],
 }
 
@@ -214,22 +214,22 @@ impl ForwardCounts {
     }
 }
 
-/// What came as traces in one language; none of it is kept.
+/// Traces received from clients in one language. The traces themselves are not kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TraceCounts {
     pub requests: u64,
-    /// As the client says (`X-Datadog-Trace-Count`).
+    /// The sum of `X-Datadog-Trace-Count`.
     pub traces: u64,
-    /// Of the bodies.
+    /// Bytes of the decoded bodies.
     pub bytes: u64,
     /// Requests since the last one of a client that computes stats. A tracer sends its first traces
     /// before it knows that we take stats, so only the latest requests say what a language does.
     pub without_stats: u64,
 }
 
-/// Languages that are told apart; a client may call itself anything.
+/// Languages counted separately; bounded because a client may name any.
 const LANGUAGES_MAX: usize = 32;
-/// The language of the others.
+/// The language of clients that name none, and of those past the limit.
 const OTHER_LANGUAGE: &str = "other";
 
 /// Everything the doors count; shared by the threads that serve and the pages that show.
@@ -253,53 +253,53 @@ impl DoorsAccounting {
         &self.routes[route as usize]
     }
 
-    /// A telemetry message, alone or of a batch.
+    /// Counts a telemetry message, sent alone or in a batch.
     pub fn telemetry_message(&self, is_unknown: bool) {
         self.telemetry_messages.fetch_add(1, Ordering::Relaxed);
         self.telemetry_messages_unknown.fetch_add(u64::from(is_unknown), Ordering::Relaxed);
     }
 
-    /// A request answered with success.
+    /// Counts a request answered with success.
     pub fn recorded(&self, route: Route) {
         self.of(route).recorded.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A request that was refused.
+    /// Counts a refused request.
     pub fn refused(&self, route: Route, reason: Reason) {
         self.of(route).refused[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A part in the bucket of its second, or a late one in another.
+    /// Counts a recorded part; `late` when it is not in the bucket of its second.
     pub fn part_recorded(&self, route: Route, late: bool) {
         let counts = self.of(route);
         counts.late.fetch_add(u64::from(late), Ordering::Relaxed);
         counts.parts_recorded.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A part that was refused.
+    /// Counts a refused part.
     pub fn part_refused(&self, route: Route, reason: Reason) {
         self.of(route).parts_refused[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// These routes are on: they have numbers on every page, even 0.
+    /// Sets the routes that are on. They are on every page, even with counts of 0.
     pub fn set_open(&self, routes: &[Route]) {
         let bits = routes.iter().fold(0, |bits, route| bits | 1 << *route as u32);
         self.open.store(bits, Ordering::Relaxed);
     }
 
-    /// Routes that are on, and those that were asked for all the same.
+    /// The routes that are on, and those that received requests although they are off.
     pub fn shown(&self) -> impl Iterator<Item = (Route, &RouteCounts)> {
         let open = self.open.load(Ordering::Relaxed);
         let all = Route::ALL.iter().map(|route| (*route, self.of(*route)));
         all.filter(move |(route, counts)| open & 1 << *route as u32 != 0 || counts.requests() > 0)
     }
 
-    /// True when some route is on.
+    /// True when at least one route is on.
     pub fn is_open(&self) -> bool {
         self.open.load(Ordering::Relaxed) != 0
     }
 
-    /// The counts of what a route sends on to an endpoint, shown from now on.
+    /// Registers what a route forwards to an endpoint; from now on the pages show it.
     pub fn forward_to(&self, route: Route, endpoint: &str) -> Arc<ForwardCounts> {
         let counts = Arc::new(ForwardCounts {
             route,
@@ -311,12 +311,12 @@ impl DoorsAccounting {
         counts
     }
 
-    /// Every endpoint that something is sent on to.
+    /// Every registered pair of route and endpoint.
     pub fn forwards(&self) -> Vec<Arc<ForwardCounts>> {
         self.forwards.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A request with traces, from a client in `language` (empty when it does not say).
+    /// Counts a request with traces, from a client in `language` (empty when it does not say).
     pub fn traces(&self, language: &str, traces: u64, bytes: u64, computes_stats: bool) {
         let mut known = self.traces.lock().unwrap_or_else(PoisonError::into_inner);
         let language =
@@ -330,7 +330,7 @@ impl DoorsAccounting {
         counts.without_stats = if computes_stats { 0 } else { counts.without_stats + 1 };
     }
 
-    /// What came as traces, by language.
+    /// The counts of traces, by language.
     pub fn traces_by_language(&self) -> BTreeMap<String, TraceCounts> {
         self.traces.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -28,26 +28,26 @@ use crate::context::OriginRules;
 use crate::http::requests::{HeadRefusal, Refusals, RequestBody, Session};
 use crate::tagger::Cardinality;
 
-/// Bytes that all bodies in work may take together.
+/// Memory for all bodies that are processed at the same time, in bytes.
 const IN_WORK_BYTES_MAX: usize = 128 << 20;
 
 const AGENT_VERSION: HeaderName = HeaderName::from_static("datadog-agent-version");
 const AGENT_STATE: HeaderName = HeaderName::from_static("datadog-agent-state");
 const CONTAINER_TAGS_HASH: HeaderName = HeaderName::from_static("datadog-container-tags-hash");
 
-/// What the desk needs to know.
+/// Settings of the desk.
 pub(crate) struct DeskSettings {
     /// The doors that are on.
     pub doors: BTreeMap<Route, Arc<dyn Door>>,
-    /// Where everything else goes.
+    /// Takes the requests that no door takes.
     pub upstream: Option<Upstream>,
-    /// Traces go there too.
+    /// Passes traces to it too.
     pub traces_upstream: bool,
-    /// Sends on what routes of mode `forward` and `both` have taken.
+    /// Forwards what the routes of mode `forward` and `both` have taken.
     pub forward: Option<Arc<Forward>>,
     /// Longest body of a request as sent.
     pub request_bytes_max: u64,
-    /// What `/info` tells; the routes that are on are known here.
+    /// The configuration that `/info` shows; the desk adds the routes that are on.
     pub info: InfoSettings,
     /// How origins become tags; none without a tagger.
     pub origin: Option<OriginRules>,
@@ -72,7 +72,7 @@ pub(crate) struct Desk {
     clock: Clock,
 }
 
-/// What becomes of a request: which route it counts for, and its answer.
+/// How a request ends.
 type Outcome = Result<Response<Body>, Refused>;
 
 impl Desk {
@@ -101,14 +101,14 @@ impl Desk {
         })
     }
 
-    /// Takes over what a reload may change.
+    /// Applies what a reload may change.
     pub fn reload(&self, info: InfoSettings, origin: Option<OriginRules>) {
         let on = self.doors.keys().copied().collect();
         self.info.store(Arc::new(Info::new(&InfoSettings { on, ..info })));
         self.origin.store(Arc::new(origin));
     }
 
-    /// All paths lead here: what is a route, and in which order things are checked, is decided once.
+    /// A router whose only handler is the desk: routes and the order of checks are decided in one place.
     pub fn router(self: &Arc<Self>) -> Router {
         let desk = Arc::clone(self);
         Router::new().fallback(move |request: axum::extract::Request| {
@@ -117,7 +117,7 @@ impl Desk {
         })
     }
 
-    /// The doors that are on, for what is not called by requests.
+    /// The doors that are on, for the calls that come from the schedule and not from requests.
     pub fn doors(&self) -> Vec<(Route, Arc<dyn Door>)> {
         self.doors.iter().map(|(route, door)| (*route, Arc::clone(door))).collect()
     }
@@ -285,7 +285,7 @@ impl Desk {
         }
     }
 
-    /// Who sent a request. Without a tagger no one asks.
+    /// Who sent a request. Without a tagger it is not looked up.
     fn sender(&self, headers: &axum::http::HeaderMap, peer: Option<i32>) -> Sender {
         if self.origin.load().is_none() {
             return Sender::default();
@@ -338,8 +338,8 @@ impl Desk {
         }
     }
 
-    /// Reads the body that a refusal left, so that the connection can go on; or says that it closes,
-    /// because that would be too much, or the client waits for a word before it sends anything.
+    /// Reads the rest of a refused request's body, so that the connection can stay open. Closes it
+    /// instead when that would be too much, or when the client waits for `100 Continue`.
     async fn rid_of(&self, mut body: RequestBody, head: &Parts, refused: Refused) -> Refused {
         if refused.close || body.is_end_stream() {
             return refused;

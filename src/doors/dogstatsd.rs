@@ -13,10 +13,10 @@ use memchr::{memchr, memrchr};
 
 use super::{Answer, Door, Reason, Refusal, Request, Sink};
 
-/// Bytes of all bodies that wait for the lane, or one body of any size.
+/// Bytes of the bodies that may wait for the lane; a single body may be larger.
 const INBOX_BYTES_MAX: usize = 16 << 20;
 
-/// Bodies on their way to a lane.
+/// Bodies that wait for a lane.
 #[derive(Default)]
 pub(crate) struct LineInbox {
     waiting: Mutex<Waiting>,
@@ -39,7 +39,7 @@ pub(crate) struct Piece {
 }
 
 impl LineInbox {
-    /// What to call when something waits. The first one counts.
+    /// Sets what is called when lines arrive. Only the first call has an effect.
     pub fn on_arrival(&self, wake: impl Fn() + Send + Sync + 'static) {
         // A second lane would take bodies from the first; there is only one.
         let _ = self.wake.set(Box::new(wake));

@@ -1,5 +1,5 @@
-//! `GET /info`: what is on here, and nothing else. Clients choose by it what they send, and read it again
-//! when its hash changes.
+//! `GET /info`: the list of what is on. Clients decide from it what to send, and fetch it again when its
+//! hash changes.
 
 use std::fmt::Write as _;
 
@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::{Route, routes};
 use crate::tagger::Tags;
 
-/// What the page tells of the configuration.
+/// What the page says about the configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct InfoSettings {
-    /// Routes with a door, traces included.
+    /// The routes with a door.
     pub on: Vec<Route>,
     /// The environment of data that comes without one; empty for none.
     pub default_env: String,
@@ -20,7 +20,7 @@ pub(crate) struct InfoSettings {
     pub receiver_port: u16,
     /// Longest body of a request.
     pub request_bytes_max: u64,
-    /// Where DogStatsD is received over UDP.
+    /// The UDP port of DogStatsD; `None` when UDP is off.
     pub statsd_port: Option<u16>,
 }
 
@@ -38,7 +38,7 @@ struct Page<'a> {
     config: PageConfig<'a>,
 }
 
-/// Nothing of obfuscation: a partial section keeps libdatadog from sending stats.
+/// Without `obfuscation`: libdatadog fails on a partial section, and then sends no stats.
 #[derive(Serialize)]
 struct PageConfig<'a> {
     default_env: &'a str,
@@ -48,7 +48,7 @@ struct PageConfig<'a> {
     statsd_port: Option<u16>,
 }
 
-/// A page with its hash.
+/// The page and its hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Info {
     pub body: String,
@@ -68,7 +68,7 @@ impl Info {
             version: env!("CARGO_PKG_VERSION"),
             git_commit: "",
             endpoints: endpoints(&settings.on),
-            // Clients compute stats when both are there.
+            // Clients compute stats when the page has this and the stats endpoint.
             client_drop_p0s: settings.on.contains(&Route::Stats),
             span_meta_structs: false,
             long_running_spans: false,
@@ -86,8 +86,8 @@ impl Info {
         Self::of(serde_json::to_string(&page).unwrap_or_default())
     }
 
-    /// The page of a real Agent, with the endpoints that are on here and without those that are off
-    /// (`passed` are its own). None when it is no such page.
+    /// The page of a real Agent, with the endpoints that are on here and without those that are off.
+    /// Those of `passed` are left as the Agent lists them. `None` when it is not a valid page.
     pub fn merged(agent: &[u8], on: &[Route], passed: &[Route]) -> Option<Self> {
         let mut page: Value = serde_json::from_slice(agent).ok()?;
         let listed =
@@ -110,7 +110,7 @@ fn endpoints(on: &[Route]) -> Vec<&'static str> {
     listed.flat_map(|route| routes::listed(*route)).copied().collect()
 }
 
-/// Keys of a container's tags that its hash is made of.
+/// Keys of the tags that go into a container's hash.
 const HASHED: [&str; 9] = [
     "kube_deployment",
     "kube_cronjob",
@@ -123,7 +123,7 @@ const HASHED: [&str; 9] = [
     "kube_cluster_name",
 ];
 
-/// `Datadog-Container-Tags-Hash` of a container with these tags.
+/// The `Datadog-Container-Tags-Hash` of a container with these tags.
 pub(super) fn container_tags_hash(tags: &[Tags]) -> String {
     let mut hashed: Vec<&[u8]> = tags
         .iter()

@@ -1,4 +1,4 @@
-//! Reads msgpack of strangers: borrowed, bounded, and strict about the whole.
+//! Reads msgpack from untrusted clients: borrowed, bounded, and strict about the whole body.
 //!
 //! Everything is a view of the body; a declared length never allocates and never promises more than the
 //! bytes that are left. Lenient where clients differ: nil is empty or 0, strings may come as bin,

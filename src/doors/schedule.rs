@@ -37,7 +37,7 @@ impl Schedule {
         Schedule { doors, recorder, interval_open }
     }
 
-    /// Until when there is nothing to do, since the epoch.
+    /// When the next thing is due, since the epoch.
     pub fn next_due(&self) -> Duration {
         let interval = self.recorder.interval();
         let ends = Grace::ALL

@@ -1,4 +1,4 @@
-//! Who sent a request: what its headers claim, and what the kernel says of a Unix socket's client.
+//! Who sent a request, according to its headers and, on the Unix socket, to the kernel.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +15,7 @@ use crate::tagger::{ProcessOrigin, Processes};
 pub(super) struct Sender {
     local_data: Vec<u8>,
     external_data: Vec<u8>,
-    /// The container by the word of the kernel; empty when there is none.
+    /// The container according to the kernel; empty when there is none.
     container: Vec<u8>,
 }
 
@@ -48,7 +48,7 @@ impl Sender {
         }
     }
 
-    /// With the container of the process that connected.
+    /// Adds the container of the process that connected.
     pub fn connected_from(self, container: Vec<u8>) -> Self {
         Sender { container, ..self }
     }
@@ -63,12 +63,12 @@ impl Sender {
         Claims { fields, sender: &self.container }
     }
 
-    /// The container by the word of the kernel; empty when there is none.
+    /// The container according to the kernel; empty when there is none.
     pub fn connected_container(&self) -> &[u8] {
         &self.container
     }
 
-    /// The container by the word of the kernel, else its own; empty when neither says.
+    /// The container according to the kernel, else to the headers; empty when neither names one.
     pub fn container(&self) -> &[u8] {
         match &*self.container {
             [] => LocalData::read(&self.local_data).container_id.unwrap_or_default(),

@@ -1,10 +1,10 @@
-//! Traces: counted and dropped. What clients want to know is whether they arrived.
+//! Traces: answered, counted and dropped.
 
 use std::sync::Arc;
 
 use super::{Answer, Door, DoorsAccounting, Refusal, Request, Sink};
 
-/// Takes traces of every version before 0.7, and keeps none.
+/// Takes traces of every version before 0.7 and keeps none.
 #[derive(Debug)]
 pub(crate) struct Traces {
     accounting: Arc<DoorsAccounting>,
@@ -35,15 +35,15 @@ fn begins_a_list(first: u8) -> bool {
     matches!(first, 0x90..=0x9f | 0xdc | 0xdd | b'[')
 }
 
-/// Any word but those for no: clients write `yes`, `true` or `1`.
+/// True for any word that does not mean no: clients write `yes`, `true` or `1`.
 fn is_set(header: Option<&str>) -> bool {
     header.is_some_and(|word| {
         !["", "0", "f", "false", "no", "n"].iter().any(|no| word.trim().eq_ignore_ascii_case(no))
     })
 }
 
-/// What the versions from 0.4 on are told is the rate of each service to keep: none is, because the
-/// decision would travel with the trace to services that speak to a real Agent.
+/// From version 0.4 on the answer may set the sampling rate of each service. Ours sets none: the decision
+/// would travel with the trace to services that use a real Agent.
 fn answer(path: &str) -> Answer {
     if path.starts_with("/v0.4/") || path.starts_with("/v0.5/") {
         return Answer::json(200, "{\"rate_by_service\":{}}");

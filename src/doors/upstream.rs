@@ -1,4 +1,4 @@
-//! A real Agent behind us: what no door takes goes there as it came, and its answer goes back.
+//! A real Agent behind us: requests that no door takes are passed on unchanged, and so are its answers.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,9 +20,9 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use crate::http::requests::{BodyError, RequestBody};
 
-/// Longest page that is merged with ours.
+/// Longest `/info` page that is merged with ours, in bytes.
 const PAGE_BYTES_MAX: usize = 1 << 20;
-/// What the real Agent is called where a client did not say whom it asks.
+/// The `Host` header for requests that come without one.
 const HOST: HeaderValue = HeaderValue::from_static("localhost");
 
 /// The real Agent.
@@ -39,10 +39,10 @@ enum Address {
     Unix(PathBuf),
 }
 
-/// Why there is no answer of the real Agent.
+/// Why there is no answer from the real Agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UpstreamError {
-    /// It cannot be reached, or broke off.
+    /// It cannot be reached, or closed the connection early.
     Down,
     /// It took longer than its patience.
     Late,
@@ -62,7 +62,10 @@ impl Upstream {
         self.patience
     }
 
-    /// Passes a request on, and its answer back, without keeping either.
+    /// Passes a request on and returns the answer; both are streamed.
+    ///
+    /// # Errors
+    /// When the Agent is down or late, or the client did not send its whole body.
     pub async fn pass(
         &self,
         head: &Parts,
@@ -94,7 +97,7 @@ impl Upstream {
         Ok(answer)
     }
 
-    /// Its page, decoded as little as any other; none when it has none.
+    /// The body of its `/info`; `None` when there is none in time.
     pub async fn info(&self) -> Option<Bytes> {
         let mut request = Request::new(Body::empty());
         *request.method_mut() = Method::GET;
@@ -143,14 +146,14 @@ impl Address {
     }
 }
 
-/// The headers of one side for the other: less those for one connection, and the client's key.
+/// Headers as they are passed on: without hop-by-hop headers and the client's key.
 fn passed(headers: &HeaderMap) -> HeaderMap {
     let mut passed = super::end_to_end(headers);
     passed.remove("dd-api-key");
     passed
 }
 
-/// Path and query; proxies are asked with a whole URL, servers are not.
+/// Path and query only: a client that uses us as a proxy sends a whole URL, which servers may reject.
 fn in_origin_form(uri: &Uri) -> Uri {
     let place = uri.path_and_query().cloned();
     place.map(Uri::from).unwrap_or_else(|| Uri::from_static("/"))
@@ -160,7 +163,7 @@ fn in_origin_form(uri: &Uri) -> Uri {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// The client's body on its way; says what kept it from its end.
+/// The client's body on its way to the Agent. `failed` keeps the error that ended it early.
 struct Sent {
     body: RequestBody,
     failed: Arc<Mutex<Option<BodyError>>>,
@@ -190,7 +193,7 @@ impl HttpBody for Sent {
     }
 }
 
-/// The real Agent's body on its way back; breaks off when its time is over.
+/// The Agent's body on its way back; fails when its time is over.
 struct Answered {
     body: hyper::body::Incoming,
     time: Pin<Box<Sleep>>,

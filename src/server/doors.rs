@@ -51,7 +51,7 @@ pub(super) fn bind(loaded: &Loaded) -> Result<Option<HttpListeners>, BindError> 
 
 /// Open doors. Dropping them closes them.
 pub(super) struct Doors {
-    /// First, so that no request comes when the rest is gone.
+    /// The first field, so that it is dropped before what its requests need.
     server: Option<RequestServer>,
     desk: Arc<Desk>,
     forward: Option<Arc<Forward>>,
@@ -66,7 +66,7 @@ pub(super) struct Shared<'a> {
     pub rules: Arc<Rules>,
     pub clock: Clock,
     pub recorder: Recorder,
-    /// Sends on what was asked to go on.
+    /// Forwards requests to the vendor.
     pub forward: Option<Arc<Forward>>,
     /// Takes DogStatsD lines, when that is on.
     pub inbox: Option<Arc<LineInbox>>,
@@ -113,22 +113,22 @@ impl Doors {
         Ok(Doors { server: Some(server), desk, forward, receiver_port, statsd_port, _file })
     }
 
-    /// Every door that is on, for what no request calls.
+    /// Every door that is on, for the calls that come from the schedule and not from requests.
     pub fn list(&self) -> Vec<(Route, Arc<dyn Door>)> {
         self.desk.doors()
     }
 
-    /// Takes over what a reload may change.
+    /// Applies what a reload may change.
     pub fn reload(&self, config: &Config, rules: &Rules) {
         self.desk.reload(info(config, self.receiver_port, self.statsd_port), rules.origin.clone());
     }
 
-    /// What sends requests on.
+    /// Forwards requests to the vendor.
     pub fn forward(&self) -> Option<&Arc<Forward>> {
         self.forward.as_ref()
     }
 
-    /// Lets no request in any more; those in work are waited for, for a moment.
+    /// Accepts no more requests; waits a moment for those in progress.
     pub fn close(&mut self) {
         drop(self.server.take());
     }
@@ -242,7 +242,7 @@ fn connections(config: &Config, open_max: usize) -> usize {
     allowed
 }
 
-/// Where the doors are, and what could not be had.
+/// Logs where the doors are, and what could not be opened.
 fn banner(listeners: &HttpListeners, config: &Config) {
     let places: Vec<String> =
         listeners.bound.iter().map(|(address, _)| address.to_string()).collect();

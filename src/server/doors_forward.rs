@@ -1,4 +1,4 @@
-//! What the doors send on to the vendor: which routes, where to, as whom.
+//! What the doors forward to the vendor: which routes, where to, under which name.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use crate::tagger::Cardinality;
 /// What an Agent calls the environment when none is configured.
 const NO_ENV: &str = "none";
 
-/// True for a mode that sends on.
+/// True for a mode that forwards.
 pub(super) fn sends_on(mode: DoorMode) -> bool {
     matches!(mode, DoorMode::Forward | DoorMode::Both)
 }
 
-/// Starts delivery; none when no route is sent on. With an output that sends nothing to the vendor,
+/// Starts delivery; none when no route is forwarded. With an output that sends nothing to the vendor,
 /// what would be forwarded is counted as dropped.
 pub(super) fn start(
     config: &Config,

@@ -1,7 +1,7 @@
 //! How old the oldest unread message is, from offsets alone.
 //!
 //! Messages carry no time here; but it is known how far a partition was written at the end of each
-//! bucket. A message that was written between two such ends was written about in proportion.
+//! bucket. The time of a message written between two such ends is interpolated.
 
 /// How far a partition was written, and when that was known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

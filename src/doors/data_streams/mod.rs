@@ -83,17 +83,17 @@ struct Parts<'a> {
     service: &'a [u8],
     env: &'a [u8],
     now: u64,
-    /// Start of the bucket at hand.
+    /// Start of the current bucket.
     second: u64,
-    /// Of the part at hand, scratch.
+    /// Of the current part; the memory is reused.
     tags: PartTags,
-    /// Of the part at hand, scratch.
+    /// Of the current part; the memory is reused.
     name: Vec<u8>,
     sink: &'a mut dyn Sink,
 }
 
 impl Parts<'_> {
-    /// Records a value with the tags at hand.
+    /// Records a value with the current tags.
     fn put(&mut self, name: &str, value: Value<'_>) {
         self.naming.write(&mut self.name, &[name]);
         let second = i64::try_from(self.second).unwrap_or(i64::MAX);

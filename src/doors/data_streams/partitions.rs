@@ -1,4 +1,4 @@
-//! What is known of each Kafka partition: how far it was written, and how far each group has read.
+//! What is known about each Kafka partition: how far it was written, and how far each group has read.
 //!
 //! Producers and consumers are different programs, so their offsets meet here, by cluster, topic and
 //! partition. All of it is by bucket: the lag of a bucket is that at its end, although offsets of later

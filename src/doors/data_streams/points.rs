@@ -73,7 +73,7 @@ fn set_tags<'a>(point: &Point<'a>, parts: &mut Parts<'_>) -> Option<&'a [u8]> {
     are_texts.then(|| direction.unwrap_or_default())
 }
 
-/// A sketch that is not empty. One that cannot be is counted.
+/// A sketch that is not empty. An invalid one is counted as refused.
 fn sketch(bytes: &[u8], parts: &mut Parts<'_>) -> Option<Sketch> {
     let read = DdSketch::read_positive(bytes, parts.rounding);
     match read.and_then(|sketch| recode(&sketch, Unit::One)) {

@@ -1,4 +1,4 @@
-//! Which headers of a client go on, and which are ours.
+//! Which headers of a client are passed on, and which are ours.
 
 use axum::http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use super::Agent;
 use crate::doors::Route;
 
-/// For one connection only (RFC 9110, 7.6.1, and the older ones of RFC 2616, 13.5.1).
+/// Hop-by-hop headers (RFC 9110, 7.6.1, and the older ones of RFC 2616, 13.5.1).
 const HOP_BY_HOP: [HeaderName; 10] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -22,7 +22,7 @@ const HOP_BY_HOP: [HeaderName; 10] = [
     HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("proxy-authentication-info"),
 ];
-/// The key of whoever sent the request is not the one we deliver with.
+/// The client's key is never passed on: we deliver with our own.
 const KEY: HeaderName = HeaderName::from_static("dd-api-key");
 
 /// The headers that a proxy passes on: all but those for one connection, those that `Connection`

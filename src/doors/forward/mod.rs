@@ -1,5 +1,5 @@
-//! What goes on to the vendor: requests of clients byte for byte, as an Agent would pass them on, and
-//! payloads that a door has made.
+//! Forwards to the vendor: requests of clients byte for byte, as an Agent would, and payloads that a door
+//! has made.
 //!
 //! In: a request that a door has taken, with its body as sent. Out: the same request to every endpoint
 //! of its route, with that endpoint's key. Promise: nothing here waits for a network; everything is
@@ -35,7 +35,7 @@ use crate::forward::{EndpointError, HttpSettingsError};
 use crate::protocol::{ExternalData, LocalData};
 use crate::tagger::{Cardinality, Identity, Tagger};
 
-/// What an Agent says of itself.
+/// What we say about ourselves, as an Agent does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Agent {
     /// Empty when there is none.
@@ -53,7 +53,7 @@ pub(crate) struct ForwardSettings {
     pub agent: Agent,
     /// None when nothing may leave the machine: every request is then counted as dropped (`output`).
     pub delivery: Option<DeliverySettings>,
-    /// Whose tags the vendor gets with a request, and how many of them.
+    /// Looks up the tags of the sending container, up to this cardinality.
     pub tagger: Option<(Arc<dyn Tagger>, Cardinality)>,
 }
 
@@ -76,7 +76,7 @@ pub(crate) enum ForwardError {
     Thread(#[from] io::Error),
 }
 
-/// Sends requests on, each endpoint with a thread and a queue of its own.
+/// Forwards requests. Each endpoint has its own thread and queue.
 pub(crate) struct Forward {
     /// None when nothing may leave the machine.
     endpoints: Vec<Arc<Endpoint>>,
@@ -136,7 +136,7 @@ impl Forward {
         Ok(forward)
     }
 
-    /// What we say of ourselves.
+    /// What we say about ourselves.
     pub fn agent(&self) -> &Agent {
         &self.agent
     }
@@ -146,8 +146,8 @@ impl Forward {
         self.routes.contains(&route)
     }
 
-    /// Passes a client's request on, once a door has taken it: `body` as it was sent, in whatever
-    /// encoding `headers` name. `sender` is the container by the word of the kernel, empty for none.
+    /// Forwards a client's request once a door has taken it: `body` as it was sent, in whatever
+    /// encoding `headers` name. `sender` is the container according to the kernel, empty for none.
     /// Does nothing for a route that is not forwarded.
     pub fn pass(&self, route: Route, headers: &HeaderMap, sender: &[u8], body: Bytes) {
         let path = match route {
@@ -194,7 +194,7 @@ impl Forward {
         takers.for_each(|endpoint| endpoint.push(&request));
     }
 
-    /// The container that sent a request: by the kernel, else by its own word.
+    /// The container that sent a request: according to the kernel, else to the headers.
     fn container(&self, headers: &HeaderMap, sender: &[u8]) -> Container {
         let header = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
         let sender = Some(sender).filter(|id| !id.is_empty());
@@ -215,7 +215,7 @@ impl Forward {
         Container { id, tags }
     }
 
-    /// Exchanges the key of the main endpoints; what waits is sent with the new one.
+    /// Replaces the key of the main endpoints; waiting requests are sent with the new one.
     pub fn set_api_key(&self, key: &str) {
         let main = self.endpoints.iter().filter(|endpoint| endpoint.target.is_main);
         main.for_each(|endpoint| endpoint.set_key(Secret::new(key)));

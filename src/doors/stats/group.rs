@@ -1,4 +1,4 @@
-//! What of a group is recorded: whether it is one, its tags, its metrics.
+//! Checks a group of stats and makes its tags and metrics.
 
 use super::normal;
 use super::payload::{Group, Payload, Texts};
@@ -6,7 +6,7 @@ use crate::doors::ddsketch::{DdSketch, Recoding, Rounding, Unit};
 use crate::doors::msgpack::Number;
 use crate::doors::{Naming, Part, PartTags, Reason, Sink, Value};
 
-/// Types of spans whose resource is a statement with its values: nobody has taken them out yet.
+/// Types of spans whose resource may be a statement that still contains its values.
 const STATEMENT_TYPES: [&[u8]; 8] = [
     b"sql",
     b"cassandra",
@@ -18,7 +18,7 @@ const STATEMENT_TYPES: [&[u8]; 8] = [
     b"opensearch",
 ];
 
-/// A group whose every value can be.
+/// A group whose values are all valid.
 pub(super) struct Valid {
     pub ok: DdSketch,
     pub error: DdSketch,

@@ -1,4 +1,4 @@
-//! Sums of stats that go on to the vendor.
+//! Sums of stats for the vendor.
 //!
 //! Its intake keeps one value per host, series and second: of two processes that count the same spans, one
 //! would vanish. So their groups are added up, per 10 s, and every sum is sent once, when no more is to
@@ -28,7 +28,7 @@ const GROUP_BYTES: usize = 512;
 
 const PATH: &str = "/api/v0.2/stats";
 
-/// Sends a request on; never waits.
+/// Forwards a request without waiting.
 pub(crate) trait SendStats: Send + Sync {
     fn send(&self, headers: &[(&'static str, &str)], body: Bytes);
 }
@@ -73,7 +73,7 @@ struct Open {
 struct Bucket {
     /// By what [`encode::head`] writes.
     payloads: HashMap<Vec<u8>, Merged, RandomState>,
-    /// How far the furthest group was moved that came too late, in nanoseconds.
+    /// The longest time by which a late group was moved into the bucket, in nanoseconds.
     time_shift: i64,
 }
 
@@ -125,7 +125,7 @@ impl StatsForward {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The environment to send: that of the Agent where no one names one.
+    /// The environment to send; that of the Agent when the payload has none.
     pub(super) fn env<'a>(&'a self, env: &'a [u8]) -> &'a [u8] {
         if env.is_empty() { self.agent.env.as_bytes() } else { env }
     }

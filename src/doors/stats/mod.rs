@@ -10,9 +10,9 @@
 //! | `trace.<name>` | distribution | seconds: the bins of both sketches |
 //!
 //! at the start of the bucket. Promise: a body is refused as a whole or read as a whole, and a bad group
-//! harms no other; a request that was answered is not counted again. What goes on to the vendor is added up
-//! before, so that no process overwrites another. Refusal: a statement that the client
-//! has not obfuscated becomes no tag and goes nowhere.
+//! harms no other; a request that was answered is not counted again. Stats for the vendor are summed first,
+//! so that no process overwrites another. Refusal: a statement that the client has not obfuscated becomes
+//! no tag and is sent nowhere.
 
 mod duplicates;
 mod encode;

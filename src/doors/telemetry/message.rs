@@ -25,7 +25,7 @@ pub(super) struct Envelope<'a> {
     pub payload: Option<&'a RawValue>,
 }
 
-/// Which program and which library of it speaks.
+/// The program and the client library that sent the message.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Application<'a> {
@@ -107,7 +107,7 @@ pub(super) struct Log<'a> {
     pub tracer_time: Option<f64>,
 }
 
-/// What a message is for, as far as it matters here.
+/// The types of messages that are told apart here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MessageType {
     Metrics,
@@ -117,9 +117,9 @@ pub(super) enum MessageType {
     Batch,
     Started,
     Closing,
-    /// Says nothing but that its sender lives.
+    /// Says only that its sender is alive.
     Other,
-    /// A type that no client had when this was written.
+    /// An unknown type.
     Unknown,
 }
 

@@ -3,7 +3,7 @@
 //! In: messages of all dialects, alone or in batches. Out: their metrics under the vendor's own names,
 //! how many log lines of which level they wrote, and how many processes are alive. Promise: the text of
 //! no log line is read, let alone kept. Refusal: configurations, dependencies, integrations and endpoints
-//! are signs of life and nothing more.
+//! only show that their sender is alive.
 
 mod logs;
 mod message;
@@ -63,7 +63,7 @@ impl Telemetry {
         }
     }
 
-    /// What a message says of the life of its process. Any request is a sign of it.
+    /// Notes what a message says about its process being alive. Any request shows that it is.
     fn note_life(&self, kind: MessageType, speaker: &mut Speaker<'_, '_>) {
         let (id, tags, now) = (speaker.runtime_id, &speaker.common, speaker.request.now);
         let heard = match kind {
@@ -146,13 +146,13 @@ struct Speaker<'a, 'b> {
     divides_rates: bool,
     /// How the writer of sketches rounds.
     rounding: Rounding,
-    /// Of what carries no time of its own.
+    /// The second of parts that carry no time of their own.
     second: i64,
     /// Tags of the application: those of the processes, the last ones of every series.
     common: PartTags,
-    /// Tags of the series at hand, scratch.
+    /// Tags of the current series; the memory is reused.
     tags: PartTags,
-    /// Name of the series at hand, scratch.
+    /// Name of the current series; the memory is reused.
     name: Vec<u8>,
     /// Processes are counted once per request when there is no room for this one.
     refused_for_life: bool,
@@ -194,7 +194,7 @@ impl<'a, 'b> Speaker<'a, 'b> {
         }
     }
 
-    /// Records one value of the series at hand.
+    /// Records one value of the current series.
     fn put(&mut self, second: i64, value: Value<'_>) {
         self.sink.put(&Part { name: &self.name, tags: &self.tags, host: b"", second, value });
     }
@@ -204,7 +204,7 @@ impl<'a, 'b> Speaker<'a, 'b> {
         self.sink.refuse(reason);
     }
 
-    /// Adds the tags of the application to those of the series at hand.
+    /// Adds the tags of the application to those of the current series.
     fn add_common_tags(&mut self) {
         self.common.iter().for_each(|tag| self.tags.push(tag));
     }

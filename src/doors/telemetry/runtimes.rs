@@ -1,4 +1,4 @@
-//! Which processes are alive, by what they say of themselves.
+//! Which processes are alive, according to their messages.
 //!
 //! A process (a *runtime id*) lives while it was heard of within 150 s and did not say goodbye. Libraries
 //! send one more heartbeat after `app-closing`, so a closed id stays dead for 10 minutes, unless it
@@ -18,7 +18,7 @@ use super::super::PartTags;
 const LIVE: Duration = Duration::from_secs(150);
 /// How long a closed id takes no further message for a sign of life.
 const CLOSED: Duration = Duration::from_secs(600);
-/// How long a group without a live process is given as 0.
+/// How long a group without a live process is reported as 0.
 const ZEROS: Duration = Duration::from_secs(300);
 /// Processes, and groups, at once.
 pub(super) const RUNTIMES_MAX: usize = 10_000;
@@ -27,7 +27,7 @@ const ID_BYTES_MAX: usize = 256;
 /// Service, env and versions together.
 const TAGS_BYTES_MAX: usize = 2048;
 
-/// Every process that spoke lately.
+/// Every process that sent a message lately.
 #[derive(Debug, Default)]
 pub(super) struct Runtimes {
     runtimes: HashMap<Box<str>, Runtime>,

@@ -32,7 +32,7 @@ const FIELDS_MAX: usize = 100;
 pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 
-/// Answers requests until the client closes, is late, or has to be let go.
+/// Answers requests until the client closes or is late.
 pub(super) async fn serve(
     socket: Box<dyn Socket>,
     session: Arc<Session>,

@@ -21,11 +21,11 @@ use super::session::Session;
 
 /// Pause after an accept that failed: the usual cause is a lack of descriptors, which passes.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Connections past the maximum that are told so at once; any more are closed without a word.
+/// Connections past the maximum that get a 503 at the same time; any more are closed without an answer.
 const REFUSED_MAX: usize = 32;
-/// How long one of them may take to hear it.
+/// How long one of them may take to read it.
 const REFUSED_FOR: Duration = Duration::from_secs(1);
-/// How long requests in work may take when the server stops.
+/// How long requests in progress may take when the server stops.
 const STOP: Duration = Duration::from_millis(250);
 
 /// Bounds of a server.

@@ -1,4 +1,4 @@
-//! What is known of one connection: whose it is, what it is waiting for, and until when.
+//! The state of one connection: its peer, what it waits for, and until when.
 
 use std::fmt;
 use std::pin::Pin;
