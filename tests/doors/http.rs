@@ -160,6 +160,11 @@ fn heads_and_bodies_have_limits() {
     assert_eq!(asked(format!("POST {TRACES} HTTP/1.1\r\n{both}\r\n2\r\n[]\r\n0\r\n\r\n")), 400);
     let both = "Transfer-Encoding: chunked\r\nContent-Length: 2\r\n";
     assert_eq!(asked(format!("POST {TRACES} HTTP/1.1\r\n{both}\r\n2\r\n[]\r\n0\r\n\r\n")), 400);
+    // Nothing takes off what is compressed on the way: it would be read as it is.
+    for coding in ["gzip, chunked", "chunked, chunked", "gzip\r\nTransfer-Encoding: chunked"] {
+        let head = format!("POST {TRACES} HTTP/1.1\r\nTransfer-Encoding: {coding}\r\n\r\n");
+        assert_eq!(asked(format!("{head}2\r\n[]\r\n0\r\n\r\n")), 400, "{coding}");
+    }
     // Refused by its length alone: not a byte of it was sent.
     let announced =
         |length: u64| format!("POST {TRACES} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n");

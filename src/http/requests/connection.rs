@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
-use axum::http::{Request, StatusCode, header};
+use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use hyper::body::Incoming;
@@ -90,12 +90,16 @@ async fn exchanges(
         async move {
             let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
             let two_lengths = session.head_read(chunked, !request.body().is_end_stream());
-            let answer = if two_lengths {
+            let bad_framing = if two_lengths {
+                Some("Content-Length and chunks at once; send one of them")
+            } else if chunked && !is_only_chunked(request.headers()) {
+                Some("Transfer-Encoding: expected chunked alone; compress with Content-Encoding")
+            } else {
+                None
+            };
+            let answer = if let Some(message) = bad_framing {
                 refusals.head(HeadRefusal::Malformed);
-                refused(
-                    StatusCode::BAD_REQUEST,
-                    "Content-Length and chunks at once; send one of them",
-                )
+                refused(StatusCode::BAD_REQUEST, message)
             } else {
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(Arc::clone(&session));
@@ -114,6 +118,14 @@ async fn exchanges(
         .header_read_timeout(None)
         .serve_connection(io, answer)
         .await
+}
+
+/// True when the body comes in chunks and nothing else was done to it: what is compressed on the way would
+/// be read, and passed on, as if it were not.
+fn is_only_chunked(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let first = values.next().map(|value| value.as_bytes().trim_ascii());
+    first.is_some_and(|first| first.eq_ignore_ascii_case(b"chunked")) && values.next().is_none()
 }
 
 /// Reads on for a moment: closing with unread bytes would take the answer away from the client.
