@@ -18,7 +18,7 @@ use futures_util::FutureExt as _;
 use super::budget::{Budget, Share};
 use super::encoding::{self, Encoding};
 use super::info::{self, Info, InfoSettings};
-use super::refused::{Refused, answered, cut_off, refusal};
+use super::refused::{Refused, answered, cross_site, cut_off, refusal};
 use super::routes::{self, Place};
 use super::sender::{Peers, Sender};
 use super::upstream::{Upstream, UpstreamError};
@@ -143,10 +143,13 @@ impl Desk {
         let is_agents = route != Route::Api;
         let exchange = panic::AssertUnwindSafe(async {
             let mut body = RequestBody::new(body, Arc::clone(&session));
-            if let Some(upstream) = upstream {
-                return self.pass(upstream, &head, body).await;
-            }
-            let outcome = self.serve(place, &path, &head, &mut body, &session).await;
+            let outcome = match upstream {
+                Some(upstream) => match cross_site(&head.headers) {
+                    Some(refused) => Err(refused),
+                    None => return self.pass(upstream, &head, body).await,
+                },
+                None => self.serve(place, &path, &head, &mut body, &session).await,
+            };
             match outcome {
                 Err(refused) => Err(self.rid_of(body, &head, refused).await),
                 answer => answer,
@@ -214,9 +217,8 @@ impl Desk {
             let refused = refusal(Reason::Method, 405, format!("use one of {allow}"));
             return Err(Refused { allow: Some(allow), ..refused });
         }
-        let site = head.headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-        if site.is_some_and(|site| site.eq_ignore_ascii_case(b"cross-site")) {
-            return Err(refusal(Reason::Origin, 403, "a browser sent this from another site"));
+        if let Some(refused) = cross_site(&head.headers) {
+            return Err(refused);
         }
         if is_info {
             return Ok(self.info(head, session).await);

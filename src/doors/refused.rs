@@ -1,7 +1,7 @@
 //! Refusals as HTTP responses: what only the head of the answer says, and when the connection closes.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::{Answer, Reason, Refusal};
 use crate::http::requests::BodyError;
@@ -25,6 +25,14 @@ impl From<Refusal> for Refused {
 /// An ordinary refusal; the connection goes on.
 pub(super) fn refusal(reason: Reason, status: u16, message: impl Into<String>) -> Refused {
     Refusal { reason, status, message: message.into() }.into()
+}
+
+/// The refusal of what a page of another site makes a browser ask. No route takes that, and none of the
+/// real Agent gets it from us.
+pub(super) fn cross_site(headers: &HeaderMap) -> Option<Refused> {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes)?;
+    let crosses = site.eq_ignore_ascii_case(b"cross-site");
+    crosses.then(|| refusal(Reason::Origin, 403, "a browser sent this from another site"))
 }
 
 /// A body that did not come whole.

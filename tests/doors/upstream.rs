@@ -108,6 +108,11 @@ fn what_no_door_takes_passes_unchanged() {
     assert!(lower.starts_with("http/1.1 418 ") && lower.contains("x-theirs: yes\r\n"), "{answer}");
     assert!(!lower.contains("x-hop") && !lower.contains("keep-alive"), "{answer}");
     assert!(answer.contains("tea!"), "{answer}");
+    // A page of another site does not reach the real Agent through us: the next it sees is ours.
+    let browser = "POST /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\nSec-Fetch-Site: cross-site\r\n\
+                   Content-Length: 3\r\n\r\nevl";
+    let answer = exchange(&address, browser.as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     // Chunks stay chunks.
     exchange(
         &address,
