@@ -16,8 +16,8 @@ impl<D: Door> Door for DecodeOnly<D> {
         self.0.interval_ended(start, &mut Nowhere);
     }
 
-    fn closing(&self, start: u64, _: &mut dyn Sink) {
-        self.0.closing(start, &mut Nowhere);
+    fn closing(&self, start: u64, stop: Option<u64>, _: &mut dyn Sink) {
+        self.0.closing(start, stop, &mut Nowhere);
     }
 }
 

@@ -16,8 +16,9 @@ pub(crate) trait Door: Send + Sync {
     }
 
     /// The bucket of this door that began at `start` is about to be posted, after its grace: the last
-    /// chance to put something into it.
-    fn closing(&self, start: u64, sink: &mut dyn Sink) {
-        let _ = (start, sink);
+    /// chance to put something into it. At shutdown it closes before its time, at the Unix second
+    /// `stop`: a successor may post the rest of the same bucket.
+    fn closing(&self, start: u64, stop: Option<u64>, sink: &mut dyn Sink) {
+        let _ = (start, stop, sink);
     }
 }

@@ -79,7 +79,7 @@ pub fn pipeline_stats(input: &[u8]) {
     let offsets = sink.parts;
     for seconds in [600, 10, 0] {
         let before = sink.parts;
-        door.closing(NOW.as_secs() - seconds, &mut sink);
+        door.closing(NOW.as_secs() - seconds, None, &mut sink);
         // Of each group at most two.
         assert!(sink.parts - before <= 2 * offsets, "{} lags", sink.parts - before);
     }
@@ -106,7 +106,7 @@ pub fn stats(input: &[u8]) {
         sink.sent();
     }
     for seconds in [600, 10, 0] {
-        door.closing(NOW.as_secs() - seconds, &mut sink);
+        door.closing(NOW.as_secs() - seconds, None, &mut sink);
     }
     for body in sent.0.lock().expect("not poisoned").iter() {
         let mut reader = Reader::new(body);

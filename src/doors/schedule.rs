@@ -76,8 +76,7 @@ impl Schedule {
                 if start > last {
                     break;
                 }
-                let stamp = stamp(start, self.recorder.interval(), now.as_secs());
-                self.close(grace, start, now, Some(stamp), post);
+                self.close(grace, start, now, Some(now.as_secs()), post);
             }
         }
     }
@@ -111,18 +110,19 @@ impl Schedule {
         grace: Grace,
         start: u64,
         now: Duration,
-        stamp: Option<u64>,
+        stop: Option<u64>,
         post: &mut dyn FnMut(DueBucket),
     ) {
         let of_class = |route| Grace::of(route) == grace;
         // However late it is: what is put now is not late.
         let due = Duration::from_secs(start + self.recorder.interval() + grace.seconds());
-        self.ask(now.min(due), of_class, |door, sink| door.closing(start, sink));
+        self.ask(now.min(due), of_class, |door, sink| door.closing(start, stop, sink));
         let bucket = self.recorder.shard(grace).close();
         // In steps, so that no request waits for long.
         while self.recorder.shard(grace).sweep_some() {}
         let empty = bucket.is_empty() && bucket.births.is_empty() && bucket.deaths.is_empty();
         if !empty {
+            let stamp = stop.map(|stop| stamp(start, self.recorder.interval(), stop));
             post(DueBucket { grace, bucket, stamp });
         }
     }
@@ -151,7 +151,7 @@ impl Schedule {
 
 /// A second inside the bucket at `start` that is not its start, where the interval has one: another at
 /// another second of the stop, nine of them.
-fn stamp(start: u64, interval: u64, now: u64) -> u64 {
+pub(super) fn stamp(start: u64, interval: u64, now: u64) -> u64 {
     match interval.saturating_sub(1).min(9) {
         0 => start,
         seconds => start + 1 + now % seconds,

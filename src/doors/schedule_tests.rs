@@ -47,7 +47,7 @@ impl Door for Noting {
         self.note("ended", start, sink);
     }
 
-    fn closing(&self, start: u64, sink: &mut dyn Sink) {
+    fn closing(&self, start: u64, _: Option<u64>, sink: &mut dyn Sink) {
         self.note("closing", start, sink);
     }
 }
@@ -59,7 +59,7 @@ impl Door for Failing {
         Ok(Answer::ok())
     }
 
-    fn closing(&self, _: u64, _: &mut dyn Sink) {
+    fn closing(&self, _: u64, _: Option<u64>, _: &mut dyn Sink) {
         panic!("a bug of ours");
     }
 }

@@ -70,7 +70,7 @@ impl Door for DataStreams {
         Ok(Answer::ok())
     }
 
-    fn closing(&self, start: u64, sink: &mut dyn Sink) {
+    fn closing(&self, start: u64, _: Option<u64>, sink: &mut dyn Sink) {
         let lags = self.partitions().close(start);
         backlogs::give(&lags, start, &self.naming, sink);
     }

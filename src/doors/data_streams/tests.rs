@@ -109,7 +109,7 @@ impl Hand {
     }
 
     fn closing(&mut self, start: u64) -> Vec<String> {
-        self.door.closing(start, &mut self.sink);
+        self.door.closing(start, None, &mut self.sink);
         self.sink.sorted()
     }
 }
@@ -424,7 +424,7 @@ fn recorded(names: &[&str], latency: &str, sizes: Option<(&str, &str)>) {
         let now = Duration::from_secs(START + 12);
         assert_eq!(take_recorded(&door, name, now, &mut sink), Ok(Answer::ok()), "{name}");
     }
-    door.closing(START, &mut sink);
+    door.closing(START, None, &mut sink);
     let edge = |direction: &str| {
         format!(
             "direction:{direction},manual_checkpoint:true,topic:orders,type:kafka,service:shop,env:prod"

@@ -15,6 +15,7 @@ use super::encode::{self, Sent, Sums};
 use super::group::{self, Valid};
 use super::payload::{Group, Payload};
 use crate::doors::ddsketch::DdSketch;
+use crate::doors::schedule::stamp;
 use crate::doors::{Agent, Forward, Grace, Request, Route};
 
 /// Width of a bucket, in seconds.
@@ -152,8 +153,9 @@ impl StatsForward {
     }
 
     /// The bucket of the doors that starts at `start` closes: sends every bucket of ours that starts in it
-    /// or before.
-    pub fn close(&self, start: u64) {
+    /// or before. At shutdown, at the second `stop`, they are parts: the intake keeps the last value of a
+    /// second, so a second that is not their start keeps them apart from what a successor sends.
+    pub fn close(&self, start: u64, stop: Option<u64>) {
         let closed = {
             let mut open = self.open();
             let until = start + self.interval;
@@ -169,7 +171,7 @@ impl StatsForward {
             closed
         };
         let payloads: Vec<Sent<'_>> =
-            closed.iter().flat_map(|(start, bucket)| bucket.sent(*start)).collect();
+            closed.iter().flat_map(|(start, bucket)| bucket.sent(*start, stop)).collect();
         self.send(payloads);
     }
 
@@ -292,14 +294,16 @@ impl Bucket {
         payloads.sum()
     }
 
-    fn sent(&self, start: u64) -> impl Iterator<Item = Sent<'_>> {
-        let time_shift = self.time_shift;
+    fn sent(&self, start: u64, stop: Option<u64>) -> impl Iterator<Item = Sent<'_>> {
+        let stamp = stop.map_or(start, |stop| stamp(start, BUCKET_SECONDS, stop));
+        let moved = i64::try_from((stamp - start) * 1_000_000_000).unwrap_or_default();
+        let time_shift = self.time_shift.saturating_add(moved);
         self.payloads.iter().flat_map(move |(head, merged)| {
             let sent = move |distributions, groups| Sent {
                 head,
                 lang: &merged.lang,
                 distributions,
-                start,
+                start: stamp,
                 time_shift,
                 groups,
             };

@@ -108,9 +108,9 @@ impl Door for Stats {
         Ok(Answer::ok())
     }
 
-    fn closing(&self, start: u64, _: &mut dyn Sink) {
+    fn closing(&self, start: u64, stop: Option<u64>, _: &mut dyn Sink) {
         if let Some(forward) = &self.forward {
-            forward.close(start);
+            forward.close(start, stop);
         }
     }
 }

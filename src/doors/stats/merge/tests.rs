@@ -55,7 +55,12 @@ impl Hand {
 
     /// The requests of a bucket that closes.
     fn close(&mut self, start: u64) -> Vec<Request> {
-        self.door.closing(start, &mut self.sink);
+        self.close_at(start, None)
+    }
+
+    /// The same at shutdown, at the second `stop`.
+    fn close_at(&mut self, start: u64, stop: Option<u64>) -> Vec<Request> {
+        self.door.closing(start, stop, &mut self.sink);
         let sent = std::mem::take(&mut *self.sent.0.lock().expect("not poisoned"));
         sent.iter().map(|(headers, body)| Request::read(headers, body)).collect()
     }
@@ -333,6 +338,22 @@ fn more_groups_than_a_request_holds_are_split() {
     counts.sort_unstable();
     assert_eq!(counts, [2, GROUPS_MAX]);
     assert!(parts.iter().flat_map(|part| &part.payloads).all(|(_, groups)| !groups.is_empty()));
+}
+
+#[test]
+fn parts_of_a_bucket_before_and_after_a_restart_have_seconds_of_their_own() {
+    let start_and_shift = |stop: Option<u64>| {
+        let mut hand = Hand::new(false, 10);
+        hand.post(&[], &payload(vec![group()]), NOW);
+        let head = hand.close_at(START, stop).remove(0).payloads.remove(0).0;
+        (head["Start"].clone(), head["AgentTimeShift"].clone())
+    };
+    let at = |second: u64| (format!("{}000000000", START + second), format!("{second}000000000"));
+    let whole = start_and_shift(None);
+    assert_eq!(whole, (format!("{START}000000000"), "0".to_owned()));
+    for stop in START..START + 18 {
+        assert_eq!(start_and_shift(Some(stop)), at(1 + stop % 9), "stopped at {stop}");
+    }
 }
 
 #[test]
