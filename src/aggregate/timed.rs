@@ -307,8 +307,8 @@ impl TimedShard {
                 self.with_next.timestamped_samples.extend(values.iter().copied().map(sample));
                 true
             }
-            // No door that keeps times has sketches.
-            Value::Sketch(_) => false,
+            // No door that keeps times has these.
+            Value::Sketch(_) | Value::Highest(_) => false,
         }
     }
 

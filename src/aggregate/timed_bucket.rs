@@ -63,6 +63,12 @@ impl TimedBucket {
                 }
                 earlier || bucket.gauges[at].record(value, self.writes)
             }
+            Value::Highest(value) => {
+                let is_first = self.gauge_seconds[at] == i64::MIN;
+                self.gauge_seconds[at] = self.gauge_seconds[at].max(second);
+                let lower = !is_first && value < bucket.gauges[at].value;
+                lower || bucket.gauges[at].record(value, self.writes)
+            }
             Value::Samples(values) => {
                 let sketch = &mut bucket.distributions[at].sketch;
                 let memory = &mut bucket.memory;

@@ -10,6 +10,8 @@ pub enum Value<'a> {
     Count(f64),
     /// The latest second wins, of one second the one that came last.
     Gauge(f64),
+    /// As a gauge, but the largest value of a bucket wins, whatever its second.
+    Highest(f64),
     /// Values of a distribution.
     Samples(&'a [f64]),
     /// Values of a distribution, already in bins: bins add up.
@@ -22,7 +24,7 @@ impl Value<'_> {
     pub fn kind(&self) -> MetricType {
         match self {
             Value::Count(_) => MetricType::Counter,
-            Value::Gauge(_) => MetricType::Gauge,
+            Value::Gauge(_) | Value::Highest(_) => MetricType::Gauge,
             Value::Samples(_) | Value::Sketch(_) => MetricType::Distribution,
         }
     }
@@ -31,7 +33,7 @@ impl Value<'_> {
     #[must_use]
     pub fn is_finite(&self) -> bool {
         match self {
-            Value::Count(value) | Value::Gauge(value) => value.is_finite(),
+            Value::Count(value) | Value::Gauge(value) | Value::Highest(value) => value.is_finite(),
             Value::Samples(values) => values.iter().all(|value| value.is_finite()),
             // Takes in nothing else.
             Value::Sketch(_) => true,
@@ -42,7 +44,7 @@ impl Value<'_> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         match self {
-            Value::Count(_) | Value::Gauge(_) => false,
+            Value::Count(_) | Value::Gauge(_) | Value::Highest(_) => false,
             Value::Samples(values) => values.is_empty(),
             Value::Sketch(sketch) => sketch.is_empty(),
         }

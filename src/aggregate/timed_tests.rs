@@ -182,6 +182,19 @@ fn a_gauge_that_is_ahead_does_not_outlast_what_comes_in_time() {
 }
 
 #[test]
+fn the_highest_value_wins_whatever_its_second() {
+    let mut hand = Hand::new(PartRules::default());
+    assert_eq!(hand.put("h", 15, Value::Highest(-3.0)), Placed::InTime);
+    assert_eq!(hand.put("h", 12, Value::Highest(-2.0)), Placed::InTime);
+    assert_eq!(hand.put("h", 19, Value::Highest(-9.0)), Placed::InTime);
+    assert_eq!(hand.put("late", 18, Value::Highest(3.0)), Placed::InTime);
+    assert_eq!(hand.put("late", -40, Value::Highest(5.0)), Placed::Late);
+    assert_eq!(hand.put("late", -40, Value::Highest(4.0)), Placed::Late);
+    assert_eq!(hand.put("h", 15, Value::Highest(f64::NAN)), Placed::Dropped(DropReason::NonFinite));
+    assert_eq!(hand.close(), "10: h=-2 late=5");
+}
+
+#[test]
 fn points_may_keep_their_time_and_go_out_alone_with_the_next_bucket() {
     let mut hand = Hand::new(PartRules::default());
     hand.misplaced = Misplaced::KeepTime;

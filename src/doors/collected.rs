@@ -28,6 +28,7 @@ fn value(value: Value<'_>) -> String {
     match value {
         Value::Count(sum) => format!("count {sum}"),
         Value::Gauge(value) => format!("gauge {value}"),
+        Value::Highest(value) => format!("highest {value}"),
         Value::Samples(values) => format!("samples {values:?}"),
         Value::Sketch(sketch) => {
             let bins: Vec<String> =

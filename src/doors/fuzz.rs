@@ -175,7 +175,9 @@ impl Sink for Checked {
         assert!(name.len() > start.len());
         assert!(part.tags.iter().all(|tag| !tag.is_empty()));
         match part.value {
-            Value::Count(value) | Value::Gauge(value) => assert!(value.is_finite()),
+            Value::Count(value) | Value::Gauge(value) | Value::Highest(value) => {
+                assert!(value.is_finite());
+            }
             Value::Samples(values) => {
                 assert!(!values.is_empty() && values.iter().all(|value| value.is_finite()));
             }

@@ -40,7 +40,7 @@ fn write_value(text: &mut Vec<u8>, value: Value<'_>) -> &'static str {
             let _ = write!(text, ":{value}");
             "|c"
         }
-        Value::Gauge(value) => {
+        Value::Gauge(value) | Value::Highest(value) => {
             let _ = write!(text, ":{value}");
             "|g"
         }

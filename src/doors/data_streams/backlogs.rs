@@ -61,7 +61,8 @@ fn take_offset(
     };
     parts.tags.clear();
     partition.iter().chain(reader.iter()).for_each(|tag| parts.tags.push(tag));
-    parts.put(name, Value::Gauge(highest as f64));
+    // Parts of a bucket may begin at other seconds, or come late: none of them lowers it.
+    parts.put(name, Value::Highest(highest as f64));
 }
 
 /// What an offset is of.

@@ -270,9 +270,9 @@ fn offsets_are_gauges_of_their_partition() {
     gives(
         &lines,
         &[
-            "data_streams.kafka.commit_offset gauge 40 $at topic:orders,partition:1,consumer_group:g1,env:prod",
-            "data_streams.kafka.produce_offset gauge 7 $at topic:orders,partition:1,kafka_cluster_id:k,env:prod",
-            "data_streams.kafka.produce_offset gauge 42 $at topic:orders,partition:1,env:prod",
+            "data_streams.kafka.commit_offset highest 40 $at topic:orders,partition:1,consumer_group:g1,env:prod",
+            "data_streams.kafka.produce_offset highest 7 $at topic:orders,partition:1,kafka_cluster_id:k,env:prod",
+            "data_streams.kafka.produce_offset highest 42 $at topic:orders,partition:1,env:prod",
         ],
     );
     gives(
@@ -292,7 +292,7 @@ fn parts_of_a_bucket_have_the_highest_offset() {
     };
     for (offset, highest) in [(42, 42), (40, 42), (43, 43)] {
         let expected = format!(
-            "data_streams.kafka.produce_offset gauge {highest} $at topic:t,partition:0,env:prod"
+            "data_streams.kafka.produce_offset highest {highest} $at topic:t,partition:0,env:prod"
         );
         gives(&hand.bucket("[]", &produced(offset)), &[&expected]);
     }
@@ -340,7 +340,7 @@ fn a_bad_backlog_is_refused_alone() {
         "7",
     ] {
         let lines = Hand::new().bucket("[]", &format!("[{bad},{good}]"));
-        let offset = "data_streams.kafka.produce_offset gauge 1 $at topic:t,partition:0,env:prod";
+        let offset = "data_streams.kafka.produce_offset highest 1 $at topic:t,partition:0,env:prod";
         gives(&lines, &["refused value", offset]);
     }
     let long = "t".repeat(2000);
@@ -432,11 +432,11 @@ fn recorded(names: &[&str], latency: &str, sizes: Option<(&str, &str)>) {
     };
     let (consumed, produced) = (edge("in"), edge("out"));
     let mut expected = vec![
-        "kafka.commit_offset gauge 40 $at topic:orders,partition:1,consumer_group:g1,env:prod"
+        "kafka.commit_offset highest 40 $at topic:orders,partition:1,consumer_group:g1,env:prod"
             .into(),
         "kafka.lag_messages gauge 3 $at topic:orders,partition:1,consumer_group:g1,env:prod".into(),
         "kafka.lag_seconds gauge 0 $at topic:orders,partition:1,consumer_group:g1,env:prod".into(),
-        "kafka.produce_offset gauge 42 $at topic:orders,partition:1,env:prod".into(),
+        "kafka.produce_offset highest 42 $at topic:orders,partition:1,env:prod".into(),
         format!("latency sketch 1 [{latency}] $at {consumed},pathway_type:edge"),
         format!("latency sketch 1 [{latency}] $at {consumed},pathway_type:full"),
     ];
