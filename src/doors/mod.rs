@@ -57,7 +57,7 @@ pub(crate) use forward::{
 };
 pub(crate) use grace::Grace;
 pub(crate) use info::InfoSettings;
-pub(crate) use naming::Naming;
+pub(crate) use naming::{Naming, SharedNaming};
 pub(crate) use part::{Outcome, Part, PartTags, Sink, Value};
 pub(crate) use recorder::{Recorder, RecorderParts};
 pub(crate) use request::Request;

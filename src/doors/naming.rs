@@ -1,5 +1,9 @@
 //! What the configuration adds to what payloads say of names and environment.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
 /// Settings of the doors that name metrics themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Naming {
@@ -20,5 +24,25 @@ impl Naming {
     /// The environment of a payload.
     pub fn env<'a>(&'a self, sent: &'a [u8]) -> &'a [u8] {
         if sent.is_empty() { self.env.as_bytes() } else { sent }
+    }
+}
+
+/// The naming in force. All copies are one: a reload counts for all doors from their next request on.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedNaming(Arc<ArcSwap<Naming>>);
+
+impl SharedNaming {
+    pub fn get(&self) -> Arc<Naming> {
+        self.0.load_full()
+    }
+
+    pub fn set(&self, naming: Naming) {
+        self.0.store(Arc::new(naming));
+    }
+}
+
+impl From<Naming> for SharedNaming {
+    fn from(naming: Naming) -> Self {
+        SharedNaming(Arc::new(ArcSwap::from_pointee(naming)))
     }
 }

@@ -10,8 +10,8 @@ use crate::config::{Config, DoorMode, Loaded, Port, TracesMode, Url};
 use crate::context::Rules;
 use crate::doors::{
     Api, DataStreams, DecodeOnly, Desk, DeskSettings, Dogstatsd, Door, DoorsAccounting, Forward,
-    InfoSettings, LineInbox, Naming, Recorder, Route, Stats, StatsForward, Telemetry, Traces,
-    Upstream,
+    InfoSettings, LineInbox, Naming, Recorder, Route, SharedNaming, Stats, StatsForward, Telemetry,
+    Traces, Upstream,
 };
 use crate::http::requests::{RequestLimits, RequestServer, StreamListener};
 use crate::net::{
@@ -54,6 +54,7 @@ pub(super) struct Doors {
     /// The first field, so that it is dropped before what its requests need.
     server: Option<RequestServer>,
     desk: Arc<Desk>,
+    naming: SharedNaming,
     forward: Option<Arc<Forward>>,
     receiver_port: u16,
     statsd_port: Option<u16>,
@@ -84,8 +85,9 @@ impl Doors {
         let accounting = Arc::clone(recorder.accounting());
         banner(&listeners, config);
         let receiver_port = port_of(&listeners);
+        let naming = SharedNaming::from(naming(config));
         let desk = Desk::new(DeskSettings {
-            doors: doors(config, inbox, forward.as_ref(), &accounting, &clock),
+            doors: doors(config, &naming, inbox, forward.as_ref(), &accounting, &clock),
             upstream: upstream(config),
             traces_upstream: config.doors_traces == TracesMode::Upstream,
             forward: forward.clone(),
@@ -110,7 +112,7 @@ impl Doors {
             RequestServer::start("doors", sockets.collect(), limits, desk.router(), accounting)
                 .map_err(ServerError::system("opening the doors"))?;
         let _file = listeners.file;
-        Ok(Doors { server: Some(server), desk, forward, receiver_port, statsd_port, _file })
+        Ok(Doors { server: Some(server), desk, naming, forward, receiver_port, statsd_port, _file })
     }
 
     /// Every door that is on, for the calls that come from the schedule and not from requests.
@@ -120,6 +122,9 @@ impl Doors {
 
     /// Applies what a reload may change.
     pub fn reload(&self, config: &Config, rules: &Rules) {
+        // The prefix is that of the start.
+        let prefix = self.naming.get().prefix.clone();
+        self.naming.set(Naming { prefix, ..naming(config) });
         self.desk.reload(info(config, self.receiver_port, self.statsd_port), rules.origin.clone());
     }
 
@@ -152,18 +157,23 @@ fn upstream(config: &Config) -> Option<Upstream> {
     url.map(|url| Upstream::new(url, UPSTREAM_PATIENCE))
 }
 
+/// What the configuration says of names and environment.
+fn naming(config: &Config) -> Naming {
+    Naming {
+        prefix: config.doors_prefix.clone(),
+        env: config.doors_env().unwrap_or_default().to_owned(),
+    }
+}
+
 /// The doors that are on.
 fn doors(
     config: &Config,
+    naming: &SharedNaming,
     inbox: Option<Arc<LineInbox>>,
     forward: Option<&Arc<Forward>>,
     accounting: &Arc<DoorsAccounting>,
     clock: &Clock,
 ) -> BTreeMap<Route, Arc<dyn Door>> {
-    let naming = Naming {
-        prefix: config.doors_prefix.clone(),
-        env: config.doors_env().unwrap_or_default().to_owned(),
-    };
     let mut doors: BTreeMap<Route, Arc<dyn Door>> = BTreeMap::new();
     if config.doors_traces == TracesMode::Count {
         doors.insert(Route::Traces, Arc::new(Traces::new(Arc::clone(accounting))));
@@ -173,7 +183,7 @@ fn doors(
     }
     let streams = DataStreams::new(naming.clone(), config.interval.as_secs());
     add(&mut doors, Route::DataStreams, config.doors_data_streams, streams);
-    let telemetry = Telemetry::new(naming, clock.clone(), Arc::clone(accounting));
+    let telemetry = Telemetry::new(naming.clone(), clock.clone(), Arc::clone(accounting));
     add(&mut doors, Route::Telemetry, config.telemetry_door(), telemetry);
     if let Some(inbox) = inbox {
         doors.insert(Route::Dogstatsd, Arc::new(Dogstatsd::new(inbox)));
@@ -185,7 +195,7 @@ fn doors(
 }
 
 /// Stats go on as sums, which only their door can make.
-fn stats(config: &Config, naming: Naming, forward: Option<&Arc<Forward>>) -> Stats {
+fn stats(config: &Config, naming: SharedNaming, forward: Option<&Arc<Forward>>) -> Stats {
     match forward.filter(|forward| forward.takes(Route::Stats)) {
         None => Stats::new(naming),
         Some(forward) => {

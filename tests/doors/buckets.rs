@@ -235,6 +235,33 @@ fn a_reload_counts_from_the_next_part_on() {
 }
 
 #[test]
+fn a_reload_changes_the_environment_of_what_comes_without_one() {
+    let held = Held::start(&[("apm_config.env", "before"), ("doors_prefix", "own.")]);
+    let message = |env: &str| {
+        let lines = json!({ "logs": [{ "level": "ERROR", "count": 10 }] });
+        let body = json!({
+            "request_type": "logs", "tracer_time": START + 5, "payload": lines,
+            "application": { "service_name": "shop", "env": env },
+        });
+        let route = "/telemetry/proxy/api/v2/apmtelemetry";
+        assert_eq!(post(&held.socket, route, &body.to_string()), 200);
+    };
+    message("");
+    held.reload("apm_config.env", "after");
+    message("");
+    message("prod");
+    held.at(100);
+    let name = "own.whippet.telemetry.logs";
+    held.intake.wait_until(|state| state.points(name, &[]).len() == 3);
+    held.intake.read(|state| {
+        for env in ["env:before", "env:after", "env:prod"] {
+            assert_eq!(state.points(name, &[env]).len(), 1, "{env}");
+        }
+    });
+    assert!(held.server.stop());
+}
+
+#[test]
 fn telemetry_waits_for_ninety_seconds() {
     let held = Held::start(&[]);
     let body = json!({

@@ -16,20 +16,23 @@ mod tests;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::ddsketch::Rounding;
-use super::{Answer, Door, Naming, Part, PartTags, Reason, Refusal, Request, Sink, Value};
+use super::{
+    Answer, Door, Naming, Part, PartTags, Reason, Refusal, Request, SharedNaming, Sink, Value,
+};
 use partitions::Partitions;
 
 /// The route. See the module.
 #[derive(Debug)]
 pub(crate) struct DataStreams {
-    naming: Naming,
+    naming: SharedNaming,
     partitions: Mutex<Partitions>,
 }
 
 impl DataStreams {
     /// `interval` is the length of a bucket in seconds.
-    pub fn new(naming: Naming, interval: u64) -> Self {
-        DataStreams { naming, partitions: Mutex::new(Partitions::new(interval)) }
+    pub fn new(naming: impl Into<SharedNaming>, interval: u64) -> Self {
+        let partitions = Mutex::new(Partitions::new(interval));
+        DataStreams { naming: naming.into(), partitions }
     }
 
     fn partitions(&self) -> MutexGuard<'_, Partitions> {
@@ -46,10 +49,11 @@ impl Door for DataStreams {
         }
         let payload = payload::read(request.body)
             .map_err(|error| Refusal::decode(format!("pipeline stats: {error}")))?;
+        let naming = self.naming.get();
         let mut parts = Parts {
-            naming: &self.naming,
+            naming: &naming,
             rounding: Rounding::of(request),
-            env: self.naming.env(payload.env),
+            env: naming.env(payload.env),
             service: payload.service,
             now: request.now.as_secs(),
             second: 0,
@@ -72,7 +76,7 @@ impl Door for DataStreams {
 
     fn closing(&self, start: u64, _: Option<u64>, sink: &mut dyn Sink) {
         let lags = self.partitions().close(start);
-        backlogs::give(&lags, start, &self.naming, sink);
+        backlogs::give(&lags, start, &self.naming.get(), sink);
     }
 }
 

@@ -26,7 +26,7 @@ mod tests;
 use std::sync::{Mutex, PoisonError};
 
 use super::ddsketch::Rounding;
-use super::{Answer, Door, Naming, Reason, Refusal, Request, Sink};
+use super::{Answer, Door, Reason, Refusal, Request, SharedNaming, Sink};
 use duplicates::Duplicates;
 use group::{Place, Scratch, Valid};
 #[cfg(any(test, fuzzing))]
@@ -40,7 +40,7 @@ const NANOSECONDS: i128 = 1_000_000_000;
 /// The route. See the module.
 #[derive(Debug)]
 pub(crate) struct Stats {
-    naming: Naming,
+    naming: SharedNaming,
     /// Groups become metrics here.
     local: bool,
     /// Groups go on to the vendor.
@@ -50,12 +50,13 @@ pub(crate) struct Stats {
 
 impl Stats {
     /// Makes metrics.
-    pub fn new(naming: Naming) -> Self {
-        Stats { naming, local: true, forward: None, duplicates: Mutex::default() }
+    pub fn new(naming: impl Into<SharedNaming>) -> Self {
+        Stats { naming: naming.into(), local: true, forward: None, duplicates: Mutex::default() }
     }
 
     /// Sends sums on, and makes metrics too when `local`.
-    pub fn forwarding(naming: Naming, local: bool, forward: StatsForward) -> Self {
+    pub fn forwarding(naming: impl Into<SharedNaming>, local: bool, forward: StatsForward) -> Self {
+        let naming = naming.into();
         Stats { naming, local, forward: Some(forward), duplicates: Mutex::default() }
     }
 
@@ -80,7 +81,8 @@ impl Door for Stats {
         let rounding = Rounding::of(request);
         let obfuscated = obfuscated(request);
         let mut scratch = Scratch::default();
-        let env = self.naming.env(payload.env);
+        let naming = self.naming.get();
+        let env = naming.env(payload.env);
         let forward = self.forward.as_ref();
         let forward = forward
             .map(|forward| (forward, Sender::new(&payload, forward.env(env), request, obfuscated)));
@@ -91,7 +93,7 @@ impl Door for Stats {
                 let taken = second.ok_or(Reason::Time).and_then(|second| {
                     let valid = Valid::of(group, rounding)?;
                     if self.local {
-                        let place = Place { naming: &self.naming, second, obfuscated };
+                        let place = Place { naming: &naming, second, obfuscated };
                         scratch.record(&payload, group, &valid, &place, sink)?;
                     }
                     if let Some((forward, sender)) = &forward {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::doors::Naming;
 use crate::doors::collected::{Collected, take};
 use rmp::encode;
 

@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::value::RawValue;
 
 use super::{
-    Answer, Door, DoorsAccounting, Naming, Part, PartTags, Reason, Refusal, Request, Sink, Value,
-    ddsketch::Rounding, json,
+    Answer, Door, DoorsAccounting, Naming, Part, PartTags, Reason, Refusal, Request, SharedNaming,
+    Sink, Value, ddsketch::Rounding, json,
 };
 use crate::clock::Clock;
 use message::{Application, Envelope, Message, MessageType};
@@ -30,14 +30,19 @@ const RUNTIMES: &str = "whippet.telemetry.runtimes";
 /// The route. See the module.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
-    naming: Naming,
+    naming: SharedNaming,
     clock: Clock,
     accounting: Arc<DoorsAccounting>,
     runtimes: Mutex<Runtimes>,
 }
 
 impl Telemetry {
-    pub fn new(naming: Naming, clock: Clock, accounting: Arc<DoorsAccounting>) -> Self {
+    pub fn new(
+        naming: impl Into<SharedNaming>,
+        clock: Clock,
+        accounting: Arc<DoorsAccounting>,
+    ) -> Self {
+        let naming = naming.into();
         Telemetry { naming, clock, accounting, runtimes: Mutex::default() }
     }
 
@@ -92,7 +97,8 @@ impl Door for Telemetry {
                 Refusal::decode("application: expected an object whose fields are texts")
             })?,
         };
-        let mut speaker = Speaker::new(&self.naming, request, &envelope, &application, sink);
+        let naming = self.naming.get();
+        let mut speaker = Speaker::new(&naming, request, &envelope, &application, sink);
         let kind = match &*envelope.request_type {
             "" => request.header("dd-telemetry-request-type").unwrap_or_default(),
             kind => kind,
@@ -123,7 +129,7 @@ impl Door for Telemetry {
     fn interval_ended(&self, start: u64, sink: &mut dyn Sink) {
         let counts = self.runtimes().counts(self.clock.unix());
         let mut name = Vec::new();
-        self.naming.write(&mut name, &[RUNTIMES]);
+        self.naming.get().write(&mut name, &[RUNTIMES]);
         for (tags, live) in counts {
             sink.put(&Part {
                 name: &name,

@@ -298,7 +298,7 @@ fn processes_of_different_kinds_stay_apart() {
     assert_eq!(request.headers[2].1, "go|other|python");
     // Without one of ours, that of the Agent.
     let mut hand = Hand::new(false, 10);
-    hand.door.naming.env.clear();
+    hand.door.naming.set(Naming::default());
     hand.post(&[], &payload(vec![group()]).with(vec![("Env", Text(""))]), NOW);
     assert_eq!(hand.close(START).remove(0).payloads[0].0["Env"], "prod");
 }
