@@ -113,7 +113,7 @@ fn one_file_serves_an_agent_without_its_dogstatsd_and_whippet() {
         "health_port: is left to the Agent",
         "forwarder_storage_path: is left to the Agent",
         "log_file: is left to the Agent",
-        "ignored, unknown to whippet: GUI_port, apm_config, check_runners, confd_path, ",
+        "ignored, unknown to whippet: GUI_port, apm_config.enabled, check_runners, confd_path, ",
     ] {
         assert!(ended.stderr.contains(expected), "{expected}: {}", ended.stderr);
     }
