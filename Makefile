@@ -1,6 +1,6 @@
 # The targets people need; `make help` lists them.
 
-.PHONY: help run test test-bare browser test-web screenshots check fmt clippy doc deny bench bench-report count fuzz faults soak clients config-docs
+.PHONY: help run test test-bare browser test-web screenshots check fmt clippy doc deny bench bench-report count fuzz faults memory soak clients config-docs
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -98,6 +98,11 @@ faults: ## outages of a minute, a million contexts, against a release build (4 m
 	cargo build --release --bin whippet
 	WHIPPET=$(CURDIR)/target/release/whippet cargo test --test e2e -- faults:: --ignored --skip soak \
 		--test-threads 1 --nocapture
+
+# Optimised, since a million contexts of each kind take long otherwise, and without the slow linking of a release.
+memory: ## memory of a million hostile contexts of each kind against its bound (about a gigabyte)
+	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+		cargo test --release --test allocations -- --ignored --nocapture
 
 MINUTES ?= 30
 soak: ## half an hour of mixed load, faults, reloads and a restart (MINUTES=30)

@@ -113,9 +113,9 @@ fn hostile_values_stay_within_the_documented_bytes() {
     stays_within(2_000, 3, 1 << 17);
 }
 
-/// The default cap: `cargo test --release --test allocations -- --ignored --nocapture`.
+/// The default cap.
 #[test]
-#[ignore = "a gigabyte of memory"]
+#[ignore = "a gigabyte of memory: make memory"]
 fn a_million_contexts_of_each_kind_stay_within_the_documented_bytes() {
     stays_within(1_000_000, 2, 512 << 20);
 }

@@ -313,7 +313,8 @@ fn everything_can_be_reached_with_the_keyboard() {
     focused("details");
     browser.wait_text("#details-keys", "region");
     // The focus stays where it is while tables are filled again.
-    std::thread::sleep(Duration::from_secs(2));
+    program.udp("shop.orders:1|c|#region:us");
+    browser.wait_text("#balance-lines", "3 received");
     focused("details");
     browser.press(&[ESCAPE]);
     assert_eq!(browser.js("return document.getElementById('details').hidden"), true);
@@ -322,7 +323,7 @@ fn everything_can_be_reached_with_the_keyboard() {
     browser.wait_text("#connection", "paused");
     program.udp("later:1|c");
     browser.press(&["p"]);
-    browser.wait_text("#balance-lines", "3 received");
+    browser.wait_text("#balance-lines", "4 received");
     let unlabelled = browser.js(
         "return [...document.querySelectorAll('input, button')]
              .filter((control) => !control.textContent.trim() && !control.closest('label')).map((control) => control.id)",
