@@ -8,6 +8,7 @@
 //! protocol   read      datagram -> messages
 //! context    resolve   raw key  -> context
 //! aggregate  record    message  -> cells
+//! part       merge     cells of many processes
 //! flush      close     buckets  -> series
 //! encode     write     series   -> payloads
 //! forward    deliver   payload  -> intake
@@ -52,6 +53,7 @@ pub mod forward;
 #[cfg(feature = "server")]
 pub mod net;
 pub mod output;
+pub mod part;
 pub mod protocol;
 pub mod sketch;
 

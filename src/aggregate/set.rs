@@ -13,6 +13,8 @@ use crate::memory::MemoryShare;
 
 /// log2 of the registers: 16,384 of one byte, a standard error of 1.04 / sqrt(16384) = 0.81 %.
 const PRECISION: u32 = 14;
+/// Registers of a set that is not coarse.
+pub const REGISTERS: usize = 1 << PRECISION;
 /// The same where memory is short.
 const PRECISION_MIN: u32 = 7;
 
@@ -24,6 +26,15 @@ pub struct SetCell {
     pub context: u32,
     /// When it was last written (see [`super::WriteOrder`]).
     pub write_order: u32,
+}
+
+/// What a set holds, to be read.
+#[derive(Debug)]
+pub enum SetForm<'a> {
+    /// Every member, in no order.
+    Members(&'a HashSet<Box<[u8]>, RandomState>),
+    /// HyperLogLog registers, a power of two of them.
+    Registers(&'a [u8]),
 }
 
 /// What a set holds.
@@ -84,6 +95,15 @@ impl SetCell {
     #[must_use]
     pub fn is_coarse(&self) -> bool {
         matches!(&self.members, Members::Estimate(registers) if registers.len() < 1 << PRECISION)
+    }
+
+    /// All that it holds, to be looked at.
+    #[must_use]
+    pub fn form(&self) -> SetForm<'_> {
+        match &self.members {
+            Members::Exact(members) => SetForm::Members(members),
+            Members::Estimate(registers) => SetForm::Registers(registers),
+        }
     }
 
     /// All that it holds, to be written down.
@@ -178,15 +198,20 @@ fn table_bytes(members: &Exact) -> usize {
 
 /// SipHash-1-3 with a zero key: fixed and documented, so that estimates of two processes can be
 /// merged. Crafted members can only spoil the count of their own set.
-fn fixed_hash(member: &[u8]) -> u64 {
+#[must_use]
+pub fn fixed_hash(member: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new_with_keys(0, 0);
     hasher.write(member);
     hasher.finish()
 }
 
-/// The first bits of the hash choose a register, which holds the longest run of zeros that follows.
 fn observe(registers: &mut [u8], member: &[u8]) {
-    let hash = fixed_hash(member);
+    observe_hash(registers, fixed_hash(member));
+}
+
+/// The first bits of the hash choose a register, which holds the longest run of zeros that follows.
+/// The registers are a power of two.
+pub fn observe_hash(registers: &mut [u8], hash: u64) {
     let precision = registers.len().trailing_zeros();
     let rank = ((hash << precision).leading_zeros() + 1).min(64 - precision + 1);
     if let Some(register) = registers.get_mut((hash >> (64 - precision)) as usize) {
@@ -208,9 +233,51 @@ fn lower(registers: &[u8], count: usize) -> Box<[u8]> {
     lower
 }
 
+/// As many registers as a set that is not coarse has, with about the count of these, which may be fewer.
+///
+/// A register of few stands for a row of many. What their ranks would be is drawn: by the number of members
+/// each has to hold, by a fixed hash of its place, and so that the row says of itself what the register
+/// said. Equal places draw alike, so that sets of equal members stay one set when they are merged.
+pub fn raise_registers(coarse: &[u8]) -> Box<[u8; REGISTERS]> {
+    let mut raised = Box::new([0; REGISTERS]);
+    let cut = PRECISION - coarse.len().trailing_zeros().min(PRECISION);
+    if cut == 0 {
+        raised.copy_from_slice(&coarse[..REGISTERS]);
+        return raised;
+    }
+    let members = estimate(coarse) as f64 / REGISTERS as f64;
+    for (at, rank) in coarse.iter().enumerate().filter(|(_, rank)| **rank > 0) {
+        let rank = u32::from(*rank);
+        let row = &mut raised[at << cut..(at + 1) << cut];
+        for (place, register) in row.iter_mut().enumerate().skip(1) {
+            // What a member here would give the coarse register.
+            let given = cut - place.ilog2();
+            if given <= rank {
+                *register = drawn_rank(members, (at << cut | place) as u64);
+            }
+        }
+        if rank > cut {
+            row[0] = (rank - cut) as u8;
+        } else if let Some(register) = row.get_mut(1 << (cut - rank)) {
+            *register = (*register).max(1);
+        }
+    }
+    raised
+}
+
+/// The largest rank of some members, as many as a Poisson distribution with this mean gives: at most `k`
+/// with the probability `exp(-mean / 2^k)`.
+fn drawn_rank(mean: f64, place: u64) -> u8 {
+    let share = (fixed_hash(&place.to_le_bytes()) >> 11) as f64 / (1_u64 << 53) as f64;
+    let needed = -mean / share.max(f64::MIN_POSITIVE).ln();
+    // Rank 0, no member, when exp(-mean) is not below the share.
+    needed.log2().ceil().clamp(0.0, f64::from(64 - PRECISION + 1)) as u8
+}
+
 /// Flajolet and others, "HyperLogLog: the analysis of a near-optimal cardinality estimation
 /// algorithm" (2007), with its small-range correction. 64-bit hashes need no large-range one.
-fn estimate(registers: &[u8]) -> u64 {
+#[must_use]
+pub fn estimate(registers: &[u8]) -> u64 {
     let count = registers.len() as f64;
     let alpha = 0.7213 / (1.0 + 1.079 / count);
     let harmonic: f64 = registers.iter().map(|rank| (-f64::from(*rank)).exp2()).sum();

@@ -50,6 +50,13 @@ pub fn key_of(value: f64) -> i16 {
     key::key(value)
 }
 
+/// The value in the middle of a bin: what is counted there is off by less than 0.8 %. Infinite for the
+/// last bins of both ends, which hold what is too large for the others.
+#[must_use]
+pub fn value_of(key: i16) -> f64 {
+    key::lower_bound(key)
+}
+
 impl Sketch {
     /// A sketch of values that were counted elsewhere: keys as [`key_of`] gives them and how often each
     /// occurred, in any order, also repeatedly; what the values add up to, the smallest and the largest.
