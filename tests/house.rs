@@ -15,8 +15,18 @@ use std::path::{Path, PathBuf};
 const ROOMS: [&str; 7] = ["protocol", "context", "aggregate", "part", "flush", "encode", "forward"];
 
 /// Usable by everyone, and using nothing but each other.
-const BASE: [&str; 9] =
-    ["capture", "clock", "config", "http", "memory", "telemetry", "text", "sketch", "tagger"];
+const BASE: [&str; 10] = [
+    "capture",
+    "clock",
+    "config",
+    "http",
+    "memory",
+    "spool",
+    "telemetry",
+    "text",
+    "sketch",
+    "tagger",
+];
 
 /// Used by no room. `server`, `threadstats` and `cli` put rooms together, so they may know all of
 /// them; `bench` measures any statsd server from outside, so it knows only the protocol.
@@ -44,7 +54,10 @@ fn allowed(module: &str) -> Vec<&'static str> {
                 .concat()
         }
         "bench" => vec!["clock", "protocol"],
-        "server" => [&ROOMS[..], &["net", "output", "watch", "doors", "explain", "admin"]].concat(),
+        "server" => {
+            [&ROOMS[..], &["net", "output", "watch", "doors", "explain", "admin"]]
+                .concat()
+        }
         "threadstats" => [&ROOMS[..], &["output"]].concat(),
         _ => Vec::new(),
     }

@@ -64,6 +64,7 @@ mod validate;
 mod worker;
 
 pub use crate::config::Secret;
+pub use crate::spool::RecordError;
 pub use accounting::{EndpointCounts, ForwardAccounting, RouteCounts, Tally};
 #[cfg(feature = "server")]
 pub(crate) use client::attempt_of;
@@ -76,7 +77,7 @@ pub use http::{HttpSettings, HttpSettingsError, USER_AGENT};
 pub use key_status::KeyStatus;
 pub use outcome::{Attempt, DropReason, ErrorKind, Outcome, retry_after};
 pub use proxy::ProxySettings;
-pub use record::{RecordError, read_record};
+pub use record::read_record;
 pub use report::{EndpointReport, ShutdownReport};
 pub use retry::{Breaker, BreakerState, RETRY_AFTER_MAX, RetryPolicy};
 pub use spool::SpoolSettings;

@@ -1,26 +1,20 @@
-//! The bytes of one spooled payload: a header of fixed size, then the body, both checksummed.
+//! The bytes of one spooled payload: a record of `spool` with these fields.
 //!
 //! ```text
-//!  0  8  "WHIPSPL\n"            24  8  points                 all integers little-endian
-//!  8  2  version, 1             32  8  uncompressed bytes
-//! 10  1  route                  40  8  built at, Unix seconds
-//! 11  1  content encoding       48  8  body length
-//! 12  1  1 when in doubt        56  4  CRC-32 of the body
-//! 13  3  zero                   60  4  CRC-32 of bytes 0 to 59
-//! 16  8  items                  64  .  body
+//! 10  1  route                  24  8  points                 all integers little-endian
+//! 11  1  content encoding       32  8  uncompressed bytes
+//! 12  1  1 when in doubt        40  8  built at, Unix seconds
+//! 13  3  zero                   48  .  as every record
+//! 16  8  items
 //! ```
 //!
 //! No key and no URL: both are put on a request when it is sent.
 
 use crate::encode::{ContentEncoding, Payload, Route};
+use crate::spool::{FIELD_BYTES, Frame, HEADER_BYTES, Opened, RecordError, number_at};
 use bytes::Bytes;
-use thiserror::Error;
 
-/// Bytes before the body.
-pub(super) const HEADER_BYTES: usize = 64;
-
-const MAGIC: &[u8; 8] = b"WHIPSPL\n";
-const VERSION: u16 = 1;
+pub(super) const FRAME: Frame = Frame { magic: b"WHIPSPL\n", version: 1 };
 
 const ENCODINGS: [ContentEncoding; 4] = [
     ContentEncoding::Identity,
@@ -29,24 +23,7 @@ const ENCODINGS: [ContentEncoding; 4] = [
     ContentEncoding::Zstd,
 ];
 
-/// Why bytes are not a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum RecordError {
-    /// Something else's file.
-    #[error("not a spool record")]
-    Foreign,
-    /// Written by a later version.
-    #[error("spool version {0} is newer than this program's")]
-    Newer(u16),
-    /// Shorter or longer than its header says.
-    #[error("cut short")]
-    Cut,
-    /// A checksum or a field is wrong.
-    #[error("damaged")]
-    Damaged,
-}
-
-/// A header that passed its checks.
+/// What a record says about its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub route: Route,
@@ -56,68 +33,39 @@ pub(super) struct Header {
     pub uncompressed_bytes: u64,
     pub built_at: u64,
     pub body_bytes: u64,
-    body_crc: u32,
 }
 
 /// The bytes before the body of a payload.
 pub(super) fn header_of(payload: &Payload, in_doubt: bool) -> [u8; HEADER_BYTES] {
     let encoding = ENCODINGS.iter().position(|encoding| *encoding == payload.encoding);
-    let mut head = [0; HEADER_BYTES];
-    head[..8].copy_from_slice(MAGIC);
-    head[8..10].copy_from_slice(&VERSION.to_le_bytes());
-    head[10] = payload.route as u8;
+    let mut fields = [0; FIELD_BYTES];
+    fields[0] = payload.route as u8;
     // Every encoding stands in the list; an unknown number would be refused when read.
-    head[11] = encoding.unwrap_or(usize::from(u8::MAX)) as u8;
-    head[12] = u8::from(in_doubt);
+    fields[1] = encoding.unwrap_or(usize::from(u8::MAX)) as u8;
+    fields[2] = u8::from(in_doubt);
     let numbers = [
         payload.items as u64,
         payload.points as u64,
         payload.uncompressed_bytes as u64,
         payload.built_at,
-        payload.body.len() as u64,
     ];
     for (at, number) in numbers.into_iter().enumerate() {
-        head[16 + 8 * at..24 + 8 * at].copy_from_slice(&number.to_le_bytes());
+        fields[6 + 8 * at..14 + 8 * at].copy_from_slice(&number.to_le_bytes());
     }
-    head[56..60].copy_from_slice(&crc32fast::hash(&payload.body).to_le_bytes());
-    let crc = crc32fast::hash(&head[..60]);
-    head[60..].copy_from_slice(&crc.to_le_bytes());
-    head
+    FRAME.header(&fields, &payload.body)
 }
 
-/// Reads a header.
-pub(super) fn read_header(bytes: &[u8]) -> Result<Header, RecordError> {
-    let Some(head) = bytes.first_chunk::<HEADER_BYTES>() else {
-        return Err(if MAGIC.starts_with(&bytes[..bytes.len().min(8)]) {
-            RecordError::Cut
-        } else {
-            RecordError::Foreign
-        });
-    };
-    if &head[..8] != MAGIC {
-        return Err(RecordError::Foreign);
-    }
-    if crc32fast::hash(&head[..60]).to_le_bytes() != head[60..] {
-        return Err(RecordError::Damaged);
-    }
-    let version = u16::from_le_bytes([head[8], head[9]]);
-    if version != VERSION {
-        return Err(RecordError::Newer(version));
-    }
-    let number = |at: usize| {
-        let mut eight = [0; 8];
-        eight.copy_from_slice(&head[at..at + 8]);
-        u64::from_le_bytes(eight)
-    };
+/// Understands the fields of a record.
+pub(super) fn read_header(opened: &Opened) -> Result<Header, RecordError> {
+    let fields = &opened.fields;
     Ok(Header {
-        route: *Route::ALL.get(usize::from(head[10])).ok_or(RecordError::Damaged)?,
-        encoding: *ENCODINGS.get(usize::from(head[11])).ok_or(RecordError::Damaged)?,
-        items: number(16),
-        points: number(24),
-        uncompressed_bytes: number(32),
-        built_at: number(40),
-        body_bytes: number(48),
-        body_crc: u32::from_le_bytes([head[56], head[57], head[58], head[59]]),
+        route: *Route::ALL.get(usize::from(fields[0])).ok_or(RecordError::Damaged)?,
+        encoding: *ENCODINGS.get(usize::from(fields[1])).ok_or(RecordError::Damaged)?,
+        items: number_at(fields, 6),
+        points: number_at(fields, 14),
+        uncompressed_bytes: number_at(fields, 22),
+        built_at: number_at(fields, 30),
+        body_bytes: opened.body_bytes,
     })
 }
 
@@ -126,14 +74,8 @@ pub(super) fn read_header(bytes: &[u8]) -> Result<Header, RecordError> {
 /// # Errors
 /// When the bytes are not exactly one undamaged record.
 pub fn read_record(bytes: &[u8]) -> Result<Payload, RecordError> {
-    let header = read_header(bytes)?;
-    let body = &bytes[HEADER_BYTES..];
-    if body.len() as u64 != header.body_bytes {
-        return Err(RecordError::Cut);
-    }
-    if crc32fast::hash(body) != header.body_crc {
-        return Err(RecordError::Damaged);
-    }
+    let (opened, body) = FRAME.read(bytes)?;
+    let header = read_header(&opened)?;
     let size = |number: u64| usize::try_from(number).map_err(|_| RecordError::Damaged);
     Ok(Payload {
         route: header.route,

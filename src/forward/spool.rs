@@ -1,26 +1,18 @@
 //! The disk spool of one endpoint: a directory with one file per payload, newest read first.
 //!
-//! A record is written under a temporary name and renamed when whole, so that a process killed at
-//! any byte leaves either no record or a whole one. Its file goes when the payload is settled:
-//! delivered, or dropped and counted. Killed between the two, a payload is delivered again after
-//! the restart (at least once). Writes are not forced to the platter: after a loss of power the
-//! last records may be torn, which the checksums notice.
+//! A process killed at any byte leaves either no record or a whole one. Its file goes when the
+//! payload is settled: delivered, or dropped and counted. Killed between the two, a payload is
+//! delivered again after the restart (at least once).
 
 use super::accounting::Tally;
 use super::outcome::DropReason;
-use super::record::{HEADER_BYTES, Header, RecordError, header_of, read_header, read_record};
+use super::record::{FRAME, Header, header_of, read_header, read_record};
 use crate::encode::{Payload, Route};
+use crate::spool::{RecordError, SpoolDirectory};
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use tracing::{info, warn};
-
-/// Damaged files kept for inspection; further ones are removed.
-const DAMAGED_KEPT: usize = 16;
-
-/// What a file takes of the disk beside its bytes: its last block is on average half empty.
-const FILE_OVERHEAD_BYTES: u64 = 2048;
 
 /// Where payloads wait on disk, and how many.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +44,7 @@ impl Record {
     }
 
     fn file_bytes(&self) -> u64 {
-        self.tally.bytes + HEADER_BYTES as u64 + FILE_OVERHEAD_BYTES
+        SpoolDirectory::file_bytes(self.tally.bytes)
     }
 }
 
@@ -62,14 +54,11 @@ pub(super) type LostRecord = (Record, DropReason);
 /// The spool of one endpoint.
 #[derive(Debug)]
 pub(super) struct Spool {
-    directory: PathBuf,
+    directory: SpoolDirectory,
     settings: SpoolSettings,
     records: BTreeMap<RecordId, Record>,
     bytes: u64,
     next_number: u64,
-    damaged: usize,
-    /// Held as long as the spool lives: two processes must not share a directory.
-    lock: File,
 }
 
 impl Spool {
@@ -77,76 +66,33 @@ impl Spool {
     /// Unfinished writes are removed, damaged files set aside, foreign ones left alone.
     pub fn open(settings: &SpoolSettings, name: &str) -> io::Result<Self> {
         let safe = |c: char| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' };
-        let directory = settings.path.join(name.chars().map(safe).collect::<String>());
-        let lock = claim(&directory)?;
+        let path = settings.path.join(name.chars().map(safe).collect::<String>());
+        let (directory, stock) = SpoolDirectory::open(path, FRAME)?;
         let mut spool = Spool {
             directory,
             settings: settings.clone(),
             records: BTreeMap::new(),
             bytes: 0,
             next_number: 0,
-            damaged: 0,
-            lock,
         };
-        spool.take_stock()?;
+        for (stem, opened) in stock.records {
+            let header = read_header(&opened);
+            match parse_name(&stem).ok_or(RecordError::Foreign).and_then(|id| Ok((id, header?))) {
+                Ok((id, header)) => spool.take_in(id, Record::new(&header)),
+                Err(error) => spool.directory.set_aside(&stem, error),
+            }
+        }
+        if !spool.records.is_empty() {
+            let (directory, records) = (spool.directory.path().display(), spool.records.len());
+            info!(target: "forward", "spool {directory}: {records} payloads from an earlier run");
+        }
         Ok(spool)
     }
 
-    fn take_stock(&mut self) -> io::Result<()> {
-        let mut foreign = 0_u64;
-        for entry in fs::read_dir(&self.directory)? {
-            let path = entry?.path();
-            match path.extension().and_then(|extension| extension.to_str()) {
-                Some("tmp") => remove(&path),
-                Some("damaged") => self.damaged += 1,
-                Some("record") => self.take_in(&path),
-                _ if path.file_name().is_some_and(|name| name == "lock") => {}
-                _ => foreign += 1,
-            }
-        }
-        let directory = self.directory.display();
-        if foreign > 0 {
-            warn!(target: "forward", "spool {directory}: left {foreign} foreign files alone");
-        }
-        if !self.records.is_empty() {
-            let records = self.records.len();
-            info!(target: "forward", "spool {directory}: {records} payloads from an earlier run");
-        }
-        Ok(())
-    }
-
-    fn take_in(&mut self, path: &Path) {
-        let id = path.file_stem().and_then(|stem| parse_name(stem.to_str()?));
-        let known = id.ok_or(RecordError::Foreign).and_then(|id| {
-            let length = fs::metadata(path).map_err(|_| RecordError::Cut)?.len();
-            let header = peek_header(path)?;
-            let is_whole = length == header.body_bytes.saturating_add(HEADER_BYTES as u64);
-            if is_whole { Ok((id, Record::new(&header))) } else { Err(RecordError::Cut) }
-        });
-        match known {
-            Ok((id, record)) => {
-                self.next_number = self.next_number.max(id.1.saturating_add(1));
-                self.bytes += record.file_bytes();
-                self.records.insert(id, record);
-            }
-            // A later version may come back and read it.
-            Err(error @ RecordError::Newer(_)) => {
-                warn!(target: "forward", "{}: {error}, left alone", path.display());
-            }
-            Err(error) => self.set_aside(path, error),
-        }
-    }
-
-    fn set_aside(&mut self, path: &Path, error: RecordError) {
-        self.damaged += 1;
-        if self.damaged > DAMAGED_KEPT {
-            remove(path);
-            warn!(target: "forward", "{}: {error}, removed", path.display());
-        } else {
-            // If it cannot be renamed it is met again at the next start; nothing depends on it.
-            let _ = fs::rename(path, path.with_extension("damaged"));
-            warn!(target: "forward", "{}: {error}, set aside as .damaged", path.display());
-        }
+    fn take_in(&mut self, id: RecordId, record: Record) {
+        self.next_number = self.next_number.max(id.1.saturating_add(1));
+        self.bytes += record.file_bytes();
+        self.records.insert(id, record);
     }
 
     /// What it holds, per record.
@@ -175,11 +121,10 @@ impl Spool {
     ) -> (io::Result<RecordId>, Vec<LostRecord>) {
         let record = Record { route: payload.route, tally: Tally::of(payload), is_out: false };
         let mut lost = Vec::new();
-        if !self.directory.is_dir() {
+        if self.directory.is_gone() {
             lost = self.forget_removed();
-            match claim(&self.directory) {
-                Ok(lock) => self.lock = lock,
-                Err(error) => return (Err(error), lost),
+            if let Err(error) = self.directory.make_again() {
+                return (Err(error), lost);
             }
         }
         let limit = match self.limit() {
@@ -198,11 +143,8 @@ impl Spool {
         }
         let id = (payload.built_at, self.next_number);
         self.next_number += 1;
-        let (path, unfinished) = (self.path(id), self.path(id).with_extension("tmp"));
-        let written = write_private(&unfinished, &header_of(payload, in_doubt), &payload.body)
-            .and_then(|()| fs::rename(&unfinished, &path));
-        if let Err(error) = written {
-            remove(&unfinished);
+        let header = header_of(payload, in_doubt);
+        if let Err(error) = self.directory.write(&stem(id), &header, &payload.body) {
             return (Err(error), lost);
         }
         self.bytes += record.file_bytes();
@@ -230,8 +172,7 @@ impl Spool {
     ) -> Option<Result<(RecordId, Payload), Vec<LostRecord>>> {
         let newest = |(_, record): &(&RecordId, &Record)| !record.is_out && may_try(record.route);
         let id = *self.records.iter().rev().find(newest)?.0;
-        let path = self.path(id);
-        let read = match fs::read(&path) {
+        let read = match self.directory.read(&stem(id)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Some(Err(self.forget_removed()));
             }
@@ -243,7 +184,7 @@ impl Spool {
                 Some(Ok((id, payload)))
             }
             Err(error) => {
-                self.set_aside(&path, error);
+                self.directory.set_aside(&stem(id), error);
                 self.forget(id).map(|record| Err(vec![(record, DropReason::SpoolDamaged)]))
             }
         }
@@ -252,7 +193,7 @@ impl Spool {
     /// The payload left memory unsettled: its record waits again. False when its file was removed
     /// meanwhile: then the payload is nowhere but in the caller's hands.
     pub fn put_back(&mut self, id: RecordId) -> bool {
-        if !self.path(id).exists() {
+        if !self.directory.has(&stem(id)) {
             self.forget(id);
             return false;
         }
@@ -261,18 +202,18 @@ impl Spool {
 
     /// Forgets the records whose files were removed, and returns those that were nowhere else.
     fn forget_removed(&mut self) -> Vec<LostRecord> {
-        let gone = |id: &RecordId| !self.path(*id).exists();
+        let gone = |id: &RecordId| !self.directory.has(&stem(*id));
         let gone: Vec<RecordId> = self.records.keys().copied().filter(gone).collect();
         let lost = gone.iter().filter_map(|id| self.forget(*id)).filter(|record| !record.is_out);
         let lost: Vec<_> = lost.map(|record| (record, DropReason::SpoolRemoved)).collect();
-        let (directory, count) = (self.directory.display(), lost.len());
+        let (directory, count) = (self.directory.path().display(), lost.len());
         warn!(target: "forward", "spool {directory}: files were removed by another program; {count} payloads are lost");
         lost
     }
 
     /// The payload is settled: its record goes.
     pub fn remove(&mut self, id: RecordId) -> Option<Record> {
-        remove(&self.path(id));
+        self.directory.remove(&stem(id));
         self.forget(id)
     }
 
@@ -297,37 +238,18 @@ impl Spool {
 
     /// The bound in bytes: the configured size, or less where the disk fills up.
     fn limit(&self) -> io::Result<u64> {
-        let disk = rustix::fs::statvfs(&self.directory)?;
+        let disk = rustix::fs::statvfs(self.directory.path())?;
         let total = disk.f_blocks as f64 * disk.f_frsize as f64;
         let used = total - disk.f_bavail as f64 * disk.f_frsize as f64;
         let room = (total * self.settings.disk_ratio_max - used).max(0.0);
         // A float as integer saturates in Rust.
         Ok(self.settings.bytes_max.min(self.bytes.saturating_add(room as u64)))
     }
-
-    fn path(&self, id: RecordId) -> PathBuf {
-        self.directory.join(format!("{:012}-{:016x}.record", id.0, id.1))
-    }
 }
 
-impl Drop for Spool {
-    /// Closing the file would do, were it not for a child process that is just being started and
-    /// still has a copy of it.
-    fn drop(&mut self) {
-        // If it fails, the system releases the lock when the process ends.
-        let _ = self.lock.unlock();
-    }
-}
-
-/// Makes the directory if needed and takes its lock.
-fn claim(directory: &Path) -> io::Result<File> {
-    create_private(directory)?;
-    let lock = File::create(directory.join("lock"))?;
-    lock.try_lock().map_err(|error| match error {
-        fs::TryLockError::WouldBlock => io::Error::other("another process uses it"),
-        fs::TryLockError::Error(error) => error,
-    })?;
-    Ok(lock)
+/// The name of a record's file, without its extension.
+fn stem(id: RecordId) -> String {
+    format!("{:012}-{:016x}", id.0, id.1)
 }
 
 fn parse_name(stem: &str) -> Option<RecordId> {
@@ -335,40 +257,14 @@ fn parse_name(stem: &str) -> Option<RecordId> {
     Some((built_at.parse().ok()?, u64::from_str_radix(number, 16).ok()?))
 }
 
-fn peek_header(path: &Path) -> Result<Header, RecordError> {
-    let mut bytes = Vec::with_capacity(HEADER_BYTES);
-    let file = File::open(path).map_err(|_| RecordError::Cut)?;
-    file.take(HEADER_BYTES as u64).read_to_end(&mut bytes).map_err(|_| RecordError::Cut)?;
-    read_header(&bytes)
-}
-
-fn create_private(directory: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(directory)
-}
-
-fn write_private(path: &Path, head: &[u8], body: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.write(true).create(true).truncate(true).open(path)?;
-    file.write_all(head)?;
-    file.write_all(body)
-}
-
-/// Removes a file. One that cannot be removed is met again at the next start, as a record that is
-/// delivered once more.
-fn remove(path: &Path) {
-    let _ = fs::remove_file(path);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::encode::ContentEncoding;
+    use crate::spool::HEADER_BYTES;
     use bytes::Bytes;
+    use std::fs;
+    use std::path::Path;
     use tempfile::TempDir;
 
     const BODY: usize = 1000;
@@ -386,7 +282,7 @@ mod tests {
     }
 
     fn settings(directory: &TempDir, records_max: u64) -> SpoolSettings {
-        let each = BODY as u64 + HEADER_BYTES as u64 + FILE_OVERHEAD_BYTES;
+        let each = SpoolDirectory::file_bytes(BODY as u64);
         SpoolSettings {
             path: directory.path().to_owned(),
             bytes_max: records_max * each,
