@@ -51,6 +51,8 @@ pub mod context;
 pub mod encode;
 pub mod flush;
 pub mod forward;
+#[cfg(feature = "global")]
+pub mod global;
 #[cfg(feature = "server")]
 pub mod net;
 pub mod output;
