@@ -88,6 +88,7 @@ mod forward {
     mod connections;
     mod forwarder;
     mod keys;
+    mod owned;
     mod queue;
     mod shutdown;
     mod spool;

@@ -204,7 +204,8 @@ fn delivery(page: &mut Exposition, snapshot: &Snapshot) {
         let name = format!("whippet_{noun}_dropped_total");
         let mut family = page.family(&name, Counter, "Given up, by reason.");
         for endpoint in &accounting.endpoints {
-            for reason in DropReason::ALL {
+            // Only an owner's payloads are ever withdrawn, and those are counted apart.
+            for reason in DropReason::ALL.into_iter().filter(|r| *r != DropReason::Withdrawn) {
                 let total = figure(endpoint.total(|route| route.dropped_for(reason)));
                 family.sample(&[("endpoint", &endpoint.name), ("reason", reason.label())], total);
             }

@@ -67,6 +67,8 @@ pub struct RouteCounts {
     pub retries: u64,
     /// Requests repeated at once because the intake had closed an idle connection.
     pub stale_connections: u64,
+    /// Times that an owner's payload was not sent because the lease of its partition had run out.
+    pub fenced: u64,
     /// Payloads taken apart after a 413.
     pub splits: u64,
     /// Requests without an answer, by the index of the kind in [`ErrorKind::ALL`].

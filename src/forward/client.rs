@@ -64,20 +64,23 @@ impl Client {
         &self.endpoint
     }
 
-    /// Posts one payload within `timeout`, a second time when the pooled connection was stale.
+    /// Posts one payload within `timeout`, a second time when the pooled connection was stale and
+    /// `again` allows it.
     pub fn post(
         &self,
         payload: &Payload,
         key: &Secret,
         timeout: Duration,
         unix: Duration,
+        again: &dyn Fn() -> bool,
     ) -> Posted {
         let (base, url) = (self.endpoint.base(payload.route), self.endpoint.url(payload.route));
         let mut all = vec![(KEY_HEADER, key.expose())];
         for header in headers(payload, self.allow_arbitrary_tags) {
             all.push(header);
         }
-        let (result, was_stale) = self.http.post(base, &url, &all, &payload.body, timeout);
+        let (result, was_stale) =
+            self.http.post_if(base, &url, &all, &payload.body, timeout, again);
         Posted { attempt: attempt_of(result, key, unix), was_stale }
     }
 

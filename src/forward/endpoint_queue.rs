@@ -7,7 +7,9 @@ use super::ForwarderConfig;
 use super::accounting::EndpointCounts;
 use super::build_rate::BuildRate;
 use super::key_status::KeyStatus;
+use super::lease::Ticket;
 use super::outcome::{Attempt, DropReason, Outcome};
+use super::owned::SEQUENCE_STEP;
 use super::queue_state::{InFlight, Job, QueueNews, QueueState, Settled, Unreported};
 use super::retry::BreakerState;
 use super::retry_queue::{Item, RetryQueue};
@@ -96,6 +98,8 @@ impl EndpointQueue {
             fresh: VecDeque::new(),
             fresh_bytes: 0,
             retry_queue: RetryQueue::new(config.queue_bytes_max),
+            fenced: Vec::new(),
+            waits_for_room: config.waits_for_room,
             last_round: Vec::new(),
             breakers: Default::default(),
             refusals: Default::default(),
@@ -156,11 +160,61 @@ impl EndpointQueue {
         true
     }
 
+    /// As [`EndpointQueue::offer`], for the payload of an owner, which waits unless the queue has room
+    /// or `must_take` says that other endpoints wait for this one: then the oldest are dropped.
+    pub fn offer_ticketed(&self, payload: &Payload, ticket: &Ticket, must_take: bool) -> bool {
+        let now = self.clock.monotonic();
+        let mut state = self.lock();
+        let item = Item::new(state.sequence, payload.clone());
+        let item = Item { ticket: Some(ticket.clone()), ..item };
+        let stopping = state.stop_at.is_some();
+        if !stopping && !must_take && !state.has_room_for_all(item.cost()) {
+            return false;
+        }
+        state.sequence += SEQUENCE_STEP;
+        state.counts[payload.route as usize].accepted(payload);
+        state.rate.built(now, payload.body.len());
+        if stopping {
+            state.spill(&item, DropReason::Shutdown, false);
+        } else {
+            state.enqueue(item, false);
+        }
+        self.release(state);
+        self.wake.notify_all();
+        true
+    }
+
+    /// Gives up what waits under a lease that was withdrawn.
+    pub fn drop_withdrawn(&self) {
+        let mut state = self.lock();
+        state.drop_withdrawn();
+        self.release(state);
+        self.progress.step();
+    }
+
+    /// Takes back a job that may not be sent: the lease has run out since it was picked.
+    pub fn fence(&self, job: Job) {
+        let mut state = self.lock();
+        if state.stopped {
+            return; // abandoned: already counted
+        }
+        state.in_flight = None;
+        if job.item.is_withdrawn() || state.stop_at.is_some() {
+            state.drop_item(&job.item, DropReason::Withdrawn);
+        } else {
+            state.fence(job.item);
+        }
+        self.release(state);
+    }
+
     /// True when the worker could send this route but has nothing to do.
     pub fn is_idle_on(&self, route: Route) -> bool {
         let now = self.clock.monotonic();
         let state = self.lock();
-        state.fresh.is_empty()
+        let waits = state.waits_for_room
+            && (state.retry_queue.has_ready(route) || !state.fenced.is_empty());
+        !waits
+            && state.fresh.is_empty()
             && state.in_flight.is_none()
             && state.breaker(route).state(now) == BreakerState::Unblocked
     }
@@ -206,7 +260,17 @@ impl EndpointQueue {
     /// what is on disk, as long as its route delivers.
     fn last_step(&self, mut state: MutexGuard<'_, QueueState>, deadline: Instant) -> Step {
         let left = deadline.saturating_duration_since(Instant::now());
-        let next = match state.last_round.pop() {
+        let now = self.clock.monotonic();
+        let next = loop {
+            match state.last_round.pop() {
+                // No time is left to wait for the lease.
+                Some(item) if !item.may_leave(now) => {
+                    state.drop_item(&item, DropReason::Withdrawn);
+                }
+                next => break next,
+            }
+        };
+        let next = match next {
             None if !left.is_zero() => {
                 let given_up = state.given_up;
                 state.read_back(|route| !given_up[route as usize])
@@ -262,6 +326,7 @@ impl EndpointQueue {
                 Settled::Delivered
             }
             Outcome::Drop(reason) => state.drop_item(&item, reason),
+            _ if item.is_withdrawn() => state.drop_item(&item, DropReason::Withdrawn),
             Outcome::Split => match parts {
                 Ok(Some((first, second))) => {
                     state.put_parts(&item, first, second);
@@ -289,7 +354,8 @@ impl EndpointQueue {
                 item.refusals += 1;
                 let pause = self.config.retry.delay(item.refusals - 1, (self.config.jitter)());
                 item.not_before = now + pause;
-                state.enqueue(item, same_key);
+                let held = same_key && !state.waits_for_room;
+                state.enqueue(item, held);
                 Settled::HeldForKey
             }
             Outcome::Retry(_) => {
@@ -358,6 +424,7 @@ impl EndpointQueue {
         state.stop_at = Some(deadline);
         let mut waiting = state.retry_queue.drain();
         waiting.extend(state.fresh.drain(..));
+        waiting.append(&mut state.fenced);
         state.fresh_bytes = 0;
         waiting.sort_by_key(|item| (item.payload.built_at, item.sequence));
         state.last_round = waiting;

@@ -154,13 +154,26 @@ impl HttpClient {
         body: &[u8],
         timeout: Duration,
     ) -> (Result<Answer, Failure>, bool) {
+        self.post_if(base, url, headers, body, timeout, &|| true)
+    }
+
+    /// As [`HttpClient::post`]; `again` says whether a second request may be made.
+    pub fn post_if(
+        &self,
+        base: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+        timeout: Duration,
+        again: &dyn Fn() -> bool,
+    ) -> (Result<Answer, Failure>, bool) {
         let with_headers = |mut request: PostRequest| {
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
             request
         };
-        self.post_with(base, url, &with_headers, body, timeout)
+        self.post_with(base, url, &with_headers, body, timeout, again)
     }
 
     /// As [`HttpClient::post`], with headers of any bytes.
@@ -179,7 +192,7 @@ impl HttpClient {
             }
             request
         };
-        self.post_with(base, url, &with_headers, body, timeout)
+        self.post_with(base, url, &with_headers, body, timeout, &|| true)
     }
 
     fn post_with(
@@ -189,6 +202,7 @@ impl HttpClient {
         with_headers: &dyn Fn(PostRequest) -> PostRequest,
         body: &[u8],
         timeout: Duration,
+        again: &dyn Fn() -> bool,
     ) -> (Result<Answer, Failure>, bool) {
         let send = || {
             let mut request = with_headers(self.agent(base).post(url));
@@ -202,10 +216,11 @@ impl HttpClient {
         let reused = self.may_reuse.swap(false, Ordering::AcqRel);
         let mut result = send();
         let cut = result.as_ref().is_err_and(|failure| failure.kind == ErrorKind::Disconnect);
-        if reused && cut {
+        let repeated = reused && cut && again();
+        if repeated {
             result = send();
         }
-        (result.and_then(|response| self.read(response)), reused && cut)
+        (result.and_then(|response| self.read(response)), repeated)
     }
 
     /// Gets `url`, which begins with `base`, within `timeout`.

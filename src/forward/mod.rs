@@ -5,6 +5,10 @@
 //! never delays another as long as nothing is lost by going on; a shutdown ends at its deadline.
 //! Refuses: to follow redirects, to send what the intake is too late for, to print a key.
 //!
+//! For the owner of partitions there are tickets ([`Ticket`]): each payload leaves under a [`Lease`] that
+//! is looked at directly before the request, its posting is answered once, and what cannot be delivered
+//! now makes the owner wait, whose log keeps it.
+//!
 //! What a retry can duplicate: a request that was cut off may have arrived. Series overwrite
 //! themselves at equal timestamps, so nothing doubles; sketches, events and service checks are
 //! delivered at least once.
@@ -50,9 +54,11 @@ mod endpoint;
 mod endpoint_queue;
 mod http;
 mod key_status;
+mod lease;
 mod log_limiter;
 mod outage;
 mod outcome;
+mod owned;
 mod proxy;
 mod queue_state;
 mod record;
@@ -75,6 +81,7 @@ pub(crate) use endpoint::{absolute_url, host_and_port};
 pub(crate) use http::{Answer, HttpClient, printable};
 pub use http::{HttpSettings, HttpSettingsError, USER_AGENT};
 pub use key_status::KeyStatus;
+pub use lease::{Lease, PostingFate, Ticket};
 pub use outcome::{Attempt, DropReason, ErrorKind, Outcome, retry_after};
 pub use proxy::ProxySettings;
 pub use record::read_record;
@@ -132,6 +139,10 @@ pub struct ForwarderConfig {
     pub validation_interval: Option<Duration>,
     /// The disk spool; none keeps everything in memory.
     pub spool: Option<SpoolSettings>,
+    /// For the owner of partitions, whose log keeps what is not delivered: a full queue makes
+    /// [`Forwarder::submit_ticketed`] wait rather than drop the oldest, the oldest goes first, and a
+    /// refused key is tried again and again. Everything must come with a ticket.
+    pub waits_for_room: bool,
     /// Splits after a 413.
     pub halve: Halve,
     /// Randomness of the backoff, for tests to control.
@@ -152,6 +163,7 @@ impl ForwarderConfig {
             allow_arbitrary_tags: false,
             validation_interval: Some(Duration::from_secs(3600)),
             spool: None,
+            waits_for_room: false,
             halve,
             jitter: Arc::new(random_jitter),
             hub: Hub::default(),
@@ -302,6 +314,34 @@ impl Forwarder {
                 seen = self.progress.steps();
             }
         }
+    }
+
+    /// Hands one payload of an owner to every endpoint ([`ForwarderConfig::waits_for_room`]). Waits as
+    /// long as it takes for one whose queue is full, unless another endpoint has run dry and `patience`
+    /// is over: then the oldest payloads of the full one are dropped, as without an owner. Gives up
+    /// when the lease is withdrawn.
+    pub fn submit_ticketed(&self, payload: &Payload, ticket: &Ticket, patience: Duration) {
+        let began = Instant::now();
+        let mut seen = self.progress.steps();
+        let mut full: Vec<&EndpointQueue> =
+            self.endpoints.iter().map(|(queue, _)| &**queue).collect();
+        full.retain(|queue| !queue.offer_ticketed(payload, ticket, false));
+        while !full.is_empty() {
+            if ticket.lease().is_withdrawn() {
+                return ticket.lost(DropReason::Withdrawn);
+            }
+            self.progress.wait(seen, Duration::from_millis(250));
+            seen = self.progress.steps();
+            let must_take = began.elapsed() >= patience && self.another_is_idle(payload, &full);
+            full.retain(|queue| !queue.offer_ticketed(payload, ticket, must_take));
+        }
+    }
+
+    /// Ends a lease: what waits under it is dropped as withdrawn, and a request on the way is not
+    /// repeated.
+    pub fn withdraw(&self, lease: &Lease) {
+        lease.withdraw();
+        self.endpoints.iter().for_each(|(queue, _)| queue.drop_withdrawn());
     }
 
     /// True when an endpoint other than the full ones waits for work.

@@ -111,11 +111,13 @@ pub enum DropReason {
     SpoolRemoved,
     /// Still waiting when the program had to stop.
     Shutdown,
+    /// The payload of an owner whose partition has another owner by now, which posts it again.
+    Withdrawn,
 }
 
 impl DropReason {
     /// Every reason, in the order reports list them.
-    pub const ALL: [DropReason; 9] = [
+    pub const ALL: [DropReason; 10] = [
         DropReason::BadRequest,
         DropReason::TooLarge,
         DropReason::SplitFailed,
@@ -125,6 +127,7 @@ impl DropReason {
         DropReason::SpoolDamaged,
         DropReason::SpoolRemoved,
         DropReason::Shutdown,
+        DropReason::Withdrawn,
     ];
 
     /// The word logs and counters use.
@@ -140,6 +143,7 @@ impl DropReason {
             DropReason::SpoolDamaged => "spool_damaged",
             DropReason::SpoolRemoved => "spool_removed",
             DropReason::Shutdown => "shutdown",
+            DropReason::Withdrawn => "withdrawn",
         }
     }
 }

@@ -71,6 +71,10 @@ pub(super) struct QueueState {
     pub fresh: VecDeque<Item>,
     pub fresh_bytes: usize,
     pub retry_queue: RetryQueue,
+    /// For an owner: payloads whose lease has run out and may be renewed.
+    pub fenced: Vec<Item>,
+    /// The queue of an owner: see [`ForwarderConfig::waits_for_room`].
+    pub waits_for_room: bool,
     /// At shutdown: everything that waits, newest last.
     pub last_round: Vec<Item>,
     pub breakers: [Breaker; Route::ALL.len()],
@@ -102,7 +106,7 @@ pub(super) struct QueueState {
 pub(super) struct Refusals {
     count: u32,
     /// Nothing is read back from disk before.
-    until: Duration,
+    pub until: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -128,6 +132,9 @@ impl QueueState {
 
     /// Fresh before old, old newest first; nothing of a blocked route.
     pub fn pick(&mut self, now: Duration) -> Option<Item> {
+        if self.waits_for_room {
+            return self.pick_oldest(now);
+        }
         while let Some(item) = self.fresh.pop_front() {
             self.fresh_bytes -= item.payload.body.len();
             if self.breaker(item.payload.route).state(now) == BreakerState::Unblocked {
@@ -175,7 +182,7 @@ impl QueueState {
 
     /// Unless it was refused and nothing was accepted since. An unknown status counts as
     /// working, so that an intake without a key check gets its payloads too.
-    fn key_works(&self) -> bool {
+    pub fn key_works(&self) -> bool {
         self.key_status != KeyStatus::Invalid
     }
 
@@ -188,12 +195,9 @@ impl QueueState {
             let on_disk = self.spool.as_ref().is_some_and(|spool| spool.has_waiting(*route));
             let on_disk = on_disk.then(|| self.refusals[*route as usize].until.max(now));
             let first = [ready, held, on_disk].into_iter().flatten().min()?;
-            match self.breaker(*route).state(now) {
-                BreakerState::Blocked(until) => Some(until.max(first)),
-                _ => Some(first),
-            }
+            Some(self.waits_until(*route, now).map_or(first, |until| until.max(first)))
         });
-        times.min().map(|at| at.saturating_sub(now))
+        times.chain(self.next_look_at_leases(now)).min().map(|at| at.saturating_sub(now))
     }
 
     pub fn start(&mut self, item: Item, timeout: Duration, is_last_attempt: bool) -> Job {
@@ -307,6 +311,9 @@ impl QueueState {
 
     /// Moves an item out of memory: to disk if there is a spool, else it is lost for that reason.
     pub fn spill(&mut self, item: &Item, reason: DropReason, in_doubt: bool) -> Settled {
+        // What an owner could not deliver before its end is not lost: its successor posts it.
+        let withdrawn = item.ticket.is_some() && reason == DropReason::Shutdown;
+        let reason = if withdrawn { DropReason::Withdrawn } else { reason };
         if in_doubt {
             self.counts[item.payload.route as usize].in_doubt.add(Tally::of(&item.payload));
         }
@@ -326,6 +333,11 @@ impl QueueState {
     }
 
     pub fn expire(&mut self, limit: u64) {
+        let old: Vec<Item> =
+            self.fenced.extract_if(.., |item| item.payload.built_at < limit).collect();
+        for old in old {
+            self.drop_item(&old, DropReason::TooOld);
+        }
         for old in self.retry_queue.expire(limit) {
             self.drop_item(&old, DropReason::TooOld);
         }
@@ -337,6 +349,9 @@ impl QueueState {
     pub fn drop_item(&mut self, item: &Item, reason: DropReason) -> Settled {
         self.note_drop(Tally::of(&item.payload), reason);
         self.counts[item.payload.route as usize].dropped(&item.payload, reason);
+        if let Some(ticket) = &item.ticket {
+            ticket.lost(reason);
+        }
         self.remove_record(item);
         Settled::Dropped(reason)
     }
@@ -377,6 +392,9 @@ impl QueueState {
     /// Where the whole stood on disk, its halves do before it goes.
     pub fn put_parts(&mut self, whole: &Item, first: Payload, second: Payload) {
         self.counts[whole.payload.route as usize].split(&whole.payload, [&first, &second]);
+        if self.waits_for_room {
+            return self.put_halves(whole, first, second);
+        }
         for part in [second, first] {
             let mut item = Item::new(self.sequence, part);
             self.sequence += 1;
@@ -398,6 +416,9 @@ impl QueueState {
 
     /// How long memory and disk take what is built at the present rate.
     pub fn queue_full_in(&self, now: Duration) -> Option<Duration> {
+        if self.waits_for_room {
+            return None; // it is the owner that waits
+        }
         let on_disk = self.spool.as_ref().map_or(0, Spool::room);
         let on_disk = usize::try_from(on_disk).unwrap_or(usize::MAX);
         self.rate.lasts(now, self.retry_queue.room().saturating_add(on_disk))

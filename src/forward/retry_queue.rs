@@ -1,5 +1,6 @@
 //! The retry queue of one endpoint: bounded in bytes, newest first out, oldest first lost.
 
+use super::lease::Ticket;
 use super::spool::RecordId;
 use crate::encode::{Payload, Route};
 use std::collections::BTreeMap;
@@ -24,6 +25,10 @@ pub(super) struct Item {
     pub not_before: Duration,
     /// The record on disk that stands for it, until it is settled.
     pub record: Option<RecordId>,
+    /// For an owner: under which lease it may leave, and whom to tell what became of it.
+    pub ticket: Option<Ticket>,
+    /// For an owner: how many times what it is a part of was halved.
+    pub halvings: u32,
 }
 
 impl Item {
@@ -35,7 +40,19 @@ impl Item {
             refusals: 0,
             not_before: Duration::ZERO,
             record: None,
+            ticket: None,
+            halvings: 0,
         }
+    }
+
+    /// Nobody is to have it from here any more.
+    pub fn is_withdrawn(&self) -> bool {
+        self.ticket.as_ref().is_some_and(|ticket| ticket.lease().is_withdrawn())
+    }
+
+    /// True when it may be sent at the monotonic time `now`.
+    pub fn may_leave(&self, now: Duration) -> bool {
+        self.ticket.as_ref().is_none_or(|ticket| ticket.lease().holds(now))
     }
 
     /// Bytes it takes of the bound.
@@ -84,13 +101,17 @@ impl RetryQueue {
 
     /// Takes an item and gives back what no longer fits: the oldest ones, or the item itself when
     /// it alone exceeds the bound.
-    pub fn push_drop_oldest(&mut self, item: Item, held: bool) -> Vec<Item> {
+    pub fn push_drop_oldest(&mut self, mut item: Item, held: bool) -> Vec<Item> {
         if item.cost() > self.bytes_max {
             return vec![item];
         }
         self.bytes += item.cost();
         let trees = if held { &mut self.held } else { &mut self.ready };
-        trees[item.payload.route as usize].insert(item.age_key(), item);
+        let tree = &mut trees[item.payload.route as usize];
+        while tree.contains_key(&item.age_key()) {
+            item.sequence += 1;
+        }
+        tree.insert(item.age_key(), item);
         let mut lost = Vec::new();
         while self.bytes > self.bytes_max {
             match self.pop_oldest() {
@@ -111,6 +132,28 @@ impl RetryQueue {
         let (_, item) = self.ready[route as usize].pop_last()?;
         self.bytes -= item.cost();
         Some(item)
+    }
+
+    /// As [`RetryQueue::pop_newest`], the oldest.
+    pub fn pop_oldest_ready(&mut self, may_try: impl Fn(Route) -> bool) -> Option<Item> {
+        let (_, route) = Route::ALL
+            .iter()
+            .filter(|route| may_try(**route))
+            .filter_map(|route| Some((*self.ready[*route as usize].first_key_value()?.0, *route)))
+            .min_by_key(|(key, _)| *key)?;
+        let (_, item) = self.ready[route as usize].pop_first()?;
+        self.bytes -= item.cost();
+        Some(item)
+    }
+
+    /// Takes out everything whose lease was withdrawn.
+    pub fn take_withdrawn(&mut self) -> Vec<Item> {
+        let mut taken = Vec::new();
+        for tree in self.ready.iter_mut().chain(self.held.iter_mut()) {
+            taken.extend(tree.extract_if(.., |_, item| item.is_withdrawn()).map(|(_, item)| item));
+        }
+        self.bytes -= taken.iter().map(Item::cost).sum::<usize>();
+        taken
     }
 
     /// True when some item of that route waits and is not held.

@@ -39,7 +39,12 @@ impl DeliveryWorker {
     fn deliver(&mut self, job: Job) {
         let payload = job.item.payload.clone();
         let (number, began) = (job.item.attempts + 1, self.clock.monotonic());
-        let posted = self.client.post(&payload, &job.key, job.timeout, self.clock.unix());
+        // The queue has looked at the lease, but this thread may have slept since.
+        if !job.item.may_leave(began) {
+            return self.queue.fence(job);
+        }
+        let again = || job.item.may_leave(self.clock.monotonic());
+        let posted = self.client.post(&payload, &job.key, job.timeout, self.clock.unix(), &again);
         if let Attempt::Answered { .. } = posted.attempt {
             self.queue.answered(self.clock.monotonic().saturating_sub(began));
         }
