@@ -49,6 +49,6 @@ mod walk;
 
 pub use complete::Flush;
 pub use flusher::{Closed, FlushSettings, Flusher};
-pub use rollup::{Aggregate, HistogramSettings, Percentile};
+pub use rollup::{Aggregate, HistogramSettings, Percentile, Ranked};
 pub use series::{Point, Series, SeriesKind, SketchSeries};
 pub use walk::{FlushView, Row};

@@ -4,6 +4,18 @@ use crate::aggregate::{HistogramCell, Summary};
 
 use super::series::SeriesKind;
 
+/// Samples in order, those of one process or of many: what percentiles are taken of.
+pub trait Ranked {
+    /// The first value, in order, at which the cumulative weight exceeds `rank`.
+    fn value_past(&self, rank: u64) -> f64;
+}
+
+impl Ranked for HistogramCell {
+    fn value_past(&self, rank: u64) -> f64 {
+        self.value_past(rank)
+    }
+}
+
 /// An aggregate of a histogram (`histogram_aggregates`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aggregate {
@@ -49,11 +61,11 @@ impl Aggregate {
         }
     }
 
-    fn value(self, cell: &HistogramCell, summary: &Summary, interval: f64) -> f64 {
+    fn value(self, samples: &impl Ranked, summary: &Summary, interval: f64) -> f64 {
         match self {
             Aggregate::Max => summary.max,
             Aggregate::Min => summary.min,
-            Aggregate::Median => cell.value_past(summary.count.saturating_sub(1) / 2),
+            Aggregate::Median => samples.value_past(summary.count.saturating_sub(1) / 2),
             Aggregate::Avg => summary.average(),
             Aggregate::Sum => summary.sum,
             Aggregate::Count => summary.count as f64 / interval,
@@ -102,10 +114,10 @@ impl Percentile {
         &self.suffix
     }
 
-    fn value(&self, cell: &HistogramCell, summary: &Summary) -> f64 {
+    fn value(&self, samples: &impl Ranked, summary: &Summary) -> f64 {
         let product = u128::from(self.parts) * u128::from(summary.count);
         let rank = product.saturating_sub(u128::from(PARTS / 100)) / u128::from(PARTS);
-        cell.value_past(u64::try_from(rank).unwrap_or(u64::MAX))
+        samples.value_past(u64::try_from(rank).unwrap_or(u64::MAX))
     }
 }
 
@@ -135,10 +147,10 @@ impl HistogramSettings {
         aggregates.chain(self.percentiles.iter().map(Percentile::suffix))
     }
 
-    /// Every suffix, value, kind and unit that a histogram posts.
-    pub(super) fn values<'a>(
+    /// Every suffix, value and kind that a histogram posts.
+    pub fn values<'a>(
         &'a self,
-        cell: &'a HistogramCell,
+        samples: &'a impl Ranked,
         summary: Summary,
         interval: u64,
     ) -> impl Iterator<Item = (&'a str, f64, SeriesKind)> + 'a {
@@ -147,10 +159,10 @@ impl HistogramSettings {
                 Aggregate::Count => SeriesKind::Rate,
                 _ => SeriesKind::Gauge,
             };
-            (aggregate.suffix(), aggregate.value(cell, &summary, interval as f64), kind)
+            (aggregate.suffix(), aggregate.value(samples, &summary, interval as f64), kind)
         });
         let percentiles = self.percentiles.iter().map(move |percentile| {
-            (percentile.suffix(), percentile.value(cell, &summary), SeriesKind::Gauge)
+            (percentile.suffix(), percentile.value(samples, &summary), SeriesKind::Gauge)
         });
         aggregates.chain(percentiles)
     }
