@@ -16,6 +16,7 @@ pub(super) fn expected(kind: Kind) -> String {
         Kind::Float { min, max } => format!("a number from {min} to {max}"),
         Kind::Text => "a string".into(),
         Kind::Secret => "a key without whitespace".into(),
+        Kind::Password => "a password".into(),
         Kind::Url => "an absolute URL such as https://host:port".into(),
         Kind::Upstream => "http://host:port or unix:///path".into(),
         Kind::Proxy => "a URL such as http://user:password@host:port".into(),

@@ -61,8 +61,12 @@ pub fn compatibility() -> String {
     let mut page = include_str!("compatibility.md").trim_end().to_owned();
     page.push_str(KEYS_INTRODUCED);
     for section in SECTIONS {
+        let keys: Vec<_> = section.keys.iter().filter(|key| !key.ours()).collect();
+        if keys.is_empty() {
+            continue;
+        }
         write!(page, "\n### {}\n\n{KEYS_HEAD}", section.title).expect(TO_TEXT);
-        for key in section.keys.iter().filter(|key| !key.ours()) {
+        for key in keys {
             let (verdict, why) = verdict(key);
             let default = match key.status {
                 Status::Honoured => default(key),

@@ -73,6 +73,8 @@ pub enum Kind {
     Text,
     /// A key or token: trimmed, and never printed in full.
     Secret,
+    /// A password: trimmed, and never printed, not even in part.
+    Password,
     /// An absolute http or https URL.
     Url,
     /// A real Agent: `http://host:port` or `unix:///path`.
@@ -133,7 +135,7 @@ impl Key {
     /// True when the value must not be printed.
     #[must_use]
     pub fn secret(&self) -> bool {
-        matches!(self.kind, Kind::Secret | Kind::Endpoints)
+        matches!(self.kind, Kind::Secret | Kind::Password | Kind::Endpoints)
     }
 
     /// Environment names, the strongest first.

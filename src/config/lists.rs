@@ -70,7 +70,7 @@ fn opened(kind: Kind, node: &Node) -> Result<Node, String> {
     if text.is_empty() {
         return Ok(Node { tree: Tree::Null, at: node.at });
     }
-    if text.starts_with('{') || text.starts_with('[') {
+    if text.starts_with('{') || (text.starts_with('[') && !starts_with_address(text)) {
         return Node::json(text).map(|tree| Node { at: node.at, ..tree });
     }
     let word = |word: &str| Node { tree: Tree::Text(word.to_owned()), at: node.at };
@@ -90,6 +90,12 @@ fn opened(kind: Kind, node: &Node) -> Result<Node, String> {
             Ok(Node { tree: Tree::List(words), at: node.at })
         }
     }
+}
+
+/// `[::1]:9092`: a word, not a list in JSON.
+fn starts_with_address(text: &str) -> bool {
+    let address = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    address.is_some_and(|(address, _)| address.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
 impl EntryReader<'_> {

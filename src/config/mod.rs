@@ -13,6 +13,7 @@ mod entries;
 mod expected;
 mod files;
 pub mod generate;
+mod global;
 mod hostname;
 pub mod identity;
 pub mod key;
@@ -37,6 +38,7 @@ mod value;
 mod yaml;
 mod yaml_words;
 
+pub use global::{GlobalSettings, Sasl, Tls, TopicNext};
 pub use layers::CONFIG_ENV;
 pub use load::{Examined, Loaded, Sources, examine, load};
 pub use node::At;
@@ -46,9 +48,9 @@ pub use reload::Change;
 pub use secret::Secret;
 pub use settings::Config;
 pub use types::{
-    AdditionalEndpoint, Aggregate, Cardinality, Compressor, DoorMode, LogLevel, MapperProfile,
-    Mapping, MatchType, OutputKind, Port, Switch, TagAction, TagFilter, TlsVersion, TracesMode,
-    Transport,
+    AdditionalEndpoint, Aggregate, Cardinality, Compressor, DoorMode, GlobalMode, LogLevel,
+    MapperProfile, Mapping, MatchType, OutputKind, Port, SaslMechanism, Switch, TagAction,
+    TagFilter, TlsVersion, TracesMode, Transport,
 };
 #[cfg(feature = "cli")]
 pub(crate) use units::{bytes as parse_bytes, duration as parse_duration, show_duration};

@@ -31,6 +31,7 @@ pub(super) fn read(key: &Key, node: &Node, faults: &mut Vec<Fault>) -> Option<Va
     result
         .map_err(|message| {
             let shown = match node.as_text() {
+                Some(_) if key.kind == Kind::Password => format!("***** {message}"),
                 Some(text) if key.secret() => format!("{} {message}", Secret::new(text)),
                 Some(text) => format!("{} {message}", quoted(text)),
                 None => message,
@@ -72,6 +73,8 @@ fn scalar(kind: Kind, written: &str) -> Result<Value, String> {
             refuse("contains whitespace")
         }
         Kind::Secret => Ok(Value::Secret(Secret::new(text))),
+        Kind::Password if text.chars().any(char::is_control) => refuse("has a control character"),
+        Kind::Password => Ok(Value::Secret(Secret::password(text))),
         Kind::Url => url::parse(text, &["http", "https"], false).map(Value::Url),
         Kind::Upstream => url::parse_upstream(text).map(Value::Url),
         Kind::Proxy => {

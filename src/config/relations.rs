@@ -40,6 +40,7 @@ impl EffectiveValues {
         }
         self.beside_an_agent();
         self.doors();
+        self.global();
         self.backoff();
     }
 

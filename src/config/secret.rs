@@ -1,4 +1,4 @@
-//! An API key that cannot be printed by accident.
+//! An API key or password that cannot be printed by accident.
 
 use std::fmt;
 
@@ -8,50 +8,63 @@ const SHOWN: usize = 5;
 /// The key used by the Agent's tests: never validated, always treated as valid.
 const FAKE_KEY: &str = "00000000000000000000000000000000";
 
-/// An API key. `Debug` and `Display` show its last five characters, and none of a key shorter than
-/// ten.
+/// An API key or a password. `Debug` and `Display` show the last five characters of a key, none of a
+/// key shorter than ten, and nothing of a password.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Secret(String);
+pub struct Secret {
+    text: String,
+    shown: bool,
+}
 
 impl Secret {
     /// A key as configured, without surrounding whitespace.
     #[must_use]
     pub fn new(text: &str) -> Self {
-        Secret(text.trim().to_owned())
+        Secret { text: text.trim().to_owned(), shown: true }
+    }
+
+    /// A password: not even its end is shown.
+    #[must_use]
+    pub fn password(text: &str) -> Self {
+        Secret { text: text.trim().to_owned(), shown: false }
     }
 
     /// The key itself, for the request header and nothing else.
     #[must_use]
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// True when nothing was configured.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.text.is_empty()
     }
 
     /// True for the key of 32 zeros that tests use.
     #[must_use]
     pub fn is_fake(&self) -> bool {
-        self.0 == FAKE_KEY
+        self.text == FAKE_KEY
     }
 
     /// `text` with every occurrence of the key redacted.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
-        if self.0.is_empty() { text.to_owned() } else { text.replace(&self.0, &self.to_string()) }
+        if self.text.is_empty() {
+            text.to_owned()
+        } else {
+            text.replace(&self.text, &self.to_string())
+        }
     }
 }
 
 impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let length = self.0.chars().count();
-        if length < 2 * SHOWN {
+        let length = self.text.chars().count();
+        if !self.shown || length < 2 * SHOWN {
             return f.write_str("*****");
         }
-        let tail: String = self.0.chars().skip(length - SHOWN).collect();
+        let tail: String = self.text.chars().skip(length - SHOWN).collect();
         // The value may not be a key at all; do not print control characters to a terminal.
         let tail = if tail.chars().all(|shown| shown.is_ascii_graphic()) { &*tail } else { "" };
         write!(f, "*****{tail}")
@@ -81,6 +94,13 @@ mod tests {
         shows("  0123456789abcdef  \n", "*****bcdef");
         shows("short", "*****");
         shows("", "*****");
+    }
+
+    #[test]
+    fn nothing_of_a_password_is_shown() {
+        let password = Secret::password(" correct horse battery staple ");
+        assert_eq!(password.to_string(), "*****");
+        assert_eq!(password.expose(), "correct horse battery staple");
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use super::secret::Secret;
 use super::types::{
-    AdditionalEndpoint, Aggregate, Cardinality, Compressor, DoorMode, LogLevel, MapperProfile,
-    OutputKind, Port, Switch, TagFilter, TlsVersion, TracesMode, Transport,
+    AdditionalEndpoint, Aggregate, Cardinality, Compressor, DoorMode, GlobalMode, LogLevel,
+    MapperProfile, OutputKind, Port, SaslMechanism, Switch, TagFilter, TlsVersion, TracesMode,
+    Transport,
 };
 use super::url::Url;
 use super::value::Value;
@@ -185,6 +186,34 @@ settings! {
     min_tls_version: TlsVersion = "min_tls_version",
     ca_file: Option<PathBuf> = "ca_file",
 
+    global_mode: GlobalMode = "global_mode",
+    global_brokers: Vec<String> = "global_brokers",
+    global_topic: String = "global_topic",
+    global_create_topic: bool = "global_create_topic",
+    global_partitions: u32 = "global_partitions",
+    global_topic_next: Vec<(String, String)> = "global_topic_next",
+    global_group: String = "global_group",
+    global_owner_id: Option<String> = "global_owner_id",
+    global_metrics: Vec<String> = "global_metrics",
+    global_drop_tags: Vec<String> = "global_drop_tags",
+    global_grace: Duration = "global_grace",
+    global_late: Duration = "global_late",
+    global_late_max: Duration = "global_late_max",
+    global_session_timeout: Duration = "global_session_timeout",
+    global_queue_max: usize = "global_queue_max",
+    global_spool_path: Option<PathBuf> = "global_spool_path",
+    global_spool_max: u64 = "global_spool_max",
+    global_memory_max: usize = "global_memory_max",
+    global_skip_unknown: bool = "global_skip_unknown",
+    global_tls: bool = "global_tls",
+    global_ca_file: Option<PathBuf> = "global_ca_file",
+    global_cert_file: Option<PathBuf> = "global_cert_file",
+    global_key_file: Option<PathBuf> = "global_key_file",
+    global_sasl_mechanism: Option<SaslMechanism> = "global_sasl_mechanism",
+    global_sasl_username: Option<String> = "global_sasl_username",
+    global_sasl_password: Option<Secret> = "global_sasl_password",
+    global_kafka: Vec<(String, String)> = "global_kafka",
+
     dogstatsd_capture_path: Option<PathBuf> = "dogstatsd_capture_path",
 
     log_level: LogLevel = "log_level",
@@ -351,7 +380,17 @@ macro_rules! choices {
     };
 }
 
-choices!(Compressor, LogLevel, TlsVersion, Cardinality, Switch, DoorMode, TracesMode);
+choices!(
+    Compressor,
+    LogLevel,
+    TlsVersion,
+    Cardinality,
+    Switch,
+    DoorMode,
+    TracesMode,
+    GlobalMode,
+    SaslMechanism
+);
 
 #[cfg(test)]
 mod tests {

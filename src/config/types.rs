@@ -212,6 +212,30 @@ words! {
     }
 }
 words! {
+    /// Part in the global tier.
+    GlobalMode {
+        /// None.
+        Off = "off",
+        /// Hands global series to the log.
+        Send = "send",
+        /// Merges and posts what senders hand over.
+        Own = "own",
+        /// Both.
+        Both = "both",
+    }
+}
+words! {
+    /// How to log in to the brokers of the global tier.
+    SaslMechanism {
+        /// Name and password as they are.
+        Plain = "PLAIN",
+        /// SCRAM with SHA-256.
+        ScramSha256 = "SCRAM-SHA-256",
+        /// SCRAM with SHA-512.
+        ScramSha512 = "SCRAM-SHA-512",
+    }
+}
+words! {
     /// On, off, or depending on the outputs.
     Switch {
         /// On if an output delivers to an intake.

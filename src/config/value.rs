@@ -77,7 +77,10 @@ pub(super) fn show(value: &Value) -> String {
         Value::Percentiles(numbers) => join(numbers.iter().map(ToString::to_string)),
         Value::Aggregates(words) => join(words.iter().map(|word| word.word().into())),
         Value::Transports(words) => join(words.iter().map(|word| word.word().into())),
-        Value::Pairs(pairs) => join(pairs.iter().map(|(from, to)| format!("{from}: {to}"))),
+        Value::Pairs(pairs) => join(pairs.iter().map(|(name, value)| match names_a_secret(name) {
+            true => format!("{name}: *****"),
+            false => format!("{name}: {value}"),
+        })),
         Value::Endpoints(endpoints) => join(endpoints.iter().map(|endpoint| {
             let keys = join(endpoint.api_keys.iter().map(ToString::to_string));
             format!("{}: {keys}", endpoint.url)
@@ -94,6 +97,12 @@ pub(super) fn show(value: &Value) -> String {
             format!("{} {} {}", filter.metric_name, filter.action.word(), filter.tags.join("+"))
         })),
     }
+}
+
+/// True for a property that holds a password, a key or a token, such as `ssl.key.password`.
+fn names_a_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["password", "secret", "oauthbearer.config", "key.pem"].iter().any(|end| name.ends_with(end))
 }
 
 /// A string for a message: quoted, escaped, at most 60 characters, without secrets of a URL.

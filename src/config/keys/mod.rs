@@ -5,6 +5,7 @@ mod aggregation;
 mod delivery;
 mod doors;
 pub(super) mod foreign;
+mod global;
 mod identity;
 mod operation;
 mod server;
@@ -27,6 +28,7 @@ pub const SECTIONS: &[Section] = &[
     Section { title: "HTTP doors", keys: doors::KEYS },
     Section { title: "Aggregation and limits", keys: aggregation::KEYS },
     Section { title: "Payloads and delivery", keys: delivery::KEYS },
+    Section { title: "Global tier", keys: global::KEYS },
     Section { title: "Operation", keys: operation::KEYS },
 ];
 
