@@ -257,7 +257,7 @@ fn dump(known: &KnownContexts, out: &mut dyn Write) -> io::Result<()> {
         let tags = context.tags(common_tags);
         let dumped = DumpedContext {
             name: String::from_utf8_lossy(context.name()),
-            host: String::from_utf8_lossy(context.host().unwrap_or(&known.rules.default_host)),
+            host: String::from_utf8_lossy(context.host_or(&known.rules.default_host)),
             kind: agent_type(context.kind()),
             tagger_tags: [],
             metric_tags: tags.iter().map(String::from_utf8_lossy).collect(),

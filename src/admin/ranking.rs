@@ -111,7 +111,8 @@ mod tests {
             let tags: Vec<&[u8]> = tags.iter().map(String::as_bytes).collect();
             let kind = MetricType::Counter;
             let name = name.as_bytes();
-            Context::new(&ContextParts { kind, name, tags: &tags, host: None, overflow: false })
+            let (host, overflow, global) = (None, false, false);
+            Context::new(&ContextParts { kind, name, tags: &tags, host, overflow, global })
         };
         KnownContexts {
             contexts: rows.map(|row| context(row).unwrap()).collect(),

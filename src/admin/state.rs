@@ -72,8 +72,8 @@ pub(crate) struct KnownContexts {
 impl KnownContexts {
     /// Each context with the tags that join it where it is posted.
     pub fn all(&self) -> impl Iterator<Item = (&Context, &[Box<[u8]>])> {
-        let common: &[Box<[u8]>] = &self.rules.common_tags;
-        let of_lines = self.contexts.iter().map(move |context| (context, common));
+        let of_lines = self.contexts.iter();
+        let of_lines = of_lines.map(|context| (context, self.rules.common_tags_of(context)));
         of_lines.chain(self.of_doors.iter().map(|context| (context, &[][..])))
     }
 }

@@ -42,6 +42,10 @@ pub struct LineCounts {
     pub texts_repaired: u64,
     /// `device:` and `dd.internal.resource:` tags that no series can carry, of metrics first seen.
     pub tags_left_out: u64,
+    /// Recorded lines with a time of their own whose series is global: posted here all the same, with host.
+    pub timestamped_local: u64,
+    /// Cells of global series that were not forwarded, because their name or a tag holds a newline.
+    pub cells_unsendable: u64,
     /// Datagrams whose sender's container could not be found out; they were kept, without origin.
     pub origins_unreadable: u64,
     /// Lines lost with the open bucket of a lane that failed.
@@ -116,6 +120,8 @@ impl LineCounts {
             lines_folded: less(self.lines_folded, earlier.lines_folded),
             texts_repaired: less(self.texts_repaired, earlier.texts_repaired),
             tags_left_out: less(self.tags_left_out, earlier.tags_left_out),
+            timestamped_local: less(self.timestamped_local, earlier.timestamped_local),
+            cells_unsendable: less(self.cells_unsendable, earlier.cells_unsendable),
             origins_unreadable: less(self.origins_unreadable, earlier.origins_unreadable),
             lost: less(self.lost, earlier.lost),
             abandoned: less(self.abandoned, earlier.abandoned),
@@ -139,6 +145,8 @@ impl LineCounts {
         self.lines_folded += other.lines_folded;
         self.texts_repaired += other.texts_repaired;
         self.tags_left_out += other.tags_left_out;
+        self.timestamped_local += other.timestamped_local;
+        self.cells_unsendable += other.cells_unsendable;
         self.origins_unreadable += other.origins_unreadable;
         self.lost += other.lost;
         self.abandoned += other.abandoned;

@@ -7,7 +7,7 @@ use super::bucket::{TimestampedPoint, TimestampedSample};
 use super::shard::{Fate, Shard};
 use super::write_order::WriteOrder;
 use crate::context::{
-    Claims, Context, Decision, DropReason, Enriched, Kind, NO_CONTEXT, RawKey, Rewritten,
+    Claims, Context, Decision, DropReason, Enriched, Kind, NO_CONTEXT, RawKey, Rewritten, Scope,
 };
 use crate::protocol::{self, Message, Metric, MetricType, RATE_MIN, Values};
 
@@ -143,6 +143,28 @@ impl Shard {
         Ok((id, cell))
     }
 
+    /// The context under which this server posts a point with a time of its own, also of a series that is
+    /// global: at that second many hosts may post it, and nobody adds them up. Such lines have a raw key of
+    /// their own, because the other lines of the same bytes may lead to the owner.
+    fn local_context_of(&mut self, raw: &RawKey<'_>) -> Result<u32, DropReason> {
+        let mut key = std::mem::take(&mut self.local_key);
+        Claims::mark_timestamped(raw.origin, &mut key);
+        let raw = RawKey { origin: &key, ..*raw };
+        let hash = self.contexts.hash(&raw);
+        let (decision, global) = match self.contexts.alias(hash, &raw) {
+            Some(alias) => (Decision::from_number(alias.decision), alias.cell != 0),
+            None => self.contexts.resolve_timestamped(hash, &raw, self.epoch),
+        };
+        self.local_key = key;
+        match decision {
+            Decision::Context(id) => {
+                self.bucket.counts.timestamped_local += u64::from(global);
+                Ok(id)
+            }
+            Decision::Drop(reason) => Err(reason),
+        }
+    }
+
     fn context_of(
         &mut self,
         hash: u64,
@@ -250,6 +272,8 @@ impl Shard {
                 host: context.host().map(Cow::Borrowed),
                 ..Enriched::default()
             },
+            // What the histogram lost as a global one, its copy has not.
+            scope: if context.is_global() { Scope::GlobalByRule } else { Scope::Local },
         };
         let epoch = self.epoch;
         match self.contexts.resolve_rewritten(MetricType::Distribution, &rewritten, epoch) {
@@ -280,8 +304,12 @@ impl Shard {
         if held >= self.settings.events_max.saturating_mul(TIMESTAMPED_PER_EVENT) {
             return Err(DropReason::IntervalFull);
         }
-        let known = self.contexts.alias(hash, raw).map(|alias| alias.decision);
-        let context = self.context_of(hash, raw, known)?;
+        let context = if self.contexts.rules().scope.is_some() {
+            self.local_context_of(raw)?
+        } else {
+            let known = self.contexts.alias(hash, raw).map(|alias| alias.decision);
+            self.context_of(hash, raw, known)?
+        };
         let epoch = self.epoch;
         self.contexts.entry(context).see(epoch);
         if copied {

@@ -59,4 +59,4 @@ pub use set::{SetCell, SetForm, SetParts};
 pub use shard::{AGGREGATION_BYTES_MAX, Fate, Shard, ShardSettings};
 pub use timed::{Misplaced, Placed, TimedSettings, TimedShard};
 pub use timed_part::{TimedPart, Value};
-pub use write_order::WriteOrder;
+pub use write_order::{WriteOrder, WriteOrders};

@@ -83,6 +83,8 @@ pub struct Shard {
     pub(super) now: i64,
     /// Where the origin part of a raw key is written; kept for its memory.
     pub(super) origin_key: Vec<u8>,
+    /// The same, for a line with a time of its own.
+    pub(super) local_key: Vec<u8>,
 }
 
 impl Shard {
@@ -107,6 +109,7 @@ impl Shard {
             write_orders,
             now: 0,
             origin_key: Vec::new(),
+            local_key: Vec::new(),
         };
         shard.open(now);
         shard

@@ -33,6 +33,13 @@ impl WriteOrders {
         self.last = self.last.max(WriteOrder::try_from(ticks).unwrap_or(WriteOrder::MAX));
     }
 
+    /// The time of an order since the start of its bucket; later by at most a tick for every line.
+    #[must_use]
+    pub fn since_start(order: WriteOrder, interval: Duration) -> Duration {
+        let nanos = u128::from(order) * WriteOrders::new(interval).tick_nanos;
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
     /// The order of the next line.
     #[inline]
     pub fn advance(&mut self) -> WriteOrder {
@@ -58,5 +65,19 @@ mod tests {
         assert!(late.advance() > first);
         late.reset();
         assert_eq!(late.advance(), 1);
+    }
+
+    #[test]
+    fn an_order_is_a_time_since_the_start_of_its_bucket() {
+        for seconds in [1, 10, 3_600] {
+            let interval = Duration::from_secs(seconds);
+            for share in [0.0, 0.001, 0.5, 0.999, 1.5] {
+                let time = interval.mul_f64(share);
+                let mut orders = WriteOrders::new(interval);
+                orders.batch(time);
+                let told = WriteOrders::since_start(orders.advance(), interval);
+                assert!(told.abs_diff(time) < Duration::from_micros(10), "{told:?} for {time:?}");
+            }
+        }
     }
 }

@@ -59,6 +59,8 @@ const HAS_HOST: u8 = 1;
 const NEWLINE_SEPARATED: u8 = 2;
 /// The context stands for new ones past a cap.
 const OVERFLOW: u8 = 4;
+/// The owner of the series posts it, for all hosts.
+const GLOBAL: u8 = 32;
 
 /// Name, kind, tag set and host of one series: immutable, in one allocation, cheap to clone.
 ///
@@ -79,6 +81,8 @@ pub struct ContextParts<'a> {
     pub host: Option<&'a [u8]>,
     /// True for a context that new ones fold into past a cap.
     pub overflow: bool,
+    /// True for a series that its owner posts for all hosts: it has no host.
+    pub global: bool,
 }
 
 impl Context {
@@ -91,6 +95,7 @@ impl Context {
         marks |= if parts.host.is_some() { HAS_HOST } else { 0 };
         marks |= if newline { NEWLINE_SEPARATED } else { 0 };
         marks |= if parts.overflow { OVERFLOW } else { 0 };
+        marks |= if parts.global { GLOBAL } else { 0 };
         StoredKey::new(&Parts {
             kind: parts.kind,
             marks,
@@ -127,6 +132,12 @@ impl Context {
         self.0.marks() & OVERFLOW != 0
     }
 
+    /// True when the owner of the series posts it, for all hosts.
+    #[must_use]
+    pub fn is_global(&self) -> bool {
+        self.0.marks() & GLOBAL != 0
+    }
+
     /// The final name.
     #[must_use]
     pub fn name(&self) -> &[u8] {
@@ -150,8 +161,15 @@ impl Context {
             Kind::Histogram => MetricType::Histogram,
             Kind::Distribution => MetricType::Distribution,
         };
-        let (name, host, overflow) = (self.name(), self.host(), self.is_overflow());
-        Context::new(&ContextParts { kind, name, tags: &kept, host, overflow })
+        let (name, host) = (self.name(), self.host());
+        let (overflow, global) = (self.is_overflow(), self.is_global());
+        Context::new(&ContextParts { kind, name, tags: &kept, host, overflow, global })
+    }
+
+    /// The host that it is posted with; `default` is that of what comes without a `host:` tag.
+    #[must_use]
+    pub fn host_or<'a>(&'a self, default: &'a [u8]) -> &'a [u8] {
+        self.host().unwrap_or(if self.is_global() { b"" } else { default })
     }
 
     /// The host that a `host:` tag gave, possibly empty; none without one.
@@ -187,7 +205,8 @@ impl Context {
         let mut hasher = state.build_hasher();
         hasher.write(name);
         hasher.write(self.host().unwrap_or_default());
-        hasher.write_u8(u8::from(self.host().is_some()));
+        // A global series is another one than the local one of its name and tags.
+        hasher.write_u8(u8::from(self.host().is_some()) | u8::from(self.is_global()) << 1);
         let tags = self.tags(&[]).iter().fold(0_u64, |sum, tag| {
             let mut hasher = state.build_hasher();
             hasher.write(tag);
@@ -197,7 +216,7 @@ impl Context {
         hasher.finish()
     }
 
-    /// True when both would post the same name, host and tag set.
+    /// True when both would post the same name, host and tag set, by the same server.
     #[must_use]
     pub fn same_series(&self, other: &Context) -> bool {
         self.same_series_as(self.name(), other)
@@ -206,7 +225,10 @@ impl Context {
     /// True when it would post the same series as `other` if it had that name.
     #[must_use]
     pub fn same_series_as(&self, name: &[u8], other: &Context) -> bool {
-        name == other.name() && self.host() == other.host() && self.same_tags(other)
+        name == other.name()
+            && self.host() == other.host()
+            && self.is_global() == other.is_global()
+            && self.same_tags(other)
     }
 
     fn same_tags(&self, other: &Context) -> bool {
@@ -251,7 +273,8 @@ mod tests {
         let tags: Vec<&[u8]> = tags.iter().map(|tag| tag.as_bytes()).collect();
         let host = host.map(str::as_bytes);
         let name = name.as_bytes();
-        Context::new(&ContextParts { kind, name, tags: &tags, host, overflow: false }).unwrap()
+        let parts = ContextParts { kind, name, tags: &tags, host, overflow: false, global: false };
+        Context::new(&parts).unwrap()
     }
 
     #[track_caller]
@@ -279,6 +302,24 @@ mod tests {
         let timer = context(MetricType::Timing, "n", &[], None);
         compare(&histogram, &timer, true);
         assert!(timer.is_timing() && !histogram.is_timing());
+    }
+
+    #[test]
+    fn a_global_context_is_another_one() {
+        let tags: &[&[u8]] = &[b"a"];
+        let of = |global: bool, overflow: bool| {
+            let (kind, name) = (MetricType::Timing, &b"n"[..]);
+            Context::new(&ContextParts { kind, name, tags, host: None, overflow, global }).unwrap()
+        };
+        let (local, global) = (of(false, false), of(true, false));
+        compare(&local, &global, false);
+        assert!(global.is_global() && !local.is_global() && global.is_timing());
+        assert!(of(true, true).is_overflow() && of(true, true).is_global());
+        assert_eq!((local.host_or(b"h"), global.host_or(b"h")), (&b"h"[..], &b""[..]));
+        let state = RandomState::with_seeds(1, 2, 3, 4);
+        assert_ne!(local.series_hash(&state), global.series_hash(&state));
+        let without = global.without(&[Box::from(&b"a"[..])]).unwrap();
+        assert!(without.is_global() && without.tags(&[]).iter().count() == 0);
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl RawKey<'_> {
 /// The header in one word, so that a line is compared with it at once:
 ///
 /// ```text
-/// 0..3  3..8   16..32     32..64
+/// 0..3  3..9   16..32     32..64
 /// kind  marks  tag count  name length
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ fn same_short(a: &[u8], b: &[u8]) -> bool {
 /// What a [`StoredKey`] is built from.
 pub(super) struct Parts<'a> {
     pub kind: MetricType,
-    /// Three bits are free for whose key it is.
+    /// All but two bits are free for whose key it is.
     pub marks: u8,
     pub tag_count: u16,
     pub name: &'a [u8],
@@ -164,7 +164,7 @@ impl StoredKey {
 
     /// What [`Parts::marks`] said, and marks of its own.
     pub fn marks(&self) -> u8 {
-        (self.header() >> MARKS_SHIFT) as u8 & 0b1_1111
+        (self.header() >> MARKS_SHIFT) as u8 & 0b11_1111
     }
 
     pub fn tag_count(&self) -> usize {

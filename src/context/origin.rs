@@ -72,6 +72,14 @@ impl<'a> Claims<'a> {
         claims
     }
 
+    /// Writes the part of a raw key of a line with a time of its own: that of the other lines of the same
+    /// bytes, behind a mark that [`Claims::read_key`] passes over and no client can give.
+    pub fn mark_timestamped(origin: &[u8], key: &mut Vec<u8>) {
+        key.clear();
+        key.extend_from_slice(b"T\n");
+        key.extend_from_slice(origin);
+    }
+
     /// True when the message has a `card:` field with a value, so that a tag of that meaning is an
     /// ordinary one.
     #[must_use]
@@ -347,6 +355,12 @@ mod tests {
                     }
                 }
             }
+        }
+        for key in keys.clone() {
+            let mut marked = Vec::new();
+            Claims::mark_timestamped(&key, &mut marked);
+            assert_eq!(Claims::read_key(&marked), Claims::read_key(&key));
+            assert!(keys.insert(marked), "no line without a time has this key");
         }
         Claims::default().write_key(&mut key);
         assert!(key.is_empty());

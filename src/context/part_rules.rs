@@ -8,12 +8,13 @@ use super::enriched::{Enriched, unique};
 use super::limits::DropReason;
 use super::origin::Claims;
 use super::rules::{Rewritten, Rules};
+use super::scope::Scope;
 use super::utf8::repair_in_place;
 
 /// Rules of values that come through a door.
 #[derive(Clone, Debug, Default)]
 pub struct PartRules {
-    /// Without mapper, namespace and common tags: what posts these contexts adds none.
+    /// Without mapper, namespace, scope and common tags: what posts these contexts adds none.
     pub rules: Arc<Rules>,
     /// Tags of every value, unique. They become part of the context, because not every value gets all of
     /// them: `env:` goes only where the sender gave none.
@@ -48,7 +49,7 @@ impl PartRules {
             enriched.repaired |= repair_in_place(&mut host);
             enriched.host = Some(host).filter(|host| **host != *rules.default_host);
         }
-        Ok(Rewritten { name, enriched })
+        Ok(Rewritten { name, enriched, scope: Scope::Local })
     }
 
     /// Tags of a value, an event or a service check: its own, those of its origin, the common ones.

@@ -1,7 +1,7 @@
 //! What happens to names and tags on first sight of a raw key.
 //!
 //! Rules are immutable: a reload makes new ones and forgets every alias, so that each known metric
-//! is decided again. Order: mapper, magic tags, namespace, name filter, tag filter, common tags.
+//! is decided again. Order: mapper, magic tags, namespace, name filter, tag filter, scope, common tags.
 //!
 //! Names, tags and hosts leave here as they will be posted: contexts are told apart by what the
 //! intake can tell apart. Of two series that are equal for the intake it would keep only one.
@@ -10,10 +10,12 @@ use std::borrow::Cow;
 
 use super::enriched::{Enriched, unique};
 use super::filter::{NameFilter, TagFilters};
+use super::identity::Context;
 use super::limits::{ContextLimits, DropReason};
 use super::mapper::{Mapped, Mapper};
 use super::namespace::Namespace;
 use super::origin::{Claims, OriginRules};
+use super::scope::{Scope, ScopeRules};
 use super::tag_use::{TagUse, keep_posted};
 use super::utf8::repair_in_place;
 
@@ -36,6 +38,8 @@ pub struct Rules {
     pub limits: ContextLimits,
     /// Tags of senders; none when there is no source of them.
     pub origin: Option<OriginRules>,
+    /// Which series are global; none where nothing is sent to the global tier.
+    pub scope: Option<ScopeRules>,
 }
 
 /// A metric's final name and tags.
@@ -43,8 +47,10 @@ pub struct Rules {
 pub struct Rewritten<'a> {
     /// The name after mapper and namespace.
     pub name: Cow<'a, [u8]>,
-    /// Its tags and what they said.
+    /// Its tags and what they said. Those of a global series are still whole.
     pub enriched: Enriched<'a>,
+    /// Who posts it.
+    pub scope: Scope,
 }
 
 impl Rules {
@@ -62,6 +68,8 @@ impl Rules {
         let Mapped { name, tags: added } = self.mapper.map(name);
         self.limits.check_name(&name)?;
         let mut enriched = self.enrich_with(tags, added, claims.cardinality_given())?;
+        // Only a line or a mapping decides, not what is known of the sender.
+        let said = self.scope.as_ref().and_then(|scope| scope.take_tags(&mut enriched.tags));
         self.add_origin(claims, &mut enriched);
         let mut name = match name {
             Cow::Borrowed(name) => self.namespace.apply(name),
@@ -74,7 +82,24 @@ impl Rules {
         if let Some(rule) = self.tag_filters.rule(&name) {
             enriched.tags.retain(|tag| rule.keeps(tag));
         }
-        Ok(Rewritten { name, enriched })
+        let scope = self.scope.as_ref().map(|scope| scope.scope_of(&name, said));
+        Ok(Rewritten { name, enriched, scope: scope.unwrap_or_default() })
+    }
+
+    /// The tags of every point that join those of a context.
+    #[must_use]
+    pub fn common_tags_of(&self, context: &Context) -> &[Box<[u8]>] {
+        match self.scope.as_ref().filter(|_| context.is_global()) {
+            Some(scope) => scope.common_tags(),
+            None => &self.common_tags,
+        }
+    }
+
+    /// Leaves of a global series what all hosts have in common.
+    pub(super) fn make_global(&self, rewritten: &mut Rewritten<'_>) {
+        if let Some(scope) = self.scope.as_ref().filter(|_| rewritten.scope.is_global()) {
+            scope.make_global(&mut rewritten.enriched);
+        }
     }
 
     /// Removes from the tags of a series what no series can carry, and returns how many tags were

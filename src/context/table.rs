@@ -15,6 +15,7 @@ use super::limits::{DropReason, OVERFLOW_CONTEXTS_MAX, OVERFLOW_TAG, PastCap, ov
 use super::mapper::ProfileSettings;
 use super::origin::Claims;
 use super::rules::{Rewritten, Rules};
+use super::scope::Scope;
 use crate::context::heavy_hitters::HeavyHitters;
 use crate::protocol::MetricType;
 
@@ -28,6 +29,15 @@ struct Settled {
     settings: Option<Arc<ProfileSettings>>,
     /// The flusher does not know it yet.
     unsent: bool,
+}
+
+/// Where what a line carries goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Placing {
+    /// Into the cell of the open bucket.
+    Bucket,
+    /// To a second of its own.
+    OwnTime,
 }
 
 /// The table of contexts of one shard.
@@ -148,11 +158,39 @@ impl Contexts {
     /// First sight of these bytes: decides once for all lines like it.
     #[cold]
     pub fn resolve(&mut self, hash: u64, raw: &RawKey<'_>, epoch: u32) -> Decision {
+        self.resolve_for(hash, raw, epoch, Placing::Bucket).0
+    }
+
+    /// As [`Contexts::resolve`], for the point of a line that has a time of its own: it stays local even
+    /// where the series is global, which the second value tells. The raw key must be no key of other lines.
+    #[cold]
+    pub fn resolve_timestamped(
+        &mut self,
+        hash: u64,
+        raw: &RawKey<'_>,
+        epoch: u32,
+    ) -> (Decision, bool) {
+        self.resolve_for(hash, raw, epoch, Placing::OwnTime)
+    }
+
+    fn resolve_for(
+        &mut self,
+        hash: u64,
+        raw: &RawKey<'_>,
+        epoch: u32,
+        placing: Placing,
+    ) -> (Decision, bool) {
         let rules = Arc::clone(&self.rules);
         let claims = Claims::read_key(raw.origin);
+        let mut global = false;
         let decision = match rules.rewrite(raw.name, raw.tags, &claims) {
             Ok(mut rewritten) => {
                 self.counts.repaired += u64::from(rewritten.enriched.repaired);
+                global = rewritten.scope.is_global();
+                match placing {
+                    Placing::Bucket => rules.make_global(&mut rewritten),
+                    Placing::OwnTime => rewritten.scope = Scope::Local,
+                }
                 if raw.kind != MetricType::Distribution {
                     self.counts.tags_left_out += rules.keep_posted(&mut rewritten);
                 }
@@ -169,9 +207,11 @@ impl Contexts {
             self.arrivals += 1;
             self.client_reports += 1;
         } else {
-            self.remember(hash, raw, decision);
+            // What has a time of its own has no cell, so the place of it tells what was decided.
+            let cell = u32::from(global && placing == Placing::OwnTime);
+            self.remember(hash, raw, decision, cell);
         }
-        decision
+        (decision, global)
     }
 
     /// First sight of a raw key whose name and tags the caller has rewritten.
@@ -193,7 +233,7 @@ impl Contexts {
             }
             Err(reason) => Decision::Drop(reason),
         };
-        self.remember(hash, raw, decision);
+        self.remember(hash, raw, decision, 0);
         decision
     }
 
@@ -224,7 +264,7 @@ impl Contexts {
         self.admit(kind, rewritten, epoch)
     }
 
-    fn remember(&mut self, hash: u64, raw: &RawKey<'_>, decision: Decision) {
+    fn remember(&mut self, hash: u64, raw: &RawKey<'_>, decision: Decision, cell: u32) {
         let key = match decision {
             Decision::Context(id) => match &self.entries[id as usize].context {
                 // Folded: no alias, or an attack would fill the table with them.
@@ -239,7 +279,7 @@ impl Contexts {
         };
         if let Some(key) = key {
             // No bucket has epoch 0: the first touch asks the entry for its cell.
-            let alias = Alias { epoch: 0, cell: 0, decision: decision.to_number() };
+            let alias = Alias { epoch: 0, cell, decision: decision.to_number() };
             self.aliases.insert(hash, key, alias);
         }
     }
@@ -252,6 +292,7 @@ impl Contexts {
             tags: &tags,
             host: rewritten.enriched.host.as_deref(),
             overflow: false,
+            global: rewritten.scope.is_global(),
         };
         let Some(context) = Context::new(&parts) else {
             return Decision::Drop(DropReason::TooManyTags);
@@ -290,8 +331,8 @@ impl Contexts {
         }
         let of_all = overflow_name(context.kind());
         for name in [context.name(), of_all] {
-            let parts =
-                ContextParts { kind, name, tags: &[OVERFLOW_TAG], host: None, overflow: true };
+            let (tags, global): (&[&[u8]], _) = (&[OVERFLOW_TAG], context.is_global());
+            let parts = ContextParts { kind, name, tags, host: None, overflow: true, global };
             let Some(folded) = Context::new(&parts) else { continue };
             let hash = folded.identity_hash(&self.state) as u32;
             if let Some(id) = self.lookup(hash, &folded) {
@@ -509,6 +550,7 @@ impl Contexts {
 mod tests {
     use super::*;
     use crate::context::OriginRules;
+    use crate::context::ScopeRules;
     use crate::context::limits::ContextLimits;
     use crate::tagger::{Cardinality, Identity, Tagger, Tags, WorkloadBuilder};
 
@@ -534,6 +576,35 @@ mod tests {
         assert_eq!(resolve(&mut table, MetricType::Counter, "n", "a,b,a"), first);
         assert_ne!(resolve(&mut table, MetricType::Gauge, "n", "a,b"), first);
         assert_eq!((table.len(), table.aliases()), (2, 4));
+    }
+
+    #[test]
+    fn a_global_series_is_one_context_for_all_hosts_and_known_like_any_other() {
+        let scope = ScopeRules::new(&["g".to_owned()], &["pod".to_owned()], &[]);
+        let rules = Rules { scope: Some(scope), ..Rules::default() };
+        let mut table = Contexts::new(Arc::new(rules), RandomState::with_seeds(1, 2, 3, 4));
+        let first = resolve(&mut table, MetricType::Counter, "g", "pod:1,a");
+        for tags in ["a", "a,pod:2", "host:x,a,device:d", "a,veneurglobalonly"] {
+            assert_eq!(resolve(&mut table, MetricType::Counter, "g", tags), first, "{tags}");
+        }
+        let local = resolve(&mut table, MetricType::Counter, "g", "a,veneurlocalonly");
+        assert_ne!(local, first);
+        assert_eq!((table.len(), table.aliases()), (2, 6));
+        let Decision::Context(id) = first else { panic!("{first:?}") };
+        assert!(table.context(id).unwrap().is_global());
+        // What has a time of its own is decided under another raw key, and local.
+        let raw = RawKey {
+            kind: MetricType::Counter,
+            name: b"g",
+            tags: b"a,veneurlocalonly",
+            origin: b"T\n",
+        };
+        let hash = table.hash(&raw);
+        assert_eq!(table.resolve_timestamped(hash, &raw, 10), (local, false));
+        let raw = RawKey { tags: b"a", ..raw };
+        let hash = table.hash(&raw);
+        assert_eq!(table.resolve_timestamped(hash, &raw, 10), (local, true));
+        assert_eq!(table.alias(hash, &raw).map(|alias| alias.cell), Some(1), "remembered");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::global::GlobalCells;
 use crate::aggregate::{Bucket, CheckRecord, EventRecord, LineCounts};
 use crate::context::Context;
 use crate::sketch::Sketch;
@@ -41,6 +42,8 @@ pub struct Flush {
     pub(super) emptied: Vec<(usize, Bucket)>,
     pub(super) lane: usize,
     pub(super) late_sketches: Vec<(u32, i64, Sketch)>,
+    /// What owners post.
+    pub(super) global: GlobalCells,
 }
 
 impl Flush {
@@ -56,6 +59,12 @@ impl Flush {
         &self.merged.checks
     }
 
+    /// Cells of global series, which their owners post.
+    #[must_use]
+    pub fn global_count(&self) -> usize {
+        self.global.len()
+    }
+
     /// True when no line came and nothing is posted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -63,6 +72,7 @@ impl Flush {
             && self.idle.is_empty()
             && self.held.is_empty()
             && self.late_sketches.is_empty()
+            && self.global.len() == 0
             && self.counts.received == 0
     }
 }

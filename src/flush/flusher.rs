@@ -8,6 +8,7 @@ use ahash::RandomState;
 
 use super::complete::{Flush, gather_late};
 use super::conflicts;
+use super::global::GlobalCells;
 use super::handover::HandOver;
 use super::merge;
 use super::overrides::PostingOverrides;
@@ -212,7 +213,12 @@ impl Flusher {
             emptied,
             lane,
             late_sketches,
+            global: GlobalCells::default(),
         };
+        if self.registry.has_global() {
+            flush.global = GlobalCells::take_from(&mut flush.merged, &self.registry);
+            flush.counts.cells_unsendable += flush.global.unsendable;
+        }
         // A counter that another kind displaces was seen all the same.
         for counter in &flush.merged.counters {
             self.registry.counted(counter.context, start);
@@ -248,6 +254,7 @@ impl Flusher {
             registry: &self.registry,
             rules: &self.rules,
             usual: self.overrides.usual(),
+            usual_styles: self.overrides.usual_styles(),
             interval: self.settings.interval,
         }
     }
@@ -265,7 +272,9 @@ impl Flusher {
 
     /// Emptied buckets, to be given back to their lanes.
     pub fn recycle(&self, flush: Flush) -> impl Iterator<Item = (usize, Bucket)> {
-        let first = (flush.lane, flush.merged);
+        let mut merged = flush.merged;
+        flush.global.give_back(&mut merged);
+        let first = (flush.lane, merged);
         std::iter::once(first).chain(flush.emptied).map(|(lane, mut bucket)| {
             bucket.recycle();
             (lane, bucket)

@@ -1,7 +1,7 @@
 //! In: the buckets that lanes have closed. Out: one [`Flush`] per interval, walked row by row as
 //! [`Series`] and [`SketchSeries`]. Promise: every bucket is posted once, in order, after every lane
 //! has passed it; a live counter is continued with 0 in every bucket; of two kinds that would post
-//! one series the later write wins. Refusal: it knows nothing of formats, sockets or threads.
+//! one series the later write wins; what is global leaves for its owner and is never posted. Refusal: it knows nothing of formats, sockets or threads.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -36,6 +36,7 @@
 mod complete;
 mod conflicts;
 mod flusher;
+mod global;
 pub mod handover;
 mod merge;
 mod overrides;
@@ -43,12 +44,15 @@ mod posting;
 mod registry;
 mod rollup;
 mod series;
+mod styles;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod walk_global;
 
 pub use complete::Flush;
 pub use flusher::{Closed, FlushSettings, Flusher};
 pub use rollup::{Aggregate, HistogramSettings, Percentile, Ranked};
 pub use series::{Point, Series, SeriesKind, SketchSeries};
 pub use walk::{FlushView, Row};
+pub use walk_global::GlobalCell;

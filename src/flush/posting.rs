@@ -4,10 +4,9 @@ use super::overrides::PostingOverride;
 use super::registry::{Known, Registry};
 use super::rollup::HistogramSettings;
 use super::series::{Point, Series, SeriesKind};
+use super::styles::{Styles, TIMER_UNIT};
 use crate::context::{Context, Rules, Tags};
-
-/// The unit of timers, in recent Agents.
-const TIMER_UNIT: &str = "millisecond";
+use crate::part::Style;
 
 /// A context's series under one suffix.
 pub(super) struct Posting<'a> {
@@ -19,12 +18,18 @@ pub(super) struct Posting<'a> {
 
 impl<'a> Posting<'a> {
     pub fn host(&self) -> &'a [u8] {
-        self.context.host().unwrap_or(&self.rules.default_host)
+        self.context.host_or(&self.rules.default_host)
     }
 
     pub fn tags(&self) -> Tags<'a> {
         let own = self.posting_override.and_then(|own| own.common_tags.as_deref());
-        self.context.tags(own.unwrap_or(&self.rules.common_tags))
+        self.context.tags(own.unwrap_or_else(|| self.rules.common_tags_of(self.context)))
+    }
+
+    /// How the owner of a global series posts it; none when nothing is posted of it.
+    pub fn style(&self, usual: &'a Styles) -> Option<&'a Style> {
+        let own = self.posting_override.and_then(PostingOverride::styles);
+        own.unwrap_or(usual).style(self.context)
     }
 
     /// How the sum of a counter is posted, and by what it is divided.
@@ -70,6 +75,8 @@ pub(super) struct Postings<'a> {
     pub rules: &'a Rules,
     /// What is posted of a histogram without a profile.
     pub usual: &'a HistogramSettings,
+    /// How owners post what is global, without a profile.
+    pub usual_styles: &'a Styles,
     /// Seconds.
     pub interval: u64,
 }

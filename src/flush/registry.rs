@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use ahash::RandomState;
 
-use super::overrides::{PostingOverride, PostingOverrides};
+use super::overrides::{KnownScope, PostingOverride, PostingOverrides};
 use crate::context::{Birth, Context, IdTable, Kind};
 
 /// A context as the flusher knows it. There are as many as contexts, so it is kept small: what few
@@ -23,6 +23,8 @@ pub(super) struct Known {
     pub contested: bool,
     /// A histogram of which some aggregate is posted under the name of another context.
     pub shadowed: bool,
+    /// Who posts it.
+    scope: KnownScope,
 }
 
 /// No start of a bucket: the last second that 32 bits can hold, in 2106.
@@ -58,6 +60,8 @@ pub(super) struct Registry {
     by_kind: [usize; Kind::ALL.len()],
     /// Some context was ever contested: most servers never have one.
     any_contested: bool,
+    /// Some context was ever global: only then is any cell looked at.
+    any_global: bool,
     /// Two contexts of one lane may have one number: a reload made a tag that clients send common to all.
     any_united: bool,
 }
@@ -78,6 +82,7 @@ impl Registry {
             continued: Vec::new(),
             by_kind: [0; Kind::ALL.len()],
             any_contested: false,
+            any_global: false,
             any_united: false,
         }
     }
@@ -119,7 +124,8 @@ impl Registry {
         let moved = self.unite(overrides);
         for number in 0..self.known.len() as u32 {
             let old = self.overrides.remove(&number);
-            if let Some(known) = self.get(number) {
+            if let Some(known) = self.known[number as usize].as_mut() {
+                known.scope = overrides.scope(&known.context);
                 let own = overrides.of_known(&known.context, old);
                 self.post_as(number, own);
             }
@@ -178,6 +184,16 @@ impl Registry {
     /// True when a lane may have several cells of one number.
     pub fn has_united(&self) -> bool {
         self.any_united
+    }
+
+    /// True when some context is or was global.
+    pub fn has_global(&self) -> bool {
+        self.any_global
+    }
+
+    /// Who posts a context.
+    pub fn scope(&self, number: u32) -> KnownScope {
+        self.get(number).map_or(KnownScope::Local, |known| known.scope)
     }
 
     /// Forgets all contexts of a lane.
@@ -251,10 +267,12 @@ impl Registry {
         }
         let contested = self.contest(hash, context);
         self.any_contested |= contested;
+        let scope = overrides.scope(context);
+        self.any_global |= scope != KnownScope::Local;
         self.by_kind[context.kind() as usize] += 1;
         let context = context.clone();
-        let known =
-            Known { context, hash, continued_from: NEVER, lanes: 1, contested, shadowed: false };
+        let (continued_from, lanes, shadowed) = (NEVER, 1, false);
+        let known = Known { context, hash, continued_from, lanes, contested, shadowed, scope };
         let number = match self.free.pop() {
             Some(number) => {
                 self.known[number as usize] = Some(known);
@@ -277,6 +295,10 @@ impl Registry {
     fn shadow(&mut self, number: u32, suffix: &[u8]) {
         let Some(known) = self.get(number) else { return };
         let context = &known.context;
+        // Of global series their owner posts one.
+        if context.is_global() {
+            return;
+        }
         let rivals: Vec<(u32, u32)> = if context.kind() == Kind::Histogram {
             let name = [context.name(), suffix].concat();
             let hash = context.series_hash_as(&name, &self.state) as u32;
@@ -321,7 +343,7 @@ impl Registry {
 
     /// Marks other kinds that would post the same series; true when there is one.
     fn contest(&mut self, hash: u32, context: &Context) -> bool {
-        if !BARE_KINDS.contains(&context.kind()) {
+        if !BARE_KINDS.contains(&context.kind()) || context.is_global() {
             return false;
         }
         let rivals: Vec<u32> = BARE_KINDS

@@ -48,6 +48,12 @@ impl Aggregate {
         })
     }
 
+    /// Its configuration word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        self.suffix().trim_start_matches('.')
+    }
+
     /// What is appended to the name.
     #[must_use]
     pub fn suffix(self) -> &'static str {
@@ -106,6 +112,12 @@ impl Percentile {
         shares.sort_by(f64::total_cmp);
         shares.dedup();
         shares.into_iter().filter_map(Percentile::new).collect()
+    }
+
+    /// The share, from 0 to 1.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        self.parts as f64 / PARTS as f64
     }
 
     /// What is appended to the name.
@@ -183,7 +195,9 @@ mod tests {
             (0.9999, ".99.99percentile"),
             (1.0, ".100percentile"),
         ] {
-            assert_eq!(Percentile::new(share).unwrap().suffix(), suffix);
+            let percentile = Percentile::new(share).unwrap();
+            assert_eq!(percentile.suffix(), suffix);
+            assert_eq!(Percentile::new(percentile.share()), Some(percentile));
         }
         assert_eq!(Percentile::new(1.1), None);
         assert_eq!(Percentile::new(-0.1), None);

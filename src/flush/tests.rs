@@ -1,6 +1,7 @@
 //! From lines to what is posted, through real shards.
 
 mod doors;
+mod global;
 mod handover;
 mod rules;
 

@@ -11,7 +11,8 @@ use crate::config::{
     ValueOrigin,
 };
 use crate::context::{
-    ContextLimits, Mapper, NameFilter, Namespace, OriginRules, PartRules, Rules, TagFilters,
+    ContextLimits, Mapper, NameFilter, Namespace, OriginRules, PartRules, Rules, ScopeRules,
+    TagFilters,
 };
 use crate::encode::{Compression, PayloadLimits, SeriesFormat, split};
 use crate::flush::{self, Aggregate, HistogramSettings, Percentile};
@@ -168,7 +169,11 @@ pub(crate) fn rules(
     // `Config::load` has logged most of them already; nothing is skipped silently.
     problems.iter().for_each(|problem| tracing::warn!(target: "context", "{problem}"));
     let (filtered, prefixes) = config.metric_filter();
+    let common_tags: Vec<Box<[u8]>> = config.common_tags().iter().map(|tag| bytes(tag)).collect();
     Rules {
+        scope: config.global_mode.sends().then(|| {
+            ScopeRules::new(&config.global_metrics, &config.global_drop_tags, &common_tags)
+        }),
         mapper,
         name_filter: NameFilter::new(filtered, prefixes),
         tag_filters: TagFilters::new(&config.metric_tag_filterlist),
@@ -176,7 +181,7 @@ pub(crate) fn rules(
             config.statsd_metric_namespace.as_deref().unwrap_or_default(),
             &config.statsd_metric_namespace_blacklist,
         ),
-        common_tags: config.common_tags().iter().map(|tag| bytes(tag)).collect(),
+        common_tags,
         default_host: bytes(hostname.unwrap_or_default()),
         limits: ContextLimits {
             contexts_max: contexts_max(config).div_ceil(lanes),
@@ -191,8 +196,8 @@ pub(crate) fn rules(
     }
 }
 
-/// As [`rules`], for the doors: what comes there has its final name, and common tags are part of the
-/// contexts. Each of the two classes of buckets has its own cap on contexts.
+/// As [`rules`], for the doors: what comes there has its final name and stays local, and common tags are
+/// part of the contexts. Each of the two classes of buckets has its own cap on contexts.
 pub(super) fn part_rules(
     config: &Config,
     hostname: Option<&str>,
@@ -203,6 +208,7 @@ pub(super) fn part_rules(
     let mut rules = rules(config, hostname, 1, tagger);
     rules.mapper = Mapper::default();
     rules.namespace = Namespace::default();
+    rules.scope = None;
     if config.contexts_max == 0 {
         rules.limits.contexts_max = rules.limits.contexts_max.div_ceil(SHARE);
     }

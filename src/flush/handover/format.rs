@@ -216,7 +216,10 @@ impl<'a> Reader<'a> {
             return None;
         }
         let overflow = flags & OVERFLOW != 0;
-        let context = Context::new(&ContextParts { kind, name, tags: &tags, host, overflow })?;
+        // What is global is never posted here, so there is nothing of it to hand over.
+        let global = false;
+        let parts = ContextParts { kind, name, tags: &tags, host, overflow, global };
+        let context = Context::new(&parts)?;
         let value = self.value(kind, flags & INEXACT != 0, state)?;
         Some(PostedCell { context, write_order, value })
     }
@@ -280,8 +283,8 @@ mod tests {
         let kind = TYPES[kind];
         let tags: Vec<&[u8]> = tags.iter().map(Vec::as_slice).collect();
         let host = host.as_deref();
-        let parts =
-            ContextParts { kind, name: &name, tags: &tags, host, overflow: values.len() > 3 };
+        let (overflow, global) = (values.len() > 3, false);
+        let parts = ContextParts { kind, name: &name, tags: &tags, host, overflow, global };
         let context = Context::new(&parts).expect("few tags");
         let value = match kind {
             MetricType::Counter => PostedValue::Counter(values[0]),
@@ -402,7 +405,8 @@ mod tests {
         }
         histogram.sort();
         let cell_of = |kind, value| {
-            let parts = ContextParts { kind, name: b"n", tags: &[], host: None, overflow: false };
+            let (host, overflow, global) = (None, false, false);
+            let parts = ContextParts { kind, name: b"n", tags: &[], host, overflow, global };
             PostedCell { context: Context::new(&parts).expect("no tags"), write_order: 7, value }
         };
         let cells = vec![

@@ -33,7 +33,7 @@ fn with_filter(names: &[&str], prefixes: bool) -> Rules {
 
 impl House {
     /// A reload, as the server does it: the flusher first.
-    fn reload(&mut self, rules: Rules) {
+    pub(super) fn reload(&mut self, rules: Rules) {
         let rules = Arc::new(rules);
         self.flusher.set_rules(Arc::clone(&rules), HistogramSettings::default());
         self.shards.iter_mut().for_each(|shard| shard.set_rules(Arc::clone(&rules)));
