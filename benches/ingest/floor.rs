@@ -1,113 +1,67 @@
-//! The floor of this bench.
-
-use std::hash::{BuildHasher, Hasher};
-
-use ahash::RandomState;
+//! The floor of this bench: the work of `tools/floor`, over prepared datagrams.
 
 use crate::corpus::Corpus;
-use crate::prefetch::prefetch;
+use crate::line::{self, Line};
+use crate::table::Table;
 
-/// The least that anyone must do, in plain code: an open-addressed table of keys and sums.
-pub struct Floor {
-    state: RandomState,
-    slots: Vec<FloorSlot>,
-}
+/// The least that anyone must do, in plain code.
+#[derive(Default)]
+pub struct Floor(Table);
 
-#[derive(Clone, Default)]
-struct FloorSlot {
-    hash: u64,
-    /// The kind, the name, the tags; empty for a free slot.
-    key: Box<[u8]>,
-    name_end: usize,
-    sum: f64,
-}
-
-/// A line as the floor reads it.
-#[derive(Clone, Copy, Default)]
-struct FloorLine<'a> {
-    hash: u64,
-    name: &'a [u8],
-    tags: &'a [u8],
-    kind: u8,
-    value: u64,
-}
+/// More contexts than the caches hold: lines wait until their memory was asked for.
+const CACHED_CONTEXTS_MAX: usize = 16_384;
+/// Lines whose memory is asked for together.
+const AHEAD: usize = 32;
 
 impl Floor {
     pub fn new(corpus: &Corpus) -> Self {
-        let slots = vec![FloorSlot::default(); (corpus.contexts * 5 / 4).max(8)];
-        let mut floor = Floor { state: RandomState::with_seeds(1, 2, 3, 4), slots };
-        assert_eq!(floor.pass(corpus), corpus.all);
+        let mut floor = Floor::default();
+        assert_eq!(floor.pass(corpus), corpus.lines);
+        assert_eq!((floor.0.len(), floor.0.total()), (corpus.contexts, corpus.all as f64));
         floor
     }
 
+    /// Adds everything; returns the number of lines.
     #[inline(always)]
-    fn read<'a>(&self, line: &'a [u8]) -> Option<FloorLine<'a>> {
-        let (name, rest) = line.split_at(memchr::memchr(b':', line)?);
-        let (value, rest) = rest[1..].split_at(rest[1..].iter().position(|byte| *byte == b'|')?);
-        let kind = *rest.get(1)?;
-        let tags = &rest[rest.iter().position(|byte| *byte == b'#')? + 1..];
-        let mut hasher = self.state.build_hasher();
-        hasher.write(name);
-        hasher.write(tags);
-        hasher.write_u8(kind);
-        let value = value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-        Some(FloorLine { hash: hasher.finish(), name, tags, kind, value })
-    }
-
-    #[inline(always)]
-    fn start(&self, hash: u64) -> usize {
-        ((u128::from(hash) * self.slots.len() as u128) >> 64) as usize
-    }
-
-    #[inline(always)]
-    fn add(&mut self, line: &FloorLine<'_>) {
-        let mut at = self.start(line.hash);
-        loop {
-            let slot = &mut self.slots[at];
-            if slot.key.is_empty() {
-                slot.key = [&[line.kind], line.name, line.tags].concat().into_boxed_slice();
-                (slot.hash, slot.name_end) = (line.hash, 1 + line.name.len());
-            }
-            if slot.hash == line.hash
-                && slot.key[0] == line.kind
-                && slot.key[1..slot.name_end] == *line.name
-                && slot.key[slot.name_end..] == *line.tags
-            {
-                slot.sum += line.value as f64;
-                return;
-            }
-            at = if at + 1 == self.slots.len() { 0 } else { at + 1 };
-        }
-    }
-
-    /// Line by line in the caches; beyond them, lines wait until their slot and key are loaded.
-    #[inline(always)]
-    pub fn pass(&mut self, corpus: &Corpus) -> u64 {
-        let ahead = corpus.contexts > 16_384;
-        let mut all = 0;
-        let mut waiting = [FloorLine::default(); 64];
+    pub fn pass(&mut self, corpus: &Corpus) -> usize {
+        let ahead = corpus.contexts > CACHED_CONTEXTS_MAX;
+        let mut lines = 0;
         for datagram in &corpus.datagrams {
-            let (mut rest, mut lines) = (&datagram[..], 0);
-            while let Some(end) = memchr::memchr(b'\n', rest) {
-                let line = self.read(&rest[..end]).expect("the corpus has metrics only");
-                all += line.value;
-                rest = &rest[end + 1..];
-                if ahead {
-                    prefetch(&self.slots[self.start(line.hash)]);
-                    waiting[lines] = line;
-                    lines += 1;
-                } else {
-                    self.add(&line);
-                }
-            }
-            for line in &waiting[..lines] {
-                if let [first, .., last] = &*self.slots[self.start(line.hash)].key {
-                    prefetch(first);
-                    prefetch(last);
-                }
-            }
-            waiting[..lines].iter().for_each(|line| self.add(line));
+            lines += if ahead { self.add_ahead(datagram) } else { self.add_each(datagram) };
         }
-        all
+        lines
+    }
+
+    #[inline(always)]
+    fn add_each(&mut self, mut rest: &[u8]) -> usize {
+        let mut lines = 0;
+        while let Some(line) = line::next(&mut rest) {
+            self.0.add(self.0.hash(&line), &line);
+            lines += 1;
+        }
+        lines
+    }
+
+    #[inline(always)]
+    fn add_ahead(&mut self, mut rest: &[u8]) -> usize {
+        let mut lines = 0;
+        let mut waiting = [(0, Line::default()); AHEAD];
+        loop {
+            let mut count = 0;
+            for place in &mut waiting {
+                let Some(line) = line::next(&mut rest) else { break };
+                let hash = self.0.hash(&line);
+                self.0.prefetch_slot(hash);
+                *place = (hash, line);
+                count += 1;
+            }
+            if count == 0 {
+                return lines;
+            }
+            let waiting = &waiting[..count];
+            waiting.iter().for_each(|(hash, _)| self.0.prefetch_key(*hash));
+            waiting.iter().for_each(|(hash, line)| self.0.add(*hash, line));
+            lines += count;
+        }
     }
 }

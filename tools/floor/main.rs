@@ -10,6 +10,8 @@
 //! it is measured in the same session and by the same clock as the server it is compared with.
 //! `memory` does the work on prepared datagrams without any socket.
 
+mod batch;
+mod find;
 mod line;
 mod memory;
 #[path = "../../src/context/prefetch.rs"]

@@ -86,7 +86,7 @@ fn round<'a>(
 
 fn look_up(table: &mut Table, pending: &mut Vec<(u64, Line<'_>)>) {
     for (hash, _) in pending.iter() {
-        table.prefetch_record(*hash);
+        table.prefetch_key(*hash);
     }
     for (hash, line) in pending.drain(..) {
         table.add(hash, &line);

@@ -14,6 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 use whippet::bench::{Target, process_cpu};
 
+use crate::batch::{Batch, DATAGRAM_BYTES_MAX};
 use crate::line;
 use crate::table::Table;
 use crate::{Args, Mode, Wake};
@@ -31,9 +32,6 @@ struct Counts {
 /// The counts of every worker there ever was.
 static COUNTS: Mutex<Vec<&'static Counts>> = Mutex::new(Vec::new());
 
-/// Largest payload of UDP, and more than any Unix datagram of a client.
-const DATAGRAM_BYTES_MAX: usize = 65_536;
-
 /// Nothing more arrived for so long: the queue is empty and the count final.
 const QUIET: Duration = Duration::from_millis(50);
 
@@ -46,15 +44,13 @@ pub fn serve(args: &Args) -> anyhow::Result<()> {
             let socket = UdpSocket::bind(address)?;
             SockRef::from(&socket).set_recv_buffer_size(args.receive_buffer)?;
             say(&format!("udp://{}", socket.local_addr()?))?;
-            socket.set_nonblocking(polls(args))?;
-            receive(args, socket.as_raw_fd(), |buffer| socket.recv(buffer), &mut worker)
+            receive(args, socket.as_raw_fd(), &mut worker)
         }
         Target::UnixDatagram(path) => {
             remove_stale(path)?;
             let socket = UnixDatagram::bind(path)?;
             say(&format!("unixgram://{}", path.display()))?;
-            socket.set_nonblocking(polls(args))?;
-            receive(args, socket.as_raw_fd(), |buffer| socket.recv(buffer), &mut worker)
+            receive(args, socket.as_raw_fd(), &mut worker)
         }
         Target::UnixStream(path) => {
             remove_stale(path)?;
@@ -70,21 +66,12 @@ pub fn serve(args: &Args) -> anyhow::Result<()> {
     }
 }
 
-fn polls(args: &Args) -> bool {
-    args.wake == Wake::Poll || args.pause_ms > 0
-}
-
-fn receive(
-    args: &Args,
-    socket: RawFd,
-    mut next: impl FnMut(&mut [u8]) -> io::Result<usize>,
-    worker: &mut Worker,
-) -> anyhow::Result<()> {
-    let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
-    if !polls(args) {
+fn receive(args: &Args, socket: RawFd, worker: &mut Worker) -> anyhow::Result<()> {
+    let mut batch = Batch::new();
+    if args.wake == Wake::Blocking && args.pause_ms == 0 {
         loop {
-            let bytes = next(&mut buffer)?;
-            worker.take(&buffer[..bytes]);
+            batch.receive(socket, true)?;
+            batch.datagrams().for_each(|datagram| worker.take(datagram));
         }
     }
     let mut poll = Poll::new()?;
@@ -98,8 +85,8 @@ fn receive(
         // The readiness is edge-triggered: whatever arrives during the pause makes the next poll
         // return at once, so one wake-up serves all of it.
         loop {
-            match next(&mut buffer) {
-                Ok(bytes) => worker.take(&buffer[..bytes]),
+            match batch.receive(socket, false) {
+                Ok(()) => batch.datagrams().for_each(|datagram| worker.take(datagram)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error.into()),
             }
