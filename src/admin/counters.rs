@@ -95,6 +95,18 @@ pub(crate) const PROCESS: &[ProcessCounter] = &[
         |status| status.lines.origins_unreadable,
     ),
     counted(
+        "whippet_global_timestamped_local_total",
+        "Lines with a timestamp whose series is global: posted here with host, never merged across hosts.",
+        "lines of global series have a timestamp and are posted here, not by the owner",
+        |status| status.lines.timestamped_local,
+    ),
+    counted(
+        "whippet_global_cells_unsendable_total",
+        "Values of global series not forwarded, because the name or a tag holds a line break.",
+        "values of global series were not forwarded: the name or a tag holds a line break",
+        |status| status.lines.cells_unsendable,
+    ),
+    counted(
         "whippet_type_conflicts_total",
         "Values not posted because another kind of the same series was written later.",
         "values not posted: another kind of the same series came later",

@@ -29,6 +29,13 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// What one tag of a line says: true for a global series, false for a local one.
+    #[must_use]
+    pub fn said_by(tag: &[u8]) -> Option<bool> {
+        let local = LOCAL.contains(&tag);
+        (local || GLOBAL.contains(&tag)).then_some(!local)
+    }
+
     /// True when the owner of the series posts it.
     #[must_use]
     pub fn is_global(self) -> bool {
@@ -75,11 +82,11 @@ impl ScopeRules {
     pub(super) fn take_tags(&self, tags: &mut Vec<Cow<'_, [u8]>>) -> Option<bool> {
         let mut said = None;
         tags.retain(|tag| {
-            let (local, global) = (LOCAL.contains(&&**tag), GLOBAL.contains(&&**tag));
-            if local || global {
+            let one = Scope::said_by(tag);
+            if let Some(global) = one {
                 said = Some(said.unwrap_or(true) && global);
             }
-            !(local || global)
+            one.is_none()
         });
         said
     }
@@ -89,9 +96,15 @@ impl ScopeRules {
         match said {
             Some(false) => Scope::LocalByTag,
             Some(true) => Scope::GlobalByTag,
-            None if self.exact.matches(name) || self.prefixes.matches(name) => Scope::GlobalByRule,
+            None if self.names(name) => Scope::GlobalByRule,
             None => Scope::Local,
         }
+    }
+
+    /// True when `global_metrics` names it.
+    #[must_use]
+    pub fn names(&self, name: &[u8]) -> bool {
+        self.exact.matches(name) || self.prefixes.matches(name)
     }
 
     /// True for a tag that a global series keeps.

@@ -4,7 +4,7 @@
 
 use super::reading::text;
 use crate::config::Config;
-use crate::context::{Mapper, NameFilter, Namespace, Rules};
+use crate::context::{Mapper, NameFilter, Namespace, Rules, ScopeRules};
 
 /// `mapper profile airflow, match "airflow.*"`: the mapping that applies to a raw name.
 pub(super) fn mapping(config: &Config, name: &[u8]) -> Option<String> {
@@ -44,6 +44,15 @@ pub(super) fn filter(config: &Config, rules: &Rules, raw: &[u8]) -> Option<Strin
         .find(|entry| NameFilter::new(std::slice::from_ref(entry), prefixes).matches(&name))?;
     let how = if prefixes { "prefix" } else { "entry" };
     Some(format!("{key}, {how} {}", text(entry.as_bytes())))
+}
+
+/// `global_metrics, entry a.*`: the entry that makes the series of a final name global.
+pub(super) fn global_rule(config: &Config, name: &[u8]) -> Option<String> {
+    let entry = config
+        .global_metrics
+        .iter()
+        .find(|entry| ScopeRules::new(std::slice::from_ref(entry), &[], &[]).names(name))?;
+    Some(format!("global_metrics, entry {}", text(entry.as_bytes())))
 }
 
 /// `metric_tag_filterlist, exclude for a.b`: the filter of the tags of a final name.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::blame;
+use super::global;
 use super::reading::text;
 use crate::aggregate::{CheckRecord, EventRecord};
 use crate::config::Config;
@@ -30,10 +31,15 @@ pub(super) fn metric(
             notes.push(format!("the name becomes {} ({by})", text(context.name())));
         }
         let own: Vec<&[u8]> = context.tags(&[]).iter().collect();
-        let removed = |tag: &[u8]| blame::tag_filter(config, context.name(), tag);
+        let removed = |tag: &[u8]| {
+            global::gone(tag, context, rules).map(str::to_owned).or_else(|| {
+                let filter = blame::tag_filter(config, context.name(), tag)?;
+                Some(format!("is removed by {filter}"))
+            })
+        };
         let added = blame::mapping(config, metric.name);
-        let by = By { removed: &removed, added };
-        tag_notes(metric.tags, &own, rules, &by, &mut notes);
+        let by = By { removed: &removed, added, common: rules.common_tags_of(context) };
+        tag_notes(metric.tags, &own, &by, &mut notes);
     }
     if Kind::from(metric.kind) == Kind::Histogram && config.histogram_copy_to_distribution {
         let what = "a distribution gets the same values (histogram_copy_to_distribution)";
@@ -145,8 +151,8 @@ fn notice_notes(
 ) {
     let own: Vec<&[u8]> =
         tags.iter().filter(|tag| !rules.common_tags.contains(tag)).map(|tag| &**tag).collect();
-    let by = By { removed: &|_| None, added: None };
-    tag_notes(read, &own, rules, &by, notes);
+    let by = By { removed: &|_| None, added: None, common: &rules.common_tags };
+    tag_notes(read, &own, &by, notes);
     let tagged = Tags::from_wire(read).iter().any(|tag| tag.starts_with(b"host:"));
     if host.is_some() && tagged {
         notes.push("h: wins over the host: tag".to_owned());
@@ -158,23 +164,25 @@ fn notice_notes(
 
 /// The rules that remove and add tags, in words.
 struct By<'a> {
+    /// What becomes of a tag, as a phrase after it.
     removed: &'a dyn Fn(&[u8]) -> Option<String>,
     added: Option<String>,
+    /// The tags that join it from the configuration.
+    common: &'a [Box<[u8]>],
 }
 
 /// Notes on tags with a special meaning, and on repeated, removed and added tags. `own` are the posted
 /// tags other than the common ones.
-fn tag_notes(read: &[u8], own: &[&[u8]], rules: &Rules, by: &By<'_>, notes: &mut Vec<String>) {
+fn tag_notes(read: &[u8], own: &[&[u8]], by: &By<'_>, notes: &mut Vec<String>) {
     let read: Vec<&[u8]> = Tags::from_wire(read).iter().collect();
     for (at, tag) in read.iter().enumerate() {
         let shown = text(tag);
         if read[..at].contains(tag) {
             notes.push(format!("tag {shown} is repeated: a tag counts once"));
-        } else if rules.common_tags.iter().any(|common| **common == **tag) {
+        } else if by.common.iter().any(|common| **common == **tag) {
             notes.push(format!("tag {shown} is already on everything, from the configuration"));
         } else if !own.contains(tag) {
-            let by_filter = || (by.removed)(tag).map(|by| format!("is removed by {by}"));
-            let why = gone(tag).map(str::to_owned).or_else(by_filter);
+            let why = (by.removed)(tag).or_else(|| gone(tag).map(str::to_owned));
             notes.push(format!("tag {shown} {}", why.as_deref().unwrap_or("is removed by a rule")));
         } else if tag.starts_with(b"device:") || tag.starts_with(b"dd.internal.resource:") {
             notes.push(format!("tag {shown} is sent to the intake as a resource"));
@@ -184,7 +192,7 @@ fn tag_notes(read: &[u8], own: &[&[u8]], rules: &Rules, by: &By<'_>, notes: &mut
         let by = by.added.as_deref().unwrap_or("a rule");
         notes.push(format!("tag {} comes from {by}", text(tag)));
     }
-    for tag in &rules.common_tags {
+    for tag in by.common {
         if !read.iter().any(|known| **known == **tag) {
             notes.push(format!("tag {} comes from the configuration", text(tag)));
         }

@@ -7,6 +7,7 @@
 mod blame;
 mod changes;
 mod fields;
+mod global;
 mod page;
 mod reading;
 
@@ -72,6 +73,9 @@ impl Explainer {
         }
         for context in &walked.contexts {
             self.add_context(context, &mut page);
+            if let protocol::Message::Metric(metric) = &message {
+                global::scope_row(metric, context, &self.rules, &self.config, &mut page);
+            }
         }
         self.add_posted(&walked, now, &mut page);
         (page.finish(), true)
@@ -125,9 +129,10 @@ impl Explainer {
         page.section("context:");
         page.row("kind", context.kind().word());
         page.row("name", &printable(context.name(), usize::MAX));
-        let tags: Vec<&[u8]> = context.tags(&self.rules.common_tags).iter().collect();
+        let tags: Vec<&[u8]> = context.tags(self.rules.common_tags_of(context)).iter().collect();
         page.row("tags", &reading::list(&tags));
         let host = match context.host() {
+            None if context.is_global() => "none (the series is global)".to_owned(),
             Some(b"") => "none (an empty host: tag)".to_owned(),
             Some(host) => format!("{} (from the host: tag)", printable(host, usize::MAX)),
             None if self.rules.default_host.is_empty() => "none".to_owned(),
@@ -145,12 +150,21 @@ impl Explainer {
         if let Some(flush) = &walked.flushed {
             JsonLines::new(&mut json).flush(&walked.flusher.view(flush));
         }
+        let interval = self.flush.interval;
+        let end = now.as_secs() - now.as_secs() % interval + interval;
+        if walked.flushed.as_ref().is_some_and(|flush| flush.global_count() > 0) {
+            page.section(&format!(
+                "handed to its owner when the interval of {interval} s ends, at {}",
+                clock_time(end)
+            ));
+            if json.is_empty() {
+                return;
+            }
+        }
         if json.is_empty() {
             page.section("posted: nothing");
             return;
         }
-        let interval = self.flush.interval;
-        let end = now.as_secs() - now.as_secs() % interval + interval;
         page.section(&format!(
             "posted when the interval of {interval} s ends, at {}:",
             clock_time(end)

@@ -66,6 +66,7 @@ fn render(flush: &FlushView<'_>) -> String {
 
     let end = clock_time(flush.timestamp.unsigned_abs().max(flush.start + flush.interval));
     let idle = idle_words(flush);
+    let global = global_words(flush);
     if rows.is_empty() && flush.counts.received == 0 {
         return format!("{end}  nothing new{idle}\n");
     }
@@ -74,7 +75,7 @@ fn render(flush: &FlushView<'_>) -> String {
         format!("{end}  doors, of {}\n", clock_time(flush.start))
     } else {
         format!(
-            "{end}  {} = {} recorded + {} refused + {} dropped; kernel drops {}{idle}\n",
+            "{end}  {} = {} recorded + {} refused + {} dropped; kernel drops {}{idle}{global}\n",
             lines(counts.received),
             grouped(counts.recorded()),
             grouped(counts.refused_total()),
@@ -106,6 +107,15 @@ fn idle_words(flush: &FlushView<'_>) -> String {
         (count, Some(until)) => {
             format!(" ({} idle counters post 0 until {until})", grouped(count as u64))
         }
+    }
+}
+
+/// Series that are not in the table, because their owners post them.
+fn global_words(flush: &FlushView<'_>) -> String {
+    match flush.global_count() {
+        0 => String::new(),
+        1 => " (1 global series goes to its owner)".to_owned(),
+        count => format!(" ({} global series go to their owners)", grouped(count as u64)),
     }
 }
 
@@ -206,4 +216,46 @@ fn check_cells(check: &CheckRecord) -> Cells {
         "1".to_owned(),
         printable(format!("{status} {message}").trim_end().as_bytes(), POSTED_WIDTH),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::aggregate::{Bucket, Shard, ShardSettings};
+    use crate::context::{Rules, ScopeRules};
+    use crate::flush::{Closed, FlushSettings, Flusher, HistogramSettings};
+
+    #[test]
+    fn global_series_are_a_number_beside_the_table() {
+        let (state, now) = (ahash::RandomState::with_seeds(1, 2, 3, 4), Duration::from_secs(1_000));
+        let scope = ScopeRules::new(&["g.*".to_owned()], &[], &[]);
+        let rules = Arc::new(Rules { scope: Some(scope), ..Rules::default() });
+        let mut shard =
+            Shard::new(ShardSettings::default(), Arc::clone(&rules), state.clone(), now);
+        let settings = FlushSettings {
+            interval: 10,
+            counter_expiry: Duration::ZERO,
+            set_members_max: 1_000,
+            histograms: HistogramSettings::default(),
+        };
+        let mut flusher = Flusher::new(settings, rules, 1, state);
+        let mut table = |lines: &[&str], end: u64| {
+            lines.iter().for_each(|line| {
+                shard.counts().received += 1;
+                shard.line(line.as_bytes(), b"");
+            });
+            let bucket = shard.close(Duration::from_secs(end), Bucket::default());
+            flusher.take(Closed { lane: 0, bucket, passed: end });
+            let flush = flusher.complete().unwrap();
+            render(&flusher.view(&flush))
+        };
+        let one = table(&["g.a:1|c", "n:1|c"], 1_010);
+        assert!(one.contains("kernel drops 0 (1 global series goes to its owner)\n"), "{one}");
+        assert!(one.contains(" n ") && !one.contains("g.a"), "{one}");
+        let two = table(&["g.a:1|c", "g.b:1|g"], 1_020);
+        assert!(two.ends_with("kernel drops 0 (2 global series go to their owners)\n"), "{two}");
+    }
 }

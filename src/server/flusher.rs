@@ -359,6 +359,10 @@ fn warn_of_oddities(counts: &LineCounts) {
             "device: or dd.internal.resource: tags left out (empty, malformed, or not the last device)",
         ),
         (
+            counts.cells_unsendable,
+            "values of global series not forwarded, because the name or a tag holds a line break",
+        ),
+        (
             counts.lines_folded,
             "lines folded into overflow contexts; raise contexts_max or send fewer tags",
         ),

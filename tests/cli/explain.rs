@@ -205,3 +205,67 @@ fn explain_warns_of_what_an_intake_does_not_take() {
     let page = run(&["explain", "x:1|c|T99999999999"]).stdout;
     assert!(page.contains("min in the future"), "{page}");
 }
+
+/// Settings of a server that sends to the global tier.
+#[cfg(feature = "global")]
+const SENDS: [&str; 4] = [
+    "global_mode=send",
+    "global_brokers=localhost:9092",
+    "global_metrics=page.*",
+    "tags=env:prod pod_name:p",
+];
+
+#[cfg(feature = "global")]
+#[test]
+fn explain_says_who_posts_a_series_and_why() {
+    explains(
+        "page.views:1|c|#service:web,host:a,pod_name:x,device:d,veneurglobalonly",
+        &[],
+        &["tags service:web pod_name:x device:d veneurglobalonly", "host a (from the host: tag)"],
+    );
+    explains(
+        "page.views:1|c|#service:web,host:a,pod_name:x,device:d",
+        &SENDS,
+        &[
+            "tag host:a leaves the tags, and sets no host: the series is global",
+            "tag pod_name:x is left out of a global series (global_drop_tags)",
+            "tag device:d is left out: a global series has no host and no device",
+            "tag env:prod comes from the configuration",
+            "tags service:web env:prod",
+            "host none (the series is global)",
+            "scope global (global_metrics, entry page.*)",
+            "owner partition 33 of 64 of whippet-global",
+        ],
+    );
+    explains(
+        "n:1|g|#whippet_scope:global",
+        &SENDS,
+        &[
+            "tag whippet_scope:global leaves the tags: it decides whether the series is global",
+            "scope global (tag whippet_scope:global)",
+        ],
+    );
+    explains(
+        "page.views:1|c|#veneurlocalonly",
+        &SENDS,
+        &["host h (from hostname)", "scope local (tag veneurlocalonly)"],
+    );
+    explains("n:1|c", &SENDS, &["scope local (no tag and no entry of global_metrics names it)"]);
+    explains(
+        "page.time:1|d",
+        &SENDS,
+        &["owner posted here, without a host: the intake adds distributions"],
+    );
+    let timed = "scope local: a value with a timestamp is not merged (its series is global, \
+                 global_metrics, entry page.*)";
+    explains("page.views:1|c|T1656581400", &SENDS, &["host h (from hostname)", timed]);
+    let handed =
+        run(&[&["explain", "page.views:1|c"][..], &SENDS.map(|one| ["--set", one]).concat()]
+            .concat());
+    assert!(
+        handed.stdout.contains("\nhanded to its owner when the interval of 10 s ends, at "),
+        "{}",
+        handed.stdout
+    );
+    assert!(!handed.stdout.contains("posted"), "{}", handed.stdout);
+}

@@ -108,6 +108,8 @@ impl LinesStatus {
             texts_repaired: counts.texts_repaired,
             tags_left_out: counts.tags_left_out,
             origins_unreadable: counts.origins_unreadable,
+            timestamped_local: counts.timestamped_local,
+            cells_unsendable: counts.cells_unsendable,
         }
     }
 }

@@ -127,6 +127,10 @@ pub(crate) struct LinesStatus {
     pub tags_left_out: u64,
     /// Datagrams whose sender's container could not be found.
     pub origins_unreadable: u64,
+    /// Lines with a time of their own whose series is global.
+    pub timestamped_local: u64,
+    /// Values of global series whose name or tags no owner can take.
+    pub cells_unsendable: u64,
 }
 
 /// Lines recorded, by message type.

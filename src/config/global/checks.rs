@@ -33,6 +33,7 @@ impl EffectiveValues {
         }
         self.readable_files();
         self.plain_text();
+        self.instance_tag();
     }
 
     fn wrong(&mut self, name: &'static str, message: impl Into<String>) {
@@ -234,6 +235,20 @@ impl EffectiveValues {
                     format!("{}: {error}; name a PEM file that can be read", path.display());
                 self.wrong(name, message);
             }
+        }
+    }
+
+    /// A tag of one server keeps series of several apart, which is the opposite of a global series.
+    fn instance_tag(&mut self) {
+        let Some(Value::Text(tag)) = self.values.get("instance_tag") else { return };
+        let key = tag.split(':').next().unwrap_or_default().to_owned();
+        let sends = matches!(self.values.get("global_mode"), Some(Value::Word("send" | "both")));
+        if sends && !key.is_empty() && !self.words("global_drop_tags").contains(&key) {
+            let message = format!(
+                "global series keep this tag, so each server makes one of its own; add {key} to \
+                 global_drop_tags"
+            );
+            self.problem(Class::Note, self.origin("instance_tag"), "instance_tag", message);
         }
     }
 

@@ -238,6 +238,20 @@ fn plain_text_to_another_machine_is_said_once() {
 }
 
 #[test]
+fn a_tag_of_one_server_on_global_series_is_pointed_out() {
+    let instance = ("instance_tag", "instance:a");
+    let expect = "note instance_tag: global series keep this tag, so each server makes one of its \
+                  own; add instance to global_drop_tags";
+    refuses(&[("global_mode", "send"), BROKERS, instance], &[expect]);
+    refuses(&[("global_mode", "own"), BROKERS, instance], &[]);
+    refuses(
+        &[("global_mode", "both"), BROKERS, instance, ("global_drop_tags", "pod instance")],
+        &[],
+    );
+    refuses(&[instance], &[]);
+}
+
+#[test]
 fn longer_times_contain_the_shorter() {
     refuses(
         &[("global_grace", "61")],
