@@ -13,6 +13,7 @@ test: ## every test: units, protocol conformance, end to end
 
 test-bare: ## the library without default features: builds alone, and its tests
 	cargo check --lib --no-default-features
+	cargo check --lib --no-default-features --features telemetry_client
 	cargo test --no-default-features
 
 BROWSER_PACKAGES = chromium chromium-driver fonts-dejavu-core

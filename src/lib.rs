@@ -68,6 +68,8 @@ pub(crate) mod doors;
 pub(crate) mod explain;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "telemetry_client")]
+pub mod telemetry_client;
 pub mod threadstats;
 #[cfg(feature = "server")]
 pub(crate) mod watch;

@@ -30,7 +30,7 @@ const BASE: [&str; 10] = [
 
 /// Used by no room. `server`, `threadstats` and `cli` put rooms together, so they may know all of
 /// them; `bench` measures any statsd server from outside, so it knows only the protocol.
-const FRONT_DOORS: [&str; 4] = ["server", "threadstats", "bench", "cli"];
+const FRONT_DOORS: [&str; 5] = ["server", "threadstats", "telemetry_client", "bench", "cli"];
 
 /// What a module may use besides itself and the base.
 fn allowed(module: &str) -> Vec<&'static str> {
@@ -52,15 +52,17 @@ fn allowed(module: &str) -> Vec<&'static str> {
         "explain" => [&ROOMS[..], &["output"]].concat(),
         "admin" => [&ROOMS[..], &["net", "output", "watch", "doors", "explain"]].concat(),
         "cli" => {
-            [&ROOMS[..], &["net", "output", "explain", "admin", "server", "threadstats", "bench"]]
-                .concat()
+            let others = ["net", "output", "explain", "admin", "server", "threadstats", "bench"];
+            [&ROOMS[..], &others, &["telemetry_client"]].concat()
         }
         "bench" => vec!["clock", "protocol"],
         "server" => {
-            [&ROOMS[..], &["net", "output", "watch", "doors", "explain", "admin", "global"]]
-                .concat()
+            let others = ["net", "output", "watch", "doors", "explain", "admin", "global"];
+            [&ROOMS[..], &others, &["telemetry_client"]].concat()
         }
         "threadstats" => [&ROOMS[..], &["output"]].concat(),
+        // A program of its own kind: of whippet it needs no more than connections.
+        "telemetry_client" => vec!["forward"],
         _ => Vec::new(),
     }
 }
