@@ -64,6 +64,8 @@ pub mod sketch;
 pub(crate) mod admin;
 #[cfg(feature = "server")]
 pub(crate) mod doors;
+#[cfg(feature = "errors")]
+pub mod errors;
 #[cfg(feature = "server")]
 pub(crate) mod explain;
 #[cfg(feature = "server")]

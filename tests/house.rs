@@ -30,7 +30,8 @@ const BASE: [&str; 10] = [
 
 /// Used by no room. `server`, `threadstats` and `cli` put rooms together, so they may know all of
 /// them; `bench` measures any statsd server from outside, so it knows only the protocol.
-const FRONT_DOORS: [&str; 5] = ["server", "threadstats", "telemetry_client", "bench", "cli"];
+const FRONT_DOORS: [&str; 6] =
+    ["server", "threadstats", "telemetry_client", "errors", "bench", "cli"];
 
 /// What a module may use besides itself and the base.
 fn allowed(module: &str) -> Vec<&'static str> {
@@ -60,6 +61,8 @@ fn allowed(module: &str) -> Vec<&'static str> {
             let others = ["net", "output", "watch", "doors", "explain", "admin", "global"];
             [&ROOMS[..], &others, &["telemetry_client"]].concat()
         }
+        // Counts through the other front door of the library.
+        "errors" => vec!["threadstats"],
         "threadstats" => [&ROOMS[..], &["output"]].concat(),
         // A program of its own kind: of whippet it needs no more than connections.
         "telemetry_client" => vec!["forward"],
