@@ -41,6 +41,7 @@ pub mod config;
 #[cfg(feature = "server")]
 mod http;
 pub mod memory;
+mod protobuf;
 mod spool;
 pub mod tagger;
 pub mod telemetry;

@@ -15,13 +15,14 @@ use std::path::{Path, PathBuf};
 const ROOMS: [&str; 7] = ["protocol", "context", "aggregate", "part", "flush", "encode", "forward"];
 
 /// Usable by everyone, and using nothing but each other.
-const BASE: [&str; 10] = [
+const BASE: [&str; 11] = [
     "capture",
     "clock",
     "config",
     "http",
     "memory",
     "spool",
+    "protobuf",
     "telemetry",
     "text",
     "sketch",

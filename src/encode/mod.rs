@@ -39,7 +39,6 @@ mod compress;
 mod events;
 mod limits;
 mod payload;
-mod protobuf;
 mod readable;
 mod series;
 pub(crate) mod series_v1;

@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value};
 
-use super::protobuf::{Field, fields, take_varint, unzigzag};
 use super::split::{SplitError, decompress};
 use super::{Payload, Route};
+use crate::protobuf::{Field, fields, take_varint, unzigzag};
 
 /// What a field of a message holds.
 #[derive(Clone, Copy)]

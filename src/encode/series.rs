@@ -3,13 +3,13 @@
 use super::assembly::{Assembly, EncodeCounts, Glue, Sink};
 use super::compress::Compression;
 use super::limits::PayloadLimits;
-use super::protobuf::{
-    BYTES, VARINT, key, put_bytes, put_double, put_head, put_integer, put_varint, varint_len,
-};
 use super::text::put_field;
 use super::{Payload, Route, series_v1};
 use crate::context::{TagUse, utf8_bytes};
 use crate::flush::{Point, Series, SeriesKind};
+use crate::protobuf::{
+    BYTES, VARINT, key, put_bytes, put_double, put_head, put_integer, put_varint, varint_len,
+};
 
 /// Which of the two series routes is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -259,7 +259,7 @@ fn put_point(into: &mut Vec<u8>, point: u8, Point { timestamp, value }: Point) {
     let length =
         if value == 0.0 { 0 } else { 9 } + if seconds == 0 { 0 } else { 1 + varint_len(seconds) };
     put_head(into, point, length);
-    put_double(into, key(1, super::protobuf::FIXED64), value);
+    put_double(into, key(1, crate::protobuf::FIXED64), value);
     put_integer(into, key(2, VARINT), seconds);
 }
 

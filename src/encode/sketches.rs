@@ -3,11 +3,11 @@
 use super::assembly::{Assembly, EncodeCounts};
 use super::compress::Compression;
 use super::limits::PayloadLimits;
-use super::protobuf::{BYTES, FIXED64, VARINT, key, put_bytes, put_double, put_integer, zigzag};
 use super::series::{MetricOrigin, Scratch, add_message, put_metadata};
 use super::text::put_field;
 use super::{Payload, Route};
 use crate::flush::SketchSeries;
+use crate::protobuf::{BYTES, FIXED64, VARINT, key, put_bytes, put_double, put_integer, zigzag};
 
 /// Writes sketches into payloads.
 pub struct SketchEncoder {
@@ -102,8 +102,8 @@ impl BinScratch {
         put_double(message, key(5, FIXED64), sketch.avg());
         put_double(message, key(6, FIXED64), sketch.sum());
         for (bin, count) in sketch.bins() {
-            super::protobuf::put_varint(keys, zigzag(i32::from(bin)));
-            super::protobuf::put_varint(counts, u64::from(count));
+            crate::protobuf::put_varint(keys, zigzag(i32::from(bin)));
+            crate::protobuf::put_varint(counts, u64::from(count));
         }
         put_bytes(message, key(7, BYTES), keys);
         put_bytes(message, key(8, BYTES), counts);

@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::compress::{Compression, Compressor};
-use super::protobuf::fields;
 use super::text::put_json_str;
 use super::{ContentEncoding, Payload, Route};
+use crate::protobuf::fields;
 
 /// No body is unpacked beyond this, whatever it claims: the largest that any series route takes.
 const UNCOMPRESSED_BYTES_MAX: usize = 62_914_560;

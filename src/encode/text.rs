@@ -1,7 +1,7 @@
 //! Bytes as strings of protobuf and JSON.
 
-use super::protobuf;
 use crate::context::{utf8, utf8_bytes};
+use crate::protobuf;
 
 /// A protobuf string field.
 #[inline]

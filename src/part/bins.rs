@@ -13,7 +13,6 @@ pub(super) struct Bins(Vec<(i16, u64)>);
 
 impl Bins {
     /// Keys that ascend strictly; counts of 0 are left out.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the encoding, which comes next"))]
     pub fn of_ascending(bins: impl IntoIterator<Item = (i16, u64)>) -> Bins {
         let mut bins = Bins(bins.into_iter().filter(|(_, count)| *count > 0).collect());
         debug_assert!(bins.0.is_sorted_by(|left, right| left.0 < right.0));
@@ -54,12 +53,10 @@ impl Bins {
         self.cap();
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the encoding, which comes next"))]
     pub fn iter(&self) -> impl Iterator<Item = (i16, u64)> + Clone {
         self.0.iter().copied()
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the encoding, which comes next"))]
     pub fn len(&self) -> usize {
         self.0.len()
     }

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use super::cell::Cell;
+use super::error::{STYLE_AGGREGATES_MAX, STYLE_PERCENTILES_MAX, STYLE_TEXT_BYTES_MAX};
 
 /// Sixteen random bytes, new at every start of a process.
 pub type Sender = [u8; 16];
@@ -114,6 +115,16 @@ impl Style {
             && self.percentiles.is_empty()
             && !self.as_count
             && self.unit.is_empty()
+    }
+
+    /// True when a part has room for it.
+    pub(super) fn fits(&self) -> bool {
+        let short = |text: &String| text.len() <= STYLE_TEXT_BYTES_MAX;
+        self.aggregates.len() <= STYLE_AGGREGATES_MAX
+            && self.aggregates.iter().all(short)
+            && self.percentiles.len() <= STYLE_PERCENTILES_MAX
+            && self.percentiles.iter().all(|share| (0.0..=1.0).contains(share))
+            && short(&self.unit)
     }
 
     /// Heap bytes.

@@ -114,6 +114,7 @@ impl Histogram {
         match &self.0 {
             Form::Samples(samples) => samples.value_past(rank),
             Form::Folded(folded) => {
+                // Some sample, so the minimum is not above the maximum.
                 let value = folded.bins.key_past(rank).map_or(folded.max, sketch::value_of);
                 value.clamp(folded.min, folded.max)
             }
@@ -249,5 +250,115 @@ impl Folded {
         self.sum.merge(&other.sum);
         (self.min, self.max) = (self.min.min(other.min), self.max.max(other.max));
         self.bins.merge(&other.bins);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::HistogramCell;
+    use proptest::prelude::*;
+
+    fn histogram(samples: &[(f64, f64)]) -> Histogram {
+        let mut histogram = Histogram::default();
+        for (value, scale) in samples {
+            assert!(histogram.add(Sample { value: *value, scale: *scale }));
+        }
+        histogram.sort();
+        histogram
+    }
+
+    fn cell(samples: &[(f64, f64)]) -> HistogramCell {
+        let mut cell = HistogramCell::new(0);
+        for (value, scale) in samples {
+            assert!(cell.add(Sample { value: *value, scale: *scale }));
+        }
+        cell.sort();
+        cell
+    }
+
+    #[test]
+    fn up_to_a_thousand_samples_it_answers_as_a_cell_does() {
+        for count in [0, 1, 2, 3, 999, 1_000] {
+            let samples: Vec<(f64, f64)> = (0..count)
+                .map(|n| (f64::from(n * 7 % 1_000) - 300.0, 1.0 + f64::from(n % 3) * 0.75))
+                .collect();
+            let (ours, theirs) = (histogram(&samples), cell(&samples));
+            assert_eq!(ours.is_folded(), theirs.is_folded());
+            let (summary, expect) = (ours.summary(), theirs.summary());
+            assert_eq!(
+                (summary.count, summary.min, summary.max),
+                (expect.count, expect.min, expect.max)
+            );
+            assert!((summary.sum - expect.sum).abs() <= 1e-9 * expect.sum.abs());
+            for rank in (0..=summary.count + 2).chain([u64::MAX]) {
+                assert_eq!(ours.value_past(rank), theirs.value_past(rank), "{rank} of {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_sample_is_refused() {
+        let mut histogram = histogram(&[(1.0, 1.0)]);
+        for (value, scale) in
+            [(f64::NAN, 1.0), (f64::INFINITY, 1.0), (1.0, 0.5), (1.0, f64::NAN), (1e200, 1e200)]
+        {
+            assert!(!histogram.add(Sample { value, scale }), "{value} {scale}");
+        }
+        assert_eq!(histogram.summary().count, 1);
+    }
+
+    /// Twin: the samples in order, each as often as it counts.
+    fn exact_past(samples: &[(f64, f64)], rank: usize) -> f64 {
+        let repeat = |(value, scale): &(f64, f64)| std::iter::repeat_n(*value, *scale as usize);
+        let mut all: Vec<f64> = samples.iter().flat_map(repeat).collect();
+        all.sort_by(f64::total_cmp);
+        all[rank.min(all.len() - 1)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(30))]
+
+        #[test]
+        fn beyond_them_the_summary_is_exact_and_a_rank_within_a_percent(
+            samples in prop::collection::vec(
+                (
+                    prop_oneof![-1e3..1e3_f64, 1e-6..1.0_f64, -9e200..9e200_f64, Just(0.0)],
+                    prop_oneof![3 => Just(1.0), 1 => 1.0..5.0_f64],
+                ),
+                1_001..2_500,
+            ),
+            at in 0.0..1.0_f64,
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let whole = histogram(&samples);
+            let count: u64 = samples.iter().map(|(_, scale)| *scale as u64).sum();
+            let (min, max) = samples
+                .iter()
+                .fold((f64::MAX, f64::MIN), |(min, max), (v, _)| (min.min(*v), max.max(*v)));
+            let mut sum = Sum::default();
+            samples.iter().for_each(|(value, scale)| sum.add(value * scale));
+            prop_assert_eq!(whole.summary(), Summary { count, sum: sum.value(), min, max });
+            let rank = (at * count as f64) as u64;
+            let (got, exact) = (whole.value_past(rank), exact_past(&samples, rank as usize));
+            prop_assert!((got - exact).abs() <= exact.abs() * 0.01 + 1e-9, "{got:e} for {exact:e}");
+            let (left, right) = samples.split_at(cut.index(samples.len()));
+            let (mut left, mut right) = (histogram(left), histogram(right));
+            let other = right.clone();
+            right.merge(&left);
+            left.merge(&other);
+            prop_assert_eq!(&left, &whole);
+            prop_assert_eq!(&right, &whole);
+        }
+    }
+
+    #[test]
+    fn nothing_merged_is_nothing() {
+        let mut empty = Histogram::default();
+        empty.merge(&Histogram::default());
+        assert!(empty.is_empty() && empty.value_past(0) == 0.0);
+        let one = histogram(&[(2.0, 1.0)]);
+        empty.merge(&one);
+        assert_eq!(empty, one);
     }
 }

@@ -179,14 +179,28 @@ impl Merged {
         let latest = rivals
             .iter()
             .fold(slot, |latest, rival| if rank(rival) > rank(latest) { rival } else { latest });
-        Some(MergedSeries {
+        Some(self.series_of(key, latest, rivals.len()))
+    }
+
+    /// Every kind of every series, those that are not posted too.
+    pub fn every_kind(&self, mut visit: impl FnMut(MergedSeries<'_>)) {
+        for (number, entry) in (0..).zip(&self.entries) {
+            let rivals = self.rivals.get(&number).map_or(&[][..], Vec::as_slice);
+            for slot in std::iter::once(&entry.slot).chain(rivals) {
+                visit(self.series_of(&entry.key, slot, rivals.len()));
+            }
+        }
+    }
+
+    fn series_of<'a>(&'a self, key: &'a Key, slot: &'a Slot, rivals: usize) -> MergedSeries<'a> {
+        MergedSeries {
             key,
-            value: &latest.value,
-            style: &self.styles[latest.style as usize],
-            stamp: latest.stamp,
-            sender: self.senders[latest.sender as usize],
-            type_conflicts: rivals.len(),
-        })
+            value: &slot.value,
+            style: &self.styles[slot.style as usize],
+            stamp: slot.stamp,
+            sender: self.senders[slot.sender as usize],
+            type_conflicts: rivals,
+        }
     }
 
     /// The number of a key.

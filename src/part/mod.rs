@@ -6,6 +6,10 @@
 mod bins;
 mod cell;
 mod convert;
+mod decode;
+mod decode_cell;
+mod encode;
+mod error;
 mod head;
 mod histogram;
 mod key;
@@ -13,8 +17,14 @@ mod merged;
 mod pool;
 mod set;
 mod sum;
+#[cfg(test)]
+mod tests;
+mod wire;
+mod writer;
 
 pub use cell::{Cell, Value};
+pub use decode::{Opened, SealedPart, decode, open};
+pub use error::{PartError, PartLimits};
 pub use head::{Barrier, Head, Part, PartId, Record, Sender, Style};
 pub use histogram::Histogram;
 pub use key::Key;
@@ -22,3 +32,4 @@ pub use merged::{Merged, MergedSeries, SeriesNumber};
 pub use pool::KeyPool;
 pub use set::Set;
 pub use sum::Sum;
+pub use writer::{EncodedPart, PART_RAW_BYTES, Packer, PartWriter, encode_barrier};

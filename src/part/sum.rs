@@ -62,7 +62,6 @@ impl Sum {
     }
 
     /// Floats that add up to it, the first of which is [`Sum::value`]; mostly that alone.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the encoding, which comes next"))]
     pub(super) fn floats(&self) -> Vec<f64> {
         let mut floats = vec![self.value()];
         if let Form::Wide(wide) = &self.0 {
@@ -247,4 +246,96 @@ fn nearest(low: usize, words: &[u64]) -> f64 {
         bits += u64::from(below || digits & 1 == 1);
     }
     f64::from_bits(bits.min(f64::MAX.to_bits()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sum(values: &[f64]) -> Sum {
+        let mut sum = Sum::default();
+        values.iter().for_each(|value| sum.add(*value));
+        sum
+    }
+
+    #[track_caller]
+    fn adds(values: &[f64], expect: f64) {
+        let sum = sum(values);
+        assert_eq!(sum.value().to_bits(), expect.to_bits(), "{values:?}: {}", sum.value());
+    }
+
+    #[test]
+    fn a_sum_is_rounded_once() {
+        adds(&[], 0.0);
+        adds(&[-0.0], 0.0);
+        adds(&[0.1; 10], 1.0);
+        adds(&[1e16, 1.0, 1.0], 1e16 + 2.0);
+        adds(&[1e100, 1.0, -1e100], 1.0);
+        adds(&[1.0, 1e100, 1.0, -1e100], 2.0);
+        adds(&[5e-324, 1.0, -1.0], 5e-324);
+        adds(&[-5e-324, -1.0, 1.0], -5e-324);
+        adds(&[f64::MIN_POSITIVE, -5e-324, 1.0, -1.0], f64::MIN_POSITIVE - 5e-324);
+        // Half way between two floats: to the even one, unless something is left.
+        adds(&[9_007_199_254_740_992.0, 1.0], 9_007_199_254_740_992.0);
+        adds(&[9_007_199_254_740_992.0, 1.0, 1e-300], 9_007_199_254_740_994.0);
+        adds(&[9_007_199_254_740_994.0, 1.0], 9_007_199_254_740_996.0);
+        adds(&[-9_007_199_254_740_994.0, -1.0], -9_007_199_254_740_996.0);
+    }
+
+    #[test]
+    fn beyond_the_floats_it_stays_exact_and_reads_as_the_largest() {
+        adds(&[f64::MAX, f64::MAX], f64::MAX);
+        adds(&[f64::MIN, f64::MIN, -1.0], f64::MIN);
+        adds(&[f64::MAX, f64::MAX, f64::MIN], f64::MAX);
+        adds(&[f64::MAX, f64::MAX, f64::MIN, f64::MIN, 2.5], 2.5);
+        assert_eq!(sum(&sum(&[f64::MAX; 5]).floats()), sum(&[f64::MAX; 5]));
+    }
+
+    #[test]
+    fn whole_numbers_need_no_more_than_a_float() {
+        let whole = sum(&[1e15, 3.0, -7.0, 0.5, 0.25]);
+        assert_eq!((whole.heap_bytes(), whole.value()), (0, 1e15 - 4.0 + 0.75));
+        assert!(sum(&[0.1, 0.2]).heap_bytes() < 100);
+    }
+
+    fn float() -> impl Strategy<Value = f64> {
+        let any = any::<u64>().prop_map(f64::from_bits);
+        prop_oneof![
+            2 => any.prop_filter("finite", |value| value.is_finite()),
+            2 => -1e3..1e3_f64,
+            1 => Just(f64::MAX),
+            1 => Just(f64::MIN),
+            1 => prop_oneof![Just(5e-324), Just(f64::MIN_POSITIVE), Just(1.0), Just(-0.0)],
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_order_and_no_grouping_shows(
+            values in prop::collection::vec(float(), 0..12), cut in any::<prop::sample::Index>()
+        ) {
+            let whole = sum(&values);
+            let mut sorted = values.clone();
+            sorted.sort_by(f64::total_cmp);
+            prop_assert_eq!(&sum(&sorted), &whole);
+            prop_assert_eq!(sum(&sorted).value().to_bits(), whole.value().to_bits());
+            let (left, right) = values.split_at(cut.index(values.len() + 1));
+            let (mut left, right) = (sum(left), sum(right));
+            left.merge(&right);
+            prop_assert_eq!(&left, &whole);
+            prop_assert_eq!(&sum(&whole.floats()), &whole);
+            // What is added and taken away again leaves nothing.
+            values.iter().for_each(|value| left.add(-value));
+            prop_assert_eq!(left, Sum::default());
+        }
+
+        /// Small enough numbers as integers of the machine.
+        #[test]
+        fn it_is_the_sum_of_integers(values in prop::collection::vec(any::<i64>(), 0..20)) {
+            let floats: Vec<f64> = values.iter().map(|value| *value as f64).collect();
+            let exact: i128 = floats.iter().map(|float| *float as i128).sum();
+            prop_assert_eq!(sum(&floats).value(), exact as f64);
+        }
+    }
 }

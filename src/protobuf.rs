@@ -1,27 +1,29 @@
-//! As much of the protobuf wire format as the intake's messages need. All their field numbers are
-//! below 16, so that a key is one byte.
+//! As much of the protobuf wire format as the messages of the intake and of parts need. All their field
+//! numbers are below 16, so that a key is one byte.
 
 /// Wire type 0.
-pub(super) const VARINT: u8 = 0;
+pub(crate) const VARINT: u8 = 0;
 /// Wire type 1.
-pub(super) const FIXED64: u8 = 1;
+pub(crate) const FIXED64: u8 = 1;
 /// Wire type 2.
-pub(super) const BYTES: u8 = 2;
+pub(crate) const BYTES: u8 = 2;
+/// Wire type 5, which nothing here writes.
+const FIXED32: u8 = 5;
 
 /// The key of a field; `field` is 1 to 15.
-pub(super) const fn key(field: u8, wire: u8) -> u8 {
+pub(crate) const fn key(field: u8, wire: u8) -> u8 {
     assert!(field >= 1 && field < 16, "keys of one byte only");
     field << 3 | wire
 }
 
 /// Bytes that `value` takes as a varint: 7 bits each, at least one.
-pub(super) const fn varint_len(value: u64) -> usize {
+pub(crate) const fn varint_len(value: u64) -> usize {
     (70 - (value | 1).leading_zeros() as usize) / 7
 }
 
 /// Appends `value`, seven bits a byte, lowest first.
 #[inline]
-pub(super) fn put_varint(into: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_varint(into: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         into.push(value as u8 | 0x80);
         value >>= 7;
@@ -30,32 +32,32 @@ pub(super) fn put_varint(into: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Small magnitudes of either sign become small numbers (`sint32`).
-pub(super) const fn zigzag(value: i32) -> u64 {
+pub(crate) const fn zigzag(value: i32) -> u64 {
     ((value << 1) ^ (value >> 31)) as u32 as u64
 }
 
 /// Back from [`zigzag`].
-pub(super) const fn unzigzag(number: u64) -> i64 {
+pub(crate) const fn unzigzag(number: u64) -> i64 {
     (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
 }
 
 /// The head of a length-delimited field; its `length` bytes follow.
 #[inline]
-pub(super) fn put_head(into: &mut Vec<u8>, key: u8, length: usize) {
+pub(crate) fn put_head(into: &mut Vec<u8>, key: u8, length: usize) {
     into.push(key);
     put_varint(into, length as u64);
 }
 
 /// A length-delimited field, also when it is empty.
 #[inline]
-pub(super) fn put_bytes(into: &mut Vec<u8>, key: u8, bytes: &[u8]) {
+pub(crate) fn put_bytes(into: &mut Vec<u8>, key: u8, bytes: &[u8]) {
     put_head(into, key, bytes.len());
     into.extend_from_slice(bytes);
 }
 
 /// An integer field, absent when 0.
 #[inline]
-pub(super) fn put_integer(into: &mut Vec<u8>, key: u8, value: u64) {
+pub(crate) fn put_integer(into: &mut Vec<u8>, key: u8, value: u64) {
     if value != 0 {
         into.push(key);
         put_varint(into, value);
@@ -64,7 +66,7 @@ pub(super) fn put_integer(into: &mut Vec<u8>, key: u8, value: u64) {
 
 /// A double field, absent when 0.
 #[inline]
-pub(super) fn put_double(into: &mut Vec<u8>, key: u8, value: f64) {
+pub(crate) fn put_double(into: &mut Vec<u8>, key: u8, value: f64) {
     if value != 0.0 {
         into.push(key);
         into.extend_from_slice(&value.to_le_bytes());
@@ -73,19 +75,21 @@ pub(super) fn put_double(into: &mut Vec<u8>, key: u8, value: f64) {
 
 /// One field, as it is read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Field<'a> {
+pub(crate) struct Field<'a> {
     /// Its number.
-    pub(super) number: u64,
+    pub(crate) number: u64,
+    /// Its wire type.
+    pub(crate) wire: u8,
     /// Key and content.
-    pub(super) whole: &'a [u8],
+    pub(crate) whole: &'a [u8],
     /// What a length-delimited field holds; empty for others.
-    pub(super) content: &'a [u8],
+    pub(crate) content: &'a [u8],
     /// What a varint or fixed field holds, as bits; 0 for others.
-    pub(super) scalar: u64,
+    pub(crate) scalar: u64,
 }
 
 /// The fields of a message; `None` in place of the first that is malformed.
-pub(super) fn fields(message: &[u8]) -> impl Iterator<Item = Option<Field<'_>>> {
+pub(crate) fn fields(message: &[u8]) -> impl Iterator<Item = Option<Field<'_>>> {
     let mut rest = message;
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -100,12 +104,14 @@ pub(super) fn fields(message: &[u8]) -> impl Iterator<Item = Option<Field<'_>>> 
 fn take_field(bytes: &[u8]) -> Option<Field<'_>> {
     let (key, head) = take_varint(bytes)?;
     let after = bytes.get(head..)?;
-    let (skipped, length, scalar) = match (key & 7) as u8 {
+    let wire = (key & 7) as u8;
+    let (skipped, length, scalar) = match wire {
         VARINT => {
             let (value, size) = take_varint(after)?;
             (size, 0, value)
         }
         FIXED64 => (8, 0, u64::from_le_bytes(*after.first_chunk()?)),
+        FIXED32 => (4, 0, u64::from(u32::from_le_bytes(*after.first_chunk()?))),
         BYTES => {
             let (length, size) = take_varint(after)?;
             (size, usize::try_from(length).ok()?, 0)
@@ -115,11 +121,11 @@ fn take_field(bytes: &[u8]) -> Option<Field<'_>> {
     let start = head.checked_add(skipped)?;
     let end = start.checked_add(length)?;
     let content = bytes.get(start..end)?;
-    Some(Field { number: key >> 3, whole: &bytes[..end], content, scalar })
+    Some(Field { number: key >> 3, wire, whole: &bytes[..end], content, scalar })
 }
 
 /// The varint at the front, and how many bytes it takes.
-pub(super) fn take_varint(bytes: &[u8]) -> Option<(u64, usize)> {
+pub(crate) fn take_varint(bytes: &[u8]) -> Option<(u64, usize)> {
     let mut value = 0_u64;
     for (place, byte) in bytes.iter().take(10).enumerate() {
         value |= u64::from(byte & 0x7F) << (7 * place);
@@ -172,8 +178,16 @@ mod tests {
         reads(&[0x0A, 1, b'x', 0x12, 0], &[Some((1, b"x")), Some((2, b""))]);
         reads(&[0x28, 0x80, 1, 0x0A, 0], &[Some((5, b"")), Some((1, b""))]);
         reads(&[0x09, 1, 2, 3, 4, 5, 6, 7, 8, 0x28, 1], &[Some((1, b"")), Some((5, b""))]);
-        for broken in [&[0x0A][..], &[0x0A, 2, 0], &[0x09, 1], &[0x28, 0x80], &[0x0B], &[0x80; 11]]
-        {
+        reads(&[0x0D, 1, 2, 3, 4, 0x28, 1], &[Some((1, b"")), Some((5, b""))]);
+        for broken in [
+            &[0x0A][..],
+            &[0x0A, 2, 0],
+            &[0x09, 1],
+            &[0x0D, 1],
+            &[0x28, 0x80],
+            &[0x0B],
+            &[0x80; 11],
+        ] {
             reads(broken, &[None]);
         }
         reads(&[0x0A, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1], &[None]);
