@@ -1,6 +1,6 @@
 # The targets people need; `make help` lists them.
 
-.PHONY: help run test test-bare browser test-web screenshots check fmt clippy doc deny bench bench-report count fuzz faults memory soak clients config-docs test-alerts test-kubernetes test-dist
+.PHONY: help run test test-bare browser test-web screenshots check fmt clippy doc deny bench bench-report count fuzz faults memory soak clients config-docs
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -8,10 +8,12 @@ help: ## list the targets
 run: ## listen on 127.0.0.1:8125 and print what arrives
 	cargo run --release
 
+# With the global tier, whose tests run brokers inside the test program; librdkafka is built once (2 minutes).
 test: ## every test: units, protocol conformance, end to end
-	cargo test
+	cargo test --features global
 
-test-bare: ## the library without default features: builds alone, and its tests
+test-bare: ## the library without default features: builds alone, and its tests; the default program builds
+	cargo check
 	cargo check --lib --no-default-features
 	cargo check --lib --no-default-features --features telemetry_client
 	cargo test --no-default-features
@@ -29,10 +31,10 @@ browser:
 	fi
 
 test-web: browser ## the live page in a real browser
-	cargo test --test e2e -- web::page --ignored --test-threads 2
+	cargo test --features global --test e2e -- web::page --ignored --test-threads 2
 
 screenshots: browser ## docs/img/*.png, from the real program under load (2 minutes)
-	SCREENSHOTS=$(CURDIR)/docs/img cargo test --test e2e -- web::screenshots --ignored
+	SCREENSHOTS=$(CURDIR)/docs/img cargo test --features global --test e2e -- web::screenshots --ignored
 
 check: fmt clippy test test-bare doc deny ## what CI runs
 
@@ -40,10 +42,10 @@ fmt:
 	cargo fmt --all --check
 
 clippy:
-	cargo clippy --all-targets -- -D warnings
+	cargo clippy --features global --all-targets -- -D warnings
 
 doc: ## the library's documentation, warnings denied
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --features global --no-deps
 
 # One that is installed is used; else it is built once into target/ (about a minute on two cores).
 DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
@@ -77,23 +79,6 @@ config-docs: ## write docs/configuration.md, docs/compatibility.md and dist/whip
 clients: ## run the unmodified Datadog clients against open doors (pip, npm; 3 minutes)
 	cargo build
 	python3 tools/clients/run.py
-
-# What is shipped beside the program. WHIPPET=PATH tests another one than the last debug build.
-WHIPPET ?= target/debug/whippet
-target/debug/whippet:
-	cargo build
-
-PROMETHEUS = target/tools/prometheus/usr/bin
-$(PROMETHEUS)/prometheus:
-	tools/dist/debian target/tools/prometheus prometheus
-
-test-alerts: $(PROMETHEUS)/prometheus $(WHIPPET) ## alert rules and dashboard queries in a real Prometheus (20 seconds)
-	python3 tools/dist/alerts.py $(PROMETHEUS) $(WHIPPET)
-
-test-kubernetes: $(WHIPPET) ## manifests and chart against the API of Kubernetes (10 seconds, first time a minute)
-	WHIPPET=$(WHIPPET) tools/dist/kubernetes
-
-test-dist: test-alerts test-kubernetes ## what is shipped beside the program
 
 FUZZ_TARGET ?= datagram
 SECONDS ?= 60

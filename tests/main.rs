@@ -25,7 +25,6 @@ mod cli {
     mod closed_reader;
     mod command;
     mod explain;
-    mod generate;
     mod global;
     mod help;
     mod log_files;
@@ -34,11 +33,6 @@ mod cli {
     mod service_manager;
     mod systemd_units;
     mod terminal;
-}
-/// What is shipped beside the program, held against the program.
-#[cfg(all(feature = "cli", feature = "zstd"))]
-mod dist {
-    mod metrics;
 }
 /// Datadog clients that speak HTTP to an Agent: the program takes what they send.
 #[cfg(all(feature = "cli", feature = "zstd"))]
@@ -99,6 +93,12 @@ mod forward {
     mod queue;
     mod shutdown;
     mod spool;
+}
+/// The global tier on brokers in this process.
+#[cfg(all(feature = "cli", feature = "global"))]
+mod global {
+    mod cluster;
+    mod sender;
 }
 #[cfg(all(feature = "cli", feature = "zstd"))]
 mod hub;

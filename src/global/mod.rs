@@ -5,4 +5,5 @@
 //! intake. Promise: one owner posts a series, always its whole value at a second, so a replay changes
 //! nothing. Refusal: posting what may be a part of a value; keeping what the log keeps.
 
+pub mod engine;
 pub mod sender;

@@ -20,6 +20,8 @@ mod events;
 mod fault_tests;
 mod flusher;
 mod forward_raw;
+#[cfg(feature = "global")]
+mod global;
 mod handover;
 mod kernel_drops;
 mod lane;
@@ -49,6 +51,8 @@ use self::door_flushers::DoorFlushers;
 use self::doors::Doors;
 use self::flusher::{FlusherThread, Message, Reload};
 use self::forward_raw::RawForwarder;
+#[cfg(feature = "global")]
+use self::global::GlobalTier;
 use self::handover::HandOverFile;
 use self::kernel_drops::KernelDrops;
 use self::lane::{FromLane, LaneParts, LaneWorker};
@@ -91,6 +95,9 @@ pub enum ServerError {
     /// Delivery.
     #[error(transparent)]
     Forward(#[from] StartError),
+    /// The log of the global tier.
+    #[error("{0}")]
+    Global(String),
     /// Opening the JSON lines file.
     #[error("output: jsonl:{path}: {error}; name a file in a writable folder")]
     JsonLines {
@@ -158,6 +165,8 @@ pub struct Server {
     admin: AdminServers,
     doors: Option<Doors>,
     door_buckets: Option<DoorBuckets>,
+    #[cfg(feature = "global")]
+    global: Option<GlobalTier>,
     /// Keeps counts per metric from start to end (`dogstatsd_metrics_stats_enable`).
     _counting: Option<Counting>,
 }
@@ -186,7 +195,10 @@ impl Server {
             bound_doors.as_ref().and_then(|doors| doors::mailbox(config, doors, &mut bound));
         let totals = Arc::new(Mutex::new(Totals::default()));
         let doors_accounting = Arc::new(DoorsAccounting::default());
-        let delivery = outputs::start(config, &outputs, hostname.as_deref(), &clock, &hub)?;
+        #[cfg_attr(not(feature = "global"), expect(unused_mut))]
+        let mut delivery = outputs::start(config, &outputs, hostname.as_deref(), &clock, &hub)?;
+        #[cfg(feature = "global")]
+        let global = GlobalTier::start(config, hostname.as_deref(), &clock, &mut delivery.outputs)?;
         let tagger = start_tagger(config)?;
         let rules = settings::rules(config, hostname.as_deref(), lanes, as_tagger(tagger.as_ref()));
         let rules = Arc::new(rules);
@@ -362,6 +374,8 @@ impl Server {
             admin,
             doors,
             door_buckets,
+            #[cfg(feature = "global")]
+            global,
             _counting: counting,
         })
     }
@@ -467,8 +481,12 @@ impl Server {
             summary::raw_copies(forwarder);
         }
         drop(self.admin);
-        // Both at once: each may take all the time there is.
+        // All at once: each may take all the time there is.
         let report = thread::scope(|scope| {
+            #[cfg(feature = "global")]
+            if let Some(global) = self.global.take() {
+                scope.spawn(|| global.stop(deadline));
+            }
             if let Some(forward) = self.doors.as_ref().and_then(Doors::forward) {
                 scope.spawn(|| forward.shutdown(deadline));
             }
@@ -496,7 +514,10 @@ impl Server {
     }
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, ServerError> {
+fn spawn<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, ServerError> {
     let thread = thread::Builder::new().name(name.to_owned());
     thread.spawn(run).map_err(ServerError::system("starting a thread"))
 }

@@ -156,3 +156,18 @@ fn the_library_alone_brings_no_async_runtime() {
     let alone = tree("--no-default-features");
     assert!(!has_runtime(&alone), "{alone}");
 }
+
+/// Who does not ask for the global tier builds no client of its log.
+#[test]
+fn only_the_feature_global_brings_a_client_of_the_log() {
+    let tree = |features: &[&str]| {
+        let arguments = ["tree", "--offline", "--locked", "--edges=normal,build", "--prefix=none"];
+        String::from_utf8(cargo(&[&arguments[..], features].concat())).expect("text")
+    };
+    let has_client = |tree: &str| tree.lines().any(|package| package.starts_with("rdkafka"));
+    assert!(has_client(&tree(&["--features=global"])), "the check looks for the wrong name");
+    for features in [&[][..], &["--no-default-features"]] {
+        let tree = tree(features);
+        assert!(!has_client(&tree), "{tree}");
+    }
+}

@@ -46,6 +46,9 @@ impl DropReason {
 /// Cells: `encoded = acked + waiting + spooled + dropped`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SenderCounts {
+    /// Not put into any part, and not counted otherwise: a line feed in a name or tag, or a key longer
+    /// than a part may hold.
+    pub unforwardable: u64,
     /// Put into parts, by this run and by those that left parts in the spool.
     pub encoded: u64,
     /// Of these, found in the spool at the start.
@@ -108,6 +111,9 @@ impl fmt::Display for SenderCounts {
         }
         if self.restored > 0 {
             write!(f, "; {} of them encoded by an earlier run", grouped(self.restored))?;
+        }
+        if self.unforwardable > 0 {
+            write!(f, "; {} could not be encoded", grouped(self.unforwardable))?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! In: parts, as encoded from a flush. Out: records appended to the log, each until it is acknowledged.
+//! In: the global cells of a flush. Out: parts, as records appended to the log, each until it is acknowledged.
 //! Promise: every cell is acknowledged, waiting, on disk, or dropped for a reason that is counted, at every
 //! moment; a part keeps its identity through every retry and restart; memory and disk are bounded.
 //! Refusal: it names no broker and no library; what a part holds is not its business.
@@ -6,6 +6,7 @@
 mod accounting;
 mod log;
 mod part_spool;
+mod parts;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -13,4 +14,5 @@ mod tests;
 pub use accounting::{DropReason, SenderCounts};
 pub use log::{AppendError, Log, Outcome, Report};
 pub use part_spool::SpoolSettings;
-pub use queue::{OutgoingPart, Sender, SenderSettings};
+pub use parts::{EncodedFlush, Parts, Topic, Topics};
+pub use queue::{OutgoingPart, Sender, SenderSettings, SenderStatus};

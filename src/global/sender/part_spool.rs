@@ -109,10 +109,6 @@ impl PartSpool {
         }
     }
 
-    pub fn has(&self, key: PartKey) -> bool {
-        self.directory.has(&stem(key))
-    }
-
     /// The part is settled: its file goes.
     pub fn remove(&mut self, key: PartKey, described: &Described) {
         self.directory.remove(&stem(key));

@@ -55,6 +55,25 @@ pub struct OutgoingPart {
     pub record: Bytes,
 }
 
+/// What a sender does, for pages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SenderStatus {
+    /// Cells.
+    pub counts: SenderCounts,
+    /// Bytes of parts in memory.
+    pub queue_bytes: usize,
+    /// Bytes of parts on disk.
+    pub spool_bytes: u64,
+    /// Start of the oldest interval that waits, Unix seconds.
+    pub oldest: Option<u64>,
+    /// How long the log has taken nothing.
+    pub failing_for: Option<Duration>,
+    /// No broker can be reached since then (monotonic).
+    pub away_since: Option<Duration>,
+    /// The last error of the connection.
+    pub error: Option<String>,
+}
+
 /// Orders parts: the oldest interval first, then as they came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct PartKey {
@@ -171,6 +190,20 @@ impl<L: Log> Sender<L> {
         self.counts
     }
 
+    /// How it stands; the connection is for others to tell.
+    pub fn status(&self) -> SenderStatus {
+        let (queue_bytes, spool_bytes) = self.bytes();
+        SenderStatus {
+            counts: self.counts,
+            queue_bytes,
+            spool_bytes,
+            oldest: self.oldest(),
+            failing_for: self.failing_for(),
+            away_since: None,
+            error: None,
+        }
+    }
+
     /// Bytes in memory and on disk.
     pub fn bytes(&self) -> (usize, u64) {
         (self.memory_bytes, self.spool.as_ref().map_or(0, PartSpool::bytes))
@@ -194,6 +227,11 @@ impl<L: Log> Sender<L> {
     /// Nothing is left to do.
     pub fn is_done(&self) -> bool {
         self.parts.is_empty()
+    }
+
+    /// Counts cells that no part can hold.
+    pub fn note_unforwardable(&mut self, cells: u64) {
+        self.counts.unforwardable += cells;
     }
 
     /// Takes a part. Without room, the oldest ones give way.
