@@ -194,7 +194,7 @@ impl EffectiveValues {
             .filter_map(|(property, _)| {
                 let (_, instead) = REFUSED.iter().find(|(known, _)| known == property)?;
                 let way_out = match instead.is_empty() {
-                    true => "is fixed, since exact data depends on it; remove it".to_owned(),
+                    true => "is fixed, since whippet relies on its value; remove it".to_owned(),
                     false => format!("cannot be set here; use {instead}"),
                 };
                 Some(format!("{property} {way_out}"))
@@ -268,8 +268,8 @@ impl EffectiveValues {
     }
 }
 
-/// Properties of librdkafka that cannot be chosen, and the key to use instead; empty: none, since exact
-/// data depends on the value.
+/// Properties of librdkafka that cannot be chosen, and the key to use instead; empty: none, since whippet
+/// relies on the value.
 pub(super) const REFUSED: &[(&str, &str)] = &[
     ("bootstrap.servers", "global_brokers"),
     ("metadata.broker.list", "global_brokers"),

@@ -353,7 +353,7 @@ fn properties_with_a_key_or_a_meaning_are_refused_by_name() {
     for (property, instead) in REFUSED {
         let value = format!(r#"{{"client.rack": "a", "{property}": "x"}}"#);
         let way_out = match *instead {
-            "" => "is fixed, since exact data depends on it; remove it".to_owned(),
+            "" => "is fixed, since whippet relies on its value; remove it".to_owned(),
             key => format!("cannot be set here; use {key}"),
         };
         let expect = format!("error global_kafka: {property} {way_out}");
