@@ -37,7 +37,7 @@ pub struct Series<'a> {
     /// How the values read.
     pub kind: SeriesKind,
     /// `millisecond` for timings.
-    pub unit: Option<&'static str>,
+    pub unit: Option<&'a str>,
     /// `source_type_name`, for JMX integrations only.
     pub source: Option<&'static str>,
     /// Seconds that one value covers.

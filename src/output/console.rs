@@ -29,6 +29,16 @@ impl<W: Write + Send> Console<W> {
     pub fn new(out: W) -> Self {
         Console { out, broken: false, quiet: false }
     }
+
+    /// Prints a table that was rendered.
+    pub fn print(&mut self, text: &str) {
+        let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+        if let Err(error) = written
+            && !std::mem::replace(&mut self.broken, true)
+        {
+            tracing::warn!(target: "output", "console: {error}; tables are lost from here on");
+        }
+    }
 }
 
 impl<W: Write + Send> Output for Console<W> {
@@ -38,40 +48,71 @@ impl<W: Write + Send> Output for Console<W> {
         if std::mem::replace(&mut self.quiet, quiet) && quiet {
             return;
         }
-        let written = self.out.write_all(table.as_bytes()).and_then(|()| self.out.flush());
-        if let Err(error) = written {
-            if !self.broken {
-                tracing::warn!(target: "output", "console: {error}; tables are lost from here on");
-            }
-            self.broken = true;
-        }
+        self.print(&table);
     }
 }
 
 type Cells = [String; 5];
 
-fn render(flush: &FlushView<'_>) -> String {
-    let mut rows: Vec<Cells> = Vec::new();
-    let mut hidden = 0_usize;
-    let mut add = |cells: &dyn Fn() -> Cells| {
-        if rows.len() < ROWS_MAX { rows.push(cells()) } else { hidden += 1 }
-    };
-    flush.visit(&mut |row| {
-        if !row.idle {
-            add(&|| cells_of(row));
+/// Rows of one table, at most [`ROWS_MAX`] of them kept.
+#[derive(Debug, Default)]
+pub struct Table {
+    rows: Vec<Cells>,
+    hidden: usize,
+    idle: usize,
+}
+
+impl Table {
+    /// Adds a row; of counters continued with 0 only the number.
+    pub fn row(&mut self, row: &Row<'_>) {
+        if row.idle { self.idle += 1 } else { self.add(|| cells_of(row)) }
+    }
+
+    fn add(&mut self, cells: impl FnOnce() -> Cells) {
+        if self.rows.len() < ROWS_MAX { self.rows.push(cells()) } else { self.hidden += 1 }
+    }
+
+    /// Counters continued with 0.
+    #[must_use]
+    pub fn idle(&self) -> usize {
+        self.idle
+    }
+
+    /// True without a row to show.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The table of an interval of so many seconds, after a line that says what it is of.
+    #[must_use]
+    pub fn render(mut self, mut text: String, interval: u64) -> String {
+        if !self.rows.is_empty() {
+            let input = format!("IN {interval} s");
+            self.rows.insert(0, ["KIND", "NAME", "TAGS", &input, "POSTED"].map(str::to_owned));
+            rows_into(&mut text, &self.rows);
         }
-    });
-    flush.events().iter().for_each(|event| add(&|| event_cells(event)));
-    flush.checks().iter().for_each(|check| add(&|| check_cells(check)));
+        if self.hidden > 0 {
+            text.push_str(&format!("… and {} more\n", grouped(self.hidden as u64)));
+        }
+        text
+    }
+}
+
+fn render(flush: &FlushView<'_>) -> String {
+    let mut table = Table::default();
+    flush.visit(&mut |row| table.row(row));
+    flush.events().iter().for_each(|event| table.add(|| event_cells(event)));
+    flush.checks().iter().for_each(|check| table.add(|| check_cells(check)));
 
     let end = clock_time(flush.timestamp.unsigned_abs().max(flush.start + flush.interval));
     let idle = idle_words(flush);
     let global = global_words(flush);
-    if rows.is_empty() && flush.counts.received == 0 {
+    if table.is_empty() && flush.counts.received == 0 {
         return format!("{end}  nothing new{idle}\n");
     }
     let counts = &flush.counts;
-    let mut table = if flush.of_doors {
+    let title = if flush.of_doors {
         format!("{end}  doors, of {}\n", clock_time(flush.start))
     } else {
         format!(
@@ -83,16 +124,7 @@ fn render(flush: &FlushView<'_>) -> String {
             grouped(flush.kernel_drops),
         )
     };
-    if !rows.is_empty() {
-        let input = format!("IN {} s", flush.interval);
-        let head = ["KIND", "NAME", "TAGS", &input, "POSTED"].map(str::to_owned);
-        rows.insert(0, head);
-        rows_into(&mut table, &rows);
-    }
-    if hidden > 0 {
-        table.push_str(&format!("… and {} more\n", grouped(hidden as u64)));
-    }
-    table
+    table.render(title, flush.interval)
 }
 
 fn lines(count: u64) -> String {

@@ -30,11 +30,14 @@ pub(crate) enum Delivery {
 
 /// What was built and not delivered on purpose.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Discarded {
+pub struct Discarded {
+    /// Request bodies.
     pub payloads: u64,
+    /// Points in them.
     pub points: u64,
     /// Of them, by route.
     pub points_of: [u64; Route::ALL.len()],
+    /// Compressed bytes of them.
     pub bytes: u64,
 }
 
@@ -141,7 +144,7 @@ impl Output for DatadogOutput {
             flush.checks().iter().for_each(|check| checks.push(check, &mut deliver));
         }
         counts += checks.finish(&mut deliver);
-        report(counts);
+        report_left_out(counts);
         log_accounting(&self.delivery);
     }
 }
@@ -193,14 +196,20 @@ impl Delivery {
 }
 
 fn count(discarded: &Mutex<Discarded>, payload: &Payload) {
-    let mut discarded = discarded.lock().unwrap_or_else(PoisonError::into_inner);
-    discarded.payloads += 1;
-    discarded.points += payload.points as u64;
-    discarded.points_of[payload.route as usize] += payload.points as u64;
-    discarded.bytes += payload.body.len() as u64;
+    discarded.lock().unwrap_or_else(PoisonError::into_inner).add(payload);
 }
 
-fn report(counts: EncodeCounts) {
+impl Discarded {
+    pub(crate) fn add(&mut self, payload: &Payload) {
+        self.payloads += 1;
+        self.points += payload.points as u64;
+        self.points_of[payload.route as usize] += payload.points as u64;
+        self.bytes += payload.body.len() as u64;
+    }
+}
+
+/// Warns of what no payload could hold.
+pub(crate) fn report_left_out(counts: EncodeCounts) {
     if counts.items_too_big > 0 {
         tracing::warn!(
             target: "encode",

@@ -11,7 +11,7 @@ use crate::forward::{self, Endpoint, KEY_HEADER, USER_AGENT};
 pub(crate) const NO_KEY: &str = "(no API key)";
 
 /// Writes what every endpoint would get.
-pub(crate) struct DryRun<W> {
+pub struct DryRun<W> {
     endpoints: Vec<Endpoint>,
     allow_arbitrary_tags: bool,
     /// With the exact bytes of each body, in base64.
@@ -21,6 +21,7 @@ pub(crate) struct DryRun<W> {
 }
 
 impl<W: Write> DryRun<W> {
+    /// Shows requests to these endpoints on `out`, with the exact bytes of each body if `bytes`.
     pub fn new(endpoints: Vec<Endpoint>, allow_arbitrary_tags: bool, bytes: bool, out: W) -> Self {
         DryRun { endpoints, allow_arbitrary_tags, bytes, out, broken: false }
     }

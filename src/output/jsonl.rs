@@ -16,50 +16,62 @@ use super::Output;
 use crate::aggregate::{CheckRecord, EventRecord};
 use crate::flush::{FlushView, Row, SeriesKind};
 
-/// Writes lines to any writer, flushed after every flush.
+/// Bytes of lines that are gathered for one write.
+const WRITE_BYTES: usize = 64 << 10;
+
+/// Writes lines to any writer, whole lines at a time, so that two may append to one file. Everything
+/// is written at the end of a flush.
 #[derive(Debug)]
 pub struct JsonLines<W> {
     out: W,
+    /// Whole lines.
+    pending: Vec<u8>,
     broken: bool,
 }
 
 impl<W: Write + Send> JsonLines<W> {
     /// JSON lines on `out`.
     pub fn new(out: W) -> Self {
-        JsonLines { out, broken: false }
+        JsonLines { out, pending: Vec::new(), broken: false }
+    }
+
+    /// Writes one row.
+    pub fn row(&mut self, row: &Row<'_>) {
+        lines_of(row).for_each(|line| self.line(&line));
+    }
+
+    /// Writes out what is still gathered.
+    pub fn finish(&mut self) {
+        self.write(|out| out.flush());
+    }
+
+    fn line(&mut self, line: &Line<'_>) {
+        // Every value of a line has a form in JSON.
+        if serde_json::to_writer(&mut self.pending, line).is_ok() {
+            self.pending.push(b'\n');
+        }
+        if self.pending.len() >= WRITE_BYTES {
+            self.write(|_| Ok(()));
+        }
+    }
+
+    fn write(&mut self, then: impl FnOnce(&mut W) -> std::io::Result<()>) {
+        let written = self.out.write_all(&self.pending).and_then(|()| then(&mut self.out));
+        self.pending.clear();
+        if let Err(error) = written
+            && !std::mem::replace(&mut self.broken, true)
+        {
+            tracing::warn!(target: "output", "jsonl: {error}; lines are lost from here on");
+        }
     }
 }
 
 impl<W: Write + Send> Output for JsonLines<W> {
     fn flush(&mut self, flush: &FlushView<'_>) {
-        let mut written = Ok(());
-        flush.visit(&mut |row| {
-            for line in lines_of(row) {
-                write(&mut self.out, &line, &mut written);
-            }
-        });
-        for event in flush.events() {
-            write(&mut self.out, &event_line(event), &mut written);
-        }
-        for check in flush.checks() {
-            write(&mut self.out, &check_line(check), &mut written);
-        }
-        if let Err(error) = written.and_then(|()| self.out.flush()) {
-            if !self.broken {
-                tracing::warn!(target: "output", "jsonl: {error}; lines are lost from here on");
-            }
-            self.broken = true;
-        }
-    }
-}
-
-fn write(out: &mut impl Write, line: &Line<'_>, written: &mut std::io::Result<()>) {
-    if written.is_ok() {
-        let text = serde_json::to_vec(line).map_err(std::io::Error::other);
-        *written = text.and_then(|mut text| {
-            text.push(b'\n');
-            out.write_all(&text)
-        });
+        flush.visit(&mut |row| self.row(row));
+        flush.events().iter().for_each(|event| self.line(&event_line(event)));
+        flush.checks().iter().for_each(|check| self.line(&check_line(check)));
+        self.finish();
     }
 }
 
@@ -74,7 +86,7 @@ enum Line<'a> {
         tags: Vec<Cow<'a, str>>,
         host: Cow<'a, str>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        unit: Option<&'static str>,
+        unit: Option<&'a str>,
     },
     Sketch {
         metric: Cow<'a, str>,

@@ -9,11 +9,18 @@ mod datadog;
 mod dry_run;
 mod jsonl;
 
-pub use console::Console;
+pub use console::{Console, Table};
 #[cfg(feature = "server")]
-pub(crate) use datadog::{DatadogOutput, DatadogSettings, Delivery, Discarded, EnabledPayloads};
 #[cfg(feature = "server")]
-pub(crate) use dry_run::{DryRun, NO_KEY};
+pub use datadog::Discarded;
+#[cfg(feature = "server")]
+pub(crate) use datadog::{
+    DatadogOutput, DatadogSettings, Delivery, EnabledPayloads, report_left_out,
+};
+#[cfg(feature = "server")]
+pub use dry_run::DryRun;
+#[cfg(feature = "server")]
+pub(crate) use dry_run::NO_KEY;
 pub use jsonl::JsonLines;
 
 use crate::flush::FlushView;

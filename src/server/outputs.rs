@@ -1,7 +1,7 @@
 //! From the configured list of outputs to running ones.
 
 use std::fs::OpenOptions;
-use std::io::{self, BufWriter};
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -42,7 +42,7 @@ pub(super) fn start(
     for output in &outputs.list {
         let output: Box<dyn Output> = match output {
             OutputKind::Console => Box::new(Console::new(io::stdout())),
-            OutputKind::JsonLines(None) => Box::new(JsonLines::new(BufWriter::new(io::stdout()))),
+            OutputKind::JsonLines(None) => Box::new(JsonLines::new(io::stdout())),
             OutputKind::JsonLines(Some(path)) => Box::new(json_lines(path)?),
             OutputKind::Datadog => {
                 let endpoints = forward::endpoints(&settings::endpoints(config))
@@ -70,9 +70,9 @@ pub(super) fn start(
     Ok(started)
 }
 
-fn json_lines(path: &Path) -> Result<JsonLines<BufWriter<std::fs::File>>, ServerError> {
+pub(super) fn json_lines(path: &Path) -> Result<JsonLines<std::fs::File>, ServerError> {
     let file = OpenOptions::new().create(true).append(true).open(path);
     let file =
         file.map_err(|error| ServerError::JsonLines { path: path.display().to_string(), error });
-    Ok(JsonLines::new(BufWriter::new(file?)))
+    Ok(JsonLines::new(file?))
 }
