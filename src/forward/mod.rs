@@ -337,10 +337,8 @@ impl Forwarder {
         }
     }
 
-    /// Ends a lease: what waits under it is dropped as withdrawn, and a request on the way is not
-    /// repeated.
-    pub fn withdraw(&self, lease: &Lease) {
-        lease.withdraw();
+    /// Drops what waits under leases that were withdrawn; a request on the way is not repeated.
+    pub fn drop_withdrawn(&self) {
         self.endpoints.iter().for_each(|(queue, _)| queue.drop_withdrawn());
     }
 

@@ -153,7 +153,8 @@ fn a_withdrawn_partition_is_neither_sent_nor_lost() {
     let gone = post(&forwarder, &revoked, &["gone 1", "gone 2"]);
     let stays = post(&forwarder, &kept, &["stays"]);
     intake.wait_until(|state| !state.requests.is_empty());
-    forwarder.withdraw(&revoked);
+    revoked.withdraw();
+    forwarder.drop_withdrawn();
     intake.respond(Answer::status(202));
     assert_eq!(fate(&stays), PostingFate::Delivered);
     assert_eq!(fate(&gone), PostingFate::Withdrawn);
@@ -245,7 +246,8 @@ fn a_lease_that_ends_frees_an_owner_that_waits_for_room() {
         }
     });
     waits.wait();
-    forwarder.withdraw(&lease);
+    lease.withdraw();
+    forwarder.drop_withdrawn();
     let (first, second) = poster.join().expect("no panic");
     assert_eq!([fate(&first), fate(&second)], [PostingFate::Withdrawn; 2]);
     assert!(forwarder.accounting().balances());
