@@ -370,6 +370,7 @@ mod tests {
             "/identity/",
             "/contexts/",
             "/agent/",
+            "/global/",
             // Not whole numbers.
             "/process/cpu_seconds",
             "/flush_seconds/",

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::status::GlobalStatus;
 use crate::forward::{ForwardAccounting, KeyStatus};
 use crate::watch::Liveness;
 
@@ -34,8 +35,13 @@ impl Health {
         health
     }
 
-    /// Alive, not stopping, and with a key that at least one intake accepts.
-    pub fn ready(liveness: &Liveness, accounting: Option<&ForwardAccounting>) -> Self {
+    /// Alive, not stopping, with a key that at least one intake accepts, and with a global tier that
+    /// works, where it is on.
+    pub fn ready(
+        liveness: &Liveness,
+        accounting: Option<&ForwardAccounting>,
+        global: &GlobalStatus,
+    ) -> Self {
         let mut health = Health::live(liveness);
         health.add("server".to_owned(), !liveness.is_stopping());
         if let Some(accounting) = accounting {
@@ -44,6 +50,10 @@ impl Health {
             };
             health.add("forwarder".to_owned(), !accounting.endpoints.iter().all(refused));
         }
+        if global.is_on() && global.problems.is_empty() {
+            health.add("global".to_owned(), true);
+        }
+        global.problems.iter().for_each(|problem| health.add(format!("global: {problem}"), false));
         health
     }
 
@@ -73,9 +83,22 @@ mod tests {
     #[test]
     fn a_stopping_server_is_alive_and_not_ready() {
         let liveness = Liveness::new(1, Duration::from_secs(10));
-        assert_eq!(Health::ready(&liveness, None).unhealthy, [""; 0]);
+        let off = GlobalStatus::default();
+        assert_eq!(Health::ready(&liveness, None, &off).unhealthy, [""; 0]);
         liveness.stopping();
         assert_eq!(Health::live(&liveness).status(), 200);
-        assert_eq!(Health::ready(&liveness, None).unhealthy, ["server"]);
+        assert_eq!(Health::ready(&liveness, None, &off).unhealthy, ["server"]);
+    }
+
+    #[test]
+    fn a_global_tier_that_does_not_work_says_why() {
+        let liveness = Liveness::new(1, Duration::from_secs(10));
+        let mut global = GlobalStatus { mode: "own".to_owned(), ..GlobalStatus::default() };
+        let health = Health::ready(&liveness, None, &global);
+        assert!(health.healthy.contains(&"global".to_owned()) && health.unhealthy.is_empty());
+        global.problems.push("the group is silent".to_owned());
+        let health = Health::ready(&liveness, None, &global);
+        assert_eq!(health.unhealthy, ["global: the group is silent"]);
+        assert_eq!(health.status(), 500);
     }
 }

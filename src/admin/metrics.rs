@@ -19,6 +19,7 @@ pub(crate) fn page(state: &AdminState, snapshot: &Snapshot) -> String {
     sockets(&mut page, state, &status);
     delivery(&mut page, snapshot);
     super::door_metrics::doors(&mut page, &status.doors);
+    super::global_metrics::global(&mut page, &status.global);
     limits(&mut page, &status);
     page.into_text()
 }

@@ -6,6 +6,7 @@
 mod capture;
 mod counters;
 mod door_metrics;
+mod global_metrics;
 mod health;
 mod live;
 mod loopback;
@@ -29,8 +30,9 @@ pub(crate) use self::page::{Observed, observe};
 pub(crate) use self::senders::{ClientStatus, SenderStatus};
 pub(crate) use self::state::{AdminState, ConfigState, KnownContexts, ProcessLimits};
 pub(crate) use self::status::{
-    AgentStatus, AgentTransactions, DoorStatus, DoorsStatus, EndpointStatus, IdentityStatus,
-    Overflow, ReasonsStatus, Status, TagKey, TallyStatus, key_name,
+    AgentStatus, AgentTransactions, DoorStatus, DoorsStatus, EndpointStatus, GlobalOwnerStatus,
+    GlobalSenderStatus, GlobalStatus, IdentityStatus, Overflow, ReasonsStatus, Status, TagKey,
+    TallyStatus, key_name,
 };
 use crate::config::{Config, Port};
 use crate::context::Kind;
@@ -139,7 +141,8 @@ fn probes(state: &Arc<AdminState>) -> Router {
 
 fn ready(state: &AdminState) -> Health {
     let accounting = state.forwarder.as_ref().map(|forwarder| forwarder.accounting());
-    Health { off: state.listeners_off(), ..Health::ready(&state.liveness, accounting.as_ref()) }
+    let health = Health::ready(&state.liveness, accounting.as_ref(), &state.global());
+    Health { off: state.listeners_off(), ..health }
 }
 
 /// Everything else waits for locks, lanes or the flusher, so it has threads of its own.

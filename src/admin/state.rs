@@ -1,12 +1,13 @@
 //! The state behind the admin endpoints: what is fixed at start, and where to find the rest.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::page::Observed;
 use super::process::ProcessStatus;
+use super::status::GlobalStatus;
 use crate::aggregate::LineCounts;
 use crate::clock::Clock;
 use crate::config::{Config, Loaded, cgroup};
@@ -113,7 +114,12 @@ pub(crate) struct AdminState {
     pub tagger: Option<Arc<dyn Tagger>>,
     /// What the live page remembers.
     pub observed: Observed,
+    /// Says how the global tier does; not set where it is off.
+    pub global: OnceLock<GlobalSource>,
 }
+
+/// Says how the global tier does.
+pub(crate) type GlobalSource = Box<dyn Fn() -> GlobalStatus + Send + Sync>;
 
 /// What changes, copied at one moment.
 pub(crate) struct Snapshot {
@@ -183,6 +189,14 @@ impl AdminState {
         let row =
             |off: &Problem| format!("{} {}: {}", off.transport.label(), off.place, off.detail);
         self.listeners_off.iter().map(row).collect()
+    }
+
+    /// The global tier now, with what is wrong with it.
+    pub fn global(&self) -> GlobalStatus {
+        let mut status = self.global.get().map(|source| source()).unwrap_or_default();
+        let problems = status.problems();
+        status.problems.extend(problems);
+        status
     }
 
     pub fn config(&self) -> ConfigState {

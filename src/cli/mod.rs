@@ -14,6 +14,7 @@ mod door_status;
 mod exit;
 mod explain;
 mod flare;
+mod global_status;
 mod health;
 mod logging;
 mod notify;

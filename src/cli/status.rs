@@ -49,6 +49,7 @@ fn render(status: &Status) -> String {
     forwarder(&mut out, status);
     sockets(&mut out, status);
     super::door_status::doors(&mut out, &status.doors);
+    super::global_status::global(&mut out, &status.global);
     senders(&mut out, &status.senders);
     contexts(&mut out, status);
     config(&mut out, &status.config);

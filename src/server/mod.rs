@@ -288,6 +288,7 @@ impl Server {
             log,
             tagger: as_tagger(tagger.as_ref()),
             observed: Observed::new(&loaded, explainer(&loaded, &rules, hostname_origin)),
+            global: std::sync::OnceLock::new(),
         });
         let flushing = FlusherThread {
             contexts_max: rules.limits.contexts_max.saturating_mul(lanes),

@@ -127,7 +127,10 @@ fn it_loads_shows_the_past_and_its_plots_move() {
     browser.wait_text("#contexts-now", "of 1,000,000");
     browser.wait_text("#config", "--set hostname");
     browser.wait_text("#log", "admin ");
-    assert_eq!(browser.js("return document.getElementById('doors-section').hidden"), true);
+    for section in ["doors-section", "global-section"] {
+        let script = format!("return document.getElementById('{section}').hidden");
+        assert_eq!(browser.js(&script), true, "{section} is off");
+    }
     page.is_clean();
 }
 

@@ -18,6 +18,10 @@ pub(super) const DOOR: &str =
 pub(super) const FORWARD: &str = "the vendor's endpoint did not take them: see the log below";
 pub(super) const SOCKET_LOST: &str =
     "another program took the socket's path: stop it, or give whippet a path of its own";
+pub(super) const GLOBAL_SENDER: &str = "see whether the brokers answer; raise global_queue_max, or set \
+     global_spool_path to wait on disk";
+pub(super) const GLOBAL_PART: &str =
+    "senders and owners must have the same interval and global_partitions; upgrade owners first";
 pub(super) const QUEUE: &str = "see the answers of the endpoint below. For longer outages raise \
      forwarder_retry_queue_payloads_max_size, or set forwarder_storage_max_size_in_bytes to wait on disk";
 

@@ -167,6 +167,32 @@ fn losses(status: &Status, senders: &[SenderStatus]) -> Vec<Loss> {
             add("door_forward", Level::Lost, *count, &what, &place, remedies::FORWARD.to_owned());
         }
     }
+    if let Some(sender) = &status.global.sender {
+        for (reason, count) in &sender.dropped.reasons {
+            let what =
+                format!("values of global series were dropped: {}", reason.replace('_', " "));
+            let remedy = remedies::GLOBAL_SENDER.to_owned();
+            add("global_cells", Level::Lost, *count, &what, reason, remedy);
+        }
+    }
+    if let Some(owner) = &status.global.owner {
+        for (reason, count) in &owner.refused.reasons {
+            let what = format!("parts of global series were refused: {}", reason.replace('_', " "));
+            let remedy = remedies::GLOBAL_PART.to_owned();
+            add("global_parts", Level::Lost, count.parts, &what, reason, remedy);
+        }
+        for endpoint in &owner.payloads.endpoints {
+            // What is withdrawn is posted by another owner.
+            let lost = endpoint.dropped.reasons.iter().filter(|(reason, _)| *reason != "withdrawn");
+            for (reason, tally) in lost {
+                let why = reason.replace('_', " ");
+                let what = format!("payloads of global series were given up: {why}");
+                let place = format!("{} {reason}", endpoint.name);
+                let remedy = remedies::payload(reason).to_owned();
+                add("global_payload", Level::Lost, tally.payloads, &what, &place, remedy);
+            }
+        }
+    }
     for (reason, count) in &status.lines.refused.reasons {
         let what = format!("lines were refused: {}", reason.replace('_', " "));
         add("refused", Level::Warning, *count, &what, reason, remedies::REFUSED.to_owned());
@@ -198,7 +224,12 @@ fn risks(status: &Status) -> Vec<Risk> {
         add("the balance does not add up".to_owned(), "this is a bug of whippet: please report it");
     }
     for part in &status.health.unhealthy {
-        add(format!("{part} is not healthy"), "the log below says why");
+        match part.strip_prefix("global: ") {
+            Some(problem) => {
+                add(format!("global tier: {problem}"), "docs/global.md has the remedies")
+            }
+            None => add(format!("{part} is not healthy"), "the log below says why"),
+        }
     }
     if status.config.degraded {
         let what = "the configuration has entries that were skipped".to_owned();

@@ -51,6 +51,7 @@ impl Status {
             listeners_off: state.listeners_off(),
             contexts: contexts(state, snapshot),
             doors: DoorsStatus::of(&state.doors, totals.door_contexts),
+            global: state.global(),
             senders: senders::rows(&state.watch.senders(), &state.listeners, SENDERS_SHOWN),
             limits: limits(state, snapshot),
             process: snapshot.process,
@@ -58,7 +59,7 @@ impl Status {
             config: state.config(),
             health: Health {
                 off: state.listeners_off(),
-                ..Health::ready(&state.liveness, snapshot.accounting.as_ref())
+                ..Health::ready(&state.liveness, snapshot.accounting.as_ref(), &state.global())
             },
             agent: AgentStatus::of(state, snapshot),
         }

@@ -7,11 +7,14 @@ use serde::{Deserialize, Serialize};
 use super::{DurationStatus, ReasonsStatus};
 use crate::admin::state::Snapshot;
 use crate::encode::Route;
-use crate::forward::{DropReason, EndpointCounts, ErrorKind, RouteCounts, Tally};
+use crate::forward::{
+    DropReason, EndpointCounts, ErrorKind, ForwardAccounting, RouteCounts, Tally,
+};
+use crate::output::Discarded;
 
 /// `built = delivered + waiting + dropped(reason)`, in all and per endpoint. Without an intake the
 /// sums are absent; with an output that delivers nothing, `discarded` says what was built.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct PayloadsStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,7 +48,7 @@ impl From<Tally> for TallyStatus {
 }
 
 /// One intake with one key.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct EndpointStatus {
     pub name: String,
@@ -68,7 +71,7 @@ pub(crate) struct EndpointStatus {
 }
 
 /// One route of an endpoint.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct RouteStatus {
     pub built: TallyStatus,
@@ -92,7 +95,12 @@ pub(crate) struct RouteStatus {
 
 impl PayloadsStatus {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
-        if let (Some(discarded), None) = (snapshot.discarded, &snapshot.accounting) {
+        PayloadsStatus::of_parts(snapshot.accounting.as_ref(), snapshot.discarded)
+    }
+
+    /// What a forwarder delivered, or what was built and delivered nowhere on purpose.
+    pub fn of_parts(accounting: Option<&ForwardAccounting>, discarded: Option<Discarded>) -> Self {
+        if let (Some(discarded), None) = (discarded, accounting) {
             let built = TallyStatus {
                 payloads: discarded.payloads,
                 points: discarded.points,
@@ -101,7 +109,7 @@ impl PayloadsStatus {
             let (built, discarded) = (Some(built), Some(built));
             return PayloadsStatus { built, discarded, ..PayloadsStatus::default() };
         }
-        let Some(accounting) = &snapshot.accounting else { return PayloadsStatus::default() };
+        let Some(accounting) = accounting else { return PayloadsStatus::default() };
         let routes: Vec<&RouteCounts> =
             accounting.endpoints.iter().flat_map(|endpoint| &endpoint.routes).collect();
         PayloadsStatus {

@@ -5,6 +5,7 @@ mod build;
 mod delivery;
 mod doors;
 mod expvar;
+mod global;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,9 @@ pub(crate) use self::delivery::RouteStatus;
 pub(crate) use self::delivery::{EndpointStatus, PayloadsStatus, TallyStatus};
 pub(crate) use self::doors::{DoorStatus, DoorsStatus};
 pub(crate) use self::expvar::{AgentStatus, AgentTransactions, key_name};
+pub(crate) use self::global::{
+    GlobalCountStatus, GlobalOwnerStatus, GlobalSenderStatus, GlobalStatus,
+};
 use super::health::Health;
 use super::process::ProcessStatus;
 use super::senders::SenderStatus;
@@ -53,6 +57,7 @@ pub(crate) struct Status {
     pub listeners_off: Vec<String>,
     pub contexts: ContextsStatus,
     pub doors: DoorsStatus,
+    pub global: GlobalStatus,
     /// The busiest.
     pub senders: Vec<SenderStatus>,
     pub limits: Vec<LimitStatus>,
@@ -64,7 +69,7 @@ pub(crate) struct Status {
 }
 
 /// How long something took since the start, in seconds.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct DurationStatus {
     pub median: f64,
@@ -152,7 +157,7 @@ pub(crate) struct ValuesStatus {
 }
 
 /// A sum, and its parts by reason; reasons without a part are left out.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct ReasonsStatus<T> {
     pub total: T,

@@ -95,6 +95,7 @@ function show(answer) {
   showSenders(answer.senders, answer.now);
   showEndpoints(status.payloads.endpoints, status);
   showDoors(status.doors);
+  showGlobal(status.global);
   showBad(answer.senders);
   fillList(byId("config-warnings"), status.config.warnings.map((text) => `! ${text}`));
 }
@@ -367,6 +368,58 @@ function showDoors(doors) {
     { head: "Requests", number: true, cell: (row) => grouped(row.forwarded) },
     { head: "Dropped", wide: true, cell: (row) => refused(row.dropped) },
   ], doors.forwards, (row) => `${row.route} ${row.endpoint}`, "nothing");
+}
+
+// ---- Global tier ----
+
+function globalRows(tier) {
+  const rows = [];
+  const row = (what, total, parts) => rows.push({ what, total, parts: parts.filter(([count]) => count > 0).map(([count, word]) => `${grouped(count)} ${word}`).join(", ") || "–" });
+  const dropped = (reasons, count) => Object.entries(reasons.reasons).map(([reason, part]) => [count(part), `! ${reason.replaceAll("_", " ")}`]);
+  const { sender, owner } = tier;
+  if (sender) {
+    row("Values sent", sender.encoded, [[sender.acked, "acknowledged"], [sender.waiting, "waiting"], [sender.spooled, "on disk"], ...dropped(sender.dropped, (count) => count)]);
+  }
+  if (owner) {
+    row("Parts read", owner.read.parts, [[owner.merged.parts, "merged"], [owner.duplicate.parts, "read twice"], [owner.late_waiting.parts, "late, waiting"],
+      [owner.late_repaired.parts, "late, repaired"], [owner.late_unrepaired.parts, "! late, not repaired"], [owner.late_handed_over.parts, "late, handed over"],
+      [owner.too_old.parts, "! too old"], ...dropped(owner.refused, (count) => count.parts)]);
+    row("Postings", owner.postings, [[owner.postings_waiting, "waiting"], [owner.corrections, "corrections"], [owner.fenced, "withheld"]]);
+    owner.payloads.endpoints.forEach((endpoint) => row(`Payloads to ${endpoint.name}`, endpoint.built.payloads,
+      [[endpoint.delivered.payloads, "delivered"], [endpoint.waiting.payloads, "waiting"], ...dropped(endpoint.dropped, (tally) => tally.payloads)]));
+  }
+  return rows;
+}
+
+function showGlobal(tier) {
+  const section = byId("global-section");
+  section.hidden = !tier?.mode;
+  if (section.hidden) return;
+  const { owner } = tier;
+  const note = [`mode ${tier.mode}, topic ${tier.topic}`];
+  if (owner) {
+    note.push(`${counted(owner.partitions_owned, "partition")} of ${grouped(tier.partitions)} owned`,
+      `oldest unsettled interval ${duration(Math.round(owner.oldest_unsettled_seconds))}`,
+      `memory ${bytes(owner.memory_bytes)} of ${bytes(owner.memory_bytes_max)}${owner.paused ? ", ! reading is paused" : ""}`);
+  }
+  note.push(...tier.problems.map((problem) => `! ${problem}`));
+  say(byId("global-note"), note.join("; "));
+  fill(byId("global-counts"), [
+    { head: "What", cell: (row) => row.what },
+    { head: "In all", number: true, cell: (row) => grouped(row.total) },
+    { head: "Of them", wide: true, cell: (row) => row.parts },
+  ], globalRows(tier), (row) => row.what, "nothing yet");
+  const senders = byId("global-senders");
+  senders.hidden = !owner;
+  if (!owner) return;
+  fill(senders, [
+    { head: "Sender", cell: (row) => `${row.host} (${row.id.slice(0, 8)})` },
+    { head: "Parts", number: true, cell: (row) => grouped(row.parts) },
+    { head: "Values", number: true, cell: (row) => grouped(row.cells) },
+    { head: "Late", number: true, cell: (row) => grouped(row.late_parts) },
+    { head: "Read after", number: true, cell: (row) => `${row.lateness_seconds.toFixed(1)} s` },
+    { head: "Clock", number: true, cell: (row) => (row.skew_seconds == null ? "–" : `${row.skew_seconds > 0 ? "+" : ""}${row.skew_seconds.toFixed(1)} s`) },
+  ], owner.senders, (row) => row.id, "no sender was heard yet");
 }
 
 // ---- Metrics ----
