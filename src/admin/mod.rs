@@ -28,6 +28,8 @@ pub(crate) use self::counters::{LISTENER, PROCESS};
 pub(crate) use self::health::Health;
 pub(crate) use self::page::{Observed, observe};
 pub(crate) use self::senders::{ClientStatus, SenderStatus};
+#[cfg(feature = "global")]
+pub(crate) use self::state::GlobalSource;
 pub(crate) use self::state::{AdminState, ConfigState, KnownContexts, ProcessLimits};
 pub(crate) use self::status::{
     AgentStatus, AgentTransactions, DoorStatus, DoorsStatus, EndpointStatus, GlobalOwnerStatus,

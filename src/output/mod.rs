@@ -14,9 +14,7 @@ pub use console::{Console, Table};
 #[cfg(feature = "server")]
 pub use datadog::Discarded;
 #[cfg(feature = "server")]
-pub(crate) use datadog::{
-    DatadogOutput, DatadogSettings, Delivery, EnabledPayloads, report_left_out,
-};
+pub(crate) use datadog::{DatadogOutput, DatadogSettings, Delivery, EnabledPayloads};
 #[cfg(feature = "server")]
 pub use dry_run::DryRun;
 #[cfg(feature = "server")]

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{ServerError, spawn};
+use super::{ServerError, global_status, spawn};
+use crate::admin::GlobalSource;
 use crate::clock::Clock;
 use crate::config::{Config, GlobalSettings};
 use crate::flush::FlushView;
@@ -34,6 +35,7 @@ enum Message {
 
 /// The part of this process in the global tier.
 pub(super) struct GlobalTier {
+    settings: GlobalSettings,
     sender: Option<SenderThread>,
     clock: Clock,
 }
@@ -67,13 +69,19 @@ impl GlobalTier {
             Err(CheckError::Wrong(why)) => return Err(ServerError::Global(why)),
         };
         let host = hostname.unwrap_or_default();
-        let mut tier = GlobalTier { sender: None, clock: clock.clone() };
-        if settings.mode.sends() {
-            let (thread, output) = start_sender(&settings, host, clock, checked)?;
+        let mut tier = GlobalTier { settings, sender: None, clock: clock.clone() };
+        if tier.settings.mode.sends() {
+            let (thread, output) = start_sender(&tier.settings, host, clock, checked)?;
             tier.sender = Some(thread);
             outputs.push(Box::new(output));
         }
         Ok(Some(tier))
+    }
+
+    /// Where pages find out how it does.
+    pub fn source(&self) -> GlobalSource {
+        let sender = self.sender.as_ref().map(|sender| Arc::clone(&sender.status));
+        global_status::source(&self.settings, &self.clock, sender)
     }
 
     /// After the last flush: hands over what it can until the deadline and says what became of the rest.

@@ -22,6 +22,8 @@ mod flusher;
 mod forward_raw;
 #[cfg(feature = "global")]
 mod global;
+#[cfg(feature = "global")]
+mod global_status;
 mod handover;
 mod kernel_drops;
 mod lane;
@@ -290,6 +292,11 @@ impl Server {
             observed: Observed::new(&loaded, explainer(&loaded, &rules, hostname_origin)),
             global: std::sync::OnceLock::new(),
         });
+        #[cfg(feature = "global")]
+        if let Some(global) = &global {
+            // Set once, here.
+            let _ = admin_state.global.set(global.source());
+        }
         let flushing = FlusherThread {
             contexts_max: rules.limits.contexts_max.saturating_mul(lanes),
             flusher,
