@@ -6,4 +6,5 @@
 //! nothing. Refusal: posting what may be a part of a value; keeping what the log keeps.
 
 pub mod engine;
+pub mod owner;
 pub mod sender;

@@ -1,0 +1,204 @@
+//! What each sender sent, how late it comes and how far its clock is off. A bounded number of them: one
+//! more takes the place of the one that was not seen for the longest time.
+//!
+//! A part says when it was built, by its sender's clock. The difference to our clock when it is read is the
+//! skew less what the part waited on its way, so the largest difference of a minute counts, and only
+//! from partitions that are read to their end.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use ahash::RandomState;
+
+use crate::part::{Head, Sender};
+
+use super::accounting::Count;
+use super::settings::SENDERS_MAX;
+
+/// Clocks that differ by more are named.
+const SKEW_WARNED: f64 = 5.0;
+
+/// How long differences are gathered.
+const SKEW_WINDOW: Duration = Duration::from_secs(60);
+
+/// Bytes of a host's name that are kept.
+const HOST_MAX: usize = 255;
+
+/// One sender.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SenderRow {
+    /// The name it gives itself.
+    pub host: String,
+    /// What was read of it.
+    pub read: Count,
+    /// Parts among them that needed a repair.
+    pub late_parts: u64,
+    /// Since the Unix epoch.
+    pub last_seen: Duration,
+    /// Seconds from the end of its last part's interval to when it was read.
+    pub lateness: f64,
+    /// Seconds its clock is ahead; negative: behind. `None`: not known yet.
+    pub skew: Option<f64>,
+    window: (Duration, Option<f64>),
+    warned: f64,
+}
+
+/// All senders that were seen lately.
+#[derive(Debug)]
+pub(super) struct Senders {
+    rows: HashMap<Sender, SenderRow, RandomState>,
+}
+
+impl Senders {
+    pub fn new(state: RandomState) -> Senders {
+        Senders { rows: HashMap::with_hasher(state) }
+    }
+
+    /// A part was read; `live` when its partition is read to the end. Gives the skew when it is worth
+    /// a warning.
+    pub fn part(&mut self, head: &Head, live: bool, wall: Duration) -> Option<f64> {
+        if self.rows.len() >= SENDERS_MAX && !self.rows.contains_key(&head.sender) {
+            let longest = self.rows.iter().min_by_key(|(_, row)| row.last_seen);
+            if let Some(longest) = longest.map(|(sender, _)| *sender) {
+                self.rows.remove(&longest);
+            }
+        }
+        let row = self.rows.entry(head.sender).or_insert_with(|| SenderRow::new(&head.host, wall));
+        row.read += Count::of(head);
+        row.last_seen = wall;
+        row.lateness = wall.as_secs_f64() - head.end() as f64;
+        if !live {
+            return None;
+        }
+        row.differs(head.built_ms as f64 / 1_000.0 - wall.as_secs_f64(), wall)
+    }
+
+    /// The part that was just read is late.
+    pub fn late(&mut self, sender: &Sender) {
+        if let Some(row) = self.rows.get_mut(sender) {
+            row.late_parts += 1;
+        }
+    }
+
+    pub fn rows(&self) -> impl Iterator<Item = (&Sender, &SenderRow)> {
+        self.rows.iter()
+    }
+
+    /// The skew of the clock that is furthest off.
+    pub fn worst_skew(&self) -> f64 {
+        let skews = self.rows.values().filter_map(|row| row.skew);
+        skews.fold(0.0, |worst: f64, skew| if skew.abs() > worst.abs() { skew } else { worst })
+    }
+}
+
+impl SenderRow {
+    fn new(host: &str, wall: Duration) -> SenderRow {
+        let mut host = host.to_owned();
+        while host.len() > HOST_MAX {
+            host.pop();
+        }
+        SenderRow {
+            host,
+            read: Count::default(),
+            late_parts: 0,
+            last_seen: wall,
+            lateness: 0.0,
+            skew: None,
+            window: (wall, None),
+            warned: 0.0,
+        }
+    }
+
+    fn differs(&mut self, difference: f64, wall: Duration) -> Option<f64> {
+        let (since, largest) = self.window;
+        let largest = largest.map_or(difference, |largest| largest.max(difference));
+        if wall < since + SKEW_WINDOW {
+            self.window.1 = Some(largest);
+            return None;
+        }
+        self.window = (wall, None);
+        self.skew = Some(largest);
+        let skew = largest.abs();
+        if skew < SKEW_WARNED {
+            self.warned = 0.0;
+        } else if skew > 2.0 * self.warned {
+            self.warned = skew;
+            return Some(largest);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(sender: u16, built: f64) -> Head {
+        let mut id = Sender::default();
+        id[..2].copy_from_slice(&sender.to_le_bytes());
+        let built_ms = (built * 1_000.0) as u64;
+        Head {
+            sender: id,
+            host: format!("h{sender}"),
+            built_ms,
+            interval: 10,
+            cells: 3,
+            ..Head::default()
+        }
+    }
+
+    /// Parts every 10 s for two minutes by a clock that is `ahead`, `waited` seconds on their way.
+    fn warnings(
+        senders: &mut Senders,
+        ahead: f64,
+        waited: impl Fn(u64) -> f64,
+        live: bool,
+    ) -> Vec<f64> {
+        let part = |second: u64| {
+            let head = head(1, second as f64 + ahead - waited(second));
+            senders.part(&head, live, Duration::from_secs(second))
+        };
+        (1_000..1_130).step_by(10).filter_map(part).collect()
+    }
+
+    #[test]
+    fn a_clock_that_is_off_by_more_than_5_seconds_is_named_once() {
+        for (ahead, named) in [(4.0, &[][..]), (300.0, &[300.0]), (-300.0, &[-300.0])] {
+            let mut senders = Senders::new(RandomState::new());
+            assert_eq!(warnings(&mut senders, ahead, |_| 0.0, true), named);
+            assert!(warnings(&mut senders, ahead, |_| 0.0, true).is_empty());
+            assert!((senders.worst_skew() - ahead).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn parts_that_waited_in_a_spool_do_not_look_like_a_wrong_clock() {
+        let mut senders = Senders::new(RandomState::new());
+        let waited = |second: u64| if second.is_multiple_of(30) { 0.0 } else { 600.0 };
+        assert!(warnings(&mut senders, 0.0, waited, true).is_empty());
+        assert_eq!(senders.worst_skew(), 0.0);
+    }
+
+    #[test]
+    fn a_replay_says_nothing_about_clocks() {
+        let mut senders = Senders::new(RandomState::new());
+        assert!(warnings(&mut senders, -1_800.0, |_| 0.0, false).is_empty());
+        assert_eq!(senders.rows().next().expect("a row").1.skew, None);
+    }
+
+    #[test]
+    fn senders_are_bounded_and_the_longest_unseen_goes_first() {
+        let mut senders = Senders::new(RandomState::new());
+        for sender in 0..2_000 {
+            senders.part(&head(sender, 0.0), true, Duration::from_secs(u64::from(sender)));
+            senders.part(&head(7, 0.0), true, Duration::from_secs(u64::from(sender)));
+        }
+        assert_eq!(senders.rows.len(), SENDERS_MAX);
+        let row = &senders.rows[&head(7, 0.0).sender];
+        assert_eq!((row.host.as_str(), row.read.parts >= 2_000), ("h7", true));
+        let mut long = head(9, 0.0);
+        (long.sender, long.host) = ([9; 16], "ü".repeat(200));
+        senders.part(&long, true, Duration::from_secs(5_000));
+        assert_eq!(senders.rows[&[9; 16]].host.len(), 254);
+    }
+}
