@@ -1,6 +1,6 @@
 # The targets people need; `make help` lists them.
 
-.PHONY: help run test test-bare browser test-web screenshots check fmt clippy doc deny bench bench-report count fuzz faults memory soak clients config-docs
+.PHONY: help run test test-bare browser test-web screenshots check fmt clippy doc deny bench bench-report count fuzz simulate faults memory soak clients config-docs
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -97,6 +97,10 @@ fuzz: ## run one fuzz target (FUZZ_TARGET=datagram SECONDS=60), stable Rust and 
 		-timeout=20 -rss_limit_mb=4096 -print_final_stats=1
 
 # The real program under long trouble; what comes out belongs into docs/reliability.md.
+SEEDS ?= 20000
+simulate: ## schedules of faults for the owners of the global tier (SEEDS=20000, about 20 minutes)
+	SIMULATION_SEEDS=$(SEEDS) cargo test --features global --lib owner::simulation -- --nocapture
+
 faults: ## outages of a minute, a million contexts, against a release build (4 minutes)
 	cargo build --release --bin whippet
 	WHIPPET=$(CURDIR)/target/release/whippet cargo test --test e2e -- faults:: --ignored --skip soak \

@@ -24,6 +24,10 @@ mod repairs;
 mod senders;
 mod settings;
 mod shared;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
 mod zeros;
 
 use std::collections::BTreeMap;
