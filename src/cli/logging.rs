@@ -18,6 +18,7 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::config::{Config, LogLevel};
 use crate::telemetry::LogRing;
+use crate::telemetry_client::{self, ErrorRecords};
 use crate::text::{printable_json, printable_lines};
 
 /// What a line of a plain log begins with.
@@ -241,6 +242,10 @@ pub(super) fn start(config: &Config, ring: &Arc<LogRing>) -> anyhow::Result<LogC
         })?;
         let plain = Plain { stamp: Stamp::Date, all_levels: true };
         layers.push(layer(config.log_format_json, plain, Mutex::new(file)));
+    }
+    if config.instrumentation_telemetry {
+        // Where an error comes from, not what it says.
+        layers.push(ErrorRecords::to_global(telemetry_client::global(), &["whippet"]).boxed());
     }
     let subscriber = Registry::default().with(layers.with_filter(filter));
     // Fails only if one is already set, as in a test that calls the program twice.

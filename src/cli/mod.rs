@@ -28,6 +28,7 @@ mod send;
 mod stats;
 mod status;
 mod tap;
+mod telemetry;
 mod top;
 
 use std::ffi::OsString;
@@ -218,6 +219,13 @@ Examples:
   whippet flare --dry-run
   whippet flare -o /tmp/flare.tar.gz -c /etc/whippet/whippet.yaml")]
     Flare(flare::FlareArgs),
+    /// Show whether whippet reports on itself (`instrumentation_telemetry`), and what it sends.
+    #[command(after_help = "\
+Examples:
+  whippet telemetry                    on or off, and where to
+  whippet telemetry --dry-run          the requests, one per line
+  whippet telemetry --dry-run -c /etc/whippet/whippet.yaml | head -1")]
+    Telemetry(telemetry::TelemetryArgs),
     /// Check every configured intake: is it reachable, and is its API key accepted? Posts no data.
     Diagnose,
     /// Print the version.
@@ -289,6 +297,9 @@ pub fn main() -> ExitCode {
         Command::DumpContexts(args) => contexts::dump(&args, &settings).map(|()| ExitCode::SUCCESS),
         Command::Health => health::run(&settings).map(|()| ExitCode::SUCCESS),
         Command::Flare(args) => flare::run(&args, &settings).map(|()| ExitCode::SUCCESS),
+        Command::Telemetry(args) => {
+            telemetry::telemetry(&args, &settings).map(|()| ExitCode::SUCCESS)
+        }
         Command::Diagnose => diagnose::run(&settings),
         Command::Version => {
             print(concat!("whippet ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| ExitCode::SUCCESS)

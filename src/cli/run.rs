@@ -15,6 +15,7 @@ use crate::config::identity::{Identity, Machine};
 use crate::config::{self, Loaded, Mode, OutputKind, Outputs, Problems};
 use crate::server::{Server, ServerSettings, Signal, Signals};
 use crate::telemetry::{Hub, LogRing};
+use crate::telemetry_client;
 
 /// Stop signals this close together are one: systemd signals the main process and then the whole
 /// control group, `timeout` the process and then its group, a terminal and a supervisor both.
@@ -73,6 +74,10 @@ pub(super) fn run(args: &RunArgs, mut settings: ConfigArgs) -> anyhow::Result<Ex
         hub: Hub::default(),
         log,
     })?;
+    if let Some(client) = server.telemetry() {
+        // It takes the errors that were logged until now too.
+        telemetry_client::global().exchange(client.clone());
+    }
     let watchdog = notify::watchdog(server.alive())?;
     notify::ready();
     let signal = loop {

@@ -229,6 +229,8 @@ settings! {
     admin_address: Option<String> = "admin_address",
     self_telemetry: Switch = "self_telemetry",
     self_service_check: bool = "self_service_check",
+    instrumentation_telemetry: bool = "instrumentation_telemetry",
+    instrumentation_telemetry_url: Option<Url> = "instrumentation_telemetry_url",
     sender_accounts: bool = "sender_accounts",
     run_path: PathBuf = "run_path",
 }

@@ -32,6 +32,7 @@ mod outputs;
 mod preflight;
 mod refusal_log;
 mod self_metrics;
+pub(crate) mod self_report;
 pub(crate) mod settings;
 mod signals;
 mod summary;
@@ -60,6 +61,7 @@ use self::kernel_drops::KernelDrops;
 use self::lane::{FromLane, LaneParts, LaneWorker};
 pub use self::preflight::preflight;
 use self::self_metrics::SelfMetrics;
+use self::self_report::{Parts, SelfReport};
 pub use self::signals::{Signal, Signals, survive_file_size_limit};
 use crate::admin::{AdminServers, AdminState, ConfigState, DoorsStatus, Observed, ProcessLimits};
 use crate::aggregate::Bucket;
@@ -169,6 +171,8 @@ pub struct Server {
     door_buckets: Option<DoorBuckets>,
     #[cfg(feature = "global")]
     global: Option<GlobalTier>,
+    /// Reports on this process (`instrumentation_telemetry`).
+    self_report: Option<SelfReport>,
     /// Keeps counts per metric from start to end (`dogstatsd_metrics_stats_enable`).
     _counting: Option<Counting>,
 }
@@ -182,6 +186,7 @@ impl Server {
         let ServerSettings { loaded, outputs, hostname, hostname_origin, clock, hub, log } =
             settings;
         let debug_log = events::debug_log(&hub);
+        let self_report = SelfReport::prepare(&loaded, hostname.as_deref(), &clock, &hub);
         let config = &loaded.config;
         let lanes = settings::lanes(config);
         let open_max = descriptors::raise();
@@ -339,6 +344,8 @@ impl Server {
             tagger.on_change(move || handles.iter().for_each(LaneHandle::wake));
         }
         events::listeners_changed(&hub, &listener_names, "open");
+        let self_report =
+            self_report.and_then(|report| report.start(&loaded, Parts::of(&admin_state)));
         let admin = AdminServers::start(config, &admin_state);
         let statsd_port = banner::udp_port(&admin_state.listeners);
         let (mut doors, mut door_buckets) = (None, None);
@@ -384,6 +391,7 @@ impl Server {
             door_buckets,
             #[cfg(feature = "global")]
             global,
+            self_report,
             _counting: counting,
         })
     }
@@ -407,6 +415,12 @@ impl Server {
         // Those of before go first, so that no event is written twice.
         debug_log.clear();
         *debug_log = events::debug_log(&self.hub);
+    }
+
+    /// The client that reports on this process, if that is on (`instrumentation_telemetry`).
+    #[must_use]
+    pub fn telemetry(&self) -> Option<&crate::telemetry_client::Client> {
+        self.self_report.as_ref().map(SelfReport::client)
     }
 
     /// The kinds of listeners that a service manager passed.
@@ -457,6 +471,9 @@ impl Server {
         self.admin_state.set_config(ConfigState::of(loaded));
         let explainer = explainer(loaded, &rules, self.admin_state.hostname_origin);
         self.admin_state.observed.reload(loaded, explainer);
+        if let Some(report) = &self.self_report {
+            report.reload(loaded);
+        }
     }
 
     /// Drains, flushes and delivers within the configured time, then says what became of every line
@@ -502,6 +519,10 @@ impl Server {
         });
         if self.admin_state.doors.is_open() {
             summary::doors(&DoorsStatus::of(&self.admin_state.doors, totals.door_contexts));
+        }
+        // Last, so that it tells of the deliveries too.
+        if let Some(report) = self.self_report.take() {
+            report.stop(deadline);
         }
         if let Some(report) = report {
             for line in report.to_string().lines() {

@@ -43,12 +43,30 @@ impl Configuration {
             return true;
         }
         let key = (setting.name.clone(), setting.origin);
+        if self.says_nothing_new(&key, &setting) {
+            return true;
+        }
         if !self.settings.contains_key(&key) && self.settings.len() == SETTINGS_MAX {
             return false;
         }
         self.pending.insert(key.clone());
         self.settings.insert(key, setting);
         true
+    }
+
+    /// True for the value that is in force already: of all origins of its name, it was told last.
+    fn says_nothing_new(&self, key: &Key, setting: &Setting) -> bool {
+        let all = (key.0.clone(), Origin::Default)..=(key.0.clone(), Origin::Unknown);
+        let latest = self.settings.range(all.clone()).map(|(_, one)| one.seq_id).max();
+        let others_pending = self.pending.range(all).any(|pending| pending != key);
+        let same =
+            |known: &Setting| known.value == setting.value && known.config_id == setting.config_id;
+        setting.seq_id == 0
+            && !others_pending
+            && self
+                .settings
+                .get(key)
+                .is_some_and(|known| same(known) && Some(known.seq_id) == latest)
     }
 
     /// What changed since the last time. A setting without a number gets the next one here and keeps it.
@@ -111,6 +129,28 @@ mod tests {
         configuration.add(setting("port", "9001", Origin::EnvVar));
         assert_eq!(told(&mut configuration), [row("\"9001\"", Origin::EnvVar, 3)]);
         assert_eq!(configuration.all().len(), 2);
+    }
+
+    #[test]
+    fn what_is_in_force_already_is_not_told_again_and_what_comes_back_is() {
+        let mut configuration = Configuration::default();
+        configuration.add(setting("port", "8125", Origin::Default));
+        configuration.payload();
+        configuration.add(setting("port", "8125", Origin::Default));
+        assert_eq!(configuration.payload(), None);
+        configuration.add(setting("port", "9000", Origin::DdConfig));
+        configuration.payload();
+        // The file says nothing of it any more.
+        configuration.add(setting("port", "8125", Origin::Default));
+        let row = ("port".to_owned(), "\"8125\"".to_owned(), Origin::Default, 3);
+        assert_eq!(told(&mut configuration), [row]);
+        // Of a whole configuration read again, what changed is told.
+        configuration.add(setting("site", "a", Origin::Code));
+        configuration.payload();
+        configuration.add(setting("port", "9001", Origin::DdConfig));
+        configuration.add(setting("site", "a", Origin::Code));
+        let names: Vec<String> = told(&mut configuration).into_iter().map(|row| row.0).collect();
+        assert_eq!(names, ["port"]);
     }
 
     #[test]

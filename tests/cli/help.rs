@@ -21,6 +21,7 @@ fn help_teaches_with_examples() {
         "capture",
         "replay",
         "flare",
+        "telemetry",
     ] {
         let args: Vec<&str> = words.split_whitespace().chain(["--help"]).collect();
         let got = run(&args);

@@ -1,6 +1,6 @@
 //! Logs, telemetry and the admin server.
 
-use crate::config::key::Kind::{Bool, Bytes, Choice, Path, Port, Text};
+use crate::config::key::Kind::{Bool, Bytes, Choice, Path, Port, Text, Url};
 use crate::config::key::{Key, ignored, int, key, ours};
 use crate::config::types::{LogLevel, Switch};
 
@@ -102,6 +102,22 @@ pub(super) const KEYS: &[Key] = &[
         "false",
         "Post the service check `whippet.up` (OK) every interval, next to the gauge \
          `whippet.running`; both need `self_telemetry`.",
+    ),
+    ours(
+        "instrumentation_telemetry",
+        Bool,
+        "false",
+        "Report on whippet itself, as client libraries do: version, settings without secrets, \
+         packages, counters and the places of errors, once per minute. `whippet telemetry \
+         --dry-run` shows what is sent; docs/telemetry.md explains each field.",
+    ),
+    ours(
+        "instrumentation_telemetry_url",
+        Url,
+        "",
+        "Agent or collector for `instrumentation_telemetry`, and the only place it is sent to: \
+         `/telemetry/proxy/api/v2/apmtelemetry` is added. Unset: `http://localhost:8126`, and \
+         where that fails, the intake of `site` with `api_key`.",
     ),
     ours(
         "sender_accounts",
