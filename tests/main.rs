@@ -138,6 +138,15 @@ mod replay {
 }
 #[cfg(all(feature = "cli", feature = "zstd"))]
 mod rewriting;
+/// What programs report on themselves: the library's client, and whippet with it.
+#[cfg(feature = "telemetry_client")]
+mod telemetry {
+    #[cfg(all(feature = "cli", feature = "zstd"))]
+    mod door;
+    #[cfg(all(feature = "cli", feature = "zstd"))]
+    mod program;
+    mod schema;
+}
 /// The embeddable client: the table of call sequences, scripts, HTTP, threads.
 mod threadstats {
     #[path = "../../examples/threadstats_script/arguments.rs"]
@@ -150,7 +159,7 @@ mod threadstats {
     mod life;
     mod model;
     mod script;
-    mod server;
+    pub mod server;
     mod tree;
 }
 /// The live page in a real browser: run by `make test-web`, which installs one.
