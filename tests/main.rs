@@ -98,6 +98,7 @@ mod forward {
 #[cfg(all(feature = "cli", feature = "global"))]
 mod global {
     mod cluster;
+    mod owner;
     mod sender;
 }
 #[cfg(all(feature = "cli", feature = "zstd"))]

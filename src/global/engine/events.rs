@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::statistics::Statistics;
 
 use crate::clock::Clock;
 use crate::forward::LogLimiter;
@@ -17,6 +18,12 @@ pub struct EngineStatus {
     pub away_since: Option<Duration>,
     /// The last error, as text.
     pub error: Option<String>,
+    /// Records in the owned partitions that were not read, by the brokers' word.
+    pub lag_records: Option<u64>,
+    /// Rebalances of the group that touched this member.
+    pub rebalances: u64,
+    /// The group last answered then (monotonic): a commit was acknowledged, or partitions assigned.
+    pub group_answered: Option<Duration>,
 }
 
 /// The status, shared by the clients of one purpose, and what was logged lately.
@@ -41,6 +48,10 @@ impl EngineState {
 
     pub(super) fn now(&self) -> Duration {
         self.clock.monotonic()
+    }
+
+    pub(super) fn change(&self, change: impl FnOnce(&mut EngineStatus)) {
+        change(&mut self.lock().0);
     }
 
     /// The brokers answer.
@@ -115,6 +126,13 @@ impl EngineState {
             ) => self.log(RDKafkaLogLevel::Info, "error", reason),
             code => self.warn("error", &format!("{reason}{}", way_out(code))),
         }
+    }
+
+    pub(super) fn statistics(&self, statistics: &Statistics) {
+        let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
+        let lags = partitions.filter(|partition| partition.fetch_state == "active");
+        let lag = lags.filter_map(|partition| u64::try_from(partition.consumer_lag).ok()).sum();
+        self.change(|status| status.lag_records = Some(lag));
     }
 
     fn lock(&self) -> MutexGuard<'_, (EngineStatus, LogLimiter)> {

@@ -7,11 +7,14 @@
 //! The only files that name the client library.
 
 mod check;
+mod consumer;
 mod events;
 mod producer;
 mod properties;
+mod repair;
 
 pub use check::{CheckError, check_topics, commands};
+pub use consumer::{OwnerLoop, Posts};
 pub use events::{EngineState, EngineStatus};
 pub use producer::KafkaLog;
 pub use properties::{PropertyError, check_properties};
