@@ -19,6 +19,10 @@ mod datagram;
 mod framing;
 #[path = "../fuzz/src/intake.rs"]
 mod intake;
+#[path = "../fuzz/src/part.rs"]
+mod part;
+#[path = "../fuzz/src/part_merge.rs"]
+mod part_merge;
 #[path = "../fuzz/src/record.rs"]
 mod record;
 
@@ -72,4 +76,14 @@ fn spool_records() {
 #[test]
 fn answers_of_the_intake() {
     each_seed("intake", intake::run);
+}
+
+#[test]
+fn parts() {
+    each_seed("part", part::run);
+}
+
+#[test]
+fn parts_merged() {
+    each_seed("part_merge", part_merge::run);
 }

@@ -7,4 +7,6 @@ pub mod configuration;
 pub mod datagram;
 pub mod framing;
 pub mod intake;
+pub mod part;
+pub mod part_merge;
 pub mod record;

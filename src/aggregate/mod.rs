@@ -54,7 +54,7 @@ pub use gauge::GaugeCell;
 pub use histogram::{HistogramCell, HistogramParts};
 pub use sample::{Sample, Summary};
 pub use samples::EXACT_SAMPLES_MAX;
-pub(crate) use set::{REGISTERS, estimate, fixed_hash, observe_hash, raise_registers};
+pub(crate) use set::{RANK_MAX, REGISTERS, estimate, fixed_hash, observe_hash, raise_registers};
 pub use set::{SetCell, SetForm, SetParts};
 pub use shard::{AGGREGATION_BYTES_MAX, Fate, Shard, ShardSettings};
 pub use timed::{Misplaced, Placed, TimedSettings, TimedShard};

@@ -15,6 +15,8 @@ use crate::memory::MemoryShare;
 const PRECISION: u32 = 14;
 /// Registers of a set that is not coarse.
 pub const REGISTERS: usize = 1 << PRECISION;
+/// Their largest rank: the bits of a hash that choose none, and one.
+pub const RANK_MAX: u8 = (64 - PRECISION + 1) as u8;
 /// The same where memory is short.
 const PRECISION_MIN: u32 = 7;
 
@@ -243,6 +245,7 @@ pub fn raise_registers(coarse: &[u8]) -> Box<[u8; REGISTERS]> {
     let cut = PRECISION - coarse.len().trailing_zeros().min(PRECISION);
     if cut == 0 {
         raised.copy_from_slice(&coarse[..REGISTERS]);
+        raised.iter_mut().for_each(|rank| *rank = (*rank).min(RANK_MAX));
         return raised;
     }
     let members = estimate(coarse) as f64 / REGISTERS as f64;
@@ -257,7 +260,7 @@ pub fn raise_registers(coarse: &[u8]) -> Box<[u8; REGISTERS]> {
             }
         }
         if rank > cut {
-            row[0] = (rank - cut) as u8;
+            row[0] = ((rank - cut) as u8).min(RANK_MAX);
         } else if let Some(register) = row.get_mut(1 << (cut - rank)) {
             *register = (*register).max(1);
         }
@@ -271,7 +274,7 @@ fn drawn_rank(mean: f64, place: u64) -> u8 {
     let share = (fixed_hash(&place.to_le_bytes()) >> 11) as f64 / (1_u64 << 53) as f64;
     let needed = -mean / share.max(f64::MIN_POSITIVE).ln();
     // Rank 0, no member, when exp(-mean) is not below the share.
-    needed.log2().ceil().clamp(0.0, f64::from(64 - PRECISION + 1)) as u8
+    needed.log2().ceil().clamp(0.0, f64::from(RANK_MAX)) as u8
 }
 
 /// Flajolet and others, "HyperLogLog: the analysis of a near-optimal cardinality estimation

@@ -10,8 +10,9 @@ use super::decode_cell::read_cell;
 use super::error::{
     HOST_BYTES_MAX, STYLE_AGGREGATES_MAX, STYLE_PERCENTILES_MAX, STYLE_TEXT_BYTES_MAX, STYLES_MAX,
 };
+use super::field::{doubles, number_of};
 use super::{Barrier, Cell, Head, Part, PartError, PartLimits, Record, Style, wire};
-use crate::protobuf::{BYTES, FIXED64, Field, VARINT, fields, take_varint};
+use crate::protobuf::{BYTES, Field, VARINT, fields, take_varint};
 
 /// Reads a record whole.
 ///
@@ -89,7 +90,6 @@ impl<'a> SealedPart<'a> {
     }
 
     /// What its head has for its own host alone.
-    #[expect(dead_code, reason = "for the hand-over, which comes next")]
     pub(crate) fn local(&self) -> &'a [u8] {
         self.local
     }
@@ -244,30 +244,6 @@ fn read_style(message: &[u8]) -> Result<Style, PartError> {
         }
     }
     Ok(style)
-}
-
-/// The number of a field, 0 when it is none of ours.
-pub(super) fn number_of(field: &Field<'_>) -> u8 {
-    u8::try_from(field.number).unwrap_or(0)
-}
-
-/// The doubles of a repeated field, packed or one by one; none for another type.
-pub(super) fn doubles<'a>(
-    field: &Field<'a>,
-) -> Option<impl ExactSizeIterator<Item = f64> + use<'a>> {
-    Some(fixed(field)?.map(f64::from_bits))
-}
-
-/// The 64-bit numbers of a repeated field, packed or one by one; none for another type.
-pub(super) fn fixed<'a>(field: &Field<'a>) -> Option<impl ExactSizeIterator<Item = u64> + use<'a>> {
-    let bytes = match field.wire {
-        // Its key takes one byte.
-        FIXED64 => field.whole.get(field.whole.len() - 8..)?,
-        BYTES => field.content,
-        _ => return None,
-    };
-    let (chunks, rest) = bytes.as_chunks::<8>();
-    rest.is_empty().then(|| chunks.iter().map(|chunk| u64::from_le_bytes(*chunk)))
 }
 
 const WRONG_TYPE: PartError = PartError::Head("a field is of another type");

@@ -1,8 +1,8 @@
 //! From the bytes of one cell to the cell, every bound checked.
 
 use super::bins::{BINS_MAX, Bins};
-use super::decode::{doubles, fixed, number_of};
 use super::error::BIN_KEY_MAX;
+use super::field::{doubles, fixed, number_of};
 use super::histogram::{Folded, Form, Histogram};
 use super::{Cell, Key, PartError, PartLimits, Set, Sum, Value, wire};
 use crate::aggregate::{REGISTERS, Sample};

@@ -121,6 +121,15 @@ impl Histogram {
         }
     }
 
+    /// The samples as they came, in no order; none once they are counted.
+    #[must_use]
+    pub fn samples(&self) -> Option<Vec<Sample>> {
+        let Form::Samples(samples) = &self.0 else { return None };
+        let mut list = Vec::with_capacity(samples.values.len());
+        samples.visit(|sample| list.push(sample));
+        Some(list)
+    }
+
     /// True without a sample.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -10,6 +10,9 @@ mod decode;
 mod decode_cell;
 mod encode;
 mod error;
+mod field;
+#[doc(hidden)]
+pub mod fuzz_api;
 mod head;
 mod histogram;
 mod key;

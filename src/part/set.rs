@@ -2,10 +2,7 @@
 //! a cap; beyond it the registers are those of one [`SetCell`](crate::aggregate::SetCell) that saw
 //! every member. Eight bytes a member, 16 KiB once there are registers.
 
-use crate::aggregate::{REGISTERS, estimate, fixed_hash, observe_hash};
-
-/// The largest rank of a register: the bits of a hash that choose none, and one.
-pub(super) const RANK_MAX: u8 = 64 - REGISTERS.trailing_zeros() as u8 + 1;
+use crate::aggregate::{RANK_MAX, REGISTERS, estimate, fixed_hash, observe_hash};
 
 /// A set that merges. `Default` is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]

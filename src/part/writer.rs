@@ -70,9 +70,7 @@ impl PartWriter {
         value: &Value,
         packer: &mut Packer,
     ) -> Result<Option<EncodedPart>, PartError> {
-        if key.as_bytes().len() > KEY_BYTES_MAX {
-            return Err(PartError::Bound("a key is longer than 16 KiB"));
-        }
+        check_key(key)?;
         if !style.fits() {
             return Err(PartError::Bound("a style has too many aggregates or percentiles"));
         }
@@ -93,7 +91,6 @@ impl PartWriter {
     }
 
     /// Adds a cell with something that other hosts skip.
-    #[expect(dead_code, reason = "for the hand-over, which comes next")]
     pub(crate) fn push_local(
         &mut self,
         key: &Key,
@@ -101,12 +98,15 @@ impl PartWriter {
         value: &Value,
         local: &[u8],
         packer: &mut Packer,
-    ) -> Option<EncodedPart> {
+    ) -> Result<Option<EncodedPart>, PartError> {
+        check_key(key)?;
         let head = CellHead { key, stamp, style: 0, local };
-        let full = self.put(&head, value, packer)?;
-        let none = self.put(&head, value, packer);
-        debug_assert!(none.is_none(), "the part is empty");
-        Some(full)
+        let full = self.put(&head, value, packer);
+        if full.is_some() {
+            let none = self.put(&head, value, packer);
+            debug_assert!(none.is_none(), "the part is empty");
+        }
+        Ok(full)
     }
 
     /// The place of a style, from 1.
@@ -176,6 +176,13 @@ impl PartWriter {
     }
 }
 
+fn check_key(key: &Key) -> Result<(), PartError> {
+    if key.as_bytes().len() > KEY_BYTES_MAX {
+        return Err(PartError::Bound("a key is longer than 16 KiB"));
+    }
+    Ok(())
+}
+
 impl Packer {
     /// A compressor of the fastest useful level, where zstd is built in; else bodies stay as they are.
     #[must_use]
@@ -183,6 +190,15 @@ impl Packer {
         Packer {
             #[cfg(feature = "zstd")]
             zstd: zstd::bulk::Compressor::new(1).ok(),
+        }
+    }
+
+    /// One that leaves bodies as they are.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Packer {
+        Packer {
+            #[cfg(feature = "zstd")]
+            zstd: None,
         }
     }
 

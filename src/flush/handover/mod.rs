@@ -10,6 +10,7 @@
 //! with a time of their own: they are posted once.
 
 mod format;
+mod local;
 
 use ahash::RandomState;
 
@@ -18,6 +19,7 @@ use super::merge;
 use super::registry::Registry;
 use crate::aggregate::{Bucket, CounterCell, GaugeCell, HistogramCell, SetCell};
 use crate::context::Context;
+use crate::part::Packer;
 
 /// Values posted at one second.
 #[derive(Clone, Debug)]
@@ -69,7 +71,7 @@ impl HandOver {
     #[must_use]
     pub fn encode(&self, now: u64, interval: u64) -> (Vec<u8>, usize) {
         let needed = self.posted.iter().filter(|posted| posted.stamp + interval > now);
-        format::encode(needed)
+        format::encode(needed, interval, &mut Packer::new())
     }
 
     /// Series in it.
