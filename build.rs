@@ -11,11 +11,15 @@ fn main() {
     for file in ["build.rs", "Cargo.toml", "Cargo.lock"] {
         println!("cargo:rerun-if-changed={file}");
     }
-    println!("cargo:rustc-env=WHIPPET_RUSTC={}", compiler().unwrap_or_default());
-    let folder = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-    // Without a list the build is as good, and a report names no packages.
-    let packages = packages().unwrap_or_default();
-    fs::write(Path::new(&folder).join("dependencies.txt"), packages).expect("a writable OUT_DIR");
+    // Files, since cargo would hand a variable on to every program that it runs. Without them the build
+    // is as good, and a report says less.
+    let write = |name: &str, text: Option<String>| {
+        let folder = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
+        let path = Path::new(&folder).join(name);
+        fs::write(path, text.unwrap_or_default()).expect("a writable OUT_DIR");
+    };
+    write("compiler.txt", compiler());
+    write("dependencies.txt", packages());
 }
 
 /// `1.95.0`.

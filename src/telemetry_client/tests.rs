@@ -230,7 +230,9 @@ fn large_bodies_speed_up_and_an_empty_queue_slows_down() {
     hand.client.start_manually();
     let seconds = || hand.client.flush_interval().as_secs();
     let large = |name: &str| {
-        let value = "x".repeat(3 << 20);
+        // Another value each time: one that is in force already is not told again.
+        let value = hand.clock.monotonic().as_nanos().to_string() + &"x".repeat(3 << 20);
+        hand.clock.advance(Duration::from_nanos(1));
         hand.client.configuration([Setting::new(name, value, Origin::Code)]);
     };
     let mut seen = Vec::new();

@@ -24,6 +24,8 @@ use crate::config::{Config, Loaded};
 use crate::telemetry::{Hub, Subscription};
 use crate::telemetry_client::{BuildError, Builder, Client, DEFAULT_AGENT_URL, MemoryWriter};
 
+/// The compiler's version, as the build knows it.
+const COMPILER: &str = include_str!(concat!(env!("OUT_DIR"), "/compiler.txt"));
 /// Time from point to point of a metric.
 const POINTS: Duration = Duration::from_secs(10);
 /// The namespace of all metrics: the protocol has none for a program of this kind.
@@ -135,7 +137,7 @@ fn builder(config: &Config, hostname: Option<&str>) -> Builder {
     Client::builder("whippet")
         .service_version(env!("CARGO_PKG_VERSION"))
         .library_version(env!("CARGO_PKG_VERSION"))
-        .language_version(env!("WHIPPET_RUSTC"))
+        .language_version(COMPILER)
         .env(config.env.clone().unwrap_or_default())
         .hostname(hostname.unwrap_or_default())
         .point_interval(POINTS)
