@@ -98,7 +98,7 @@ fuzz: ## run one fuzz target (FUZZ_TARGET=datagram SECONDS=60), stable Rust and 
 
 # The real program under long trouble; what comes out belongs into docs/reliability.md.
 SEEDS ?= 20000
-simulate: ## schedules of faults for the owners of the global tier (SEEDS=20000, about 20 minutes)
+simulate: ## schedules of faults for the owners of the global tier (SEEDS=20000, about 10 minutes)
 	SIMULATION_SEEDS=$(SEEDS) cargo test --features global --lib owner::simulation -- --nocapture
 
 faults: ## outages of a minute, a million contexts, against a release build (4 minutes)

@@ -7,7 +7,7 @@ use super::simulation::log::{SentCell, Shown, row};
 use super::simulation::process::Process;
 use super::simulation::sender::encode;
 use super::simulation::world::{BEGIN, World, settings};
-use super::{Notice, OwnerSettings};
+use super::{Action, Event, Notice, OwnerSettings};
 use crate::context::Kind;
 use crate::part::{Barrier, Head, Key, encode_barrier};
 
@@ -588,4 +588,65 @@ fn a_backlog_larger_than_memory_is_read_in_pieces_and_ends_exact() {
     assert!(
         owner(&world).notices.iter().any(|notice| matches!(notice, Notice::MemoryPaused { .. }))
     );
+}
+
+// One owner alone, event by event.
+
+struct Alone(super::Owner);
+
+impl Alone {
+    /// Seconds since the beginning, on both clocks; what it asks for.
+    fn tell(&mut self, second: u64, event: Event<'_>) -> Vec<Action> {
+        let mut out = Vec::new();
+        let now = super::Now { wall: BEGIN + s(second), monotonic: s(second) };
+        self.0.handle(event, now, &mut out);
+        out
+    }
+}
+
+#[test]
+fn an_answer_to_a_commit_that_is_read_after_a_stall_is_no_proof_of_ownership() {
+    let mut owner = Alone(super::Owner::new(settings(1), [1; 16]));
+    let committed = Event::Committed { partition: 0, offset: 0, acknowledged: true };
+    owner.tell(0, Event::Assigned { partition: 0, from: Some(0) });
+    let first = owner.tell(0, Event::Tick);
+    assert!(matches!(first[..], [Action::Commit { partition: 0, offset: 0 }]), "{first:?}");
+    let part = encode(&head(1, 0, 0), &cells(&[("c:a", 5.0)]));
+    owner.tell(1, Event::Record { partition: 0, offset: 0, bytes: &part });
+    let asked = owner.tell(15, Event::Tick);
+    let barrier = asked.into_iter().find_map(|action| match action {
+        Action::Barrier { record, .. } => Some(record),
+        _ => None,
+    });
+    let barrier = barrier.expect("a barrier, 5 s after the end");
+    owner.tell(15, Event::Record { partition: 0, offset: 1, bytes: &barrier });
+    // Everything is ready, but the answer is that to the commit of 15 s ago.
+    owner.tell(15, committed);
+    let posts = |out: Vec<Action>| out.iter().any(|action| matches!(action, Action::Post(_)));
+    assert!(!posts(owner.tell(15, Event::Tick)));
+    assert_eq!(owner.0.accounting().fenced, 1);
+    // The one to the commit that was just sent proves it.
+    owner.tell(16, committed);
+    assert!(posts(owner.tell(16, Event::Tick)));
+}
+
+#[test]
+fn a_refused_commit_renews_nothing() {
+    let mut owner = Alone(super::Owner::new(settings(1), [1; 16]));
+    owner.tell(0, Event::Assigned { partition: 0, from: Some(0) });
+    owner.tell(0, Event::Tick);
+    let refused = Event::Committed { partition: 0, offset: 0, acknowledged: false };
+    owner.tell(0, refused);
+    let part = encode(&head(1, -20, 0), &cells(&[("c:a", 5.0)]));
+    owner.tell(0, Event::Record { partition: 0, offset: 0, bytes: &part });
+    let asked = owner.tell(5, Event::Tick);
+    let record = asked.iter().find_map(|action| match action {
+        Action::Barrier { record, .. } => Some(record),
+        _ => None,
+    });
+    owner.tell(5, Event::Record { partition: 0, offset: 1, bytes: record.expect("a barrier") });
+    owner.tell(5, refused);
+    owner.tell(5, Event::Tick);
+    let accounting = owner.0.accounting();
+    assert_eq!((accounting.fenced, accounting.merged.parts), (1, 1), "nothing left, nothing lost");
 }
