@@ -48,8 +48,8 @@ fn allowed(module: &str) -> Vec<&'static str> {
         "watch" => [&ROOMS[..5], &["net"]].concat(),
         // A second source beside `net`: decodes requests and records what they hold.
         "doors" => [&ROOMS[..], &["watch"]].concat(),
-        // Between the flusher and the log, and between the log and the intake.
-        "global" => ROOMS.to_vec(),
+        // Between the flusher and the log, and between the log and the intake or another output.
+        "global" => [&ROOMS[..], &["output"]].concat(),
         // Walks a line through the rooms on its own, for a person.
         "explain" => [&ROOMS[..], &["output"]].concat(),
         "admin" => [&ROOMS[..], &["net", "output", "watch", "doors", "explain"]].concat(),

@@ -1,6 +1,7 @@
 //! From a merged bucket to series: which values of which kinds are posted under which names.
 
 use crate::aggregate::{HistogramCell, Summary};
+use crate::part;
 
 use super::series::SeriesKind;
 
@@ -11,6 +12,12 @@ pub trait Ranked {
 }
 
 impl Ranked for HistogramCell {
+    fn value_past(&self, rank: u64) -> f64 {
+        self.value_past(rank)
+    }
+}
+
+impl Ranked for part::Histogram {
     fn value_past(&self, rank: u64) -> f64 {
         self.value_past(rank)
     }

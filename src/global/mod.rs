@@ -7,4 +7,5 @@
 
 pub mod engine;
 pub mod owner;
+pub mod posting;
 pub mod sender;

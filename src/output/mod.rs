@@ -13,6 +13,8 @@ pub use console::{Console, Table};
 #[cfg(feature = "server")]
 #[cfg(feature = "server")]
 pub use datadog::Discarded;
+#[cfg(feature = "global")]
+pub(crate) use datadog::report_left_out;
 #[cfg(feature = "server")]
 pub(crate) use datadog::{DatadogOutput, DatadogSettings, Delivery, EnabledPayloads};
 #[cfg(feature = "server")]
