@@ -22,6 +22,9 @@ const CUT_BITS: u32 = 64 - RANGE_BITS;
 /// The magnitude of the largest finite range.
 const LAST: u32 = (f64::MAX.to_bits() >> CUT_BITS) as u32;
 
+/// Plain samples brought to their orders at once.
+const ORDERS: usize = 256;
+
 /// Weighted samples, bounded in memory.
 #[derive(Clone, Debug)]
 pub(super) struct Folded {
@@ -42,6 +45,40 @@ impl Folded {
             self.bins.insert(order(sample.value), sample.weight(), memory);
         }
         taken
+    }
+
+    /// Adds samples of weight 1, for which there must be room.
+    pub fn add_plain(&mut self, values: &[f64], memory: &mut MemoryShare) {
+        debug_assert!(self.has_room_for_plain(values.len()));
+        for values in values.chunks(ORDERS) {
+            let mut orders = [0_u32; ORDERS];
+            let Summary { mut sum, mut min, mut max, .. } = self.summary;
+            for (order, value) in orders.iter_mut().zip(values) {
+                *order = self::order(*value);
+                sum += value;
+                min = min.min(*value);
+                max = max.max(*value);
+            }
+            let count = self.summary.count + values.len() as u64;
+            self.summary = Summary { count, sum, min, max };
+            self.bins.insert_all(&mut orders[..values.len()], memory);
+        }
+    }
+
+    /// True when `count` plain samples whose sum need not be watched cannot leave any range.
+    pub fn has_room_for_plain(&self, count: usize) -> bool {
+        self.summary.sum.abs() <= f64::MAX / 2.0 && self.summary.count <= COUNT_MAX - count as u64
+    }
+
+    /// Forgets everything and keeps the allocations.
+    pub fn clear(&mut self) {
+        self.bins.clear();
+        self.summary = Summary::EMPTY;
+    }
+
+    /// Bytes of its allocations.
+    pub fn heap_bytes(&self) -> usize {
+        self.bins.heap_bytes()
     }
 
     /// False when something of `other` was left out: all of it when the count would leave its range,

@@ -1,8 +1,8 @@
 //! Histograms and timers. Up to 1,000 samples of a context and bucket are kept as they are (8 bytes
 //! each, 16 with a sample rate or above 8.7e304) and everything is computed exactly. Beyond, and where
 //! memory is short, count, sum, minimum and maximum stay exact and percentiles come from counts per range
-//! of values: 8 bytes for each range that holds any, and 2 KiB; a latency that spreads over three decades
-//! about 7 KiB.
+//! of values: 8 bytes for each range that holds any, and 2 KiB for samples that wait to be counted; a
+//! latency that spreads over three decades about 7 KiB.
 
 use super::folded::Folded;
 use super::sample::{Sample, Summary};
@@ -88,14 +88,14 @@ impl HistogramCell {
     /// True when percentiles are within [`super::PERCENTILE_RELATIVE_ERROR`] or coarser, not exact.
     #[must_use]
     pub fn is_folded(&self) -> bool {
-        matches!(self.samples, Samples::Folded(_))
+        self.samples.folded().is_some()
     }
 
     /// True when memory was short and percentiles are further off than
     /// [`super::PERCENTILE_RELATIVE_ERROR`].
     #[must_use]
     pub fn is_coarse(&self) -> bool {
-        matches!(&self.samples, Samples::Folded(folded) if folded.is_coarse())
+        self.samples.folded().is_some_and(Folded::is_coarse)
     }
 
     /// Brings the samples in order, once, before quantiles are asked for.
@@ -120,11 +120,14 @@ impl HistogramCell {
     /// All that it holds, to be written down.
     #[must_use]
     pub fn parts(&self) -> HistogramParts {
-        if let Samples::Folded(folded) = &self.samples {
-            return HistogramParts::Folded {
-                summary: folded.summary(),
-                counts: folded.counts().collect(),
-            };
+        if self.is_folded() {
+            // What still waits has to be counted first.
+            let mut settled = self.samples.clone();
+            settled.sort();
+            if let Some(folded) = settled.folded() {
+                let (summary, counts) = (folded.summary(), folded.counts().collect());
+                return HistogramParts::Folded { summary, counts };
+            }
         }
         let mut samples = Vec::new();
         self.samples.visit(|sample| samples.push(sample));
@@ -195,6 +198,58 @@ mod tests {
             (median / 2_500.0 - 1.0).abs() <= super::super::PERCENTILE_RELATIVE_ERROR,
             "{median}"
         );
+    }
+
+    #[test]
+    fn what_waits_to_be_counted_is_part_of_every_answer() {
+        // Lists of an earlier bucket must not show.
+        let mut spares = SpareSamples::default();
+        let memory = &mut MemoryShare::default();
+        for round in 0..2 {
+            for count in [1_001, 1_255, 1_256, 1_257, 2_000, 3_111] {
+                let mut cell = HistogramCell::new(0);
+                for n in 0..count {
+                    let sample = Sample { value: f64::from((n * 7_919) % count), scale: 1.0 };
+                    assert!(cell.record(sample, 1, &mut spares, memory));
+                }
+                let sum = f64::from(count) * f64::from(count - 1) / 2.0;
+                let max = f64::from(count - 1);
+                let expect = Summary { count: count as u64, sum, min: 0.0, max };
+                assert_eq!(cell.summary(), expect, "{round} {count}");
+                let HistogramParts::Folded { summary, counts } = cell.parts() else { panic!() };
+                let counted: u64 = counts.iter().map(|(_, count)| count).sum();
+                assert_eq!((summary, counted), (expect, count as u64));
+                let mut merged = cell.clone();
+                assert!(merged.merge(cell.clone()));
+                assert_eq!(merged.summary().count, 2 * count as u64);
+                cell.sort();
+                merged.sort();
+                for rank in 0..count {
+                    let exact = f64::from(rank);
+                    let off = (cell.value_past(rank as u64) - exact).abs();
+                    assert!(off <= exact * super::super::PERCENTILE_RELATIVE_ERROR);
+                    let both = merged.value_past(2 * rank as u64);
+                    assert_eq!(both, cell.value_past(rank as u64));
+                }
+                cell.leave(&mut spares);
+            }
+        }
+    }
+
+    #[test]
+    fn weights_and_huge_values_among_many_plain_ones_are_counted_too() {
+        let mut cell = HistogramCell::new(0);
+        for n in 1..=4_000 {
+            let scale = if n == 2_500 { 10.0 } else { 1.0 };
+            let value = if n == 3_000 { 1e306 } else { 1.0 };
+            assert!(cell.add(Sample { value, scale }));
+        }
+        let summary = cell.summary();
+        assert_eq!((summary.count, summary.min, summary.max), (4_009, 1.0, 1e306));
+        assert!((summary.sum - 1e306).abs() < 1e292);
+        cell.sort();
+        assert!((cell.value_past(4_007) - 1.0).abs() < 0.01);
+        assert!((cell.value_past(4_008) / 1e306 - 1.0).abs() < 0.01);
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod distribution;
 mod event_record;
 mod events;
 mod folded;
+mod gathered;
 mod gauge;
 mod histogram;
 mod ingest;

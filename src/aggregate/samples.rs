@@ -5,6 +5,7 @@
 //! sample rate, or so large that the sum has to be watched, carry a weight and a summary beside them.
 
 use super::folded::Folded;
+use super::gathered::{GATHERED_MAX, Gathered};
 use super::sample::{Sample, Summary};
 use super::spares::SpareSamples;
 use super::weighted::Weighted;
@@ -28,7 +29,13 @@ pub(super) enum Samples {
     Plain(Vec<f64>),
     /// Boxed, so that the cell is no larger than a plain one.
     Weighted(Box<Weighted>),
-    /// Counted instead of kept: more than [`EXACT_SAMPLES_MAX`], or no memory to keep them.
+    /// More plain ones than [`EXACT_SAMPLES_MAX`]: counted instead of kept, but for the last few.
+    Gathered {
+        /// How many have yet to be counted.
+        waiting: u32,
+        gathered: Box<Gathered>,
+    },
+    /// Counted instead of kept, one by one: no memory to keep them, or they have to be watched.
     Folded(Box<Folded>),
 }
 
@@ -49,6 +56,15 @@ impl Samples {
                     && values.len() < values.capacity() =>
             {
                 values.push(sample.value);
+                true
+            }
+            Samples::Gathered { waiting, gathered }
+                if sample.scale == 1.0
+                    && sample.value.abs() <= UNWATCHED_MAX
+                    && (*waiting as usize) < GATHERED_MAX =>
+            {
+                gathered.values[*waiting as usize] = sample.value;
+                *waiting += 1;
                 true
             }
             Samples::Folded(folded) => folded.add(sample, memory),
@@ -83,7 +99,18 @@ impl Samples {
             }
             _ => {}
         }
-        if self.len() >= EXACT_SAMPLES_MAX || !self.make_room(memory) {
+        if matches!(self, Samples::Gathered { .. }) {
+            return self.settle_and_add(sample, plain, spares, memory);
+        }
+        if self.len() >= EXACT_SAMPLES_MAX {
+            return match self {
+                Samples::Plain(_) if plain && memory.has_room() => {
+                    self.gather(sample, spares, memory)
+                }
+                _ => self.fold(memory).add(sample, memory),
+            };
+        }
+        if !self.make_room(memory) {
             return self.fold(memory).add(sample, memory);
         }
         match self {
@@ -101,6 +128,44 @@ impl Samples {
             Samples::Weighted(weighted) => weighted.push(sample),
             _ => self.weigh(spares, memory).push(sample),
         }
+    }
+
+    /// Counts the plain samples of a full list, and gathers from this one on.
+    #[cold]
+    fn gather(
+        &mut self,
+        sample: Sample,
+        spares: &mut SpareSamples,
+        memory: &mut MemoryShare,
+    ) -> bool {
+        memory.refund(self.heap_bytes());
+        let Samples::Plain(values) = std::mem::replace(self, Samples::None) else {
+            unreachable!("the caller looked")
+        };
+        let mut gathered = spares.gathered(memory);
+        // There is room for as many as are kept, whose sum stays below half the floats.
+        let room = gathered.count_all(&values, memory);
+        spares.keep_plain(values);
+        *self = Samples::Gathered { waiting: 0, gathered };
+        if room { self.add(sample, spares, memory) } else { self.fold(memory).add(sample, memory) }
+    }
+
+    /// A full list, or a sample that has to be watched.
+    fn settle_and_add(
+        &mut self,
+        sample: Sample,
+        plain: bool,
+        spares: &mut SpareSamples,
+        memory: &mut MemoryShare,
+    ) -> bool {
+        let Samples::Gathered { waiting, gathered } = self else {
+            unreachable!("the caller looked")
+        };
+        let room = gathered.settle(std::mem::take(waiting), memory);
+        if plain && room {
+            return self.add(sample, spares, memory);
+        }
+        self.fold(memory).add(sample, memory)
     }
 
     /// Room in the list for one more; in one that is yet to come, if there is none.
@@ -131,7 +196,14 @@ impl Samples {
     /// The same samples, counted instead of kept.
     #[cold]
     pub fn fold(&mut self, memory: &mut MemoryShare) -> &mut Folded {
-        if !matches!(self, Samples::Folded(_)) {
+        if let Samples::Gathered { waiting, gathered } = self {
+            memory.refund(size_of::<Gathered>());
+            gathered.settle(std::mem::take(waiting), memory);
+            let Samples::Gathered { gathered, .. } = std::mem::replace(self, Samples::None) else {
+                unreachable!("matched above")
+            };
+            *self = Samples::Folded(gathered.into_folded());
+        } else if !matches!(self, Samples::Folded(_)) {
             // First, so that a cell without room folds into what it had.
             memory.refund(self.heap_bytes());
             let mut folded = Box::new(Folded::new());
@@ -151,8 +223,9 @@ impl Samples {
     /// left out: all of `other` when the count would leave its range, else the part of the sum beyond the
     /// range of floats.
     pub fn merge(&mut self, mut other: Samples, memory: &mut MemoryShare) -> bool {
-        let folded = matches!(self, Samples::Folded(_)) || matches!(other, Samples::Folded(_));
-        if folded || self.len() + other.len() > EXACT_SAMPLES_MAX {
+        let folded =
+            |samples: &Samples| matches!(samples, Samples::Gathered { .. } | Samples::Folded(_));
+        if folded(self) || folded(&other) || self.len() + other.len() > EXACT_SAMPLES_MAX {
             let other = other.fold(memory);
             return self.fold(memory).merge(other, memory);
         }
@@ -176,19 +249,28 @@ impl Samples {
         ours.summary.merge(&summary)
     }
 
+    /// What was counted, without what waits to be; none while all are kept.
+    pub fn folded(&self) -> Option<&Folded> {
+        match self {
+            Samples::Gathered { gathered, .. } => Some(gathered.folded()),
+            Samples::Folded(folded) => Some(folded),
+            _ => None,
+        }
+    }
+
     /// No weights, and no value whose sum has to be watched.
     fn is_plain(&self) -> bool {
         match self {
             Samples::None | Samples::Two(..) | Samples::Plain(_) => true,
             Samples::One(value) => value.abs() <= UNWATCHED_MAX,
-            Samples::Weighted(_) | Samples::Folded(_) => false,
+            Samples::Weighted(_) | Samples::Gathered { .. } | Samples::Folded(_) => false,
         }
     }
 
     /// Those that are kept as they came; none once they are counted.
     fn len(&self) -> usize {
         match self {
-            Samples::None | Samples::Folded(_) => 0,
+            Samples::None | Samples::Gathered { .. } | Samples::Folded(_) => 0,
             Samples::One(_) => 1,
             Samples::Two(..) => 2,
             Samples::Plain(values) => values.len(),
@@ -201,6 +283,7 @@ impl Samples {
         match self {
             Samples::Plain(values) => spares.keep_plain(values),
             Samples::Weighted(weighted) => spares.keep_weighted(weighted),
+            Samples::Gathered { gathered, .. } => spares.keep_gathered(gathered),
             _ => {}
         }
     }
@@ -219,7 +302,7 @@ impl Samples {
     pub fn visit(&self, mut visit: impl FnMut(Sample)) {
         let mut plain = |value: f64| visit(Sample { value, scale: 1.0 });
         match self {
-            Samples::None | Samples::Folded(_) => {}
+            Samples::None | Samples::Gathered { .. } | Samples::Folded(_) => {}
             Samples::One(value) => plain(*value),
             Samples::Two(first, second) => [*first, *second].into_iter().for_each(plain),
             Samples::Plain(values) => values.iter().copied().for_each(plain),
@@ -239,6 +322,13 @@ impl Samples {
             Samples::Weighted(weighted) => {
                 weighted.list.sort_unstable_by(|a, b| a.value.total_cmp(&b.value));
             }
+            Samples::Gathered { waiting, gathered } => {
+                let memory = &mut MemoryShare::default();
+                if !gathered.settle(std::mem::take(waiting), memory) {
+                    self.fold(memory);
+                }
+                // Counting sorts.
+            }
             Samples::Folded(folded) => folded.settle(&mut MemoryShare::default()),
         }
     }
@@ -246,6 +336,7 @@ impl Samples {
     pub fn summary(&self) -> Summary {
         match self {
             Samples::Weighted(weighted) => return weighted.summary,
+            Samples::Gathered { waiting, gathered } => return gathered.summary(*waiting),
             Samples::Folded(folded) => return folded.summary(),
             _ => {}
         }
@@ -279,6 +370,10 @@ impl Samples {
                 });
                 past.or(weighted.list.last()).map_or(0.0, |sample| sample.value)
             }
+            Samples::Gathered { gathered, waiting } => {
+                debug_assert_eq!(*waiting, 0, "sorted");
+                gathered.folded().value_past(rank)
+            }
             Samples::Folded(folded) => folded.value_past(rank),
         }
     }
@@ -289,6 +384,11 @@ impl Samples {
         match self {
             Samples::Plain(values) => values.last().map_or((), prefetch),
             Samples::Weighted(weighted) => weighted.list.last().map_or((), prefetch),
+            Samples::Gathered { waiting, gathered } => {
+                if let Some(place) = gathered.values.get(*waiting as usize) {
+                    prefetch(place);
+                }
+            }
             Samples::Folded(folded) => prefetch(&**folded),
             _ => {}
         }

@@ -1,5 +1,6 @@
 //! Emptied lists of the last bucket, so that the next one need not ask for their like.
 
+use super::gathered::Gathered;
 use super::sample::{Sample, Summary};
 use super::weighted::Weighted;
 use crate::memory::MemoryShare;
@@ -15,6 +16,8 @@ pub(super) struct SpareSamples {
     plain: Vec<Vec<f64>>,
     #[expect(clippy::vec_box, reason = "they move into cells as they are")]
     weighted: Vec<Box<Weighted>>,
+    #[expect(clippy::vec_box, reason = "they move into cells as they are")]
+    gathered: Vec<Box<Gathered>>,
     bytes: usize,
 }
 
@@ -41,6 +44,14 @@ impl SpareSamples {
         }
     }
 
+    /// The same for those past the ones that are kept.
+    pub fn keep_gathered(&mut self, mut gathered: Box<Gathered>) {
+        if self.take(gathered.heap_bytes()) {
+            gathered.clear();
+            self.gathered.push(gathered);
+        }
+    }
+
     fn take(&mut self, bytes: usize) -> bool {
         let fits = self.bytes + bytes <= SPARE_BYTES_MAX;
         self.bytes += if fits { bytes } else { 0 };
@@ -59,6 +70,17 @@ impl SpareSamples {
         let weighted = self.weighted.pop().unwrap_or_default();
         self.lend(weighted.list.capacity() * size_of::<Sample>(), memory);
         weighted
+    }
+
+    /// An empty histogram with its list, charged.
+    pub fn gathered(&mut self, memory: &mut MemoryShare) -> Box<Gathered> {
+        let Some(gathered) = self.gathered.pop() else {
+            let gathered = Box::<Gathered>::default();
+            memory.charge(gathered.heap_bytes());
+            return gathered;
+        };
+        self.lend(gathered.heap_bytes(), memory);
+        gathered
     }
 
     fn lend(&mut self, bytes: usize, memory: &mut MemoryShare) {

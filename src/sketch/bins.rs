@@ -22,7 +22,7 @@ const WEIGHT_MAX: u32 = (1 << WEIGHT_BITS) - 1;
 /// So many bins are free: they grow although memory is full.
 const FREE_BINS: usize = 8;
 
-/// Keys that are counted in a row at once.
+/// Orders that are counted in a row at once.
 const ROW_SLOTS: usize = 2048;
 /// Fewer keys are sorted faster than a row is cleared.
 const ROW_KEYS_MIN: usize = 64;
@@ -87,6 +87,12 @@ impl<const BINS_MAX: usize> Bins<BINS_MAX> {
         } else {
             self.insert_otherwise(order, weight, memory);
         }
+    }
+
+    /// Counts 1 at each order, all at once. The orders are used up.
+    pub fn insert_all(&mut self, orders: &mut [u32], memory: &mut MemoryShare) {
+        orders.iter_mut().for_each(|order| *order = *order << WEIGHT_BITS | 1);
+        self.add_waiting(orders, memory);
     }
 
     /// A heavy key, or no room to wait.
@@ -159,22 +165,37 @@ impl<const BINS_MAX: usize> Bins<BINS_MAX> {
 
     /// Adds orders and weights, whose order is lost.
     ///
-    /// Clever: sorting 512 keys costs more than all else about them. Where they lie close together they
-    /// are counted into a row of slots, the row is added to the bins that exist, and only what then is
-    /// left of it needs new bins, which after the first few hundred values is next to nothing.
-    fn add_waiting(&mut self, waiting: &mut [u32], memory: &mut MemoryShare) {
-        let (lowest, highest) =
-            waiting.iter().fold((u32::MAX, 0), |(low, high), key| (low.min(*key), high.max(*key)));
-        let (lowest, highest) = (lowest >> WEIGHT_BITS, highest >> WEIGHT_BITS);
-        let in_row = waiting.len() >= ROW_KEYS_MIN && highest - lowest < ROW_SLOTS as u32;
-        if in_row && self.coarse == 0 {
+    /// Clever: sorting 512 keys costs more than all else about them. Those that lie close together are
+    /// counted into a row of slots, the row is added to the bins that exist, and only what then is
+    /// left of it needs new bins, which after the first few hundred values is next to nothing. Keys
+    /// far below the others, such as zeros among latencies, wait for a row of their own, and are
+    /// sorted when they are few.
+    fn add_waiting(&mut self, mut waiting: &mut [u32], memory: &mut MemoryShare) {
+        while waiting.len() >= ROW_KEYS_MIN && self.coarse == 0 {
+            let all = waiting.len();
+            let highest = waiting.iter().fold(0, |high, key| high.max(*key)) >> WEIGHT_BITS;
+            let lowest = highest.saturating_sub(ROW_SLOTS as u32 - 1);
             let mut row = [0_u32; ROW_SLOTS];
-            let row = &mut row[..(highest - lowest + 1) as usize];
-            for key in waiting {
-                row[((*key >> WEIGHT_BITS) - lowest) as usize] += *key & WEIGHT_MAX;
+            let (mut first, mut below) = (highest, 0);
+            for at in 0..all {
+                let key = waiting[at];
+                let order = key >> WEIGHT_BITS;
+                if order >= lowest {
+                    row[(order - lowest) as usize & (ROW_SLOTS - 1)] += key & WEIGHT_MAX;
+                    first = first.min(order);
+                } else {
+                    waiting[below] = key;
+                    below += 1;
+                }
             }
-            self.add_row(lowest, row, memory);
-        } else {
+            let used = (first - lowest) as usize..=(highest - lowest) as usize;
+            self.add_row(first, &mut row[used], memory);
+            waiting = &mut waiting[..below];
+            if all - below < ROW_KEYS_MIN {
+                break;
+            }
+        }
+        if !waiting.is_empty() {
             waiting.sort_unstable();
             self.add_sorted(runs(waiting), memory);
         }
@@ -361,8 +382,8 @@ mod tests {
             let mut bins = Bins::<{ 1 << ORDER_BITS }>::default();
             keys.iter().for_each(|(order, weight)| bins.insert(*order, *weight, &mut memory));
             bins.settle(&mut memory);
-            // At the limit a list may be twice as long as one that just fitted.
-            let most = 2 * bytes_max + FREE_BINS * size_of::<Bin>();
+            // At the limit a list may be twice as long as one that just fitted, and one key may wait.
+            let most = 2 * bytes_max + FREE_BINS * size_of::<Bin>() + size_of::<u32>();
             prop_assert!(bins.heap_bytes() <= most, "{} of {}", bins.heap_bytes(), bytes_max);
             let mut twin = BTreeMap::<u32, u64>::new();
             for (order, weight) in keys {

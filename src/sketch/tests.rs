@@ -206,7 +206,8 @@ proptest! {
         prop_assert_eq!((tight.count(), tight.sum()), (whole.count(), whole.sum()));
         prop_assert_eq!((tight.min(), tight.max()), (whole.min(), whole.max()));
         adds_up(&tight);
-        prop_assert!(tight.heap_bytes() <= 2 * bytes_max + 64);
+        // Eight bins are free, and with the first byte of room one key may wait.
+        prop_assert!(tight.heap_bytes() <= 2 * bytes_max + 8 * 8 + 4);
         prop_assert!(tight.bins().is_sorted());
         whole.merge(&tight);
         adds_up(&whole);
