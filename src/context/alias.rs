@@ -224,6 +224,7 @@ fn empty_slots(count: usize) -> Box<[Option<Slot>]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::context::key::KeySecrets;
     use crate::protocol::MetricType;
     use ahash::RandomState;
     use std::collections::HashMap;
@@ -234,22 +235,23 @@ mod tests {
 
     struct Twin {
         table: AliasTable,
-        state: RandomState,
+        secrets: KeySecrets,
     }
 
     impl Twin {
         fn new(bytes_max: usize) -> Self {
-            Twin { table: AliasTable::new(bytes_max), state: RandomState::with_seeds(1, 2, 3, 4) }
+            let secrets = KeySecrets::of(&RandomState::with_seeds(1, 2, 3, 4));
+            Twin { table: AliasTable::new(bytes_max), secrets }
         }
 
         fn insert(&mut self, name: &str, epoch: u32, decision: u32) {
             let key = StoredKey::of_raw(&raw(name)).unwrap();
-            let hash = raw(name).hash(&self.state);
+            let hash = raw(name).hash(&self.secrets);
             self.table.insert(hash, key, Alias { epoch, cell: 0, decision });
         }
 
         fn find(&mut self, name: &str) -> Option<u32> {
-            let hash = raw(name).hash(&self.state);
+            let hash = raw(name).hash(&self.secrets);
             self.table.find(hash, &raw(name)).map(|alias| alias.decision)
         }
     }
