@@ -100,6 +100,7 @@ mod global {
     mod cluster;
     mod owner;
     mod sender;
+    mod tier;
 }
 #[cfg(all(feature = "cli", feature = "zstd"))]
 mod hub;

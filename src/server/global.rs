@@ -1,14 +1,17 @@
 //! The threads of the global tier: the sender's, which hands parts to the log; the owners', which read it.
 
+mod owner;
+
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use self::owner::{OwnerParts, OwnerThread};
 use super::{ServerError, global_status, spawn};
 use crate::admin::GlobalSource;
 use crate::clock::Clock;
-use crate::config::{Config, GlobalSettings};
+use crate::config::{self, Config, GlobalSettings};
 use crate::flush::FlushView;
 use crate::global::engine::{CheckError, EngineState, KafkaLog};
 use crate::global::engine::{check_properties, check_topics};
@@ -17,6 +20,7 @@ use crate::global::sender::{
     Topics,
 };
 use crate::output::Output;
+use crate::telemetry::Hub;
 
 /// How long the start waits for the brokers.
 const START_WITHIN: Duration = Duration::from_secs(5);
@@ -37,6 +41,8 @@ enum Message {
 pub(super) struct GlobalTier {
     settings: GlobalSettings,
     sender: Option<SenderThread>,
+    /// One for each topic.
+    owners: Vec<OwnerThread>,
     clock: Clock,
 }
 
@@ -51,8 +57,9 @@ impl GlobalTier {
     /// `outputs` gets one more, which takes the global cells of each flush.
     pub fn start(
         config: &Config,
+        configured: &config::Outputs,
         hostname: Option<&str>,
-        clock: &Clock,
+        (clock, hub): (&Clock, &Hub),
         outputs: &mut Vec<Box<dyn Output>>,
     ) -> Result<Option<Self>, ServerError> {
         let Some(settings) = config.global() else { return Ok(None) };
@@ -69,11 +76,22 @@ impl GlobalTier {
             Err(CheckError::Wrong(why)) => return Err(ServerError::Global(why)),
         };
         let host = hostname.unwrap_or_default();
-        let mut tier = GlobalTier { settings, sender: None, clock: clock.clone() };
+        let mut tier =
+            GlobalTier { settings, sender: None, owners: Vec::new(), clock: clock.clone() };
         if tier.settings.mode.sends() {
             let (thread, output) = start_sender(&tier.settings, host, clock, checked)?;
             tier.sender = Some(thread);
             outputs.push(Box::new(output));
+        }
+        if tier.settings.mode.owns() {
+            let settings = &tier.settings;
+            let parts = OwnerParts { config, settings, outputs: configured, clock, hub, checked };
+            let now = (&*settings.topic, settings.partitions);
+            let next = settings.topic_next.as_ref().map(|next| (&*next.topic, next.partitions));
+            let memory_max = settings.memory_bytes_max / if next.is_some() { 2 } else { 1 };
+            for topic in std::iter::once(now).chain(next) {
+                tier.owners.push(OwnerThread::start(&parts, topic, memory_max)?);
+            }
         }
         Ok(Some(tier))
     }
@@ -84,9 +102,15 @@ impl GlobalTier {
         global_status::source(&self.settings, &self.clock, sender)
     }
 
+    /// Owners leave the group at once: others go on while this process ends.
+    pub fn leave(&self) {
+        self.owners.iter().for_each(OwnerThread::leave);
+    }
+
     /// After the last flush: hands over what it can until the deadline and says what became of the rest.
     /// True when nothing was dropped by it.
     pub fn stop(self, deadline: Instant) -> bool {
+        self.owners.into_iter().for_each(|owner| owner.stop(deadline));
         let within = deadline.saturating_duration_since(Instant::now());
         let Some(sender) = self.sender else { return true };
         // A thread that is gone says so when it is joined.

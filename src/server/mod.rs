@@ -205,7 +205,13 @@ impl Server {
         #[cfg_attr(not(feature = "global"), expect(unused_mut))]
         let mut delivery = outputs::start(config, &outputs, hostname.as_deref(), &clock, &hub)?;
         #[cfg(feature = "global")]
-        let global = GlobalTier::start(config, hostname.as_deref(), &clock, &mut delivery.outputs)?;
+        let global = GlobalTier::start(
+            config,
+            &outputs,
+            hostname.as_deref(),
+            (&clock, &hub),
+            &mut delivery.outputs,
+        )?;
         let tagger = start_tagger(config)?;
         let rules = settings::rules(config, hostname.as_deref(), lanes, as_tagger(tagger.as_ref()));
         let rules = Arc::new(rules);
@@ -482,6 +488,10 @@ impl Server {
         let deadline = Instant::now() + self.stop_within;
         events::shutdown_started(&self.hub, self.stop_within, self.forwarder.as_deref());
         self.admin_state.liveness.stopping();
+        #[cfg(feature = "global")]
+        if let Some(global) = &self.global {
+            global.leave();
+        }
         if let Some(doors) = &mut self.doors {
             doors.close();
         }
