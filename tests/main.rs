@@ -99,6 +99,7 @@ mod forward {
 mod global {
     mod cluster;
     mod owner;
+    mod pages;
     mod sender;
     mod tier;
 }

@@ -36,6 +36,8 @@ pub(crate) use self::status::{
     GlobalSenderStatus, GlobalStatus, IdentityStatus, Overflow, ReasonsStatus, Status, TagKey,
     TallyStatus, key_name,
 };
+#[cfg(feature = "global")]
+pub(crate) use self::status::{GlobalCountStatus, GlobalSenderRow, PayloadsStatus};
 use crate::config::{Config, Port};
 use crate::context::Kind;
 use crate::http::{

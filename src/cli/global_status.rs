@@ -138,6 +138,14 @@ fn senders(out: &mut String, owner: &GlobalOwnerStatus) {
             grouped(row.late_parts),
             row.lateness_seconds,
         );
+        if row.refused_parts > 0 {
+            let _ = writeln!(
+                out,
+                "  ! {} parts of {} refused: its global_partitions, interval or clock differs",
+                grouped(row.refused_parts),
+                shown(&row.host),
+            );
+        }
     }
     if let Some(more @ 1..) = owner.senders.len().checked_sub(SENDERS_SHOWN) {
         let _ = writeln!(out, "  and {more} more senders (--json)");
@@ -178,7 +186,7 @@ mod tests {
                                 "reasons": {"withdrawn": {"payloads": 1}}},
                 }]},
                 "senders": [{"host": "web-1", "id": "00112233445566778899aabbccddeeff",
-                             "parts": 20, "cells": 1_000, "late_parts": 2,
+                             "parts": 20, "cells": 1_000, "late_parts": 2, "refused_parts": 4,
                              "lateness_seconds": 0.31, "skew_seconds": -6.2}],
             },
         });
@@ -196,6 +204,7 @@ Global tier
   posted: 40 postings, 3 corrections, 7 zeros; 1 withheld (fence), 2 rebalances
   https://there: 40 payloads built = 39 delivered + 0 waiting + 1 dropped (withdrawn 1)
   from web-1 (00112233): 20 parts, 1,000 cells, 2 late; read 0.3 s after their interval, clock 6.2 s behind
+  ! 4 parts of web-1 refused: its global_partitions, interval or clock differs
 ";
         assert_eq!(out, expect);
     }

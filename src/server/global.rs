@@ -1,6 +1,7 @@
 //! The threads of the global tier: the sender's, which hands parts to the log; the owners', which read it.
 
 mod owner;
+mod shown;
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use self::owner::{OwnerParts, OwnerThread};
+pub(super) use self::shown::{OwnerSource, owners};
 use super::{ServerError, global_status, spawn};
 use crate::admin::GlobalSource;
 use crate::clock::Clock;
@@ -99,7 +101,13 @@ impl GlobalTier {
     /// Where pages find out how it does.
     pub fn source(&self) -> GlobalSource {
         let sender = self.sender.as_ref().map(|sender| Arc::clone(&sender.status));
-        global_status::source(&self.settings, &self.clock, sender)
+        let owners = self.owners.iter().map(OwnerThread::source).collect();
+        global_status::source(&self.settings, &self.clock, sender, owners)
+    }
+
+    /// Takes over what a reload may change.
+    pub fn reload(&self, config: &Config) {
+        self.owners.iter().for_each(|owner| owner.reload(config));
     }
 
     /// Owners leave the group at once: others go on while this process ends.

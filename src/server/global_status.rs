@@ -3,9 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::global::{OwnerSource, owners};
 use crate::admin::{GlobalSenderStatus, GlobalSource, GlobalStatus, ReasonsStatus};
 use crate::clock::Clock;
 use crate::config::GlobalSettings;
+use crate::global::owner::Now;
 use crate::global::sender::{DropReason, SenderStatus};
 
 /// Where the pages find the state of the tier.
@@ -13,8 +15,9 @@ pub(super) fn source(
     settings: &GlobalSettings,
     clock: &Clock,
     sender: Option<Arc<Mutex<SenderStatus>>>,
+    sources: Vec<OwnerSource>,
 ) -> GlobalSource {
-    let clock = clock.clone();
+    let (clock, settings) = (clock.clone(), settings.clone());
     let fixed = GlobalStatus {
         mode: settings.mode.word().to_owned(),
         topic: settings.topic.clone(),
@@ -23,11 +26,12 @@ pub(super) fn source(
         ..GlobalStatus::default()
     };
     Box::new(move || {
-        let now = clock.monotonic();
-        let sender = sender
-            .as_ref()
-            .map(|status| of_sender(&status.lock().unwrap_or_else(PoisonError::into_inner), now));
-        GlobalStatus { sender, ..fixed.clone() }
+        let now = Now { wall: clock.unix(), monotonic: clock.monotonic() };
+        let sender = sender.as_ref().map(|status| {
+            of_sender(&status.lock().unwrap_or_else(PoisonError::into_inner), now.monotonic)
+        });
+        let owner = owners(&sources, &settings, now);
+        GlobalStatus { sender, owner, ..fixed.clone() }
     })
 }
 

@@ -473,6 +473,10 @@ impl Server {
         if let Some(doors) = &self.doors {
             doors.reload(config, &rules);
         }
+        #[cfg(feature = "global")]
+        if let Some(global) = &self.global {
+            global.reload(config);
+        }
         events::config_reloaded(&self.hub, &self.effective, loaded);
         self.admin_state.set_config(ConfigState::of(loaded));
         let explainer = explainer(loaded, &rules, self.admin_state.hostname_origin);

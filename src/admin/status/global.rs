@@ -116,6 +116,9 @@ pub(crate) struct GlobalSenderRow {
     pub parts: u64,
     pub cells: u64,
     pub late_parts: u64,
+    /// Of another number of partitions or another interval than ours, or of the future: its settings or
+    /// its clock differ.
+    pub refused_parts: u64,
     pub last_seen_seconds: f64,
     /// From the end of its last interval to when its part was read.
     pub lateness_seconds: f64,

@@ -16,6 +16,8 @@ pub(crate) use self::delivery::RouteStatus;
 pub(crate) use self::delivery::{EndpointStatus, PayloadsStatus, TallyStatus};
 pub(crate) use self::doors::{DoorStatus, DoorsStatus};
 pub(crate) use self::expvar::{AgentStatus, AgentTransactions, key_name};
+#[cfg(feature = "global")]
+pub(crate) use self::global::GlobalSenderRow;
 pub(crate) use self::global::{
     GlobalCountStatus, GlobalOwnerStatus, GlobalSenderStatus, GlobalStatus,
 };

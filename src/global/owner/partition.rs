@@ -114,6 +114,7 @@ impl Partition {
         let (start, id, count) = (head.start, head.id(), Count::of(head));
         shared.accounting.read += count;
         if let Some(reason) = self.refusal(shared, head, now) {
+            shared.senders.refused(head, now.wall);
             return shared.accounting.refuse(reason, count);
         }
         if let Some(skew) = shared.senders.part(head, self.barriers.is_caught_up(), now.wall) {

@@ -29,8 +29,10 @@ const HOST_MAX: usize = 255;
 pub struct SenderRow {
     /// The name it gives itself.
     pub host: String,
-    /// What was read of it.
+    /// What was read of it and not refused.
     pub read: Count,
+    /// Parts that do not belong here: of another number of partitions, interval or time.
+    pub refused_parts: u64,
     /// Parts among them that needed a repair.
     pub late_parts: u64,
     /// Since the Unix epoch.
@@ -57,13 +59,7 @@ impl Senders {
     /// A part was read; `live` when its partition is read to the end. Gives the skew when it is worth
     /// a warning.
     pub fn part(&mut self, head: &Head, live: bool, wall: Duration) -> Option<f64> {
-        if self.rows.len() >= SENDERS_MAX && !self.rows.contains_key(&head.sender) {
-            let longest = self.rows.iter().min_by_key(|(_, row)| row.last_seen);
-            if let Some(longest) = longest.map(|(sender, _)| *sender) {
-                self.rows.remove(&longest);
-            }
-        }
-        let row = self.rows.entry(head.sender).or_insert_with(|| SenderRow::new(&head.host, wall));
+        let row = self.row(head, wall);
         row.read += Count::of(head);
         row.last_seen = wall;
         row.lateness = wall.as_secs_f64() - head.end() as f64;
@@ -71,6 +67,23 @@ impl Senders {
             return None;
         }
         row.differs(head.built_ms as f64 / 1_000.0 - wall.as_secs_f64(), wall)
+    }
+
+    /// A part was read that does not belong here.
+    pub fn refused(&mut self, head: &Head, wall: Duration) {
+        let row = self.row(head, wall);
+        row.refused_parts += 1;
+        row.last_seen = wall;
+    }
+
+    fn row(&mut self, head: &Head, wall: Duration) -> &mut SenderRow {
+        if self.rows.len() >= SENDERS_MAX && !self.rows.contains_key(&head.sender) {
+            let longest = self.rows.iter().min_by_key(|(_, row)| row.last_seen);
+            if let Some(longest) = longest.map(|(sender, _)| *sender) {
+                self.rows.remove(&longest);
+            }
+        }
+        self.rows.entry(head.sender).or_insert_with(|| SenderRow::new(&head.host, wall))
     }
 
     /// The part that was just read is late.
@@ -92,7 +105,9 @@ impl Senders {
 }
 
 impl SenderRow {
-    fn new(host: &str, wall: Duration) -> SenderRow {
+    /// One of which nothing was read yet.
+    #[must_use]
+    pub fn new(host: &str, wall: Duration) -> SenderRow {
         let mut host = host.to_owned();
         while host.len() > HOST_MAX {
             host.pop();
@@ -100,6 +115,7 @@ impl SenderRow {
         SenderRow {
             host,
             read: Count::default(),
+            refused_parts: 0,
             late_parts: 0,
             last_seen: wall,
             lateness: 0.0,
@@ -184,6 +200,18 @@ mod tests {
         let mut senders = Senders::new(RandomState::new());
         assert!(warnings(&mut senders, -1_800.0, |_| 0.0, false).is_empty());
         assert_eq!(senders.rows().next().expect("a row").1.skew, None);
+    }
+
+    #[test]
+    fn parts_that_do_not_belong_here_count_for_their_sender_alone() {
+        let mut senders = Senders::new(RandomState::new());
+        senders.part(&head(1, 0.0), true, Duration::from_secs(5));
+        senders.refused(&head(1, 0.0), Duration::from_secs(6));
+        senders.refused(&head(2, 0.0), Duration::from_secs(7));
+        let row = |sender| &senders.rows[&head(sender, 0.0).sender];
+        assert_eq!((row(1).read.parts, row(1).refused_parts), (1, 1));
+        assert_eq!((row(2).read.parts, row(2).refused_parts), (0, 1));
+        assert_eq!(row(2).last_seen, Duration::from_secs(7));
     }
 
     #[test]

@@ -500,6 +500,10 @@ fn garbage_and_parts_of_other_settings_are_refused_by_reason_and_harm_nobody() {
         accounting.refused.iter().map(|(word, count)| (*word, count.parts)).collect();
     assert_eq!(counts, [("crc", 1), ("interval", 2), ("magic", 2), ("partition", 1)]);
     assert!(accounting.balances());
+    let mut of_senders: Vec<u64> =
+        owner(&world).owner.senders().map(|(_, row)| row.refused_parts).collect();
+    of_senders.sort_unstable();
+    assert_eq!(of_senders, [0, 3], "of the one that belongs here and of the other");
     ends_whole(&mut world);
 }
 

@@ -2,14 +2,15 @@
 //! hand over.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::super::{ServerError, outputs, settings, spawn};
 use super::random_id;
+use super::shown::{OwnerSource, Window};
 use crate::clock::Clock;
 use crate::config::{self, Config, GlobalSettings, OutputKind};
 use crate::encode::SeriesFormat;
@@ -37,9 +38,7 @@ pub(super) struct OwnerParts<'a> {
 pub(super) struct OwnerThread {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
-    poster: Arc<Poster>,
-    accounting: Arc<Mutex<OwnerAccounting>>,
-    topic: String,
+    source: OwnerSource,
 }
 
 struct ToPoster(Arc<Poster>);
@@ -97,7 +96,15 @@ impl OwnerThread {
         let poster = Arc::new(poster);
         let engine = Arc::new(EngineState::new("owner", (*clock).clone()));
         let stop = Arc::new(AtomicBool::new(false));
-        let accounting = Arc::<Mutex<OwnerAccounting>>::default();
+        let window = Window::default();
+        let source = OwnerSource {
+            topic: topic.to_owned(),
+            window: window.clone(),
+            engine: Arc::clone(&engine),
+            poster: Arc::clone(&poster),
+            since: clock.monotonic(),
+        };
+        let shown = window.clone();
         let run = OwnerLoop {
             settings: (*global).clone(),
             topic: topic.to_owned(),
@@ -108,14 +115,24 @@ impl OwnerThread {
             posts: Box::new(ToPoster(Arc::clone(&poster))),
             fates,
             stop: Arc::clone(&stop),
-            show: Box::new(|_, _| {}),
+            show: Box::new(move |owner, now| shown.look(owner, now)),
         };
-        let last = Arc::clone(&accounting);
-        let thread = spawn("global-own", move || {
-            let owner = run.run();
-            *last.lock().unwrap_or_else(PoisonError::into_inner) = owner.accounting().clone();
-        })?;
-        Ok(OwnerThread { stop, thread, poster, accounting, topic: topic.to_owned() })
+        let thread = spawn("global-own", move || window.end(&run.run()))?;
+        Ok(OwnerThread { stop, thread, source })
+    }
+
+    /// Where the pages find out how it does.
+    pub fn source(&self) -> OwnerSource {
+        self.source.clone()
+    }
+
+    /// Takes over what a reload may change: the key of the first endpoint, what is posted of histograms.
+    pub fn reload(&self, config: &Config) {
+        let poster = &self.source.poster;
+        poster.reload(settings::histograms(config));
+        if let Some(key) = &config.api_key {
+            poster.set_api_key(key.expose());
+        }
     }
 
     /// Leaves the group, soon.
@@ -129,14 +146,20 @@ impl OwnerThread {
         if self.thread.join().is_err() {
             tracing::error!(target: "global", "an owner failed; others go on from what it has committed");
         }
-        let accounting = self.accounting.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        say_parts(&self.topic, &accounting);
-        let counts = self.poster.stop(deadline);
+        let OwnerSource { topic, window, poster, .. } = self.source;
+        let accounting = window.lock().accounting.clone();
+        say_parts(&topic, &accounting);
+        let counts = poster.stop(deadline);
         tracing::info!(
             target: "global",
-            "global   {} postings with {} series",
+            "global   {} postings with {} series; {} corrections, {} zeros, {} withheld (fence), {} withdrawn, {} given up",
             grouped(counts.postings),
-            grouped(counts.rows)
+            grouped(counts.rows),
+            grouped(accounting.corrections),
+            grouped(accounting.zeros),
+            grouped(accounting.fenced + counts.fenced()),
+            grouped(counts.withdrawn()),
+            grouped(accounting.given_up)
         );
     }
 }
@@ -151,9 +174,15 @@ fn say_parts(topic: &str, accounting: &OwnerAccounting) {
         accounting.late_handed_over,
     ];
     let late: u64 = late.iter().map(|count| count.parts).sum();
+    let named: Vec<String> = accounting
+        .refused
+        .iter()
+        .map(|(reason, count)| format!("{reason} {}", grouped(count.parts)))
+        .collect();
+    let reasons = if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) };
     tracing::info!(
         target: "global",
-        "parts    {} read = {} merged + {} duplicate + {} late + {} too old + {} refused ({topic})",
+        "parts    {} read = {} merged + {} duplicate + {} late + {} too old + {} refused{reasons} ({topic})",
         grouped(accounting.read.parts),
         grouped(accounting.merged.parts),
         grouped(accounting.duplicate.parts),
