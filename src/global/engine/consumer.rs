@@ -55,6 +55,9 @@ pub trait Posts: Send {
     fn drop_withdrawn(&mut self);
 }
 
+/// Looks at the owner, between two events.
+pub type Show = Box<dyn FnMut(&Owner, Now) + Send>;
+
 /// What an owner's thread is given.
 pub struct OwnerLoop {
     /// Of the brokers and the group.
@@ -76,7 +79,7 @@ pub struct OwnerLoop {
     /// Set when the process ends.
     pub stop: Arc<AtomicBool>,
     /// Shown the owner at every turn, for pages.
-    pub show: Box<dyn FnMut(&Owner, Now) + Send>,
+    pub show: Show,
 }
 
 /// What a member hears beside records.

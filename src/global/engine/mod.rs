@@ -14,7 +14,7 @@ mod properties;
 mod repair;
 
 pub use check::{CheckError, check_topics, commands};
-pub use consumer::{OwnerLoop, Posts};
+pub use consumer::{OwnerLoop, Posts, Show};
 pub use events::{EngineState, EngineStatus};
 pub use producer::KafkaLog;
 pub use properties::{PropertyError, check_properties};
