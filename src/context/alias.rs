@@ -224,7 +224,6 @@ fn empty_slots(count: usize) -> Box<[Option<Slot>]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::context::key::KeySecrets;
     use crate::protocol::MetricType;
     use ahash::RandomState;
     use std::collections::HashMap;
@@ -235,23 +234,22 @@ mod tests {
 
     struct Twin {
         table: AliasTable,
-        secrets: KeySecrets,
+        state: RandomState,
     }
 
     impl Twin {
         fn new(bytes_max: usize) -> Self {
-            let secrets = KeySecrets::of(&RandomState::with_seeds(1, 2, 3, 4));
-            Twin { table: AliasTable::new(bytes_max), secrets }
+            Twin { table: AliasTable::new(bytes_max), state: RandomState::with_seeds(1, 2, 3, 4) }
         }
 
         fn insert(&mut self, name: &str, epoch: u32, decision: u32) {
             let key = StoredKey::of_raw(&raw(name)).unwrap();
-            let hash = raw(name).hash(&self.secrets);
+            let hash = raw(name).hash(&self.state);
             self.table.insert(hash, key, Alias { epoch, cell: 0, decision });
         }
 
         fn find(&mut self, name: &str) -> Option<u32> {
-            let hash = raw(name).hash(&self.secrets);
+            let hash = raw(name).hash(&self.state);
             self.table.find(hash, &raw(name)).map(|alias| alias.decision)
         }
     }

@@ -16,7 +16,6 @@
 //! }
 //! ```
 
-mod blocks;
 mod check;
 mod datagram;
 mod error;
@@ -41,7 +40,7 @@ pub use message::{
 };
 pub use number::float;
 pub use origin::{Cardinality, ExternalData, LocalData};
-pub use plain::{PlainLines, PlainMetric, Separators, WINDOW_BYTES};
+pub use plain::{PlainMetric, plain_metric};
 pub use values::Numbers;
 
 /// Reads one line, without its newline.

@@ -67,52 +67,6 @@ fn in_word(word: u64) -> Option<(f64, usize)> {
     Some((number, all as usize + 1))
 }
 
-/// The number that a word ends with, `:` before it: `digits [ "." digits ]`; and its length with the `:`.
-/// All of that within the word.
-#[inline(always)]
-pub(super) fn before(word: u64) -> Option<(f64, usize)> {
-    let mut word = word ^ ZEROS;
-    let mut digits = digits_behind(word);
-    let mut behind_point = 0;
-    let mut length = digits + 1;
-    if digits == 0 || digits == 8 {
-        return None;
-    }
-    if byte_from_behind(word, digits) == b'.' ^ b'0' {
-        behind_point = digits;
-        // Close the gap over the point; what moves in at the near end is neither a digit nor `:`.
-        let behind = !0 << (64 - 8 * digits);
-        word = (word & behind) | ((word << 8) & !behind) | 0xff;
-        digits = digits_behind(word);
-        length = digits + 2;
-        if digits == behind_point {
-            // `.5`
-            return None;
-        }
-    }
-    if byte_from_behind(word, digits) != b':' ^ b'0' {
-        return None;
-    }
-    let whole = joined_at_end(word & !0 << (64 - 8 * digits)) as i64 as f64;
-    let number = if behind_point == 0 { whole } else { whole / POWERS[behind_point as usize & 7] };
-    Some((number, length as usize))
-}
-
-/// How many digits the word ends with.
-#[inline(always)]
-fn digits_behind(word: u64) -> u32 {
-    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-    // No carry leaves its byte.
-    let others = ((word & LOW) + 0x7676_7676_7676_7676 | word) & !LOW;
-    others.leading_zeros() / 8
-}
-
-/// The byte before the last `count`, of at most seven.
-#[inline(always)]
-fn byte_from_behind(word: u64, count: u32) -> u8 {
-    (word >> ((56 - 8 * count) & 63)) as u8
-}
-
 /// Eight times `0`. A word after XOR with it has 0 to 9 where digits stand.
 const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
 
@@ -127,12 +81,7 @@ fn digits_in_front(word: u64) -> u32 {
 /// fours to the whole.
 #[inline(always)]
 fn joined(word: u64, digits: u32) -> u64 {
-    joined_at_end(word << (64 - 8 * digits))
-}
-
-/// The digits that a word ends with, zeros before them.
-#[inline(always)]
-fn joined_at_end(word: u64) -> u64 {
+    let word = word << (64 - 8 * digits);
     let pairs = word.wrapping_mul(10 << 8 | 1) >> 8 & 0x00ff_00ff_00ff_00ff;
     let fours = pairs.wrapping_mul(100 << 16 | 1) >> 16 & 0x0000_ffff_0000_ffff;
     fours.wrapping_mul(10_000 << 32 | 1) >> 32
@@ -242,42 +191,6 @@ mod tests {
         for other in (0..=255).filter(|byte: &u8| !byte.is_ascii_digit() && *byte != b'.') {
             let word = u64::from_le_bytes([b'4', b'2', other, b'9', 0xff, 0, 0x80, b'|']);
             assert_eq!(in_word(word), Some((42.0, 2)), "{other:#x}");
-        }
-    }
-
-    #[test]
-    fn numbers_behind_a_colon_begin_where_they_begin() {
-        let rows: [(&str, Option<(f64, usize)>); 15] = [
-            ("|#abc:1", Some((1.0, 2))),
-            (":1234567", Some((1_234_567.0, 8))),
-            ("12345678", None),
-            ("x:123456", Some((123_456.0, 7))),
-            ("abcd:0.5", Some((0.5, 4))),
-            (":123.456", Some((123.456, 8))),
-            ("12.45678", None),
-            ("name:5.", None),
-            ("e:5:1.25", Some((1.25, 5))),
-            (":1.2.345", None),
-            ("name:.5", None),
-            ("name:-5", None),
-            ("name:1e3", None),
-            ("nam:1/2", None),
-            ("é:12", Some((12.0, 3))),
-        ];
-        for (text, expect) in rows {
-            let padded = format!("{text:_>8}");
-            let word = u64::from_le_bytes(*padded.as_bytes().last_chunk().unwrap());
-            assert_eq!(before(word), expect, "{text}");
-        }
-        for other in (0..=255).filter(|byte: &u8| !byte.is_ascii_digit() && *byte != b'.') {
-            for digits in 0..7 {
-                let mut text = *b"12345678";
-                text[7 - digits] = other;
-                let word = u64::from_le_bytes(text);
-                let number = std::str::from_utf8(&text[8 - digits..]).unwrap().parse::<f64>();
-                let expect = (other == b':' && digits > 0).then(|| (number.unwrap(), digits + 1));
-                assert_eq!(before(word), expect, "{other:#x} {digits}");
-            }
         }
     }
 
