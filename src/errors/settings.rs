@@ -20,7 +20,7 @@ pub struct Settings {
     /// Whose handlers are tracked.
     pub modules: Modules,
     /// Only these modules and what lies below them (`shop::db`); empty for all that `modules` allows. In
-    /// place of the program's own package stands `crate`, unless it lies in a workspace folder of its name.
+    /// place of the program's own package stands `program`, unless it lies in a workspace folder of its name.
     pub include: Vec<String>,
     /// Name of the counter, without the namespace of its sink.
     pub metric: String,

@@ -1,7 +1,6 @@
 //! Where counts and events go: any front door that takes a counter.
 
-use crate::ThreadStats;
-use crate::threadstats::{EventOpts, Opts};
+use crate::threadstats::{EventOpts, Opts, ThreadStats};
 
 /// Takes what a tracker reports, from the tracker's thread.
 pub trait Sink: Send + Sync {

@@ -37,7 +37,7 @@ pub(super) fn module_of(file: &str) -> (String, Owner) {
         let (package, path) = inside.split_once('/').unwrap_or((inside, ""));
         return (dotted(path, without_version(package)), Owner::ThirdParty);
     }
-    (dotted(&file, "crate"), Owner::User)
+    (dotted(&file, "program"), Owner::User)
 }
 
 fn after<'a>(file: &'a str, part: &str) -> Option<&'a str> {
@@ -111,12 +111,12 @@ mod tests {
     fn a_file_says_its_module_and_whose_it_is() {
         let registry = "/home/u/.cargo/registry/src/index.example-1f/";
         for (file, module, owner) in [
-            ("src/main.rs", "crate", Owner::User),
-            ("src/db/pool.rs", "crate::db::pool", Owner::User),
-            ("src/db/mod.rs", "crate::db", Owner::User),
+            ("src/main.rs", "program", Owner::User),
+            ("src/db/pool.rs", "program::db::pool", Owner::User),
+            ("src/db/mod.rs", "program::db", Owner::User),
             ("crates/my-store/src/lib.rs", "my_store", Owner::User),
             (r"crates\my-store\src\disk.rs", "my_store::disk", Owner::User),
-            ("tests/main.rs", "crate::tests", Owner::User),
+            ("tests/main.rs", "program::tests", Owner::User),
             (
                 &format!("{registry}hyper-1.8.0/src/proto/h1.rs"),
                 "hyper::proto::h1",
@@ -125,7 +125,7 @@ mod tests {
             (&format!("{registry}zstd-sys-2.0.1+zstd.1/src/lib.rs"), "zstd_sys", Owner::ThirdParty),
             ("/c/git/checkouts/left-pad-0a1b2c/77f/src/pad.rs", "left_pad::pad", Owner::ThirdParty),
             ("vendor/serde-1.0.1/src/de.rs", "serde::de", Owner::ThirdParty),
-            ("src/vendored.rs", "crate::vendored", Owner::User),
+            ("src/vendored.rs", "program::vendored", Owner::User),
             (
                 "/rustc/0a1b/library/core/src/ops/function.rs",
                 "core::ops::function",

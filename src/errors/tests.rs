@@ -78,7 +78,7 @@ fn errors_of_one_type_and_place_are_one_series_whatever_they_say() {
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].starts_with("handled_errors 3 "), "{lines:?}");
     assert_eq!(tag(&lines[0], "error_type"), "whippet::errors::tests::Failed");
-    assert_eq!(tag(&lines[0], "module"), "crate::errors::tests");
+    assert_eq!(tag(&lines[0], "module"), "program::errors::tests");
     assert_eq!(tag(&lines[0], "kind"), "handled");
     assert!(!lines[0].contains("user"), "{lines:?}");
     assert_eq!(flushed(&tracker), Vec::<String>::new());
@@ -107,7 +107,7 @@ fn place_type_and_sources_each_make_another_fingerprint() {
 #[test]
 fn a_fingerprint_is_the_same_in_every_run() {
     let occurrence = super::fingerprint::Occurrence::of_panic("src/db.rs", 7, 3);
-    assert_eq!(occurrence.fingerprint("crate::db"), 0xe705_23f9_b8a1_8891);
+    assert_eq!(occurrence.fingerprint("program::db"), 0x045e_c371_0f1b_0e60);
 }
 
 #[test]
@@ -122,8 +122,8 @@ fn only_the_modules_that_settings_name_are_counted() {
     assert_eq!(count(Modules::User, &[]), 2);
     assert_eq!(count(Modules::ThirdParty, &[]), 0);
     assert_eq!(count(Modules::All, &[]), 2);
-    assert_eq!(count(Modules::All, &["crate::errors"]), 2);
-    assert_eq!(count(Modules::All, &["crate::db", "hyper"]), 0);
+    assert_eq!(count(Modules::All, &["program::errors"]), 2);
+    assert_eq!(count(Modules::All, &["program::db", "hyper"]), 0);
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn the_tracker_of_the_program_is_found_swapped_and_ended() {
     assert!(first.len() == 1 && first[0].starts_with("handled_errors 1 "), "{first:?}");
     // Other tests of this process may panic on purpose while the hook is there.
     let handled = second.iter().filter(|line| tag(line, "kind") == "handled").count();
-    let here = |line: &&String| tag(line, "module") == "crate::errors::tests";
+    let here = |line: &&String| tag(line, "module") == "program::errors::tests";
     let panics = second.iter().filter(|line| tag(line, "kind") == "panic").filter(here).count();
     assert!(handled == 2 && panics >= 1, "{second:?}");
 }

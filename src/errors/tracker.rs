@@ -151,10 +151,8 @@ impl Tracker {
             format!("kind:{}", kind.word()),
         ];
         match self.table.insert(occurrence, Entry::new(fingerprint, tags, tracked)) {
-            Some(entry) if entry.tracked => {
-                if self.count_known(&entry) {
-                    self.look_closer(&entry, error);
-                }
+            Some(entry) if entry.tracked && self.count_known(&entry) => {
+                self.look_closer(&entry, error);
             }
             Some(_) => {}
             None if tracked => {

@@ -150,7 +150,9 @@ impl RetryQueue {
     pub fn take_withdrawn(&mut self) -> Vec<Item> {
         let mut taken = Vec::new();
         for tree in self.ready.iter_mut().chain(self.held.iter_mut()) {
-            taken.extend(tree.extract_if(.., |_, item| item.is_withdrawn()).map(|(_, item)| item));
+            let keys: Vec<_> =
+                tree.iter().filter(|(_, item)| item.is_withdrawn()).map(|(key, _)| *key).collect();
+            taken.extend(keys.iter().filter_map(|key| tree.remove(key)));
         }
         self.bytes -= taken.iter().map(Item::cost).sum::<usize>();
         taken

@@ -45,7 +45,7 @@ impl Status {
             flushes: totals.flushes,
             flush_seconds: totals.flush_durations.summary().into(),
             last_flush_seconds: snapshot.flushed_ago.map(|age| age.as_secs_f64()),
-            payloads: PayloadsStatus::of(snapshot),
+            payloads: PayloadsStatus::of(snapshot.accounting.as_ref(), snapshot.discarded),
             kernel: kernel(state, totals),
             listeners: listeners(state, totals),
             listeners_off: state.listeners_off(),

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{DurationStatus, ReasonsStatus};
-use crate::admin::state::Snapshot;
 use crate::encode::Route;
 use crate::forward::{
     DropReason, EndpointCounts, ErrorKind, ForwardAccounting, RouteCounts, Tally,
@@ -94,12 +93,8 @@ pub(crate) struct RouteStatus {
 }
 
 impl PayloadsStatus {
-    pub(super) fn of(snapshot: &Snapshot) -> Self {
-        PayloadsStatus::of_parts(snapshot.accounting.as_ref(), snapshot.discarded)
-    }
-
     /// What a forwarder delivered, or what was built and delivered nowhere on purpose.
-    pub fn of_parts(accounting: Option<&ForwardAccounting>, discarded: Option<Discarded>) -> Self {
+    pub fn of(accounting: Option<&ForwardAccounting>, discarded: Option<Discarded>) -> Self {
         if let (Some(discarded), None) = (discarded, accounting) {
             let built = TallyStatus {
                 payloads: discarded.payloads,

@@ -6,11 +6,7 @@ use std::time::Duration;
 use crate::forward::Lease;
 use crate::part::{Key, Merged, MergedSeries, SeriesNumber, Style};
 
-use super::event::RepairId;
-
-/// The number of a posting, unique in a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PostingId(pub u64);
+use super::ids::{PostingId, RepairId};
 
 /// One thing to do. What cannot be done is answered by an event, or simply does not happen: a barrier
 /// that fails is asked for again.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::forward::PostingFate;
 
-use super::action::PostingId;
+use super::ids::{PostingId, RepairId};
 
 /// Both clocks at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,9 +14,6 @@ pub struct Now {
     /// Never goes back: decides how long ago something was.
     pub monotonic: Duration,
 }
-
-/// The number of a repair pass; events of another pass are ignored.
-pub type RepairId = u64;
 
 /// One thing that happened. Records come in the order of the log, each partition on its own.
 #[derive(Clone, Copy, Debug)]

@@ -9,8 +9,8 @@ use ahash::RandomState;
 use crate::part::{KeyPool, Merged, Part, PartId, SeriesNumber};
 
 use super::accounting::Count;
-use super::action::PostingId;
 use super::barrier::Due;
+use super::ids::PostingId;
 use super::settings::{CORRECTION_COALESCE, OwnerSettings};
 
 /// What a set of identities takes for each.

@@ -16,6 +16,7 @@ mod barrier;
 mod commits;
 mod event;
 mod floor;
+mod ids;
 mod interval;
 mod memory;
 mod partition;
@@ -35,8 +36,9 @@ use std::collections::BTreeMap;
 use ahash::RandomState;
 
 pub use accounting::{Count, OwnerAccounting, OwnerGauges};
-pub use action::{Action, Notice, PostRow, Posting, PostingId};
-pub use event::{Event, Now, RepairId};
+pub use action::{Action, Notice, PostRow, Posting};
+pub use event::{Event, Now};
+pub use ids::{PostingId, RepairId};
 pub use senders::SenderRow;
 pub use settings::OwnerSettings;
 

@@ -12,8 +12,7 @@ use ahash::RandomState;
 use crate::part::{Key, KeyPool, Merged, Part, PartId};
 
 use super::accounting::Count;
-use super::action::PostingId;
-use super::event::RepairId;
+use super::ids::{PostingId, RepairId};
 use super::interval::ID_BYTES;
 use super::settings::{OwnerSettings, REPAIR_COLLECT, REPAIR_LEAD};
 

@@ -2,7 +2,8 @@
 
 use super::accounting::Count;
 use super::action::{Action, Notice};
-use super::event::{Now, RepairId};
+use super::event::Now;
+use super::ids::RepairId;
 use super::repair::Pass;
 use super::settings::{REPAIR_ATTEMPTS_MAX, REPAIR_SERIES_BYTES, REPAIR_SERIES_MAX};
 use super::shared::Place;

@@ -10,8 +10,9 @@ use crate::forward::Lease;
 use crate::part::{Merged, SeriesNumber};
 
 use super::accounting::OwnerAccounting;
-use super::action::{Action, Posting, PostingId, Zero};
+use super::action::{Action, Posting, Zero};
 use super::event::Now;
+use super::ids::PostingId;
 use super::senders::Senders;
 use super::settings::OwnerSettings;
 

@@ -131,7 +131,7 @@ fn every_kind_is_posted_whole_without_a_host_at_the_start_of_its_interval() {
         Value::Set(Set::of_hashes(hashes, 1_000))
     };
     let merged = merged(
-        &[as_count.clone()],
+        std::slice::from_ref(&as_count),
         vec![
             vec![
                 ("page.views,env:prod", 0, Value::Counter(Sum::from(30.0))),
@@ -175,7 +175,8 @@ fn percentiles_of_many_hosts_are_those_of_one() {
         unit: "millisecond".to_owned(),
         ..Style::default()
     };
-    let lines = lines_of(order(1, merged(&[style.clone()], parts.collect()), Vec::new()));
+    let lines =
+        lines_of(order(1, merged(std::slice::from_ref(&style), parts.collect()), Vec::new()));
 
     let mut one = HistogramCell::new(0);
     samples.iter().for_each(|value| assert!(one.add(Sample { value: *value, scale: 1.0 })));

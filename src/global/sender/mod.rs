@@ -5,6 +5,7 @@
 
 mod accounting;
 mod log;
+mod outgoing;
 mod part_spool;
 mod parts;
 mod queue;
@@ -13,6 +14,7 @@ mod tests;
 
 pub use accounting::{DropReason, SenderCounts};
 pub use log::{AppendError, Log, Outcome, Report};
+pub use outgoing::OutgoingPart;
 pub use part_spool::SpoolSettings;
 pub use parts::{EncodedFlush, Parts, Topic, Topics};
-pub use queue::{OutgoingPart, Sender, SenderSettings, SenderStatus};
+pub use queue::{Sender, SenderSettings, SenderStatus};

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::queue::{Described, OutgoingPart, PartKey};
+use super::outgoing::{Described, OutgoingPart, PartKey};
 use crate::spool::{
     FIELD_BYTES, Frame, HEADER_BYTES, Opened, RecordError, SpoolDirectory, number_at,
 };

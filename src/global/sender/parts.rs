@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::queue::OutgoingPart;
+use super::outgoing::OutgoingPart;
 use crate::flush::FlushView;
 use crate::part::{EncodedPart, Head, Key, Packer, PartWriter};
 

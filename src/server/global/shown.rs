@@ -98,7 +98,7 @@ pub(in crate::server) fn owners(
         status.postings_waiting += counts.queued as u64;
         payloads.add(counts.accounting, counts.discarded, &source.topic);
     }
-    status.payloads = PayloadsStatus::of_parts(payloads.accounting.as_ref(), payloads.discarded);
+    status.payloads = PayloadsStatus::of(payloads.accounting.as_ref(), payloads.discarded);
     status.senders = senders.into_values().collect();
     status.senders.sort_by(|a, b| a.last_seen_seconds.total_cmp(&b.last_seen_seconds));
     Some(status)
