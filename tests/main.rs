@@ -25,6 +25,7 @@ mod cli {
     mod closed_reader;
     mod command;
     mod explain;
+    mod generate;
     mod global;
     mod help;
     mod log_files;

@@ -6,7 +6,7 @@ use super::status::Status;
 use crate::admin::prometheus::{Exposition, MetricKind, MetricKind::Counter, MetricKind::Gauge};
 use crate::context::{DropReason as LineDrop, Kind};
 use crate::encode::Route;
-use crate::forward::{DropReason, RouteCounts, Tally};
+use crate::forward::{DropReason, KeyStatus, RouteCounts, Tally};
 use crate::net::Transport;
 use crate::protocol::{ErrorKind, MessageType};
 
@@ -18,6 +18,7 @@ pub(crate) fn page(state: &AdminState, snapshot: &Snapshot) -> String {
     lines(&mut page, &status, snapshot);
     sockets(&mut page, state, &status);
     delivery(&mut page, snapshot);
+    keys(&mut page, snapshot);
     super::door_metrics::doors(&mut page, &status.doors);
     super::global_metrics::global(&mut page, &status.global);
     limits(&mut page, &status);
@@ -256,6 +257,19 @@ fn delivery(page: &mut Exposition, snapshot: &Snapshot) {
         if let Some(time) = endpoint.queue_full_in {
             family.sample(&[("endpoint", &endpoint.name)], time.as_secs());
         }
+    }
+}
+
+fn keys(page: &mut Exposition, snapshot: &Snapshot) {
+    let Some(accounting) = &snapshot.accounting else { return };
+    let mut family = page.family(
+        "whippet_api_key_refused",
+        Gauge,
+        "1 while the intake refuses the API key, else 0.",
+    );
+    for endpoint in &accounting.endpoints {
+        let refused = u8::from(endpoint.key_status == KeyStatus::Invalid);
+        family.sample(&[("endpoint", &endpoint.name)], refused);
     }
 }
 

@@ -14,6 +14,7 @@ mod door_status;
 mod exit;
 mod explain;
 mod flare;
+mod generate;
 mod global_status;
 mod health;
 mod logging;
@@ -37,7 +38,6 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
-use clap_complete::Shell;
 
 use self::config_args::ConfigArgs;
 use self::exit::{CONFIG, FAILED};
@@ -151,15 +151,17 @@ Examples:
         #[arg(long, conflicts_with = "word")]
         sample: bool,
     },
-    /// Print a shell completion script.
-    #[command(after_help = "\
+    /// Print the manual page or a shell completion script.
+    #[command(
+        alias = "completions",
+        after_help = "\
 Examples:
-  whippet completions bash > /etc/bash_completion.d/whippet
-  whippet completions fish > ~/.config/fish/completions/whippet.fish")]
-    Completions {
-        /// The shell.
-        shell: Shell,
-    },
+  whippet generate man | man -l -
+  whippet generate man -o /usr/local/share/man/man1
+  whippet generate bash > /etc/bash_completion.d/whippet
+  whippet generate fish > ~/.config/fish/completions/whippet.fish"
+    )]
+    Generate(generate::GenerateArgs),
     /// Send a known load to a statsd server and measure it.
     #[cfg(feature = "bench")]
     Bench(Box<bench::BenchArgs>),
@@ -283,7 +285,7 @@ pub fn main() -> ExitCode {
         Command::Config { word, sample } => {
             print(&reference::text(word.as_deref(), sample)).map(|()| ExitCode::SUCCESS)
         }
-        Command::Completions { shell } => completions(shell),
+        Command::Generate(args) => generate::run(&args, Cli::command()),
         #[cfg(feature = "bench")]
         Command::Bench(args) => {
             bench::run(*args).map(|code| ExitCode::from(u8::try_from(code).unwrap_or(FAILED)))
@@ -320,11 +322,4 @@ pub fn main() -> ExitCode {
 
 fn print(text: &str) -> anyhow::Result<()> {
     Ok(io::stdout().lock().write_all(text.as_bytes())?)
-}
-
-fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "whippet", &mut script);
-    io::stdout().lock().write_all(&script)?;
-    Ok(ExitCode::SUCCESS)
 }

@@ -38,6 +38,9 @@ fn readiness_depends_on_a_key_that_is_accepted() {
     assert_eq!(status, 500, "{body}");
     assert!(body.contains(r#""Unhealthy":["forwarder"]"#), "{body}");
     assert_eq!(program.get("/live").0, 200);
+    let refused = format!("whippet_api_key_refused{{endpoint=\"{}\"}} 1\n", intake.address());
+    let metrics = program.get("/metrics").1;
+    assert!(metrics.contains(&refused), "{refused}{metrics}");
 }
 
 #[test]

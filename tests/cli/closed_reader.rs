@@ -28,7 +28,7 @@ fn commands_without_a_server_end() {
         &["config"],
         &["config", "--sample"],
         &["config", "tags"],
-        &["completions", "bash"],
+        &["generate", "bash"],
         &["check-config"],
         &["explain", "x:1|c"],
         &["send", "metric", "x", "1", "--to", &to],

@@ -17,7 +17,7 @@ fn help_teaches_with_examples() {
         "explain",
         "check-config",
         "config",
-        "completions",
+        "generate",
         "capture",
         "replay",
         "flare",
@@ -63,7 +63,7 @@ fn settings_are_listed_and_found() {
     assert!(found.starts_with("dogstatsd_port\n    UDP port."), "{found}");
     let sample = run(&["config", "--sample"]).stdout;
     assert!(sample.contains("\n#dogstatsd_port: 8125\n"), "{sample}");
-    assert!(run(&["completions", "bash"]).stdout.contains("check-config"));
+    assert!(run(&["generate", "bash"]).stdout.contains("check-config"));
 }
 
 #[test]
