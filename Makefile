@@ -1,6 +1,7 @@
 # The targets people need; `make help` lists them.
 
 .PHONY: help run test test-bare browser test-web screenshots check fmt clippy doc deny bench bench-report count fuzz simulate faults memory soak clients config-docs
+.PHONY: test-alerts test-kubernetes test-dist
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -79,6 +80,23 @@ config-docs: ## write docs/configuration.md, docs/compatibility.md and dist/whip
 clients: ## run the unmodified Datadog clients against open doors (pip, npm; 3 minutes)
 	cargo build
 	python3 tools/clients/run.py
+
+# What is shipped beside the program. WHIPPET=PATH tests another one than the last debug build.
+WHIPPET ?= target/debug/whippet
+target/debug/whippet:
+	cargo build
+
+PROMETHEUS = target/tools/prometheus/usr/bin
+$(PROMETHEUS)/prometheus:
+	tools/dist/debian target/tools/prometheus prometheus
+
+test-alerts: $(PROMETHEUS)/prometheus $(WHIPPET) ## alert rules and dashboard queries in a real Prometheus (20 seconds)
+	python3 tools/dist/alerts.py $(PROMETHEUS) $(WHIPPET)
+
+test-kubernetes: $(WHIPPET) ## manifests and chart against the API of Kubernetes (10 seconds, first time a minute)
+	WHIPPET=$(WHIPPET) tools/dist/kubernetes
+
+test-dist: test-alerts test-kubernetes ## what is shipped beside the program
 
 FUZZ_TARGET ?= datagram
 SECONDS ?= 60

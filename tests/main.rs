@@ -35,6 +35,11 @@ mod cli {
     mod systemd_units;
     mod terminal;
 }
+/// What is shipped beside the program, held against the program.
+#[cfg(all(feature = "cli", feature = "zstd"))]
+mod dist {
+    mod metrics;
+}
 /// Datadog clients that speak HTTP to an Agent: the program takes what they send.
 #[cfg(all(feature = "cli", feature = "zstd"))]
 mod doors {
