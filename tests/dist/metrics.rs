@@ -58,7 +58,9 @@ fn dashboards_and_rules_name_metrics_that_exist() {
     }
 
     let alerts = |name| words(r"\bWhippet[A-Z]\w+", name);
-    assert_eq!(alerts("docs/alerts.md"), alerts("dist/prometheus/whippet.rules.yaml"));
+    let mut rules = alerts("dist/prometheus/whippet.rules.yaml");
+    rules.extend(alerts("dist/prometheus/whippet-global.rules.yaml"));
+    assert_eq!(alerts("docs/alerts.md"), rules);
 
     program.end();
     let posted: BTreeSet<String> = intake.read(|state| {

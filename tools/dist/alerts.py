@@ -109,7 +109,7 @@ def main():
     binaries, whippet = pathlib.Path(sys.argv[1]).resolve(), sys.argv[2]
     promtool = binaries / "promtool"
     for arguments in (
-        ["check", "rules", RULES],
+        ["check", "rules", RULES, DIST / "prometheus" / "whippet-global.rules.yaml"],
         ["test", "rules", DIST / "prometheus" / "whippet.rules.test.yaml"],
         ["check", "config", "--syntax-only", DIST / "prometheus" / "prometheus.yaml"],
     ):
