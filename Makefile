@@ -1,7 +1,7 @@
 # The targets people need; `make help` lists them.
 
 .PHONY: help run test test-bare browser test-web screenshots check fmt clippy doc deny bench bench-report count fuzz simulate faults memory soak clients config-docs
-.PHONY: test-alerts test-kubernetes test-dist
+.PHONY: test-alerts test-kubernetes test-dist deb test-package
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -95,6 +95,13 @@ test-alerts: $(PROMETHEUS)/prometheus $(WHIPPET) ## alert rules and dashboard qu
 
 test-kubernetes: $(WHIPPET) ## manifests and chart against the API of Kubernetes (10 seconds, first time a minute)
 	WHIPPET=$(WHIPPET) tools/dist/kubernetes
+
+deb: ## the Debian package in target/dist, from a release build
+	cargo build --release
+	tools/dist/package target/release/whippet
+
+test-package: $(WHIPPET) ## the Debian package in a clean Debian: install, serve, upgrade, purge (root; 2 minutes)
+	tools/dist/try-package $(WHIPPET)
 
 test-dist: test-alerts test-kubernetes ## what is shipped beside the program
 
