@@ -152,13 +152,13 @@ class Program:
     def tail(self):
         return pathlib.Path(self.log.name).read_text()[-3000:]
 
-    def signal(self, number):
+    def tell(self, number):
         self.process.send_signal(number)
 
     def end(self, number=signal.SIGTERM):
         if self.process.poll() is None:
-            self.signal(signal.SIGCONT)
-            self.signal(number)
+            self.tell(signal.SIGCONT)
+            self.tell(number)
         self.process.wait(30)
 
 
@@ -237,9 +237,9 @@ def owner_killed(world):
 
 def owner_stalled(world):
     time.sleep(SECONDS / 2)
-    world.owners[0].signal(signal.SIGSTOP)
+    world.owners[0].tell(signal.SIGSTOP)
     time.sleep(SESSION * 2)
-    world.owners[0].signal(signal.SIGCONT)
+    world.owners[0].tell(signal.SIGCONT)
     time.sleep(SECONDS / 2)
 
 
@@ -305,9 +305,9 @@ def sender_cut_off(world):
     """One sender stands still for longer than `global_late`, then sends what it had."""
     time.sleep(SECONDS / 2)
     world.quiet(0)
-    world.senders[0].signal(signal.SIGSTOP)
+    world.senders[0].tell(signal.SIGSTOP)
     time.sleep(LATE * 2)
-    world.senders[0].signal(signal.SIGCONT)
+    world.senders[0].tell(signal.SIGCONT)
     world.paused.discard(0)
     time.sleep(SECONDS / 2)
 
