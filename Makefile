@@ -1,6 +1,6 @@
 # The targets people need; `make help` lists them.
 
-.PHONY: help run test test-bare browser test-web screenshots check fmt clippy doc deny bench bench-report count fuzz simulate faults memory soak clients config-docs
+.PHONY: help run test test-bare browser test-web screenshots check fmt clippy doc deny bench bench-report count fuzz simulate faults memory soak clients config-docs demo-global test-global
 .PHONY: test-alerts test-kubernetes test-dist deb test-package
 
 help: ## list the targets
@@ -135,6 +135,15 @@ faults: ## outages of a minute, a million contexts, against a release build (4 m
 memory: ## memory of a million hostile contexts of each kind against its bound (about a gigabyte)
 	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 		cargo test --release --test allocations -- --ignored --nocapture
+
+# Needs Python with pip and, unless BROKERS names some, a minute to install a broker.
+demo-global: ## the global tier on this machine: broker, two senders, two owners, one killed (2 minutes)
+	cargo build --features global
+	WHIPPET=$(CURDIR)/target/debug/whippet python3 tools/global/trial.py owner_killed
+
+test-global: ## the global tier under every fault, with a real broker (9 minutes; TRIALS="calm owner_killed" for some)
+	cargo build --features global
+	WHIPPET=$(CURDIR)/target/debug/whippet python3 tools/global/trial.py $(TRIALS)
 
 MINUTES ?= 30
 soak: ## half an hour of mixed load, faults, reloads and a restart (MINUTES=30)

@@ -215,6 +215,11 @@ fn a_unix_socket_serves_the_same_and_is_gone_afterwards() {
     assert!(!path.exists());
 }
 
+fn metrics_in(rules: &str) -> std::collections::BTreeSet<&str> {
+    let words = rules.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(|word| word.starts_with("whippet_")).collect()
+}
+
 /// A rule about a metric that does not exist never fires, and nobody notices.
 #[test]
 fn the_alert_rules_name_metrics_and_labels_that_exist() {
@@ -228,16 +233,18 @@ fn the_alert_rules_name_metrics_and_labels_that_exist() {
     program.wait_lines(1);
     intake.wait_until(|state| !state.requests.is_empty());
     let (_, page) = program.get("/metrics");
-    let prometheus = concat!(
-        include_str!("../../dist/prometheus/whippet.rules.yaml"),
-        include_str!("../../dist/prometheus/whippet-global.rules.yaml")
-    );
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let names: std::collections::BTreeSet<&str> =
-        prometheus.split(|c| !word(c)).filter(|name| name.starts_with("whippet_")).collect();
+    let prometheus = include_str!("../../dist/prometheus/whippet.rules.yaml");
+    let names = metrics_in(prometheus);
     assert!(names.len() >= 10, "{names:?}");
     for name in names {
         assert!(page.contains(&format!("# TYPE {name} ")), "no {name} in\n{page}");
+    }
+    // Those of the global tier appear only where it is on: in the table that the page is made of.
+    let names = metrics_in(include_str!("../../dist/prometheus/whippet-global.rules.yaml"));
+    assert!(names.len() >= 8, "{names:?}");
+    for name in names {
+        let table = include_str!("../../src/admin/global_metrics.rs");
+        assert!(table.contains(&format!("\"{name}\"")), "no {name} in the table");
     }
     for label in ["whippet_limit_max{limit=\"contexts_max\"}", "state=\"waiting\""] {
         assert!(
