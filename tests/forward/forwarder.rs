@@ -68,7 +68,7 @@ pub fn counter(name: &str) -> Payload {
     counters(&[name.to_owned()])
 }
 
-/// Halves a payload of [`counters`].
+/// Halves a payload of [`counters`]; like those of the encoders, both are as old as the whole.
 pub fn halve(payload: &Payload) -> Result<Option<(Payload, Payload)>, Box<dyn std::error::Error>> {
     let plain = zstd::decode_all(&payload.body[..])?;
     let names: Vec<String> =
@@ -77,7 +77,8 @@ pub fn halve(payload: &Payload) -> Result<Option<(Payload, Payload)>, Box<dyn st
         return Ok(None);
     }
     let (first, second) = names.split_at(names.len() / 2);
-    Ok(Some((counters(first), counters(second))))
+    let aged = |names| Payload { built_at: payload.built_at, ..counters(names) };
+    Ok(Some((aged(first), aged(second))))
 }
 
 /// Backoff of 20 to 80 ms, no chance, no key checks.
