@@ -39,6 +39,10 @@ impl Intake {
         self.given_up.extend(rows.iter().map(|(row, _)| row.clone()));
     }
 
+    pub fn was_given_up(&self, row: &Row) -> bool {
+        self.given_up.contains(row)
+    }
+
     /// Requests under way arrive.
     pub fn arrive(&mut self, now: Duration, log: &Log) {
         let (due, later) =

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::log::Row;
 use super::process::Faults;
 use super::random::Random;
 use super::sender::{SimulatedSender, encode};
@@ -186,7 +187,14 @@ fn settle(world: &mut World, random: &mut Random, outcome: &mut Outcome) {
     world.run_for(STEP, Duration::from_secs(15));
     world.run_until(STEP, Duration::from_secs(1_500), World::is_quiet);
     for (row, value) in before {
-        assert_eq!(world.intake.value(&row), Some(value), "{row:?} after a take-over");
+        // What was given up, or came too late for one of the owners, may still come right.
+        let again = world.intake.value(&row);
+        let whole = world.log.wholes(&row).last().copied();
+        assert!(again == Some(value) || again == whole, "{row:?} from {value:?} to {again:?}");
+        if again != Some(value) {
+            let excused = world.intake.was_given_up(&row) || is_excused(world, &row);
+            assert!(excused, "{row:?} from {value:?} to {again:?} by a take-over");
+        }
     }
     check(world);
     outcome.add(&world.kill(next));
@@ -194,7 +202,12 @@ fn settle(world: &mut World, random: &mut Random, outcome: &mut Outcome) {
 }
 
 fn check(world: &World) {
-    world.intake.check(&world.log, |row| world.is_excused(row, Duration::from_secs(300)));
+    world.intake.check(&world.log, |row| is_excused(world, row));
+}
+
+/// Its last part came so late that an outage may have made it too old.
+fn is_excused(world: &World, row: &Row) -> bool {
+    world.is_excused(row, Duration::from_secs(300))
 }
 
 impl Outcome {
