@@ -118,7 +118,9 @@ fn read_histogram(message: &[u8], limits: &PartLimits) -> Result<Histogram, Part
             number::MAX => read.max = finite_of(&field)?,
             number::KEYS => each_varint(&field, |varint| {
                 let fits = read.keys.len() < BINS_MAX;
-                let key = fits.then(|| unzigzag(varint)).filter(|key| key.abs() <= BIN_KEY_MAX);
+                let key = fits
+                    .then(|| unzigzag(varint))
+                    .filter(|key| (-BIN_KEY_MAX..=BIN_KEY_MAX).contains(key));
                 let bound = PartError::Bound("more than 4096 bins, or one beyond 32767");
                 read.keys.push(key.and_then(|key| i16::try_from(key).ok()).ok_or(bound)?);
                 Ok(())
