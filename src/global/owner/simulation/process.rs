@@ -18,6 +18,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
     pub fetch_stalls: u64,
+    pub group_unheard: u64,
     pub commits_refused: u64,
     pub commit_answers_lost: u64,
     pub requests_failed: u64,

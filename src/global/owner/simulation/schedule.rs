@@ -75,6 +75,7 @@ fn faults(random: &mut Random) -> Faults {
     let mut percent = |most: u64| if random.once_in(2) { random.below(most) } else { 0 };
     Faults {
         fetch_stalls: percent(100),
+        group_unheard: percent(70),
         commits_refused: percent(40),
         commit_answers_lost: percent(40),
         requests_failed: percent(50),

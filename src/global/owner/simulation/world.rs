@@ -166,7 +166,8 @@ impl World {
     }
 
     fn heed_group(&mut self, place: usize, down: bool) {
-        if down {
+        // What the group decided may be heard seconds after everything else.
+        if down || self.random.chance(self.faults.group_unheard) {
             return;
         }
         let id = self.processes[place].id;
