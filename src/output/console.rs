@@ -54,7 +54,7 @@ impl<W: Write + Send> Output for Console<W> {
 
 type Cells = [String; 5];
 
-/// Rows of one table, at most [`ROWS_MAX`] of them kept.
+/// Rows of one table, at most 40 of them kept.
 #[derive(Debug, Default)]
 pub struct Table {
     rows: Vec<Cells>,
