@@ -108,6 +108,7 @@ mod global {
     mod pages;
     mod sender;
     mod tier;
+    mod traffic;
 }
 #[cfg(all(feature = "cli", feature = "zstd"))]
 mod hub;

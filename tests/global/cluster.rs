@@ -47,6 +47,18 @@ impl Cluster {
         sender_to(&self.mock.bootstrap_servers())
     }
 
+    /// An owner of partitions, at the interval and topic of [`Cluster::sender`].
+    pub fn owner(&self, setup: Setup) -> Setup {
+        setup
+            .set("interval", 1)
+            .env("WHIPPET_GLOBAL_MODE", "own")
+            .env("WHIPPET_GLOBAL_BROKERS", self.mock.bootstrap_servers())
+            .env("WHIPPET_GLOBAL_PARTITIONS", PARTITIONS)
+            .env("WHIPPET_GLOBAL_GRACE", "1")
+            .env("WHIPPET_GLOBAL_LATE", "5")
+            .env("WHIPPET_GLOBAL_SESSION_TIMEOUT", "6")
+    }
+
     pub fn reader(&self, topic: &str, partitions: u32) -> Reader {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", self.mock.bootstrap_servers())

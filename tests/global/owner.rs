@@ -2,6 +2,7 @@
 //! comes and goes.
 
 use super::cluster::{Cluster, PARTITIONS, TOPIC};
+use super::traffic::Traffic;
 use crate::support::program::eventually;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -144,52 +145,12 @@ fn sums(kept: &Kept) -> BTreeMap<String, f64> {
     sums
 }
 
-/// Series of many partitions, from two hosts.
-struct Traffic {
-    senders: Vec<crate::support::program::Program>,
-    rounds: u32,
-}
-
-impl Traffic {
-    fn start(cluster: &Cluster) -> Self {
-        let senders = (0..2).map(|_| cluster.sender().start()).collect();
-        Traffic { senders, rounds: 0 }
-    }
-
-    /// So many rounds, five a second.
-    fn send(&mut self, rounds: u32) {
-        for _ in 0..rounds {
-            self.rounds += 1;
-            for sender in &self.senders {
-                let lines: Vec<String> = (0..30).map(|n| format!("g.n{n}:{n}|c")).collect();
-                sender.udp(lines.join("\n"));
-            }
-            std::thread::sleep(SECOND / 5);
-        }
-    }
-
-    fn expected(&self) -> BTreeMap<String, f64> {
-        let total = |n: u32| f64::from(n * 2 * self.rounds);
-        (0..30).map(|n| (format!("g.n{n}"), total(n))).collect()
-    }
-
-    /// Ends the senders; then every owner has all.
-    #[track_caller]
-    fn end(self, kept: &Kept) {
-        let expected = self.expected();
-        for sender in self.senders {
-            let balance = super::cluster::cells(&sender.end());
-            assert_eq!(balance.acked, balance.encoded);
-        }
-        let end = std::time::Instant::now() + SECOND * 30;
-        while sums(kept) != expected && std::time::Instant::now() < end {
-            std::thread::sleep(SECOND / 10);
-        }
-        assert_eq!(sums(kept), expected);
-        // Nothing is added to it later.
-        std::thread::sleep(SECOND * 2);
-        assert_eq!(sums(kept), expected);
-    }
+/// Waits until all that was sent is there, and nothing more.
+#[track_caller]
+fn arrives(traffic: Traffic, kept: &Kept) -> BTreeMap<String, f64> {
+    let sent = traffic.end();
+    eventually(SECOND * 30, "all that was sent", || sums(kept) == sent);
+    sent
 }
 
 #[test]
@@ -213,9 +174,10 @@ fn owners_come_and_go_and_the_totals_are_what_was_sent() {
         second.owned() == all
     });
     traffic.send(5);
-    traffic.end(&kept);
+    let sent = arrives(traffic, &kept);
     assert!(second.state.status().rebalances >= 2);
     second.leave();
+    assert_eq!(sums(&kept), sent, "nothing was added to it later");
 }
 
 #[test]
@@ -234,6 +196,7 @@ fn an_owner_waits_for_brokers_and_lives_through_their_outage() {
     traffic.send(5);
     cluster.up();
     traffic.send(5);
-    traffic.end(&kept);
+    let sent = arrives(traffic, &kept);
     owner.leave();
+    assert_eq!(sums(&kept), sent, "nothing was added to it later");
 }

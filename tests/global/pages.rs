@@ -48,15 +48,7 @@ fn owner(cluster: &Cluster, intake: &Intake) -> Setup {
 }
 
 fn own(setup: Setup, cluster: &Cluster) -> Setup {
-    setup
-        .set("admin_address", "127.0.0.1:0")
-        .set("interval", 1)
-        .env("WHIPPET_GLOBAL_MODE", "own")
-        .env("WHIPPET_GLOBAL_BROKERS", cluster.mock.bootstrap_servers())
-        .env("WHIPPET_GLOBAL_PARTITIONS", PARTITIONS)
-        .env("WHIPPET_GLOBAL_GRACE", "1")
-        .env("WHIPPET_GLOBAL_LATE", "5")
-        .env("WHIPPET_GLOBAL_SESSION_TIMEOUT", "6")
+    cluster.owner(setup.set("admin_address", "127.0.0.1:0"))
 }
 
 /// The program's pages show it within the time.

@@ -2,7 +2,6 @@
 
 use super::cluster::{Cells, Cluster, PARTITIONS, TOPIC, cells, sender_to};
 use crate::support::program::{Program, Setup, until};
-use std::time::Duration;
 
 /// A sender with a spool, and time for its last words.
 fn with_spool(setup: Setup) -> Setup {
@@ -31,7 +30,6 @@ fn every_kind_arrives_and_nothing_local_does() {
              tagged:1|c|#whippet_scope:global\ng.kept:1|c|#whippet_scope:local",
             number % 3
         ));
-        std::thread::sleep(Duration::from_millis(100));
     }
     let balance = ends(program);
     let mut reader = cluster.reader(TOPIC, PARTITIONS);

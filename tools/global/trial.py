@@ -25,7 +25,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "clients")]
 from broker import Broker, free_port  # noqa: E402
-from intake import READERS  # noqa: E402
+import intake  # noqa: E402
 
 WHIPPET = os.environ.get("WHIPPET", ROOT / "target" / "debug" / "whippet")
 SERIES = int(os.environ.get("SERIES", "200"))
@@ -78,31 +78,16 @@ class Intake(http.server.ThreadingHTTPServer):
         pass
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self.reply(200, b'{"valid":true}')
-
+class Handler(intake.Handler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.server.away:
             return self.reply(503, b"{}")
         if self.headers.get("Content-Encoding") in ("deflate", "zlib"):
             body = zlib.decompress(body)
-        path = self.path.split("?")[0]
-        if path == "/api/v2/series":
-            self.server.take(list(READERS[path](body)))
+        if self.path.split("?")[0] == "/api/v2/series":
+            self.server.take(list(intake.read_series(body)))
         self.reply(202, b"{}")
-
-    def reply(self, status, body):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
 
 
 class Program:

@@ -177,7 +177,7 @@ impl OwnerLoop {
         }
     }
 
-    /// True when it is time to stop.
+    /// True when it is time to stop. Only between memberships, where there is nothing to poll.
     fn sleep(&self, time: Duration) -> bool {
         let end = Instant::now() + time;
         while Instant::now() < end && !self.stop.load(Ordering::Acquire) {
