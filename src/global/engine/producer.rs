@@ -18,8 +18,7 @@ use crate::global::sender::{AppendError, Log, Outcome, Report};
 /// How often the topics are looked for while no broker answers.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 const CHECK_WITHIN: Duration = Duration::from_millis(1000);
-/// How long the first look for reports takes: whoever polls waits for the whole of it, also when a report
-/// comes early. Each further look takes twice as long.
+/// The pause after a first look for reports in vain; each further one is twice as long.
 const LOOK: Duration = Duration::from_millis(1);
 /// Reports taken without waiting.
 const LOOKS_AT_ONCE: usize = 256;
@@ -152,33 +151,26 @@ impl Log for KafkaLog {
     fn reports(&mut self, wait: Duration, into: &mut Vec<Report>) {
         self.check();
         let Some(producer) = &self.producer else { return };
-        if wait.is_zero() {
-            // The client spins through the last millisecond of a wait, so a look that need not wait takes none:
-            // each takes one report.
-            let events = producer.context();
+        let events = producer.context();
+        let (mut waited, mut look) = (Duration::ZERO, LOOK);
+        loop {
+            let before = into.len();
             for _ in 0..LOOKS_AT_ONCE {
+                // Asked to wait, the client would spin through the last millisecond of it.
                 producer.poll(Duration::ZERO);
                 let mut reports = events.reports.lock().unwrap_or_else(PoisonError::into_inner);
                 if reports.is_empty() {
-                    return;
+                    break;
                 }
                 into.append(&mut reports);
             }
-            return;
-        }
-        let (mut waited, mut look) = (Duration::ZERO, LOOK);
-        loop {
-            producer.poll(look);
-            let events = producer.context();
-            let mut reports = events.reports.lock().unwrap_or_else(PoisonError::into_inner);
-            let any = !reports.is_empty();
-            into.append(&mut reports);
-            drop(reports);
-            waited += look;
-            if any || waited >= wait {
+            if into.len() > before || waited >= wait {
                 return;
             }
-            look = (look * 2).min(wait - waited).max(LOOK);
+            let pause = look.min(wait - waited);
+            std::thread::sleep(pause);
+            waited += pause;
+            look *= 2;
         }
     }
 
