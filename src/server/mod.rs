@@ -521,15 +521,18 @@ impl Server {
         }
         drop(self.admin);
         // All at once: each may take all the time there is.
-        let report = thread::scope(|scope| {
+        let (report, handed_over) = thread::scope(|scope| {
             #[cfg(feature = "global")]
-            if let Some(global) = self.global.take() {
-                scope.spawn(|| global.stop(deadline));
-            }
+            let global = self.global.take().map(|global| scope.spawn(|| global.stop(deadline)));
             if let Some(forward) = self.doors.as_ref().and_then(Doors::forward) {
                 scope.spawn(|| forward.shutdown(deadline));
             }
-            self.forwarder.as_ref().map(|forwarder| forwarder.shutdown(deadline))
+            let report = self.forwarder.as_ref().map(|forwarder| forwarder.shutdown(deadline));
+            #[cfg(feature = "global")]
+            let handed_over = global.is_none_or(|thread| thread.join().unwrap_or(false));
+            #[cfg(not(feature = "global"))]
+            let handed_over = true;
+            (report, handed_over)
         });
         if self.admin_state.doors.is_open() {
             summary::doors(&DoorsStatus::of(&self.admin_state.doors, totals.door_contexts));
@@ -543,7 +546,7 @@ impl Server {
                 tracing::info!(target: "forward", "{line}");
             }
             events::shutdown_completed(&self.hub, Some(&report));
-            return report.is_clean();
+            return report.is_clean() && handed_over;
         }
         match self.discarded {
             Some(discarded) => {
@@ -553,7 +556,7 @@ impl Server {
             None => summary::nothing_built(self.console),
         }
         events::shutdown_completed(&self.hub, None);
-        true
+        handed_over
     }
 }
 
