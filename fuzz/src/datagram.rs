@@ -4,19 +4,20 @@
 //! so that text opens both); the rest is the datagram.
 
 use whippet::protocol::{
-    self, Cardinality, ExternalData, LocalData, Message, Metric, Options, OriginFields, Values,
+    self, Cardinality, ExternalData, LocalData, Message, Metric, Options, OriginFields, Separators,
+    Values,
 };
 
 /// One input.
 pub fn run(input: &[u8]) {
     let Some((first, datagram)) = input.split_first() else { return };
     let options = Options { timestamps: first & 1 == 0, origin: first & 2 == 0 };
+    plain_agrees(datagram, options);
     let mut end = 0;
     for line in protocol::lines(datagram) {
         assert!(line.offset >= end, "lines overlap");
         end = line.offset + line.bytes.len();
         assert_eq!(&datagram[line.offset..end], line.bytes);
-        plain_agrees(&datagram[line.offset..], line.bytes, options);
         match protocol::read(line.bytes, options) {
             Ok(message) => look(&message, options),
             Err(error) => {
@@ -28,17 +29,36 @@ pub fn run(input: &[u8]) {
     }
 }
 
-/// The quick reader of plain metrics reads what the whole one reads, or nothing.
-fn plain_agrees(rest: &[u8], line: &[u8], options: Options) {
-    let Some((plain, next)) = protocol::plain_metric(rest, options) else { return };
-    let Ok(Message::Metric(metric)) = protocol::read(line, options) else {
-        panic!("plain, and yet refused: {plain:?}");
-    };
-    assert_eq!(Metric::from(plain), metric);
-    let taken = &rest[..rest.len() - next.len()];
-    // A carriage return may end a field that is not read.
-    let taken = taken.strip_suffix(b"\n").unwrap_or(taken);
-    assert_eq!(taken.strip_suffix(b"\r").unwrap_or(taken), line);
+/// The quick reader of plain metrics finds the lines of the whole one, and reads what that reads, or
+/// nothing, where the name is one.
+fn plain_agrees(datagram: &[u8], options: Options) {
+    let mut separators = Separators::default();
+    let (mut rest, mut all) = (datagram, protocol::lines(datagram));
+    while !rest.is_empty() {
+        let mut reader = separators.read(rest, options);
+        loop {
+            let from = reader.mark();
+            let Some(plain) = reader.metric() else {
+                let Some(line) = reader.line() else { break };
+                assert_eq!(all.next().map(|line| line.bytes), Some(line));
+                continue;
+            };
+            let taken = reader.between(from, reader.mark());
+            let line = all.next().expect("as many lines").bytes;
+            // A carriage return may end a field that is not read.
+            assert_eq!(taken.strip_suffix(b"\r").unwrap_or(taken), line);
+            if plain.name.is_empty() || plain.name.contains(&b':') || plain.name[0] == b'_' {
+                continue;
+            }
+            let Ok(Message::Metric(metric)) = protocol::read(line, options) else {
+                panic!("plain, and yet refused: {plain:?}");
+            };
+            assert_eq!(Metric::from(plain), metric);
+        }
+        assert!(reader.rest().len() < rest.len());
+        rest = reader.rest();
+    }
+    assert_eq!(all.next(), None);
 }
 
 /// Touches everything a message offers.

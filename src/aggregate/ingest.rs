@@ -2,7 +2,9 @@
 //!
 //! Runs of plain metrics are taken here, the way of nearly every line: hash the raw key, find the
 //! alias, see that it knows its cell of the open bucket, write the cell. What is left between them
-//! goes to [`Shard::line`].
+//! goes to [`Shard::line`], and so does every line whose raw key is not known: the reader of plain
+//! metrics does not look for what would make a name none, so only bytes that the full reader has
+//! taken for a key before are trusted.
 //!
 //! Plain warning: there are two loops for one job. While the table fits the caches, a line is
 //! finished before the next is read. Beyond, lines wait in a short queue until the memory they
@@ -11,7 +13,8 @@
 
 use super::shard::{Fate, Shard};
 use crate::context::{Alias, Kind, RawKey};
-use crate::protocol::{self, ParseError, PlainMetric, RATE_MIN};
+use crate::protocol::processor::{self, Work};
+use crate::protocol::{self, ParseError, PlainLines, PlainMetric, RATE_MIN};
 
 /// Remembered raw keys up to here (with their contexts and cells some 3 MB) are taken one by one.
 const CACHED_ALIASES_MAX: usize = 16_384;
@@ -25,6 +28,48 @@ struct Waiting<'a> {
     hash: u64,
     /// Its cell, as far as a hash can tell.
     cell: Option<u32>,
+    /// Marks of its line.
+    line: (usize, usize),
+}
+
+/// What a datagram brings along, and who hears of its bad lines.
+struct Walk<'a> {
+    sender: &'a [u8],
+    /// Lines received before it.
+    before: u64,
+    refused: &'a mut dyn FnMut(u64, &[u8], ParseError),
+}
+
+/// [`Shard::plain_lines`].
+struct OneByOne<'w, 'a, 's, 'd> {
+    shard: &'w mut Shard,
+    lines: &'w mut PlainLines<'a, 's>,
+    walk: &'w mut Walk<'d>,
+}
+
+impl Work for OneByOne<'_, '_, '_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        self.shard.plain_lines(self.lines, self.walk);
+    }
+}
+
+/// [`Shard::plain_lines_ahead`].
+struct Ahead<'w, 'a, 's, 'd> {
+    shard: &'w mut Shard,
+    lines: &'w mut PlainLines<'a, 's>,
+    walk: &'w mut Walk<'d>,
+}
+
+impl Work for Ahead<'_, '_, '_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        self.shard.plain_lines_ahead(self.lines, self.walk);
+    }
 }
 
 impl Shard {
@@ -40,26 +85,9 @@ impl Shard {
         mut refused: impl FnMut(u64, &[u8], ParseError),
     ) {
         let unterminated = if eol_required { after_last_newline(datagram) } else { b"" };
-        let mut rest = &datagram[..datagram.len() - unterminated.len()];
-        let first = self.counts().received;
-        loop {
-            rest = if self.contexts.aliases() <= CACHED_ALIASES_MAX {
-                self.plain_lines(rest, sender)
-            } else {
-                self.plain_lines_ahead(rest, sender)
-            };
-            if rest.is_empty() {
-                break;
-            }
-            let mut lines = protocol::lines(rest);
-            let Some(line) = lines.next() else { break };
-            rest = lines.rest();
-            // Before anything else, so that the counts balance even if the line makes us panic.
-            self.counts().received += 1;
-            if let Fate::Refused(error) = self.line(line.bytes, sender) {
-                refused(self.counts().received - first, line.bytes, error);
-            }
-        }
+        let rest = &datagram[..datagram.len() - unterminated.len()];
+        let mut walk = Walk { sender, before: self.counts().received, refused: &mut refused };
+        self.lines(rest, &mut walk);
         if !unterminated.is_empty() {
             let lines = protocol::lines(unterminated).count() as u64;
             self.counts().received += lines;
@@ -67,73 +95,106 @@ impl Shard {
         }
     }
 
-    /// Records plain metrics one after the other; returns what follows them.
-    #[inline(never)]
-    fn plain_lines<'a>(&mut self, mut rest: &'a [u8], sender: &[u8]) -> &'a [u8] {
-        let options = self.settings.options;
-        while let Some((metric, next)) = protocol::plain_metric(rest, options) {
+    fn lines(&mut self, mut rest: &[u8], walk: &mut Walk<'_>) {
+        // Lost, and made anew, when a line makes us panic.
+        let mut separators = std::mem::take(&mut self.separators);
+        while !rest.is_empty() {
+            let mut lines = separators.read(rest, self.settings.options);
+            loop {
+                if self.contexts.aliases() <= CACHED_ALIASES_MAX {
+                    processor::run(OneByOne { shard: self, lines: &mut lines, walk });
+                } else {
+                    processor::run(Ahead { shard: self, lines: &mut lines, walk });
+                }
+                let Some(line) = lines.line() else { break };
+                self.any_line(line, walk);
+            }
+            rest = lines.rest();
+        }
+        self.separators = separators;
+    }
+
+    /// A line for the full reader.
+    fn any_line(&mut self, line: &[u8], walk: &mut Walk<'_>) {
+        // Before anything else, so that the counts balance even if the line makes us panic.
+        self.counts().received += 1;
+        self.read_line(line, walk);
+    }
+
+    fn read_line(&mut self, line: &[u8], walk: &mut Walk<'_>) {
+        if let Fate::Refused(error) = self.line(line, walk.sender) {
+            (walk.refused)(self.counts().received - walk.before, line, error);
+        }
+    }
+
+    /// Records plain metrics one after the other.
+    #[inline(always)]
+    fn plain_lines(&mut self, lines: &mut PlainLines<'_, '_>, walk: &mut Walk<'_>) {
+        // A copy, which no other code can reach, stays in registers.
+        let (mut reader, sender) = (*lines, walk.sender);
+        loop {
+            let from = reader.mark();
+            let Some(metric) = reader.metric() else { break };
             self.counts().received += 1;
             let raw = raw_key(&metric, sender);
             let hash = self.contexts.hash(&raw);
-            self.plain(hash, &raw, &metric, sender);
-            rest = next;
+            if !self.plain(hash, &raw, &metric) {
+                let line = reader.between(from, reader.mark());
+                self.unusual(hash, metric, line, walk);
+            }
         }
-        rest
+        *lines = reader;
     }
 
     /// As [`Shard::plain_lines`], for a table larger than the caches.
-    #[inline(never)]
-    fn plain_lines_ahead<'a>(&mut self, mut rest: &'a [u8], sender: &[u8]) -> &'a [u8] {
+    #[inline(always)]
+    fn plain_lines_ahead(&mut self, lines: &mut PlainLines<'_, '_>, walk: &mut Walk<'_>) {
+        let mut reader = *lines;
         let mut queue = [None::<Waiting<'_>>; AHEAD];
         loop {
             let mut waiting = 0;
             for place in &mut queue {
-                let Some((metric, next)) = protocol::plain_metric(rest, self.settings.options)
-                else {
-                    break;
-                };
-                let hash = self.contexts.hash(&raw_key(&metric, sender));
+                let from = reader.mark();
+                let Some(metric) = reader.metric() else { break };
+                let hash = self.contexts.hash(&raw_key(&metric, walk.sender));
                 self.contexts.prefetch_alias(hash);
-                *place = Some(Waiting { metric, hash, cell: None });
+                *place = Some(Waiting { metric, hash, cell: None, line: (from, reader.mark()) });
                 waiting += 1;
-                rest = next;
             }
-            self.counts().received += waiting as u64;
-            let lines = &mut queue[..waiting];
-            for line in lines.iter_mut().flatten() {
+            let taken = &mut queue[..waiting];
+            for line in taken.iter_mut().flatten() {
                 line.cell = self.contexts.prefetch_key(line.hash, self.epoch);
                 if let Some(cell) = line.cell {
                     self.bucket.prefetch_cell(line.metric.kind, cell);
                 }
             }
-            for line in lines.iter().flatten() {
+            for line in taken.iter().flatten() {
                 if let Some(cell) = line.cell {
                     self.bucket.prefetch_samples(line.metric.kind, cell);
                 }
             }
-            for line in lines.iter().flatten() {
-                let raw = raw_key(&line.metric, sender);
-                self.plain(line.hash, &raw, &line.metric, sender);
+            for line in taken.iter().flatten() {
+                self.counts().received += 1;
+                let raw = raw_key(&line.metric, walk.sender);
+                if !self.plain(line.hash, &raw, &line.metric) {
+                    let (from, to) = line.line;
+                    self.unusual(line.hash, line.metric, reader.between(from, to), walk);
+                }
             }
             if waiting < AHEAD {
-                return rest;
+                break;
             }
         }
+        *lines = reader;
     }
 
-    /// Records a plain metric.
+    /// Records a plain metric whose raw key knows its cell; else false.
     #[inline(always)]
-    fn plain(&mut self, hash: u64, raw: &RawKey<'_>, metric: &PlainMetric<'_>, sender: &[u8]) {
+    fn plain(&mut self, hash: u64, raw: &RawKey<'_>, metric: &PlainMetric<'_>) -> bool {
         // No closure here: the compiler keeps one out of line, and calling it costs every line.
-        let written = match self.contexts.alias(hash, raw) {
-            Some(Alias { epoch, cell, .. }) if *epoch == self.epoch => {
-                let cell = *cell;
-                self.write(cell, metric)
-            }
+        match self.contexts.known(hash, raw) {
+            Some(Alias { epoch, cell, .. }) if epoch == self.epoch => self.write(cell, metric),
             _ => false,
-        };
-        if !written {
-            self.unusual(hash, metric, sender);
         }
     }
 
@@ -146,7 +207,8 @@ impl Shard {
             rate if (RATE_MIN..1.0).contains(&rate) => 1.0 / rate,
             _ => return false,
         };
-        if self.settings.histogram_copy.is_some() && Kind::from(metric.kind) == Kind::Histogram {
+        let copies = self.settings.histogram_copy.is_some();
+        if copies && Kind::from(metric.kind) == Kind::Histogram {
             return false;
         }
         let write_order = self.write_orders.advance();
@@ -160,12 +222,18 @@ impl Shard {
         written
     }
 
-    /// First sight, first touch in this bucket, a rate out of range, a sum out of range.
+    /// First touch in this bucket, a rate out of range, a sum out of range; or first sight, then the full
+    /// reader decides what the line is.
     #[cold]
     #[inline(never)]
-    fn unusual(&mut self, hash: u64, metric: &PlainMetric<'_>, sender: &[u8]) {
-        let fate = self.hashed_metric(&(*metric).into(), sender, hash);
-        self.count_fate(fate);
+    fn unusual(&mut self, hash: u64, metric: PlainMetric<'_>, line: &[u8], walk: &mut Walk<'_>) {
+        if self.contexts.known(hash, &raw_key(&metric, walk.sender)).is_some() {
+            let fate = self.hashed_metric(&metric.into(), walk.sender, hash);
+            self.count_fate(fate);
+        } else {
+            // One carriage return belongs to the line's end.
+            self.read_line(line.strip_suffix(b"\r").unwrap_or(line), walk);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::write_order::WriteOrders;
 use crate::context::heavy_hitters::HeavyHitters;
 use crate::context::{Birth, Contexts, DropReason, Rules};
 use crate::memory::{MemoryLimit, MemoryShare};
-use crate::protocol::{Options, ParseError};
+use crate::protocol::{Options, ParseError, Separators};
 
 /// How a shard aggregates.
 #[derive(Clone, Debug)]
@@ -83,6 +83,8 @@ pub struct Shard {
     pub(super) now: i64,
     /// Where the origin part of a raw key is written; kept for its memory.
     pub(super) origin_key: Vec<u8>,
+    /// Where the separators of a datagram are written; kept for its memory.
+    pub(super) separators: Separators,
     /// The same, for a line with a time of its own.
     pub(super) local_key: Vec<u8>,
 }
@@ -109,6 +111,7 @@ impl Shard {
             write_orders,
             now: 0,
             origin_key: Vec::new(),
+            separators: Separators::default(),
             local_key: Vec::new(),
         };
         shard.open(now);

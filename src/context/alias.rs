@@ -13,6 +13,8 @@ const SEGMENTS: usize = 64;
 const SEGMENT_SHIFT: u32 = 64 - SEGMENTS.trailing_zeros();
 /// Slots of a segment at its birth.
 const SLOTS_MIN: usize = 8;
+/// Keys of a segment that is small: with 16,384 in the table, which take 800 KB of slots.
+const SMALL_MAX: usize = 256;
 
 /// What a known raw key leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,14 +64,28 @@ impl AliasTable {
         (hash >> SEGMENT_SHIFT) as usize
     }
 
-    /// The alias of these bytes.
+    /// What these bytes lead to.
     #[inline(always)]
+    pub fn get(&self, hash: u64, raw: &RawKey<'_>) -> Option<Alias> {
+        let segment = &self.segments[Self::segment_of(hash)];
+        if segment.generation != self.generation {
+            return None;
+        }
+        let (at, slot) = segment.next_with(hash as u32, segment.start(hash as u32))?;
+        // The comparison is part of no loop, for which the compiler would prepare on every line what
+        // another round might need.
+        let holds = slot.key.matches(raw);
+        let slot = if holds { slot } else { segment.slot_after(at, hash as u32, *raw)? };
+        Some(slot.alias)
+    }
+
+    /// The same, to be changed.
     pub fn find(&mut self, hash: u64, raw: &RawKey<'_>) -> Option<&mut Alias> {
         let segment = &mut self.segments[Self::segment_of(hash)];
         if segment.generation != self.generation {
             return None;
         }
-        let at = segment.position(hash as u32, |key| key.matches(raw))?;
+        let at = segment.position(segment.start(hash as u32), hash as u32, raw)?;
         segment.slots.get_mut(at)?.as_mut().map(|slot| &mut slot.alias)
     }
 
@@ -89,8 +105,7 @@ impl AliasTable {
     #[inline(always)]
     pub fn prefetch_key(&self, hash: u64, epoch: u32) -> Option<u32> {
         let segment = &self.segments[Self::segment_of(hash)];
-        let at = segment.position(hash as u32, |_| true)?;
-        let slot = segment.slots.get(at)?.as_ref()?;
+        let (_, slot) = segment.next_with(hash as u32, segment.start(hash as u32))?;
         slot.key.prefetch();
         (slot.alias.epoch == epoch).then_some(slot.alias.cell)
     }
@@ -179,17 +194,40 @@ impl Segment {
         ((u64::from(hash) * self.slots.len() as u64) >> 32) as usize
     }
 
+    /// The first slot from `at` on with this hash, and where it is.
     #[inline(always)]
-    fn position(&self, hash: u32, matches: impl Fn(&StoredKey) -> bool) -> Option<usize> {
-        let mut at = self.start(hash);
+    fn next_with(&self, hash: u32, mut at: usize) -> Option<(usize, &Slot)> {
         // Ends: a segment has no slots or an empty one (`capacity_for`).
         loop {
-            match self.slots.get(at)? {
-                None => return None,
-                Some(slot) if slot.hash == hash && matches(&slot.key) => return Some(at),
-                Some(_) => at = if at + 1 == self.slots.len() { 0 } else { at + 1 },
+            let slot = self.slots.get(at)?.as_ref()?;
+            if slot.hash == hash {
+                return Some((at, slot));
             }
+            at = self.after(at);
         }
+    }
+
+    /// The slot of this key, from `at` on.
+    fn position(&self, mut at: usize, hash: u32, raw: &RawKey<'_>) -> Option<usize> {
+        loop {
+            let (found, slot) = self.next_with(hash, at)?;
+            if slot.key.matches(raw) {
+                return Some(found);
+            }
+            at = self.after(found);
+        }
+    }
+
+    /// The slot of a key beyond one that has its hash and another key: one line in millions.
+    #[cold]
+    #[inline(never)]
+    fn slot_after(&self, at: usize, hash: u32, raw: RawKey<'_>) -> Option<&Slot> {
+        self.slots.get(self.position(self.after(at), hash, &raw)?)?.as_ref()
+    }
+
+    #[inline(always)]
+    fn after(&self, at: usize) -> usize {
+        if at + 1 == self.slots.len() { 0 } else { at + 1 }
     }
 
     fn insert(&mut self, slot: Slot) {
@@ -205,16 +243,21 @@ impl Segment {
     fn place(&mut self, slot: Slot) {
         let mut at = self.start(slot.hash);
         while self.slots[at].is_some() {
-            at = if at + 1 == self.slots.len() { 0 } else { at + 1 };
+            at = self.after(at);
         }
         self.slots[at] = Some(slot);
         self.used += 1;
     }
 }
 
-/// Slots for `used` keys: at most four fifths full.
+/// Slots for `used` keys: at most half full while the table fits the caches, where a second probe costs
+/// more than the slots (the processor guesses their number wrong), then at most four fifths.
 fn capacity_for(used: usize) -> usize {
-    if used == 0 { 0 } else { (used + used / 4 + 1).max(SLOTS_MIN) }
+    match used {
+        0 => 0,
+        1..=SMALL_MAX => (2 * used + 1).max(SLOTS_MIN),
+        _ => (used + used / 4 + 1).max(2 * SMALL_MAX + 1),
+    }
 }
 
 fn empty_slots(count: usize) -> Box<[Option<Slot>]> {
@@ -224,6 +267,7 @@ fn empty_slots(count: usize) -> Box<[Option<Slot>]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::context::key::KeySecrets;
     use crate::protocol::MetricType;
     use ahash::RandomState;
     use std::collections::HashMap;
@@ -234,22 +278,23 @@ mod tests {
 
     struct Twin {
         table: AliasTable,
-        state: RandomState,
+        secrets: KeySecrets,
     }
 
     impl Twin {
         fn new(bytes_max: usize) -> Self {
-            Twin { table: AliasTable::new(bytes_max), state: RandomState::with_seeds(1, 2, 3, 4) }
+            let secrets = KeySecrets::of(&RandomState::with_seeds(1, 2, 3, 4));
+            Twin { table: AliasTable::new(bytes_max), secrets }
         }
 
         fn insert(&mut self, name: &str, epoch: u32, decision: u32) {
             let key = StoredKey::of_raw(&raw(name)).unwrap();
-            let hash = raw(name).hash(&self.state);
+            let hash = raw(name).hash(&self.secrets);
             self.table.insert(hash, key, Alias { epoch, cell: 0, decision });
         }
 
         fn find(&mut self, name: &str) -> Option<u32> {
-            let hash = raw(name).hash(&self.state);
+            let hash = raw(name).hash(&self.secrets);
             self.table.find(hash, &raw(name)).map(|alias| alias.decision)
         }
     }

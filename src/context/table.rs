@@ -10,7 +10,7 @@ use super::alias::{Alias, AliasTable};
 use super::entry::{Birth, Decision, Entry, NO_CELL, NO_CONTEXT};
 use super::identity::{Context, ContextParts, Kind};
 use super::ids::IdTable;
-use super::key::{RawKey, StoredKey};
+use super::key::{KeySecrets, RawKey, StoredKey};
 use super::limits::{DropReason, OVERFLOW_CONTEXTS_MAX, OVERFLOW_TAG, PastCap, overflow_name};
 use super::mapper::ProfileSettings;
 use super::origin::Claims;
@@ -45,6 +45,7 @@ enum Placing {
 pub struct Contexts {
     rules: Arc<Rules>,
     state: RandomState,
+    secrets: KeySecrets,
     aliases: AliasTable,
     entries: Vec<Entry>,
     free: Vec<u32>,
@@ -94,6 +95,7 @@ impl Contexts {
             settled: HashMap::with_hasher(state.clone()),
             identities: IdTable::default(),
             rules,
+            secrets: KeySecrets::of(&state),
             state,
             entries: Vec::new(),
             free: Vec::new(),
@@ -133,11 +135,16 @@ impl Contexts {
     #[inline(always)]
     #[must_use]
     pub fn hash(&self, raw: &RawKey<'_>) -> u64 {
-        raw.hash(&self.state)
+        raw.hash(&self.secrets)
     }
 
     /// What is remembered of these bytes.
     #[inline(always)]
+    pub(crate) fn known(&self, hash: u64, raw: &RawKey<'_>) -> Option<Alias> {
+        self.aliases.get(hash, raw)
+    }
+
+    /// The same, to be changed.
     pub fn alias(&mut self, hash: u64, raw: &RawKey<'_>) -> Option<&mut Alias> {
         self.aliases.find(hash, raw)
     }

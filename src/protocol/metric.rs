@@ -102,7 +102,7 @@ pub(super) fn wire_type(input: &[u8]) -> Option<(MetricType, &[u8])> {
 }
 
 /// Types by their first letter.
-const TYPES: [Option<MetricType>; 256] = {
+pub(super) const TYPES: [Option<MetricType>; 256] = {
     let mut types = [None; 256];
     types[b'c' as usize] = Some(MetricType::Counter);
     types[b'g' as usize] = Some(MetricType::Gauge);

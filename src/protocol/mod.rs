@@ -16,6 +16,7 @@
 //! }
 //! ```
 
+mod blocks;
 mod check;
 mod datagram;
 mod error;
@@ -27,6 +28,7 @@ mod metric;
 mod number;
 mod origin;
 mod plain;
+pub(crate) mod processor;
 mod scan;
 mod values;
 
@@ -40,7 +42,7 @@ pub use message::{
 };
 pub use number::float;
 pub use origin::{Cardinality, ExternalData, LocalData};
-pub use plain::{PlainMetric, plain_metric};
+pub use plain::{PlainLines, PlainMetric, Separators, WINDOW_BYTES};
 pub use values::Numbers;
 
 /// Reads one line, without its newline.

@@ -53,7 +53,7 @@ fn in_word(word: u64) -> Option<(f64, usize)> {
         return None;
     }
     if (word >> (8 * whole)) as u8 != b'.' ^ b'0' {
-        return Some((joined(word, whole) as i64 as f64, whole as usize));
+        return Some((joined_in_front(word, whole) as i64 as f64, whole as usize));
     }
     // Close the gap over the point; what moves in at the far end is not a digit.
     let before = (1 << (8 * whole)) - 1;
@@ -63,8 +63,68 @@ fn in_word(word: u64) -> Option<(f64, usize)> {
         // What ends the number is out of sight.
         return None;
     }
-    let number = joined(word, all) as i64 as f64 / POWERS[(all - whole) as usize & 7];
+    let number = joined_in_front(word, all) as i64 as f64 / POWERS[(all - whole) as usize & 7];
     Some((number, all as usize + 1))
+}
+
+/// The number that a word ends with, `:` before it: `digits [ "." digits ]`; and its length with the `:`.
+/// All of that within the word.
+#[inline(always)]
+pub(super) fn before(word: u64) -> Option<(f64, usize)> {
+    let word = word ^ ZEROS;
+    let bits = digit_bits_behind(word);
+    if bits == 0 {
+        return None;
+    }
+    let number = from_before_last(word, bits);
+    if number as u8 != COLON {
+        return before_with_point(word, bits);
+    }
+    let number = joined_at_end((number ^ u64::from(COLON)) << shift_behind(bits));
+    Some((number as i64 as f64, bits as usize / 8 + 1))
+}
+
+/// The same where something else than a `:` stands before `bits` of digits.
+#[inline(always)]
+fn before_with_point(word: u64, bits: u32) -> Option<(f64, usize)> {
+    if from_before_last(word, bits) as u8 != b'.' ^ b'0' {
+        return None;
+    }
+    // Close the gap over the point; what moves in at the near end is neither a digit nor `:`.
+    let behind = !0 << (64 - bits);
+    let word = (word & behind) | ((word << 8) & !behind) | 0xff;
+    let all = digit_bits_behind(word);
+    let number = from_before_last(word, all);
+    // `.5` has none before the point.
+    if all == bits || number as u8 != COLON {
+        return None;
+    }
+    let number = joined_at_end((number ^ u64::from(COLON)) << shift_behind(all));
+    Some((number as i64 as f64 / POWERS[bits as usize / 8 & 7], all as usize / 8 + 2))
+}
+
+/// A `:` in a word after XOR with [`ZEROS`].
+const COLON: u8 = b':' ^ b'0';
+
+/// How many bits the digits take that the word ends with: 8 for each. Exact if a `:` or a `.` stands
+/// before them; a carry from what is no text may make it less, and passes none of those.
+#[inline(always)]
+fn digit_bits_behind(word: u64) -> u32 {
+    let others = (word.wrapping_add(0x7676_7676_7676_7676) | word) & 0x8080_8080_8080_8080;
+    others.leading_zeros()
+}
+
+/// The word from the byte before the last `bits` on. All eight bytes as digits give the last one, which is
+/// a digit.
+#[inline(always)]
+fn from_before_last(word: u64, bits: u32) -> u64 {
+    word >> shift_behind(bits)
+}
+
+/// 56 less so many bits, of which the lowest three are 0.
+#[inline(always)]
+fn shift_behind(bits: u32) -> u32 {
+    (bits ^ 56) & 63
 }
 
 /// Eight times `0`. A word after XOR with it has 0 to 9 where digits stand.
@@ -77,11 +137,16 @@ fn digits_in_front(word: u64) -> u32 {
     others.trailing_zeros() / 8
 }
 
-/// The first 1 to 8 digits of a word as a number: neighbours are joined to pairs, pairs to fours,
+/// The first digits of a word as a number.
+#[inline(always)]
+fn joined_in_front(word: u64, digits: u32) -> u64 {
+    joined_at_end(word << (64 - 8 * digits))
+}
+
+/// The digits that a word ends with, zeros before them: neighbours are joined to pairs, pairs to fours,
 /// fours to the whole.
 #[inline(always)]
-fn joined(word: u64, digits: u32) -> u64 {
-    let word = word << (64 - 8 * digits);
+fn joined_at_end(word: u64) -> u64 {
     let pairs = word.wrapping_mul(10 << 8 | 1) >> 8 & 0x00ff_00ff_00ff_00ff;
     let fours = pairs.wrapping_mul(100 << 16 | 1) >> 16 & 0x0000_ffff_0000_ffff;
     fours.wrapping_mul(10_000 << 32 | 1) >> 32
@@ -191,6 +256,42 @@ mod tests {
         for other in (0..=255).filter(|byte: &u8| !byte.is_ascii_digit() && *byte != b'.') {
             let word = u64::from_le_bytes([b'4', b'2', other, b'9', 0xff, 0, 0x80, b'|']);
             assert_eq!(in_word(word), Some((42.0, 2)), "{other:#x}");
+        }
+    }
+
+    #[test]
+    fn numbers_behind_a_colon_begin_where_they_begin() {
+        let rows: [(&str, Option<(f64, usize)>); 15] = [
+            ("|#abc:1", Some((1.0, 2))),
+            (":1234567", Some((1_234_567.0, 8))),
+            ("12345678", None),
+            ("x:123456", Some((123_456.0, 7))),
+            ("abcd:0.5", Some((0.5, 4))),
+            (":123.456", Some((123.456, 8))),
+            ("12.45678", None),
+            ("name:5.", None),
+            ("e:5:1.25", Some((1.25, 5))),
+            (":1.2.345", None),
+            ("name:.5", None),
+            ("name:-5", None),
+            ("name:1e3", None),
+            ("nam:1/2", None),
+            ("é:12", Some((12.0, 3))),
+        ];
+        for (text, expect) in rows {
+            let padded = format!("{text:_>8}");
+            let word = u64::from_le_bytes(*padded.as_bytes().last_chunk().unwrap());
+            assert_eq!(before(word), expect, "{text}");
+        }
+        for other in (0..=255).filter(|byte: &u8| !byte.is_ascii_digit() && *byte != b'.') {
+            for digits in 0..7 {
+                let mut text = *b"12345678";
+                text[7 - digits] = other;
+                let word = u64::from_le_bytes(text);
+                let number = std::str::from_utf8(&text[8 - digits..]).unwrap().parse::<f64>();
+                let expect = (other == b':' && digits > 0).then(|| (number.unwrap(), digits + 1));
+                assert_eq!(before(word), expect, "{other:#x} {digits}");
+            }
         }
     }
 
