@@ -38,6 +38,8 @@ mod value;
 mod yaml;
 mod yaml_words;
 
+#[cfg(all(test, feature = "global"))]
+pub(crate) use global::refused_properties;
 pub use global::{GlobalSettings, Sasl, Tls, TopicNext};
 pub use layers::CONFIG_ENV;
 pub use load::{Examined, Loaded, Sources, examine, load};

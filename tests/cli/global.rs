@@ -80,8 +80,8 @@ fn everything_that_is_wrong_is_said_at_once() {
          number from 1 to 4096 (default 64)",
         "error: WHIPPET_GLOBAL_LATE: global_late: 3s is below global_grace (5s); change one of the \
          two",
-        "error: WHIPPET_GLOBAL_KAFKA: global_kafka: acks is fixed, since whippet relies on its \
-         value; remove it",
+        "error: WHIPPET_GLOBAL_KAFKA: global_kafka: acks cannot be set: a part counts as handed \
+         over only when all replicas have it; remove it",
         "error: WHIPPET_GLOBAL_TOPC: unknown; did you mean WHIPPET_GLOBAL_TOPIC?",
         "5 errors",
     ] {

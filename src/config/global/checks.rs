@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::properties::refused_property;
 use super::{SIZE_MIN, topic_next};
 use crate::config::effective::EffectiveValues;
 use crate::config::problem::Class;
@@ -188,18 +189,9 @@ impl EffectiveValues {
     }
 
     fn properties(&mut self) {
-        let faults: Vec<String> = self
-            .pairs("global_kafka")
-            .iter()
-            .filter_map(|(property, _)| {
-                let (_, instead) = REFUSED.iter().find(|(known, _)| known == property)?;
-                let way_out = match instead.is_empty() {
-                    true => "is fixed, since whippet relies on its value; remove it".to_owned(),
-                    false => format!("cannot be set here; use {instead}"),
-                };
-                Some(format!("{property} {way_out}"))
-            })
-            .collect();
+        let properties = self.pairs("global_kafka").iter();
+        let faults: Vec<String> =
+            properties.filter_map(|(property, _)| refused_property(property)).collect();
         faults.into_iter().for_each(|fault| self.wrong("global_kafka", fault));
     }
 
@@ -267,48 +259,6 @@ impl EffectiveValues {
         self.problem(Class::Note, self.origin("global_brokers"), "global_brokers", message);
     }
 }
-
-/// Properties of librdkafka that cannot be chosen, and the key to use instead; empty: none, since whippet
-/// relies on the value.
-pub(super) const REFUSED: &[(&str, &str)] = &[
-    ("bootstrap.servers", "global_brokers"),
-    ("metadata.broker.list", "global_brokers"),
-    ("acks", ""),
-    ("request.required.acks", ""),
-    ("enable.idempotence", ""),
-    ("transactional.id", ""),
-    ("linger.ms", ""),
-    ("queue.buffering.max.ms", ""),
-    ("queue.buffering.max.messages", "global_queue_max"),
-    ("queue.buffering.max.kbytes", "global_queue_max"),
-    ("message.timeout.ms", "global_late, of which it is a fifth"),
-    ("delivery.timeout.ms", "global_late, of which it is a fifth"),
-    ("compression.codec", ""),
-    ("compression.type", ""),
-    ("partitioner", ""),
-    ("group.id", "global_group"),
-    ("group.instance.id", "global_owner_id"),
-    ("group.protocol", ""),
-    ("partition.assignment.strategy", ""),
-    ("enable.auto.commit", ""),
-    ("enable.auto.offset.store", ""),
-    ("auto.offset.reset", ""),
-    ("session.timeout.ms", "global_session_timeout"),
-    ("heartbeat.interval.ms", "global_session_timeout, of which it is a sixth"),
-    ("max.poll.interval.ms", "global_session_timeout, which it follows"),
-    ("isolation.level", ""),
-    ("enable.partition.eof", ""),
-    ("statistics.interval.ms", ""),
-    ("allow.auto.create.topics", "global_create_topic"),
-    ("security.protocol", "global_tls and global_sasl_mechanism"),
-    ("sasl.mechanism", "global_sasl_mechanism"),
-    ("sasl.mechanisms", "global_sasl_mechanism"),
-    ("sasl.username", "global_sasl_username"),
-    ("sasl.password", "global_sasl_password"),
-    ("ssl.ca.location", "global_ca_file"),
-    ("ssl.certificate.location", "global_cert_file"),
-    ("ssl.key.location", "global_key_file"),
-];
 
 /// The host of `host:port` or `[::1]:port`.
 pub(super) fn host_port(text: &str) -> Result<&str, &'static str> {

@@ -1,8 +1,12 @@
 //! What the keys of the global tier mean together, and [`GlobalSettings`], their values in one place.
 
 mod checks;
+mod properties;
 #[cfg(test)]
 mod tests;
+
+#[cfg(all(test, feature = "global"))]
+pub(crate) use properties::refused_properties;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

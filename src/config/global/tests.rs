@@ -1,6 +1,7 @@
 //! The keys of the global tier: rows of values, what is refused and how it is said.
 
-use super::checks::{REFUSED, host_port};
+use super::checks::host_port;
+use super::properties::refused_properties;
 use super::*;
 use crate::config::effective::EffectiveValues;
 use crate::config::value::Value;
@@ -350,16 +351,29 @@ fn names_and_patterns_are_checked() {
 
 #[test]
 fn properties_with_a_key_or_a_meaning_are_refused_by_name() {
-    for (property, instead) in REFUSED {
+    for property in refused_properties() {
         let value = format!(r#"{{"client.rack": "a", "{property}": "x"}}"#);
-        let way_out = match *instead {
-            "" => "is fixed, since whippet relies on its value; remove it".to_owned(),
-            key => format!("cannot be set here; use {key}"),
-        };
-        let expect = format!("error global_kafka: {property} {way_out}");
-        refuses(&[("global_kafka", &value)], &[&expect]);
+        let (_, problems) = look(&[("global_kafka", &value)]);
+        let [problem] = &problems[..] else { panic!("{property}: {problems:?}") };
+        assert!(problem.starts_with(&format!("error global_kafka: {property} cannot be set")));
     }
-    refuses(&[("global_kafka", r#"{"socket.timeout.ms": "1000"}"#)], &[]);
+    let says = |property: &str, expect: &str| {
+        let value = format!(r#"{{"{property}": "1"}}"#);
+        refuses(
+            &[("global_kafka", &value)],
+            &[&format!("error global_kafka: {property} {expect}")],
+        );
+    };
+    says("group.id", "cannot be set here; use global_group");
+    says(
+        "acks",
+        "cannot be set: a part counts as handed over only when all replicas have it; remove it",
+    );
+    says(
+        "delivery.report.only.error",
+        "cannot be set: a part waits until its delivery is reported; remove it",
+    );
+    refuses(&[("global_kafka", r#"{"client.id": "a", "fetch.wait.max.ms": "1000"}"#)], &[]);
 }
 
 #[test]

@@ -206,7 +206,7 @@ pub(super) const KEYS: &[Key] = &[
         Pairs,
         "",
         "More properties of librdkafka, such as `client.rack`: a map from name to value, JSON in \
-         the environment. Those whose value whippet relies on, or that have a key of their own \
-         here, are refused by name.",
+         the environment. They win over whippet's defaults. Those that exactness rests on, or that \
+         have a key of their own here, are refused by name.",
     ),
 ];
