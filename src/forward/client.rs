@@ -47,6 +47,8 @@ pub(super) struct Posted {
     pub attempt: Attempt,
     /// True when a stale connection made a second request necessary.
     pub was_stale: bool,
+    /// True when the payload was not allowed to leave any more.
+    pub was_held_back: bool,
 }
 
 impl Client {
@@ -64,24 +66,24 @@ impl Client {
         &self.endpoint
     }
 
-    /// Posts one payload within `timeout`, a second time when the pooled connection was stale and
-    /// `again` allows it.
+    /// Posts one payload within `timeout`, a second time when the pooled connection was stale. Where
+    /// there is a `may_leave`, it has to allow each piece that leaves.
     pub fn post(
         &self,
         payload: &Payload,
         key: &Secret,
         timeout: Duration,
         unix: Duration,
-        again: &dyn Fn() -> bool,
+        may_leave: Option<&dyn Fn() -> bool>,
     ) -> Posted {
         let (base, url) = (self.endpoint.base(payload.route), self.endpoint.url(payload.route));
         let mut all = vec![(KEY_HEADER, key.expose())];
         for header in headers(payload, self.allow_arbitrary_tags) {
             all.push(header);
         }
-        let (result, was_stale) =
-            self.http.post_if(base, &url, &all, &payload.body, timeout, again);
-        Posted { attempt: attempt_of(result, key, unix), was_stale }
+        let (result, was_stale, was_held_back) =
+            self.http.post_while(base, &url, &all, &payload.body, timeout, may_leave);
+        Posted { attempt: attempt_of(result, key, unix), was_stale, was_held_back }
     }
 
     /// Asks the intake about the key. The URL, which holds it, appears in no result.

@@ -5,6 +5,7 @@
 
 use super::outcome::ErrorKind;
 use super::proxy::ProxySettings;
+use std::cell::Cell;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,7 @@ use thiserror::Error;
 use ureq::http::HeaderMap;
 use ureq::http::Response;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body, Proxy};
+use ureq::{Agent, Body, Proxy, SendBody};
 
 /// The `User-Agent` of every request that brings none of its own.
 pub const USER_AGENT: &str = concat!("whippet/", env!("CARGO_PKG_VERSION"));
@@ -154,26 +155,29 @@ impl HttpClient {
         body: &[u8],
         timeout: Duration,
     ) -> (Result<Answer, Failure>, bool) {
-        self.post_if(base, url, headers, body, timeout, &|| true)
+        let (result, repeated, _) = self.post_while(base, url, headers, body, timeout, None);
+        (result, repeated)
     }
 
-    /// As [`HttpClient::post`]; `again` says whether a second request may be made.
-    pub fn post_if(
+    /// As [`HttpClient::post`]. `may_leave` is asked before each piece of the body, that is after the
+    /// connection was made, and before a second request: once it says no, nothing more leaves. The
+    /// last flag says that it was so; the server has no whole request then.
+    pub fn post_while(
         &self,
         base: &str,
         url: &str,
         headers: &[(&str, &str)],
         body: &[u8],
         timeout: Duration,
-        again: &dyn Fn() -> bool,
-    ) -> (Result<Answer, Failure>, bool) {
+        may_leave: Option<&dyn Fn() -> bool>,
+    ) -> (Result<Answer, Failure>, bool, bool) {
         let with_headers = |mut request: PostRequest| {
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
             request
         };
-        self.post_with(base, url, &with_headers, body, timeout, again)
+        self.post_with(base, url, &with_headers, body, timeout, may_leave)
     }
 
     /// As [`HttpClient::post`], with headers of any bytes.
@@ -192,7 +196,8 @@ impl HttpClient {
             }
             request
         };
-        self.post_with(base, url, &with_headers, body, timeout, &|| true)
+        let (result, repeated, _) = self.post_with(base, url, &with_headers, body, timeout, None);
+        (result, repeated)
     }
 
     fn post_with(
@@ -202,8 +207,9 @@ impl HttpClient {
         with_headers: &dyn Fn(PostRequest) -> PostRequest,
         body: &[u8],
         timeout: Duration,
-        again: &dyn Fn() -> bool,
-    ) -> (Result<Answer, Failure>, bool) {
+        may_leave: Option<&dyn Fn() -> bool>,
+    ) -> (Result<Answer, Failure>, bool, bool) {
+        let held_back = Cell::new(false);
         let send = || {
             let mut request = with_headers(self.agent(base).post(url));
             // A request with settings of its own builds its TLS setup anew, so only the hurried
@@ -211,16 +217,24 @@ impl HttpClient {
             if timeout < self.settings.timeout {
                 request = request.config().timeout_global(Some(timeout)).build();
             }
-            request.send(body).map_err(Failure::from)
+            let sent = match may_leave {
+                None => request.send(body),
+                Some(may_leave) => {
+                    let mut guarded = Guarded { left: body, may_leave, held_back: &held_back };
+                    let request = request.header("Content-Length", body.len());
+                    request.send(SendBody::from_reader(&mut guarded))
+                }
+            };
+            sent.map_err(Failure::from)
         };
         let reused = self.may_reuse.swap(false, Ordering::AcqRel);
         let mut result = send();
         let cut = result.as_ref().is_err_and(|failure| failure.kind == ErrorKind::Disconnect);
-        let repeated = reused && cut && again();
+        let repeated = reused && cut && may_leave.is_none_or(|may_leave| may_leave());
         if repeated {
             result = send();
         }
-        (result.and_then(|response| self.read(response)), repeated)
+        (result.and_then(|response| self.read(response)), repeated, held_back.get())
     }
 
     /// Gets `url`, which begins with `base`, within `timeout`.
@@ -294,6 +308,23 @@ impl HttpClient {
 
     fn lock_agents(&self) -> MutexGuard<'_, Vec<(String, Agent)>> {
         self.agents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A body of which nothing more leaves once it may not.
+struct Guarded<'a> {
+    left: &'a [u8],
+    may_leave: &'a dyn Fn() -> bool,
+    held_back: &'a Cell<bool>,
+}
+
+impl Read for Guarded<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if !self.left.is_empty() && !(self.may_leave)() {
+            self.held_back.set(true);
+            return Err(io::Error::other("held back"));
+        }
+        self.left.read(into)
     }
 }
 

@@ -43,8 +43,14 @@ impl DeliveryWorker {
         if !job.item.may_leave(began) {
             return self.queue.fence(job);
         }
-        let again = || job.item.may_leave(self.clock.monotonic());
-        let posted = self.client.post(&payload, &job.key, job.timeout, self.clock.unix(), &again);
+        // The lease may also end while a connection is made, or before the body has left.
+        let may_leave = || job.item.may_leave(self.clock.monotonic());
+        let may_leave: Option<&dyn Fn() -> bool> = job.item.ticket.is_some().then_some(&may_leave);
+        let unix = self.clock.unix();
+        let posted = self.client.post(&payload, &job.key, job.timeout, unix, may_leave);
+        if posted.was_held_back && !matches!(posted.attempt, Attempt::Answered { .. }) {
+            return self.queue.fence(job);
+        }
         if let Attempt::Answered { .. } = posted.attempt {
             self.queue.answered(self.clock.monotonic().saturating_sub(began));
         }

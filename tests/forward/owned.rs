@@ -2,7 +2,9 @@
 //! room.
 
 use crate::support::decode::MetricPayload;
+use crate::support::front::ConnectProxy;
 use crate::support::intake::{Answer, Intake};
+use crate::support::program::until;
 use prost::Message;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Barrier};
@@ -142,6 +144,30 @@ fn a_repeated_request_needs_the_lease_too() {
     assert_eq!(series_counts(&accounting).stale_connections, 0);
     assert_eq!(names(&intake), ["first", "second"]);
     assert!(told.try_recv().is_err(), "it waits");
+}
+
+/// The lease is looked at before the connection is made, which may take long, and after it: here the proxy on the
+/// way lets us wait until the lease is over.
+#[test]
+fn a_lease_that_ends_while_a_connection_is_made_keeps_the_payload_back() {
+    let (intake, proxy) = (Intake::start(), ConnectProxy::start_slow());
+    let clock = Clock::manual(Duration::from_secs(unix_now()));
+    let mut config = owned(slow_to_forgive());
+    config.http.proxies.http = format!("http://{}", proxy.address());
+    let forwarder = start_with(&[intake.url()], config, clock.clone());
+    let lease = Arc::new(Lease::until(clock.monotonic() + Duration::from_secs(1)));
+    let told = post(&forwarder, &lease, &["a", "b"]);
+    until("a connection", || (proxy.heads().len() == 1).then_some(()));
+    clock.advance(Duration::from_secs(1));
+    proxy.answer();
+    let accounting =
+        wait_accounting(&forwarder, |accounting| series_counts(accounting).fenced == 2);
+    assert_eq!(names(&intake), [] as [&str; 0]);
+    assert_eq!(accounting.endpoints[0].breaker_errors, [0; 5], "nothing failed");
+    assert!(accounting.balances() && told.try_recv().is_err(), "both wait");
+    lease.renew(clock.monotonic() + Duration::from_secs(1));
+    assert_eq!(fate(&told), PostingFate::Delivered);
+    assert_eq!(names(&intake), ["a", "b"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -73,15 +73,29 @@ fn move_some(from: &mut impl Read, to: &mut impl Write) -> io::Result<bool> {
 pub struct ConnectProxy {
     address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
+    gate: Arc<(Mutex<bool>, Condvar)>,
 }
 
 impl ConnectProxy {
     /// Listens on a free port.
     pub fn start() -> Self {
-        let heads = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&heads);
-        let address = listen(move |client| tunnel(client, &seen));
-        ConnectProxy { address, heads }
+        let proxy = ConnectProxy::start_slow();
+        proxy.answer();
+        proxy
+    }
+
+    /// Listens on a free port, and lets who connects wait for an answer.
+    pub fn start_slow() -> Self {
+        let (heads, gate) = (Arc::default(), Arc::default());
+        let (seen, opens) = (Arc::clone(&heads), Arc::clone(&gate));
+        let address = listen(move |client| tunnel(client, &seen, &opens));
+        ConnectProxy { address, heads, gate }
+    }
+
+    /// Answers everyone, from now on.
+    pub fn answer(&self) {
+        *self.gate.0.lock().expect("no panic inside") = true;
+        self.gate.1.notify_all();
     }
 
     /// `127.0.0.1:port`.
@@ -95,7 +109,11 @@ impl ConnectProxy {
     }
 }
 
-fn tunnel(mut client: TcpStream, heads: &Mutex<Vec<String>>) -> io::Result<()> {
+fn tunnel(
+    mut client: TcpStream,
+    heads: &Mutex<Vec<String>>,
+    (is_open, opens): &(Mutex<bool>, Condvar),
+) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -105,6 +123,8 @@ fn tunnel(mut client: TcpStream, heads: &Mutex<Vec<String>>) -> io::Result<()> {
     let head = String::from_utf8_lossy(&head).into_owned();
     let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
     heads.lock().expect("no panic inside").push(head);
+    let is_open = is_open.lock().expect("no panic inside");
+    drop(opens.wait_while(is_open, |is_open| !*is_open).expect("no panic inside"));
     let mut upstream = TcpStream::connect(target)?;
     client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
     let (mut from, mut to) = (client.try_clone()?, upstream.try_clone()?);
