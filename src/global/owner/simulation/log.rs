@@ -45,6 +45,8 @@ pub fn row(key: &Key, start: u64) -> Row {
 #[derive(Debug, Default)]
 pub struct Log {
     pub records: BTreeMap<u32, Vec<(Duration, Vec<u8>)>>,
+    /// When each of them was appended, in true time.
+    appended_at: BTreeMap<(u32, i64), Duration>,
     /// The cells of every series and interval, in the order of the log, each part once.
     cells: BTreeMap<Row, Vec<Appended>>,
     seen: HashSet<PartId>,
@@ -69,6 +71,11 @@ impl Log {
         records.len() as i64 - 1
     }
 
+    /// When a part was appended, in true time.
+    pub fn appended_at(&self, partition: u32, offset: i64) -> Option<Duration> {
+        self.appended_at.get(&(partition, offset)).copied()
+    }
+
     /// A part that every owner counts.
     pub fn append_part(
         &mut self,
@@ -78,6 +85,7 @@ impl Log {
         bytes: Vec<u8>,
     ) {
         let offset = self.append(id.partition, stamp, bytes);
+        self.appended_at.insert((id.partition, offset), now);
         if self.seen.insert(id) {
             for (key, cell) in cells {
                 let row = row(key, id.start);

@@ -11,7 +11,7 @@ use crate::forward::{Lease, PostingFate};
 use crate::global::owner::{
     Action, Event, Notice, Now, Owner, OwnerSettings, PostRow, Posting, PostingId,
 };
-use crate::part::Value;
+use crate::part::{self, Opened, Value};
 use std::sync::Arc;
 
 /// How often what goes wrong, in percent.
@@ -27,6 +27,9 @@ pub struct Faults {
     pub barriers_lost: u64,
     pub repairs_failed: u64,
 }
+
+/// With so much nothing is given up for want of memory.
+const MEMORY_ENOUGH: usize = 1 << 30;
 
 /// A request that times out may arrive until then.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
@@ -46,6 +49,9 @@ struct Reading {
     next: i64,
     paused: bool,
     stalled_until: Duration,
+    /// When the first barrier of its own was read back, by the owner's clock: what was settled before it
+    /// came is known from then on.
+    caught_up: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -61,8 +67,12 @@ struct RepairRead {
 pub struct Process {
     pub id: MemberId,
     pub owner: Owner,
+    settings: OwnerSettings,
+    owner_id: [u8; 16],
     /// What its wall clock is ahead of the true time, in milliseconds.
     pub ahead_ms: i64,
+    /// What it was ahead at most.
+    ahead_ms_max: i64,
     boot: Duration,
     reading: BTreeMap<u32, Reading>,
     commit_answers: Vec<(Duration, u32, i64, bool)>,
@@ -83,8 +93,11 @@ impl Process {
         owner_id[..8].copy_from_slice(&id.to_le_bytes());
         Process {
             id,
-            owner: Owner::new(settings, owner_id),
+            owner: Owner::new(settings.clone(), owner_id),
+            settings,
+            owner_id,
             ahead_ms,
+            ahead_ms_max: ahead_ms,
             boot,
             reading: BTreeMap::new(),
             commit_answers: Vec::new(),
@@ -168,7 +181,8 @@ impl Process {
 
     pub fn assigned(&mut self, partition: u32, from: Option<i64>, world: &mut Surroundings<'_>) {
         let next = from.unwrap_or(0);
-        let reading = Reading { next, paused: false, stalled_until: Duration::ZERO };
+        let reading =
+            Reading { next, paused: false, stalled_until: Duration::ZERO, caught_up: None };
         self.reading.insert(partition, reading);
         self.tell(Event::Assigned { partition, from }, world);
     }
@@ -197,6 +211,13 @@ impl Process {
         }
     }
 
+    /// Reads nothing of the partition until then.
+    pub fn stall_fetch(&mut self, partition: u32, until: Duration) {
+        if let Some(reading) = self.reading.get_mut(&partition) {
+            reading.stalled_until = until;
+        }
+    }
+
     /// The next records of every partition.
     pub fn fetch(&mut self, world: &mut Surroundings<'_>) {
         for partition in self.partitions() {
@@ -217,8 +238,49 @@ impl Process {
                     let stall = Duration::from_millis(world.random.range(500..20_000));
                     reading.stalled_until = world.now + stall;
                 }
+                let late = self.owner.accounting().late.parts;
                 self.tell(Event::Record { partition, offset, bytes: &bytes }, world);
+                let is_late = self.owner.accounting().late.parts > late;
+                self.check_record((partition, offset), &bytes, is_late, world);
             }
+        }
+    }
+
+    /// A part that was appended while its interval was to be kept open needs no repair, however late it is
+    /// read: an interval is settled only when a barrier of that time or later is back. What is given to
+    /// repair for want of memory is apart.
+    fn check_record(
+        &mut self,
+        (partition, offset): (u32, i64),
+        bytes: &[u8],
+        is_late: bool,
+        world: &Surroundings<'_>,
+    ) {
+        self.ahead_ms_max = self.ahead_ms_max.max(self.ahead_ms);
+        let wall = self.now(world.now).wall;
+        let Some(reading) = self.reading.get_mut(&partition) else { return };
+        match part::open(bytes, &self.settings.limits) {
+            Ok(Opened::Barrier(barrier)) if barrier.owner == self.owner_id => {
+                reading.caught_up.get_or_insert(wall);
+            }
+            Ok(Opened::Part(part)) if is_late && self.settings.memory_max >= MEMORY_ENOUGH => {
+                let begins = Duration::from_secs(part.head().start);
+                let until = self.settings.end(part.head().start) + self.settings.late;
+                let (Some(caught_up), Some(appended)) =
+                    (reading.caught_up, world.log.appended_at(partition, offset))
+                else {
+                    return;
+                };
+                // Clocks of owners are set, by up to 5 s at a time.
+                if begins > caught_up + Duration::from_secs(30) {
+                    let by_its_clock = appended.as_millis() as i64 + self.ahead_ms_max;
+                    assert!(
+                        by_its_clock >= until.as_millis() as i64,
+                        "a part of {begins:?} in {partition} came at {appended:?}, in time until {until:?}, and is late at {wall:?}"
+                    );
+                }
+            }
+            _ => {}
         }
     }
 

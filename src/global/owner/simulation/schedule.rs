@@ -63,7 +63,9 @@ pub fn run(seed: u64) -> Outcome {
         world.start(ahead);
     }
     let mut outcome = Outcome::default();
-    for _ in 0..random.range(100..400) {
+    // Long enough, some of them, for intervals that begin and settle under one owner.
+    let steps = if random.once_in(3) { random.range(400..1_000) } else { random.range(100..400) };
+    for _ in 0..steps {
         disturb(&mut world, &mut random, &mut outcome);
         world.step(STEP);
     }
@@ -111,6 +113,12 @@ fn disturb(world: &mut World, random: &mut Random, outcome: &mut Outcome) {
             let most = if random.once_in(2) { 12 } else { 45 };
             let stall = seconds(random, most);
             world.processes[random.below(running) as usize].stalled_until = now + stall;
+        }
+        // The broker of one partition is away; everything else goes on.
+        21..24 if running > 0 => {
+            let partition = random.below(u64::from(world.settings.partitions)) as u32;
+            let until = now + seconds(random, 100);
+            world.processes[random.below(running) as usize].stall_fetch(partition, until);
         }
         20 => world.intake.down_until = now + seconds(random, 60),
         8 => world.log_down_until = now + seconds(random, 30),
