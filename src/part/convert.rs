@@ -151,6 +151,29 @@ mod tests {
         }
     }
 
+    /// The bins of a sender and those of the log: the errors of both, whatever is merged. A host that has not
+    /// folded yet adds only the second.
+    #[test]
+    fn quantiles_of_histograms_that_their_senders_folded_are_within_2_percent() {
+        const SAMPLES: u32 = 60_000;
+        // Seven decades, with every place within a bin.
+        let sample = |n: u32| 0.01 * (f64::from(n) / f64::from(SAMPLES) * 1e7_f64.ln()).exp();
+        let mut all = Histogram::default();
+        for host in 0..4 {
+            let mut cell = HistogramCell::new(0);
+            for n in (host..SAMPLES).step_by(4) {
+                assert!(cell.add(Sample { value: sample(n), scale: 1.0 }));
+            }
+            cell.sort();
+            assert!(cell.is_folded());
+            let Value::Histogram(histogram) = Value::from(&cell) else { panic!("a histogram") };
+            all.merge(&histogram);
+        }
+        let error = |n: u32| (all.value_past(u64::from(n)) / sample(n) - 1.0).abs();
+        let largest = (0..SAMPLES).map(error).fold(0.0, f64::max);
+        assert!((0.01..0.016).contains(&largest), "{largest}");
+    }
+
     #[test]
     fn counters_and_gauges_are_their_numbers() {
         let counter = CounterCell { sum: 2.5, context: 0, write_order: 0 };
