@@ -100,12 +100,14 @@ mod forward {
     mod shutdown;
     mod spool;
 }
-/// The global tier on brokers in this process.
+/// The global tier on the mock brokers of the client library.
 #[cfg(all(feature = "cli", feature = "global"))]
 mod global {
-    mod cluster;
+    mod brokers;
+    pub mod cluster;
     mod owner;
     mod pages;
+    mod refusals;
     mod sender;
     mod tier;
     mod traffic;

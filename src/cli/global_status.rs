@@ -23,7 +23,7 @@ pub(super) fn global(out: &mut String, global: &GlobalStatus) {
         global.partitions,
         shown(&global.group),
     );
-    for problem in &global.problems {
+    for problem in global.problems.iter().chain(&global.doubts) {
         let _ = writeln!(out, "  ! {}", shown(problem));
     }
     if let Some(sender) = &global.sender {
@@ -168,6 +168,7 @@ mod tests {
         let status = serde_json::json!({
             "mode": "both", "topic": "whippet-global", "group": "g", "partitions": 64,
             "problems": ["a partition is held: upgrade"],
+            "doubts": ["global_topic: t has 128 partitions"],
             "sender": {
                 "encoded": 1_010, "acked": 1_000, "waiting": 3, "spooled": 2,
                 "dropped": {"total": 5, "reasons": {"too_old": 5}},
@@ -198,6 +199,7 @@ Global tier
 ===========
   mode both, topic whippet-global with 64 partitions, group g
   ! a partition is held: upgrade
+  ! global_topic: t has 128 partitions
   cells sent: 1,010 encoded = 1,000 acked + 3 waiting + 2 on disk + 5 dropped (too_old 5)
   owned: 32 partitions, 96 intervals open, oldest unsettled 68 s, memory 1 MiB of 2 MiB, reading is paused (global_memory_max)
   parts read: 20 = 15 merged + 1 duplicate + 2 late (repaired 2) + 1 too old + 1 refused (crc 1)

@@ -23,6 +23,7 @@ use crate::global::sender::{
 };
 use crate::output::Output;
 use crate::telemetry::Hub;
+use crate::text::grouped;
 
 /// How long the start waits for the brokers.
 const START_WITHIN: Duration = Duration::from_secs(5);
@@ -67,27 +68,35 @@ impl GlobalTier {
         let Some(settings) = config.global() else { return Ok(None) };
         check_properties(&settings).map_err(|error| ServerError::Global(error.to_string()))?;
         let checked = match check_topics(&settings, START_WITHIN) {
-            Ok(()) => true,
+            Ok(doubts) => Some(doubts),
             Err(CheckError::Unreachable(why)) => {
                 tracing::warn!(
                     target: "global",
                     "{why}; whippet starts all the same and tries again: global series wait until a broker answers"
                 );
-                false
+                None
             }
             Err(CheckError::Wrong(why)) => return Err(ServerError::Global(why)),
         };
+        checked.iter().flatten().for_each(|doubt| tracing::warn!(target: "global", "{doubt}"));
         let host = hostname.unwrap_or_default();
         let mut tier =
             GlobalTier { settings, sender: None, owners: Vec::new(), clock: clock.clone() };
         if tier.settings.mode.sends() {
-            let (thread, output) = start_sender(&tier.settings, host, clock, checked)?;
+            let (thread, output) = start_sender(&tier.settings, host, clock, checked.as_deref())?;
             tier.sender = Some(thread);
             outputs.push(Box::new(output));
         }
         if tier.settings.mode.owns() {
             let settings = &tier.settings;
-            let parts = OwnerParts { config, settings, outputs: configured, clock, hub, checked };
+            let parts = OwnerParts {
+                config,
+                settings,
+                outputs: configured,
+                clock,
+                hub,
+                checked: checked.as_deref(),
+            };
             let now = (&*settings.topic, settings.partitions);
             let next = settings.topic_next.as_ref().map(|next| (&*next.topic, next.partitions));
             let memory_max = settings.memory_bytes_max / if next.is_some() { 2 } else { 1 };
@@ -128,8 +137,20 @@ impl GlobalTier {
             return false;
         }
         let counts = sender.status.lock().unwrap_or_else(PoisonError::into_inner).counts;
+        let lost = counts.dropped_for(DropReason::Shutdown);
+        if lost > 0 {
+            tracing::warn!(
+                target: "global",
+                "{} cells were not handed over and are lost; {}",
+                grouped(lost),
+                match self.settings.spool_path {
+                    None => "set global_spool_path, so that the next run hands them over",
+                    Some(_) => "see why global_spool_path took no more of them (global_spool_max)",
+                }
+            );
+        }
         tracing::info!(target: "global", "cells    {counts}");
-        counts.dropped_for(DropReason::Shutdown) == 0
+        lost == 0
     }
 }
 
@@ -137,7 +158,7 @@ fn start_sender(
     settings: &GlobalSettings,
     host: &str,
     clock: &Clock,
-    checked: bool,
+    checked: Option<&[String]>,
 ) -> Result<(SenderThread, GlobalOutput), ServerError> {
     let topic = |name: &str, partitions: u32| Topic { name: Arc::from(name), partitions };
     let topics = Topics {
@@ -148,7 +169,8 @@ fn start_sender(
             .map(|next| (topic(&next.topic, next.partitions), next.from)),
     };
     let engine = Arc::new(EngineState::new("sender", clock.clone()));
-    let log = KafkaLog::new(settings.clone(), Arc::clone(&engine), checked)
+    engine.checked(checked.unwrap_or_default().to_vec());
+    let log = KafkaLog::new(settings.clone(), Arc::clone(&engine), checked.is_some())
         .map_err(|error| ServerError::Global(format!("the global tier: {error}")))?;
     let sender_settings = SenderSettings {
         queue_bytes_max: settings.queue_bytes_max,
@@ -233,6 +255,7 @@ impl SenderRun {
         let status = SenderStatus {
             away_since: engine.away_since,
             error: engine.error,
+            doubts: engine.doubts,
             ..self.sender.status()
         };
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;

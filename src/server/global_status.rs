@@ -27,11 +27,18 @@ pub(super) fn source(
     };
     Box::new(move || {
         let now = Now { wall: clock.unix(), monotonic: clock.monotonic() };
+        let mut doubts = Vec::new();
         let sender = sender.as_ref().map(|status| {
-            of_sender(&status.lock().unwrap_or_else(PoisonError::into_inner), now.monotonic)
+            let status = status.lock().unwrap_or_else(PoisonError::into_inner);
+            doubts.clone_from(&status.doubts);
+            of_sender(&status, now.monotonic)
         });
+        doubts.extend(sources.iter().flat_map(OwnerSource::doubts));
+        // A sender that is also an owner has looked at the same topics, and so have owners of two.
+        doubts.sort_unstable();
+        doubts.dedup();
         let owner = owners(&sources, &settings, now);
-        GlobalStatus { sender, owner, ..fixed.clone() }
+        GlobalStatus { sender, owner, doubts, ..fixed.clone() }
     })
 }
 

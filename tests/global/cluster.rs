@@ -1,11 +1,11 @@
-//! Brokers inside the test program, and a reader that decodes what is on them.
+//! Brokers for one test, and a reader that decodes what is on them.
 
+use super::brokers::Brokers;
 use crate::support::program::{Setup, until};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
-use rdkafka::mocking::MockCluster;
-use rdkafka::producer::DefaultProducerContext;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub const TOPIC: &str = "whippet-global";
 pub const PARTITIONS: u32 = 8;
 
 pub struct Cluster {
-    pub mock: MockCluster<'static, DefaultProducerContext>,
+    brokers: Brokers,
 }
 
 impl Cluster {
@@ -27,24 +27,62 @@ impl Cluster {
     }
 
     pub fn without_topic() -> Self {
-        Cluster { mock: MockCluster::new(3).expect("brokers in this process") }
+        Cluster { brokers: Brokers::start() }
     }
 
+    /// `host:port,…`
+    pub fn addresses(&self) -> &str {
+        &self.brokers.addresses
+    }
+
+    #[track_caller]
     pub fn create(&self, topic: &str, partitions: u32) {
-        self.mock.create_topic(topic, partitions as i32, 3).expect("a topic");
+        self.brokers.tell(&format!("create {topic} {partitions}"));
     }
 
+    #[track_caller]
     pub fn down(&self) {
-        self.mock.broker_down(-1).expect("brokers of ours");
+        self.brokers.tell("down");
     }
 
+    #[track_caller]
     pub fn up(&self) {
-        self.mock.broker_up(-1).expect("brokers of ours");
+        self.brokers.tell("up");
+    }
+
+    /// From now on nobody has rights on that topic.
+    #[track_caller]
+    pub fn forbid(&self, topic: &str) {
+        self.brokers.tell(&format!("forbid {topic}"));
+    }
+
+    /// Until [`Cluster::allow`] nobody has the right to make that request: `produce` or `join`.
+    #[track_caller]
+    pub fn refuse(&self, request: &str) {
+        self.brokers.tell(&format!("refuse {request}"));
+    }
+
+    #[track_caller]
+    pub fn allow(&self, request: &str) {
+        self.brokers.tell(&format!("allow {request}"));
+    }
+
+    /// Appends a record, whatever it is.
+    #[track_caller]
+    pub fn append(&self, partition: u32, record: &[u8]) {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", self.addresses())
+            .create()
+            .expect("a producer");
+        let record =
+            BaseRecord::<[u8], [u8]>::to(TOPIC).partition(partition as i32).payload(record);
+        producer.send(record).map_err(|(error, _)| error).expect("appended");
+        producer.flush(Duration::from_secs(5)).expect("acknowledged");
     }
 
     /// A sender of everything that begins with `g.`, at an interval of a second, with no intake.
     pub fn sender(&self) -> Setup {
-        sender_to(&self.mock.bootstrap_servers())
+        sender_to(self.addresses())
     }
 
     /// An owner of partitions, at the interval and topic of [`Cluster::sender`].
@@ -52,7 +90,7 @@ impl Cluster {
         setup
             .set("interval", 1)
             .env("WHIPPET_GLOBAL_MODE", "own")
-            .env("WHIPPET_GLOBAL_BROKERS", self.mock.bootstrap_servers())
+            .env("WHIPPET_GLOBAL_BROKERS", self.addresses())
             .env("WHIPPET_GLOBAL_PARTITIONS", PARTITIONS)
             .env("WHIPPET_GLOBAL_GRACE", "1")
             .env("WHIPPET_GLOBAL_LATE", "5")
@@ -61,7 +99,7 @@ impl Cluster {
 
     pub fn reader(&self, topic: &str, partitions: u32) -> Reader {
         let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", self.mock.bootstrap_servers())
+            .set("bootstrap.servers", self.addresses())
             .set("group.id", "a-reader-of-tests")
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
@@ -160,6 +198,14 @@ impl Reader {
         keys.dedup();
         keys
     }
+}
+
+/// It does not start, and says so.
+#[track_caller]
+pub fn refuses(setup: &Setup, expected: &str) {
+    let ended = setup.run();
+    assert_ne!(ended.code(), Some(0));
+    assert!(ended.stderr.contains(expected), "{}", ended.stderr);
 }
 
 /// The equation of cells, as a sender prints it at its end.

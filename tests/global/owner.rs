@@ -1,4 +1,4 @@
-//! Owners in this process, on brokers in this process: who owns a partition posts whole values, whoever
+//! Owners in this process, on mock brokers: who owns a partition posts whole values, whoever
 //! comes and goes.
 
 use super::cluster::{Cluster, PARTITIONS, TOPIC};
@@ -114,7 +114,7 @@ impl Member {
 fn settings(cluster: &Cluster) -> GlobalSettings {
     GlobalSettings {
         mode: GlobalMode::Own,
-        brokers: vec![cluster.mock.bootstrap_servers()],
+        brokers: vec![cluster.addresses().to_owned()],
         topic: TOPIC.to_owned(),
         create_topic: false,
         partitions: PARTITIONS,

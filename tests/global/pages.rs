@@ -3,8 +3,6 @@
 use super::cluster::{Cluster, PARTITIONS, TOPIC};
 use crate::support::intake::Intake;
 use crate::support::program::{Program, Setup, eventually};
-use rdkafka::ClientConfig;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
 use std::time::Duration;
 use whippet::part::{Barrier, encode_barrier};
@@ -69,16 +67,6 @@ fn metric(page: &str, name: &str) -> f64 {
     value.unwrap_or_else(|| panic!("{name} is missing:\n{page}")).parse().expect("a number")
 }
 
-fn append(cluster: &Cluster, partition: i32, record: &[u8]) {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", cluster.mock.bootstrap_servers())
-        .create()
-        .expect("a producer");
-    let record = BaseRecord::<[u8], [u8]>::to(TOPIC).partition(partition).payload(record);
-    producer.send(record).map_err(|(error, _)| error).expect("appended");
-    producer.flush(Duration::from_secs(5)).expect("acknowledged");
-}
-
 #[test]
 fn an_owner_shows_its_balance_on_every_page() {
     let (cluster, intake) = (Cluster::start(), Intake::start());
@@ -88,7 +76,7 @@ fn an_owner_shows_its_balance_on_every_page() {
     sender.udp((0..20).map(|n| format!("g.n{n}:1|c")).collect::<Vec<_>>().join("\n"));
     let sent = sender.wait_json("/status", |status| status["global"]["sender"]["acked"] == 20);
     let parts = &sent["global"]["sender"]["parts_acked"];
-    append(&cluster, 0, b"no part at all");
+    cluster.append(0, b"no part at all");
 
     let read = parts.as_u64().expect("a number") + 1;
     let global = shows(&owner, "all parts, posted and settled", |owner| {
@@ -147,7 +135,7 @@ fn an_owner_is_unready_while_a_partition_is_held_or_the_group_is_silent() {
 
     let mut newer = encode_barrier(&Barrier { owner: [1; 16], number: 1 });
     newer[2] = 2;
-    append(&cluster, 3, &newer);
+    cluster.append(3, &newer);
     shows(&owner, "a partition that is held", |owner| owner["partitions_held"] == 1);
     let (code, ready) = owner.get("/ready");
     assert!(code == 500 && ready.contains("global: a partition is held"), "{ready}");

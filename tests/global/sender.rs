@@ -1,6 +1,6 @@
 //! A sender at work: global series go into the log, whatever happens to the brokers, and no other.
 
-use super::cluster::{Cells, Cluster, PARTITIONS, TOPIC, cells, sender_to};
+use super::cluster::{Cells, Cluster, PARTITIONS, TOPIC, cells, refuses, sender_to};
 use crate::support::program::{Program, Setup, until};
 
 /// A sender with a spool, and time for its last words.
@@ -149,10 +149,16 @@ fn what_a_full_queue_drops_is_counted() {
         socket.send(datagram.as_bytes()).expect("sent");
     }
     program.logs("dropped (queue_full): raise global_queue_max or set global_spool_path");
-    let log = program.terminate().stderr;
+    let ended = program.terminate();
+    assert_eq!(ended.code(), Some(0), "as when payloads were not delivered");
+    let log = ended.stderr;
     let balance = cells(&log);
     assert_eq!((balance.encoded, balance.acked, balance.dropped), (60_000, 0, 60_000));
     assert!(log.contains("queue_full ") && log.contains("shutdown "), "{log}");
+    let lost = "cells were not handed over and are lost; set global_spool_path, so that the next run hands them over";
+    let last: Vec<&str> = log.lines().filter(|line| line.contains("cells ")).collect();
+    let [.., lost_line, balance_line] = last[..] else { panic!("{log}") };
+    assert!(lost_line.contains(lost) && balance_line.starts_with("cells "), "{log}");
 }
 
 #[test]
@@ -168,17 +174,10 @@ fn intervals_from_a_second_on_go_to_the_next_topic() {
     assert_eq!(ends(program).acked, 1);
 }
 
-#[track_caller]
-fn refuses(setup: &Setup, expected: &str) {
-    let ended = setup.run();
-    assert_ne!(ended.code(), Some(0));
-    assert!(ended.stderr.contains(expected), "{}", ended.stderr);
-}
-
 #[test]
 fn a_missing_topic_ends_the_start_with_the_command_that_creates_it() {
     let cluster = Cluster::without_topic();
-    let brokers = cluster.mock.bootstrap_servers();
+    let brokers = cluster.addresses();
     refuses(
         &cluster.sender(),
         &format!(
@@ -203,4 +202,21 @@ fn a_topic_with_too_few_partitions_ends_the_start() {
 fn a_property_that_does_not_exist_is_named() {
     let setup = sender_to("127.0.0.1:1").env("WHIPPET_GLOBAL_KAFKA", r#"{"client.wrack": "a"}"#);
     refuses(&setup, "global_kafka: client.wrack:");
+}
+
+#[test]
+fn a_property_that_exactness_rests_on_ends_the_start() {
+    let setup = sender_to("127.0.0.1:1").env("WHIPPET_GLOBAL_KAFKA", r#"{"acks": "1"}"#);
+    refuses(
+        &setup,
+        "WHIPPET_GLOBAL_KAFKA: global_kafka: acks cannot be set: a part counts as handed over only when all \
+         replicas have it; remove it",
+    );
+}
+
+#[test]
+fn properties_that_contradict_each_other_end_the_start() {
+    let both = r#"{"fetch.max.bytes": "1000", "receive.message.max.bytes": "1000"}"#;
+    let setup = sender_to("127.0.0.1:1").env("WHIPPET_GLOBAL_KAFKA", both);
+    refuses(&setup, "global_kafka: `fetch.max.bytes` must be >= `message.max.bytes`");
 }

@@ -1,10 +1,13 @@
 //! Senders, brokers, owners and an intake: the totals at the intake are what was sent.
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, PARTITIONS, cells};
 use super::traffic::Traffic;
 use crate::support::intake::{Intake, State};
 use crate::support::program::{Program, Setup, eventually};
 use std::time::Duration;
+
+/// Where the values of the second tier go.
+const OTHER: &str = "other-tier";
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -42,4 +45,31 @@ fn an_owner_that_is_killed_is_replaced_and_nothing_is_lost_or_doubled() {
         }
     });
     assert!(log.lines().any(|line| line.starts_with("parts ")), "{log}");
+}
+
+/// Another topic is another tier, also on the same brokers and with the same group.
+#[test]
+fn tiers_on_the_same_brokers_do_not_mix() {
+    let (cluster, intake, other_intake) = (Cluster::start(), Intake::start(), Intake::start());
+    cluster.create(OTHER, PARTITIONS);
+    let other = |setup: Setup| setup.env("WHIPPET_GLOBAL_TOPIC", OTHER);
+    let owner = cluster.owner(Setup::posting_to(&intake)).start();
+    let other_owner = other(cluster.owner(Setup::posting_to(&other_intake))).start();
+    for owner in [&owner, &other_owner] {
+        eventually(SECOND * 60, "an owner", || owns(owner));
+    }
+    let (sender, other_sender) = (cluster.sender().start(), other(cluster.sender()).start());
+    for number in 0..20 {
+        sender.udp(format!("g.n{number}:1|c"));
+        other_sender.udp(format!("g.n{number}:100|c"));
+    }
+    for sender in [sender, other_sender] {
+        assert_eq!(cells(&sender.end()).acked, 20);
+    }
+    for (intake, value) in [(&intake, 1.0), (&other_intake, 100.0)] {
+        let sum = |state: &State, number| state.sum_of_counter(&format!("g.n{number}"), &[]);
+        let all = |state: &State| (0..20).all(|number| sum(state, number) > 0.0);
+        eventually(SECOND * 60, "every series", || intake.read(all));
+        intake.read(|state| (0..20).for_each(|number| assert_eq!(sum(state, number), value)));
+    }
 }

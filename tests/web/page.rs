@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 use super::browser::Browser;
 use crate::admin::server::server;
+#[cfg(feature = "global")]
+use crate::global::cluster::Cluster;
 use crate::support::intake::{Answer, Intake};
 use crate::support::program::{KEY, Program, Setup};
 
@@ -281,6 +283,53 @@ fn open_doors_have_a_part_of_their_own() {
              && row.cells[2].textContent === '0' && row.cells[3].textContent.startsWith('! 1 ('))",
     );
     page.browser.wait_text("#losses", "requests of a door were refused");
+    page.is_clean();
+}
+
+/// A sender and an owner on the same brokers: the page of each shows its part of the global tier.
+#[cfg(feature = "global")]
+#[test]
+#[ignore = "needs a browser: make test-web"]
+fn the_global_tier_has_a_part_of_its_own() {
+    let (cluster, intake) = (Cluster::start(), Intake::start());
+    let paged = |setup: Setup| setup.set("admin_address", "127.0.0.1:0").waits_for("admin ");
+    let owner = paged(cluster.owner(Setup::posting_to(&intake))).start();
+    let sender = paged(cluster.sender().set("hostname", "sender-1")).start();
+    let page = Page::of(&owner);
+    let browser = &page.browser;
+    browser.wait("the tier", "return !document.getElementById('global-section').hidden");
+    browser.wait_text("#global-note", "mode own, topic whippet-global; 8 partitions of 8 owned; ");
+    browser.wait_text("#global-senders", "no sender was heard yet");
+    let row = |what: &str, total: &str, parts: &str| {
+        format!(
+            "return [...document.querySelectorAll('#global-counts tbody tr')].some((row) =>
+                 row.cells[0].textContent.startsWith({}) && row.cells[1].textContent === {}
+                 && row.cells[2].textContent.includes({}))",
+            json!(what),
+            json!(total),
+            json!(parts)
+        )
+    };
+    sender.udp("g.hits:1|c");
+    cluster.append(3, b"no part at all");
+    browser.wait("what it read", &row("Parts read", "2", "1 merged, 1 ! magic"));
+    browser.wait("what it posted", &row("Payloads to http://127.0.0.1", "1", "1 delivered"));
+    browser.wait_text("#global-senders", "sender-1 (");
+    browser.wait_text("#losses", "parts of global series were refused: magic");
+    page.is_clean();
+
+    let page = Page::of(&sender);
+    let browser = &page.browser;
+    browser.wait("what it sent", &row("Values sent", "1", "1 acknowledged"));
+    browser.wait_text("#global-note", "mode send, topic whippet-global");
+    let hidden = "return document.getElementById('global-senders').hidden";
+    assert_eq!(browser.js(hidden), true, "only an owner hears senders");
+    cluster.down();
+    sender.udp("g.hits:1|c");
+    browser.wait("what waits", &row("Values sent", "2", "1 waiting"));
+    browser.wait_text("#global-note", "! no broker can be reached for ");
+    cluster.up();
+    browser.wait("what was sent", &row("Values sent", "2", "2 acknowledged"));
     page.is_clean();
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct GlobalStatus {
     pub owner: Option<GlobalOwnerStatus>,
     /// What is wrong now, each in a sentence with the way out.
     pub problems: Vec<String>,
+    /// What looks wrong and may be meant, likewise.
+    pub doubts: Vec<String>,
 }
 
 /// In cells: `encoded = acked + waiting + spooled + dropped(reason)`.

@@ -2,24 +2,29 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::{Client, ClientContext, DefaultClientContext};
+use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext};
 use thiserror::Error;
 
 use super::events::way_out;
 use super::properties;
 use crate::config::GlobalSettings;
+use crate::text::printable;
 
 /// Longer than the age up to which anything is posted.
 const RETENTION: &str = "retention.ms=14400000";
 const TIMES: &str = "message.timestamp.type=LogAppendTime";
 const CREATE_WITHIN: Duration = Duration::from_secs(10);
+/// Of the events of a question that was not answered, so many are looked at.
+const EVENTS_MAX: usize = 100;
 
 /// Why a topic cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -32,7 +37,7 @@ pub enum CheckError {
     Wrong(String),
 }
 
-/// A topic, and what it has to have.
+/// A topic, and how many partitions series are spread over.
 struct Needed<'a> {
     key: &'static str,
     topic: &'a str,
@@ -51,25 +56,80 @@ fn needed(settings: &GlobalSettings) -> Vec<Needed<'_>> {
 }
 
 /// Asks the brokers for the topics, at most so long, and creates those that are missing where the
-/// settings say so.
+/// settings say so. Gives what looks wrong, in a sentence for each topic: more partitions than the
+/// settings say may be meant, or set elsewhere and forgotten here.
 ///
 /// # Errors
 /// See [`CheckError`]; the message names the way out.
-pub fn check_topics(settings: &GlobalSettings, within: Duration) -> Result<(), CheckError> {
-    let admin: AdminClient<DefaultClientContext> = properties::client(settings)
-        .create_with_context(DefaultClientContext)
+pub fn check_topics(
+    settings: &GlobalSettings,
+    within: Duration,
+) -> Result<Vec<String>, CheckError> {
+    let asker: BaseProducer<Heard> = properties::client(settings)
+        .create_with_context(Heard::default())
         .map_err(|error| CheckError::Wrong(format!("the global tier: {error}")))?;
+    let mut doubts = Vec::new();
     for needed in needed(settings) {
-        match check_topic(admin.inner(), settings, &needed, within) {
-            Err(Found::Missing(_)) if settings.create_topic => create(&admin, settings, &needed)?,
+        match check_topic(&asker, settings, &needed, within) {
+            Err(Found::Missing(_)) if settings.create_topic => create(settings, &needed)?,
             Err(Found::Missing(message) | Found::Wrong(message)) => {
                 return Err(CheckError::Wrong(message));
             }
             Err(Found::Unreachable(message)) => return Err(CheckError::Unreachable(message)),
-            Ok(()) => {}
+            Ok(there) if there > needed.partitions as usize => doubts.push(more(&needed, there)),
+            Ok(_) => {}
         }
     }
-    Ok(())
+    Ok(doubts)
+}
+
+/// What the client said of its connections: a question that is not answered says only that.
+#[derive(Default)]
+struct Heard(Mutex<Vec<(RDKafkaErrorCode, String)>>);
+
+impl ClientContext for Heard {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(target: "global", "librdkafka (start) {level:?} {facility}: {message}");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if let Some(code) = error.rdkafka_error_code() {
+            let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            heard.push((code, printable(reason.as_bytes(), 300)));
+        }
+    }
+}
+
+impl ProducerContext for Heard {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
+impl Heard {
+    /// The error that says most: the last one of a login or a certificate, else the last one of a broker.
+    fn telling(&self) -> Option<(RDKafkaErrorCode, String)> {
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let final_one = heard.iter().rfind(|(code, reason)| is_final(Some(*code), reason));
+        let of_one = heard.iter().rfind(|(code, _)| *code != RDKafkaErrorCode::AllBrokersDown);
+        final_one.or(of_one).cloned()
+    }
+}
+
+/// True when it takes a person: the same happens at the next try.
+fn is_final(code: Option<RDKafkaErrorCode>, reason: &str) -> bool {
+    match code {
+        Some(
+            RDKafkaErrorCode::Authentication
+            | RDKafkaErrorCode::SaslAuthenticationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed,
+        ) => true,
+        // A connection also fails when a broker goes away, during the handshake or after it.
+        Some(RDKafkaErrorCode::SSL | RDKafkaErrorCode::BrokerTransportFailure) => {
+            reason.contains("certificate")
+        }
+        _ => false,
+    }
 }
 
 enum Found {
@@ -78,25 +138,26 @@ enum Found {
     Unreachable(String),
 }
 
-fn check_topic<C: ClientContext>(
-    client: &Client<C>,
+fn check_topic(
+    asker: &BaseProducer<Heard>,
     settings: &GlobalSettings,
     needed: &Needed<'_>,
     within: Duration,
-) -> Result<(), Found> {
+) -> Result<usize, Found> {
     let Needed { key, topic, partitions } = needed;
-    let brokers = settings.brokers.join(",");
-    let metadata = client.fetch_metadata(Some(topic), within).map_err(|error| {
-        let code = error.rdkafka_error_code();
-        let message = format!("global_brokers: {brokers}: {}{}", text_of(&error), way_out(code));
-        match code {
-            Some(
-                RDKafkaErrorCode::Authentication
-                | RDKafkaErrorCode::SaslAuthenticationFailed
-                | RDKafkaErrorCode::ClusterAuthorizationFailed,
-            ) => Found::Wrong(message),
-            _ => Found::Unreachable(message),
-        }
+    let metadata = asker.client().fetch_metadata(Some(topic), within).map_err(|error| {
+        // One event at a time.
+        (0..EVENTS_MAX).for_each(|_| asker.poll(Duration::ZERO));
+        let (code, reason) = match asker.context().telling() {
+            Some((code, reason)) => (Some(code), reason),
+            None => (error.rdkafka_error_code(), text_of(&error)),
+        };
+        let brokers = settings.brokers.join(",");
+        // What is wrong with TLS may come as a connection that ends.
+        let way_out =
+            way_out(if reason.contains("SSL") { Some(RDKafkaErrorCode::SSL) } else { code });
+        let message = format!("global_brokers: {brokers}: {reason}{way_out}");
+        if is_final(code, &reason) { Found::Wrong(message) } else { Found::Unreachable(message) }
     })?;
     let found = metadata.topics().iter().find(|found| found.name() == *topic);
     let error = found.and_then(|found| found.error()).map(RDKafkaErrorCode::from);
@@ -107,7 +168,7 @@ fn check_topic<C: ClientContext>(
             "{key}: {topic} has {there} partitions, {partitions} are needed (global_partitions); run: {}",
             commands(settings).alter(topic, *partitions)
         ))),
-        None => Ok(()),
+        None => Ok(there),
         Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
             Err(Found::Missing(missing(settings, needed)))
         }
@@ -116,6 +177,14 @@ fn check_topic<C: ClientContext>(
         }
         Some(code) => Err(Found::Wrong(format!("{key}: {topic}: {code}{}", way_out(Some(code))))),
     }
+}
+
+fn more(needed: &Needed<'_>, there: usize) -> String {
+    let Needed { key, topic, partitions } = needed;
+    format!(
+        "{key}: {topic} has {there} partitions, and global_partitions is {partitions} here: an owner with another \
+         number refuses every part; set the same number on all senders and owners ({there} uses the whole topic)"
+    )
 }
 
 fn missing(settings: &GlobalSettings, needed: &Needed<'_>) -> String {
@@ -152,12 +221,11 @@ impl Commands {
     }
 }
 
-fn create(
-    admin: &AdminClient<DefaultClientContext>,
-    settings: &GlobalSettings,
-    needed: &Needed<'_>,
-) -> Result<(), CheckError> {
+fn create(settings: &GlobalSettings, needed: &Needed<'_>) -> Result<(), CheckError> {
     let Needed { key, topic, partitions } = needed;
+    let admin: AdminClient<DefaultClientContext> = properties::client(settings)
+        .create_with_context(DefaultClientContext)
+        .map_err(|error| CheckError::Wrong(format!("the global tier: {error}")))?;
     let options = AdminOptions::new().operation_timeout(Some(CREATE_WITHIN));
     let pair = |text: &'static str| text.split_once('=').unwrap_or((text, ""));
     let ((retention, for_long), (times, kind)) = (pair(RETENTION), pair(TIMES));

@@ -193,9 +193,9 @@ impl OwnerLoop {
                 return false;
             }
             match check_topics(&self.settings, CHECK_WITHIN) {
-                Ok(()) => {
+                Ok(doubts) => {
                     self.checked = true;
-                    self.state.reached();
+                    self.state.checked_late(doubts);
                 }
                 Err(CheckError::Unreachable(why)) => self.state.away(&why),
                 Err(CheckError::Wrong(why)) => self.state.warn("topics", &why),
@@ -530,7 +530,7 @@ impl Member<'_> {
                 }
                 Action::CancelRepair { repair } => self.repairs.cancel(repair),
                 Action::Leave => self.left = true,
-                Action::Notice(notice) => say(&notice, &self.main.topic),
+                Action::Notice(notice) => say(&notice, &self.main.topic, &self.main.state),
             }
         }
         if !commits.is_empty() {
@@ -645,7 +645,7 @@ fn listed(partitions: &[i32]) -> String {
     }
 }
 
-fn say(notice: &Notice, topic: &str) {
+fn say(notice: &Notice, topic: &str, state: &EngineState) {
     match notice {
         Notice::Held { partition, offset } => tracing::error!(
             target: "global",
@@ -656,6 +656,11 @@ fn say(notice: &Notice, topic: &str) {
             "owner: the clock of {} differs from this one by {skew:.1} s; set one of them right",
             crate::text::printable(host.as_bytes(), 80)
         ),
+        // Limited, since anything may stand in the log.
+        Notice::SenderRefused { host, why } => {
+            let host = crate::text::printable(host.as_bytes(), 80);
+            state.warn(why.reason(), &format!("parts of {host} are refused: {why}"));
+        }
         Notice::MemoryPaused { bytes } => tracing::warn!(
             target: "global",
             "owner: {bytes} bytes of unsettled intervals, more than global_memory_max; reading pauses, the log keeps the rest"

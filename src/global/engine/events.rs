@@ -16,6 +16,8 @@ use crate::text::printable;
 pub struct EngineStatus {
     /// No broker can be reached since then (monotonic).
     pub away_since: Option<Duration>,
+    /// What looks wrong about the topics, a sentence each.
+    pub doubts: Vec<String>,
     /// The last error, as text.
     pub error: Option<String>,
     /// Records in the owned partitions that were not read, by the brokers' word.
@@ -32,13 +34,15 @@ pub struct EngineState {
     purpose: &'static str,
     clock: Clock,
     inner: Mutex<(EngineStatus, LogLimiter)>,
+    /// The last error of a connection to one broker.
+    connection: Mutex<Option<String>>,
 }
 
 impl EngineState {
     /// For the clients of a `sender` or an `owner`.
     #[must_use]
     pub fn new(purpose: &'static str, clock: Clock) -> Self {
-        EngineState { purpose, clock, inner: Mutex::default() }
+        EngineState { purpose, clock, inner: Mutex::default(), connection: Mutex::default() }
     }
 
     /// As it is now.
@@ -52,6 +56,18 @@ impl EngineState {
 
     pub(super) fn change(&self, change: impl FnOnce(&mut EngineStatus)) {
         change(&mut self.lock().0);
+    }
+
+    /// The topics were looked at; so much looks wrong about them.
+    pub fn checked(&self, doubts: Vec<String>) {
+        self.lock().0.doubts = doubts;
+    }
+
+    /// The topics were looked at after the start.
+    pub(super) fn checked_late(&self, doubts: Vec<String>) {
+        doubts.iter().for_each(|doubt| self.warn("topics", doubt));
+        self.checked(doubts);
+        self.reached();
     }
 
     /// The brokers answer.
@@ -117,13 +133,24 @@ impl EngineState {
 
     pub(super) fn error(&self, error: &KafkaError, reason: &str) {
         match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AllBrokersDown) => self.away(reason),
+            Some(RDKafkaErrorCode::AllBrokersDown) => {
+                // Why says more than how many.
+                let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+                let why = connection.clone().unwrap_or_else(|| reason.to_owned());
+                drop(connection);
+                self.away(&why);
+            }
             // One broker of several, or one of its addresses; all of them is the case above.
             Some(
                 RDKafkaErrorCode::BrokerTransportFailure
                 | RDKafkaErrorCode::Resolve
                 | RDKafkaErrorCode::OperationTimedOut,
-            ) => self.log(RDKafkaLogLevel::Info, "error", reason),
+            ) => {
+                let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+                *connection = Some(reason.to_owned());
+                drop(connection);
+                self.log(RDKafkaLogLevel::Info, "error", reason);
+            }
             code => self.warn("error", &format!("{reason}{}", way_out(code))),
         }
     }
@@ -155,7 +182,7 @@ pub(super) fn way_out(code: Option<RDKafkaErrorCode>) -> &'static str {
         Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
             "; see global_sasl_mechanism, global_sasl_username and global_sasl_password"
         }
-        Some(RDKafkaErrorCode::SSL) => "; see global_tls and global_ca_file",
+        Some(RDKafkaErrorCode::SSL) => "; see global_tls, global_ca_file and global_cert_file",
         Some(RDKafkaErrorCode::InvalidSessionTimeout) => {
             "; the brokers' group.min.session.timeout.ms and group.max.session.timeout.ms bound global_session_timeout"
         }

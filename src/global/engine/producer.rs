@@ -106,9 +106,9 @@ impl KafkaLog {
             return;
         }
         match check_topics(&self.settings, CHECK_WITHIN) {
-            Ok(()) => {
+            Ok(doubts) => {
                 self.checked = true;
-                self.state.reached();
+                self.state.checked_late(doubts);
             }
             Err(CheckError::Unreachable(why)) => self.state.away(&why),
             Err(CheckError::Wrong(why)) => self.state.warn("topics", &why),

@@ -1,5 +1,6 @@
 //! What an owner asks for.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -149,6 +150,69 @@ impl Posting {
     }
 }
 
+/// How a sender differs so much that its parts are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Differs {
+    /// Its `global_partitions`, and ours.
+    Partitions {
+        /// Of the part.
+        its: u32,
+        /// Of this owner.
+        ours: u32,
+    },
+    /// A part stands in another partition than it names.
+    Place,
+    /// Its interval, and ours, in seconds.
+    Interval {
+        /// Of the part.
+        its: u32,
+        /// Of this owner.
+        ours: u32,
+    },
+    /// Its interval does not begin at a multiple of its length.
+    Unaligned,
+    /// Its interval ends too far ahead of our clock.
+    Future {
+        /// Seconds.
+        ahead: u64,
+    },
+}
+
+impl Differs {
+    /// The reason that its parts are counted under.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Differs::Partitions { .. } | Differs::Place => "partition",
+            Differs::Interval { .. } | Differs::Unaligned => "interval",
+            Differs::Future { .. } => "future",
+        }
+    }
+}
+
+impl fmt::Display for Differs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Differs::Partitions { its, ours } => {
+                write!(f, "its global_partitions is {its}, here it is {ours}; set the same on both")
+            }
+            Differs::Place => f.write_str("a part stands in another partition than it names"),
+            Differs::Interval { its, ours } => {
+                write!(f, "its interval is {its} s, here it is {ours} s; set the same on both")
+            }
+            Differs::Unaligned => {
+                f.write_str("its interval does not begin at a multiple of its length")
+            }
+            Differs::Future { ahead } => {
+                write!(
+                    f,
+                    "its interval ends {ahead} s after this second; set its clock right, or this one"
+                )
+            }
+        }
+    }
+}
+
 /// What a person should know.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
@@ -165,6 +229,14 @@ pub enum Notice {
         host: String,
         /// Seconds; positive: it is ahead.
         skew: f64,
+    },
+    /// Parts of a sender do not belong here, since its settings or its clock differ from ours. Not
+    /// repeated while the reason is the same.
+    SenderRefused {
+        /// The name it gives itself.
+        host: String,
+        /// How it differs.
+        why: Differs,
     },
     /// Unsettled state is beyond the memory limit: reading pauses.
     MemoryPaused {

@@ -36,7 +36,7 @@ use std::collections::BTreeMap;
 use ahash::RandomState;
 
 pub use accounting::{Count, OwnerAccounting, OwnerGauges};
-pub use action::{Action, Notice, PostRow, Posting};
+pub use action::{Action, Differs, Notice, PostRow, Posting};
 pub use event::{Event, Now};
 pub use ids::{PostingId, RepairId};
 pub use senders::SenderRow;

@@ -11,7 +11,7 @@ use crate::part::{
 };
 
 use super::accounting::Count;
-use super::action::{Action, Notice};
+use super::action::{Action, Differs, Notice};
 use super::barrier::{Barriers, Due};
 use super::commits::Commits;
 use super::event::Now;
@@ -113,9 +113,11 @@ impl Partition {
         let head = sealed.head();
         let (start, id, count) = (head.start, head.id(), Count::of(head));
         shared.accounting.read += count;
-        if let Some(reason) = self.refusal(shared, head, now) {
-            shared.senders.refused(head, now.wall);
-            return shared.accounting.refuse(reason, count);
+        if let Some(why) = self.refusal(shared, head, now) {
+            if shared.senders.refused(head, why.reason(), now.wall) {
+                out.push(Action::Notice(Notice::SenderRefused { host: head.host.clone(), why }));
+            }
+            return shared.accounting.refuse(why.reason(), count);
         }
         if let Some(skew) = shared.senders.part(head, self.barriers.is_caught_up(), now.wall) {
             out.push(Action::Notice(Notice::SenderSkewed { host: head.host.clone(), skew }));
@@ -156,16 +158,19 @@ impl Partition {
         }
     }
 
-    fn refusal(&self, shared: &Shared, head: &Head, now: Now) -> Option<&'static str> {
+    fn refusal(&self, shared: &Shared, head: &Head, now: Now) -> Option<Differs> {
         let settings = &shared.settings;
-        if head.partition != self.number || head.partitions != settings.partitions {
-            Some("partition")
-        } else if head.interval != settings.interval
-            || !head.start.is_multiple_of(u64::from(head.interval))
-        {
-            Some("interval")
-        } else if settings.end(head.start) > now.wall + FUTURE_MAX {
-            Some("future")
+        let end = settings.end(head.start);
+        if head.partitions != settings.partitions {
+            Some(Differs::Partitions { its: head.partitions, ours: settings.partitions })
+        } else if head.partition != self.number {
+            Some(Differs::Place)
+        } else if head.interval != settings.interval {
+            Some(Differs::Interval { its: head.interval, ours: settings.interval })
+        } else if !head.start.is_multiple_of(u64::from(head.interval)) {
+            Some(Differs::Unaligned)
+        } else if end > now.wall + FUTURE_MAX {
+            Some(Differs::Future { ahead: end.saturating_sub(now.wall).as_secs() })
         } else {
             None
         }

@@ -33,7 +33,9 @@ pub struct SenderRow {
     pub read: Count,
     /// Parts that do not belong here: of another number of partitions, interval or time.
     pub refused_parts: u64,
-    /// Parts among them that needed a repair.
+    /// Why the last of them was refused.
+    refused_for: Option<&'static str>,
+    /// Parts among those read that needed a repair.
     pub late_parts: u64,
     /// Since the Unix epoch.
     pub last_seen: Duration,
@@ -69,11 +71,12 @@ impl Senders {
         row.differs(head.built_ms as f64 / 1_000.0 - wall.as_secs_f64(), wall)
     }
 
-    /// A part was read that does not belong here.
-    pub fn refused(&mut self, head: &Head, wall: Duration) {
+    /// A part was read that does not belong here. True when that is worth a warning: each reason once.
+    pub fn refused(&mut self, head: &Head, reason: &'static str, wall: Duration) -> bool {
         let row = self.row(head, wall);
         row.refused_parts += 1;
         row.last_seen = wall;
+        row.refused_for.replace(reason) != Some(reason)
     }
 
     fn row(&mut self, head: &Head, wall: Duration) -> &mut SenderRow {
@@ -116,6 +119,7 @@ impl SenderRow {
             host,
             read: Count::default(),
             refused_parts: 0,
+            refused_for: None,
             late_parts: 0,
             last_seen: wall,
             lateness: 0.0,
@@ -206,11 +210,12 @@ mod tests {
     fn parts_that_do_not_belong_here_count_for_their_sender_alone() {
         let mut senders = Senders::new(RandomState::new());
         senders.part(&head(1, 0.0), true, Duration::from_secs(5));
-        senders.refused(&head(1, 0.0), Duration::from_secs(6));
-        senders.refused(&head(2, 0.0), Duration::from_secs(7));
+        assert!(senders.refused(&head(1, 0.0), "interval", Duration::from_secs(6)));
+        assert!(senders.refused(&head(2, 0.0), "future", Duration::from_secs(7)));
+        assert!(!senders.refused(&head(2, 0.0), "future", Duration::from_secs(7)), "said already");
         let row = |sender| &senders.rows[&head(sender, 0.0).sender];
         assert_eq!((row(1).read.parts, row(1).refused_parts), (1, 1));
-        assert_eq!((row(2).read.parts, row(2).refused_parts), (0, 1));
+        assert_eq!((row(2).read.parts, row(2).refused_parts), (0, 2));
         assert_eq!(row(2).last_seen, Duration::from_secs(7));
     }
 

@@ -7,7 +7,7 @@ use super::simulation::log::{SentCell, Shown, row};
 use super::simulation::process::Process;
 use super::simulation::sender::encode;
 use super::simulation::world::{BEGIN, World, settings};
-use super::{Action, Event, Notice, OwnerSettings};
+use super::{Action, Differs, Event, Notice, OwnerSettings};
 use crate::context::Kind;
 use crate::part::{Barrier, Head, Key, encode_barrier};
 
@@ -449,6 +449,10 @@ fn a_part_of_a_future_beyond_ten_minutes_is_refused() {
     send(&mut world, 1, start, &[("c:a", 5.0)]);
     world.run_for(STEP, s(1));
     assert_eq!(owner(&world).owner.accounting().refused["future"].parts, 1);
+    assert!(matches!(
+        &owner(&world).notices[..],
+        [Notice::SenderRefused { host, why: Differs::Future { ahead: 600..=640 } }] if host == "host-1"
+    ));
 }
 
 #[test]
@@ -499,6 +503,22 @@ fn garbage_and_parts_of_other_settings_are_refused_by_reason_and_harm_nobody() {
     let counts: Vec<_> =
         accounting.refused.iter().map(|(word, count)| (*word, count.parts)).collect();
     assert_eq!(counts, [("crc", 1), ("interval", 2), ("magic", 2), ("partition", 1)]);
+    let said: Vec<_> = owner(&world)
+        .notices
+        .iter()
+        .map(|notice| match notice {
+            Notice::SenderRefused { host, why } if host == "host-9" => why.to_string(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "its global_partitions is 2, here it is 1; set the same on both",
+            "its interval is 20 s, here it is 10 s; set the same on both",
+        ],
+        "the second one of a reason is not said"
+    );
     assert!(accounting.balances());
     let mut of_senders: Vec<u64> =
         owner(&world).owner.senders().map(|(_, row)| row.refused_parts).collect();

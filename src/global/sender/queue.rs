@@ -56,6 +56,8 @@ pub struct SenderStatus {
     pub away_since: Option<Duration>,
     /// The last error of the connection.
     pub error: Option<String>,
+    /// What looks wrong about the topics, a sentence each.
+    pub doubts: Vec<String>,
 }
 
 struct Pending {
@@ -156,6 +158,7 @@ impl<L: Log> Sender<L> {
             failing_for: self.failing_for(),
             away_since: None,
             error: None,
+            doubts: Vec::new(),
         }
     }
 

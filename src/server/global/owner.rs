@@ -30,8 +30,8 @@ pub(super) struct OwnerParts<'a> {
     pub outputs: &'a config::Outputs,
     pub clock: &'a Clock,
     pub hub: &'a Hub,
-    /// The topics are known to be there.
-    pub checked: bool,
+    /// The topics are known to be there; what looks wrong about them.
+    pub checked: Option<&'a [String]>,
 }
 
 /// One owner at work.
@@ -95,6 +95,7 @@ impl OwnerThread {
             .map_err(ServerError::system("preparing the encoder of global series"))?;
         let poster = Arc::new(poster);
         let engine = Arc::new(EngineState::new("owner", (*clock).clone()));
+        engine.checked(checked.unwrap_or_default().to_vec());
         let stop = Arc::new(AtomicBool::new(false));
         let window = Window::default();
         let source = OwnerSource {
@@ -110,7 +111,7 @@ impl OwnerThread {
             topic: topic.to_owned(),
             state: engine,
             clock: (*clock).clone(),
-            checked: *checked,
+            checked: checked.is_some(),
             owner: Owner::new(owner_settings, random_id()?),
             posts: Box::new(ToPoster(Arc::clone(&poster))),
             fates,

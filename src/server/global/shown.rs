@@ -68,6 +68,13 @@ pub(in crate::server) struct OwnerSource {
     pub(super) since: Duration,
 }
 
+impl OwnerSource {
+    /// What looks wrong about the topics.
+    pub fn doubts(&self) -> Vec<String> {
+        self.engine.status().doubts
+    }
+}
+
 /// All owners of this process as one; none when it owns nothing.
 pub(in crate::server) fn owners(
     sources: &[OwnerSource],

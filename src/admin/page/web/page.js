@@ -395,14 +395,16 @@ function showGlobal(tier) {
   const section = byId("global-section");
   section.hidden = !tier?.mode;
   if (section.hidden) return;
-  const { owner } = tier;
+  const { sender, owner } = tier;
   const note = [`mode ${tier.mode}, topic ${tier.topic}`];
   if (owner) {
     note.push(`${counted(owner.partitions_owned, "partition")} of ${grouped(tier.partitions)} owned`,
       `oldest unsettled interval ${duration(Math.round(owner.oldest_unsettled_seconds))}`,
       `memory ${bytes(owner.memory_bytes)} of ${bytes(owner.memory_bytes_max)}${owner.paused ? ", ! reading is paused" : ""}`);
   }
-  note.push(...tier.problems.map((problem) => `! ${problem}`));
+  const away = sender?.away_seconds ?? owner?.away_seconds;
+  if (away != null) note.push(`! no broker can be reached for ${duration(Math.round(away))}`);
+  note.push(...[...tier.problems, ...tier.doubts].map((problem) => `! ${problem}`));
   say(byId("global-note"), note.join("; "));
   fill(byId("global-counts"), [
     { head: "What", cell: (row) => row.what },
@@ -417,6 +419,7 @@ function showGlobal(tier) {
     { head: "Parts", number: true, cell: (row) => grouped(row.parts) },
     { head: "Values", number: true, cell: (row) => grouped(row.cells) },
     { head: "Late", number: true, cell: (row) => grouped(row.late_parts) },
+    { head: "Refused", number: true, cell: (row) => (row.refused_parts > 0 ? `! ${grouped(row.refused_parts)}` : "0") },
     { head: "Read after", number: true, cell: (row) => `${row.lateness_seconds.toFixed(1)} s` },
     { head: "Clock", number: true, cell: (row) => (row.skew_seconds == null ? "–" : `${row.skew_seconds > 0 ? "+" : ""}${row.skew_seconds.toFixed(1)} s`) },
   ], owner.senders, (row) => row.id, "no sender was heard yet");
