@@ -1,6 +1,6 @@
 # The targets people need; `make help` lists them.
 
-.PHONY: help run test test-bare browser test-web screenshots check fmt clippy doc deny bench bench-report count fuzz simulate faults memory soak clients config-docs demo-global test-global
+.PHONY: help run test test-bare browser test-web screenshots check fmt clippy doc deny bench bench-report count fuzz simulate faults memory soak clients config-docs demo-global test-global test-global-tls
 .PHONY: test-alerts test-kubernetes test-dist deb test-package
 
 help: ## list the targets
@@ -144,6 +144,11 @@ demo-global: ## the global tier on this machine: broker, two senders, two owners
 test-global: ## the global tier under every fault, with a real broker (9 minutes; TRIALS="calm owner_killed" for some)
 	cargo build --features global
 	WHIPPET=$(CURDIR)/target/debug/whippet python3 tools/global/trial.py $(TRIALS)
+
+# Needs stunnel4 and openssl too.
+test-global-tls: ## topics, TLS and logins of the global tier with a real broker (4 minutes)
+	cargo build --features global-tls
+	WHIPPET=$(CURDIR)/target/debug/whippet python3 tools/global/connect.py $(TRIALS)
 
 MINUTES ?= 30
 soak: ## half an hour of mixed load, faults, reloads and a restart (MINUTES=30)

@@ -3,6 +3,7 @@
 It is a real broker of another make than the mock cluster of the tests: one process, its log in memory, so
 what it held is gone when it ends. `BROKERS=host:port,...` names brokers that run already.
 """
+import os
 import pathlib
 import socket
 import subprocess
@@ -35,17 +36,19 @@ def free_port():
 
 
 class Broker:
-    """A running Tansu with one topic."""
+    """A running Tansu, with a topic if one is named. Clients are sent to the port `advertised`, its own if none is
+    named; `more` are arguments of the program, `env` variables for its storage."""
 
-    def __init__(self, folder, topic, partitions):
+    def __init__(self, folder, topic=None, partitions=0, advertised=None, storage="memory://tansu/", more=(), env=None):
         self.program = program(folder)
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
-        url = f"tcp://{self.address}"
+        self.url = f"tcp://{self.address}"
         self.process = subprocess.Popen(
-            [self.program, "broker", "--listener-url", url, "--advertised-listener-url", url,
-             "--storage-engine", "memory://tansu/", "--silent"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            [self.program, "broker", "--listener-url", self.url,
+             "--advertised-listener-url", f"tcp://127.0.0.1:{advertised or self.port}",
+             "--storage-engine", storage, "--silent", *more],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env and {**os.environ, **env})
         until = time.monotonic() + 20
         while True:
             try:
@@ -55,8 +58,14 @@ class Broker:
                 if time.monotonic() > until or self.process.poll() is not None:
                     raise SystemExit(f"{self.program} does not listen on {self.address}")
                 time.sleep(0.05)
-        subprocess.run([self.program, "topic", "create", "--broker", url, "--partitions", str(partitions), topic],
-                       check=True, stdout=subprocess.DEVNULL)
+        if topic:
+            self.create(topic, partitions)
+
+    def create(self, topic, partitions):
+        self.tool("topic", "create", "--broker", self.url, "--partitions", str(partitions), topic)
+
+    def tool(self, *arguments):
+        subprocess.run([self.program, *arguments], check=True, stdout=subprocess.DEVNULL)
 
     def stop(self):
         self.process.kill()
