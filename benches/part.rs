@@ -16,8 +16,8 @@ use criterion::{Criterion, Throughput};
 use random::Random;
 use whippet::aggregate::Sample;
 use whippet::part::{
-    EncodedPart, Head, Histogram, Key, KeyPool, Merged, Packer, PartLimits, PartWriter, Record,
-    Set, Style, Sum, Value, decode,
+    EncodedPart, Head, Histogram, Key, KeyPool, KeyRef, Merged, Opened, Packer, Part, PartLimits,
+    PartWriter, Set, Style, Sum, Unpacker, Value, open,
 };
 
 const CONTEXTS: usize = 100_000;
@@ -90,15 +90,21 @@ fn encode(cells: &[Cell], packer: &mut Packer) -> Vec<EncodedPart> {
 
 /// All partitions as their owners hold them.
 fn merge(senders: &[&[EncodedPart]], state: &RandomState) -> (Vec<Merged>, KeyPool) {
-    let limits = PartLimits::new(1_000);
     let mut keys = KeyPool::new(state.clone());
     let new = |_| Merged::new(1_000, state.clone());
     let mut merged: Vec<Merged> = (0..PARTITIONS).map(new).collect();
+    let mut unpacker = Unpacker::default();
     for part in senders.iter().copied().flatten() {
-        let Ok(Record::Part(part)) = decode(&part.bytes, &limits) else { panic!("a sound part") };
+        let part = read(part, &mut unpacker);
         merged[part.head.partition as usize].merge(part, &mut keys);
     }
     (merged, keys)
+}
+
+fn read<'a>(part: &'a EncodedPart, unpacker: &'a mut Unpacker) -> Part<KeyRef<'a>> {
+    let limits = PartLimits::new(1_000);
+    let Ok(Opened::Part(sealed)) = open(&part.bytes, &limits) else { panic!("a sound part") };
+    sealed.read(&limits, unpacker).expect("a sound part")
 }
 
 /// Every value is the one that was written, `times` over.
@@ -146,10 +152,10 @@ fn main() {
             bencher.iter(|| black_box(encode(&cells, &mut packer)));
         });
         bench.bench_function("read", |bencher| {
-            let limits = PartLimits::new(1_000);
+            let mut unpacker = Unpacker::default();
             bencher.iter(|| {
                 for part in &parts {
-                    assert!(black_box(decode(&part.bytes, &limits)).is_ok());
+                    black_box(read(part, &mut unpacker));
                 }
             });
         });

@@ -125,7 +125,16 @@ fn take_field(bytes: &[u8]) -> Option<Field<'_>> {
 }
 
 /// The varint at the front, and how many bytes it takes.
+#[inline]
 pub(crate) fn take_varint(bytes: &[u8]) -> Option<(u64, usize)> {
+    match bytes {
+        // Keys and most lengths.
+        [byte @ 0..0x80, ..] => Some((u64::from(*byte), 1)),
+        _ => take_long_varint(bytes),
+    }
+}
+
+fn take_long_varint(bytes: &[u8]) -> Option<(u64, usize)> {
     let mut value = 0_u64;
     for (place, byte) in bytes.iter().take(10).enumerate() {
         value |= u64::from(byte & 0x7F) << (7 * place);

@@ -8,9 +8,9 @@ use crate::context::Kind;
 
 /// A value on its way to the owner of its series.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Cell {
-    /// Its series.
-    pub key: Key,
+pub struct Cell<K = Key> {
+    /// Its series: a [`Key`], or a [`KeyRef`](super::KeyRef) where it was just read.
+    pub key: K,
     /// Milliseconds from the start of the bucket to the last write.
     pub stamp: u32,
     /// The place of its style in [`Head::styles`](super::Head::styles), from 1; 0 for the owner's settings.

@@ -4,23 +4,32 @@
 //! there, the size of the cells is checked before they are inflated and holds while they are, and a part
 //! with one cell that cannot be is refused whole.
 
-use std::borrow::Cow;
-
 use super::decode_cell::read_cell;
 use super::error::{
     HOST_BYTES_MAX, STYLE_AGGREGATES_MAX, STYLE_PERCENTILES_MAX, STYLE_TEXT_BYTES_MAX, STYLES_MAX,
 };
 use super::field::{doubles, number_of};
-use super::{Barrier, Cell, Head, Part, PartError, PartLimits, Record, Style, wire};
+use super::unpack::Unpacker;
+use super::{Barrier, Cell, Head, Key, KeyRef, Part, PartError, PartLimits, Record, Style, wire};
 use crate::protobuf::{BYTES, Field, VARINT, fields, take_varint};
 
-/// Reads a record whole.
+/// Reads one record whole, its keys copied. Who reads many [opens](open) them.
 ///
 /// # Errors
 /// When it is no sound record within the limits.
 pub fn decode(bytes: &[u8], limits: &PartLimits) -> Result<Record, PartError> {
     Ok(match open(bytes, limits)? {
-        Opened::Part(sealed) => Record::Part(sealed.read(limits)?),
+        Opened::Part(sealed) => {
+            let mut unpacker = Unpacker::default();
+            let Part { head, cells } = sealed.read(limits, &mut unpacker)?;
+            let own = |Cell { key, stamp, style, value }: Cell<KeyRef<'_>>| Cell {
+                key: Key::from(key),
+                stamp,
+                style,
+                value,
+            };
+            Record::Part(Part { head, cells: cells.into_iter().map(own).collect() })
+        }
         Opened::Barrier(barrier) => Record::Barrier(barrier),
     })
 }
@@ -94,25 +103,36 @@ impl<'a> SealedPart<'a> {
         self.local
     }
 
-    /// Reads the cells.
+    /// Reads the cells, whose keys stay where they were inflated.
     ///
     /// # Errors
     /// When they are not those that the head promises, or one of them is not sound.
-    pub fn read(self, limits: &PartLimits) -> Result<Part, PartError> {
-        let cells = self.read_local(limits, |_, _| Ok(()))?;
+    pub fn read<'b>(
+        self,
+        limits: &PartLimits,
+        unpacker: &'b mut Unpacker,
+    ) -> Result<Part<KeyRef<'b>>, PartError>
+    where
+        'a: 'b,
+    {
+        let cells = self.read_local(limits, unpacker, |_, _| Ok(()))?;
         Ok(Part { head: self.head, cells })
     }
 
     /// Reads the cells, and calls `visit` with each and what it has for its own host alone.
-    pub(crate) fn read_local(
+    pub(crate) fn read_local<'b>(
         &self,
         limits: &PartLimits,
-        mut visit: impl FnMut(&Cell, &[u8]) -> Result<(), PartError>,
-    ) -> Result<Vec<Cell>, PartError> {
-        let body = self.inflate()?;
+        unpacker: &'b mut Unpacker,
+        mut visit: impl FnMut(&Cell<KeyRef<'b>>, &[u8]) -> Result<(), PartError>,
+    ) -> Result<Vec<Cell<KeyRef<'b>>>, PartError>
+    where
+        'a: 'b,
+    {
+        let body = self.inflate(unpacker)?;
         // The shortest cell takes six bytes.
         let mut cells = Vec::with_capacity((self.head.cells as usize).min(body.len() / 6));
-        for field in fields(&body) {
+        for field in fields(body) {
             let field = field.ok_or(PartError::Body("the list of cells is malformed"))?;
             if field.number != u64::from(wire::cell::CELL) {
                 continue;
@@ -134,39 +154,15 @@ impl<'a> SealedPart<'a> {
     }
 
     /// As many bytes as the head promises, which the limits allow.
-    fn inflate(&self) -> Result<Cow<'a, [u8]>, PartError> {
+    fn inflate<'b>(&self, unpacker: &'b mut Unpacker) -> Result<&'b [u8], PartError>
+    where
+        'a: 'b,
+    {
         let length = self.head.raw_bytes as usize;
+        let body = if self.is_zstd { unpacker.unpack(self.body, length)? } else { self.body };
         let other = PartError::Body("its size is not the one that the head promises");
-        let body =
-            if self.is_zstd { Cow::Owned(unpack(self.body, length)?) } else { self.body.into() };
         if body.len() == length { Ok(body) } else { Err(other) }
     }
-}
-
-/// In one step into a buffer of the promised size: a frame that asks for a large window gets none, and one
-/// that holds more is cut off.
-#[cfg(feature = "zstd")]
-fn unpack(body: &[u8], length: usize) -> Result<Vec<u8>, PartError> {
-    use std::cell::RefCell;
-    use zstd::bulk::Decompressor;
-    thread_local! {
-        static ZSTD: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
-    }
-    let unreadable = PartError::Body("its zstd frame does not hold what the head promises");
-    ZSTD.with_borrow_mut(|zstd| {
-        if zstd.is_none() {
-            *zstd = Decompressor::new().ok();
-        }
-        let zstd = zstd.as_mut().ok_or(PartError::Body("zstd is not available"))?;
-        let mut raw = Vec::with_capacity(length);
-        zstd.decompress_to_buffer(body, &mut raw).map_err(|_| unreadable)?;
-        Ok(raw)
-    })
-}
-
-#[cfg(not(feature = "zstd"))]
-fn unpack(_body: &[u8], _length: usize) -> Result<Vec<u8>, PartError> {
-    Err(PartError::Body("this program is built without zstd, in which the cells are compressed"))
 }
 
 fn read_head<'a>(message: &'a [u8], limits: &PartLimits) -> Result<(Head, &'a [u8]), PartError> {

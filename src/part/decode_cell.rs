@@ -4,8 +4,8 @@ use super::bins::{BINS_MAX, Bins};
 use super::error::BIN_KEY_MAX;
 use super::field::{doubles, fixed, number_of};
 use super::histogram::{Folded, Form, Histogram};
-use super::{Cell, Key, PartError, PartLimits, Set, Sum, Value, wire};
-use crate::aggregate::{REGISTERS, Sample};
+use super::{Cell, KeyRef, PartError, PartLimits, Set, Sum, Value, wire};
+use crate::aggregate::{EXACT_SAMPLES_MAX, REGISTERS, Sample};
 use crate::protobuf::{BYTES, FIXED64, Field, VARINT, fields, take_varint, unzigzag};
 
 const MALFORMED: PartError = PartError::Body("a cell is malformed");
@@ -17,7 +17,7 @@ pub(super) fn read_cell<'a>(
     message: &'a [u8],
     styles: usize,
     limits: &PartLimits,
-) -> Result<(Cell, &'a [u8]), PartError> {
+) -> Result<(Cell<KeyRef<'a>>, &'a [u8]), PartError> {
     use wire::cell as number;
     let (mut key, mut value, mut rest) = (None, None, Sum::default());
     let (mut stamp, mut style, mut local) = (0, 0, &[][..]);
@@ -47,7 +47,7 @@ pub(super) fn read_cell<'a>(
     if key.len() > limits.key_bytes_max {
         return Err(PartError::Bound("a key is too long"));
     }
-    let key = Key::from_bytes(key)
+    let key = KeyRef::from_bytes(key)
         .ok_or(PartError::Body("a key is not a name and sorted tags, each once"))?;
     if style as usize > styles {
         return Err(PartError::Bound("a cell names a style that there is not"));
@@ -144,6 +144,9 @@ impl Read {
         if !self.scales.is_empty() && self.scales.len() != self.values.len() {
             return Err(PartError::Body("a histogram has not as many scales as values"));
         }
+        if self.scales.is_empty() && self.values.len() <= EXACT_SAMPLES_MAX {
+            return Ok(Histogram::of_values(self.values));
+        }
         let mut histogram = Histogram::default();
         let scales = self.scales.iter().copied().chain(std::iter::repeat(1.0));
         for (value, scale) in self.values.into_iter().zip(scales) {
@@ -188,6 +191,7 @@ fn extend_finite(list: &mut Vec<f64>, field: &Field<'_>, max: usize) -> Result<(
     if list.len() + more.len() > max {
         return Err(PartError::Bound("too many numbers of one cell"));
     }
+    list.reserve(more.len());
     for value in more {
         list.push(Some(value).filter(|value| value.is_finite()).ok_or(NOT_FINITE)?);
     }

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use super::cell::Cell;
 use super::error::{STYLE_AGGREGATES_MAX, STYLE_PERCENTILES_MAX, STYLE_TEXT_BYTES_MAX};
+use super::key::Key;
 
 /// Sixteen random bytes, new at every start of a process.
 pub type Sender = [u8; 16];
@@ -28,11 +29,11 @@ pub struct Barrier {
 
 /// Cells of one bucket and partition of one sender, as one record holds them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Part {
+pub struct Part<K = Key> {
     /// Whose, when and where.
     pub head: Head,
     /// In the order they were written; a key may come more than once.
-    pub cells: Vec<Cell>,
+    pub cells: Vec<Cell<K>>,
 }
 
 /// Where a part comes from and belongs.

@@ -44,6 +44,14 @@ pub(super) struct Folded {
 }
 
 impl Histogram {
+    /// Finite values of scale 1, no more than stay as they came.
+    pub(super) fn of_values(mut values: Vec<f64>) -> Histogram {
+        debug_assert!(values.len() <= EXACT_SAMPLES_MAX);
+        // Adding zero makes one zero of both.
+        values.iter_mut().for_each(|value| *value += 0.0);
+        Histogram(Form::Samples(Box::new(Samples { values, scales: Vec::new() })))
+    }
+
     /// Adds a sample: a finite value whose product with its scale is finite, and a scale of 1 at least.
     /// False, and nothing changes, for any other.
     pub fn add(&mut self, sample: Sample) -> bool {

@@ -6,15 +6,42 @@
 //!
 //! The kind is not in it: two kinds of one series must meet in one place.
 
+use std::borrow::Borrow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use triomphe::ThinArc;
 
 use crate::aggregate::fixed_hash;
 
 /// The canonical key of a series; a clone shares the bytes.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Key(ThinArc<(), u8>);
+
+/// A canonical key in the bytes of a part.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct KeyRef<'a>(&'a [u8]);
+
+impl<'a> KeyRef<'a> {
+    /// The key of these bytes; `None` when [`Key::new`] would never make them.
+    #[must_use]
+    pub fn from_bytes(bytes: &'a [u8]) -> Option<KeyRef<'a>> {
+        is_canonical(bytes).then_some(KeyRef(bytes))
+    }
+}
+
+/// True for a name and ascending tags, none twice.
+fn is_canonical(bytes: &[u8]) -> bool {
+    let mut breaks = memchr::memchr_iter(b'\n', bytes);
+    let Some(name_end) = breaks.next() else { return !bytes.is_empty() };
+    let (mut start, mut before) = (name_end + 1, None);
+    name_end > 0
+        && breaks.chain([bytes.len()]).all(|end| {
+            let tag = &bytes[start..end];
+            start = end + 1;
+            before.replace(tag).is_none_or(|before| before < tag)
+        })
+}
 
 impl Key {
     /// The key of a name and its tags, in any order. `None` without a name, or with a newline inside the
@@ -41,9 +68,7 @@ impl Key {
     /// The key of these bytes; `None` when [`Key::new`] would never make them.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Key> {
-        let mut parts = bytes.split(|byte| *byte == b'\n');
-        let named = parts.next().is_some_and(|name| !name.is_empty());
-        (named && parts.is_sorted_by(|left, right| left < right)).then(|| Key::copied(bytes))
+        KeyRef::from_bytes(bytes).map(Key::from)
     }
 
     fn copied(bytes: &[u8]) -> Key {
@@ -93,9 +118,47 @@ impl Key {
     }
 }
 
+impl From<KeyRef<'_>> for Key {
+    fn from(key: KeyRef<'_>) -> Key {
+        Key::copied(key.0)
+    }
+}
+
+impl AsRef<[u8]> for Key {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl AsRef<[u8]> for KeyRef<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self.0
+    }
+}
+
+/// So that collections of keys are asked by bytes.
+impl Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+/// As its bytes.
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.as_bytes().escape_ascii())
+        KeyRef(self.as_bytes()).fmt(f)
+    }
+}
+
+impl fmt::Debug for KeyRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0.escape_ascii())
     }
 }
 

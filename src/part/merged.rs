@@ -3,6 +3,7 @@
 //! About 60 bytes a series beside its key, which intervals share, and what does not fit into two words:
 //! members, samples, sums that need more than a float.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use ahash::RandomState;
@@ -21,8 +22,8 @@ pub type SeriesNumber = u32;
 #[derive(Clone, Debug)]
 pub struct Merged {
     entries: Vec<Entry>,
-    /// Places in `entries` by the hash of the key.
-    places: HashTable<SeriesNumber>,
+    /// By the hash of the key.
+    places: HashTable<Place>,
     /// The second and further kinds of a key.
     rivals: HashMap<SeriesNumber, Vec<Slot>, RandomState>,
     senders: Vec<Sender>,
@@ -33,6 +34,13 @@ pub struct Merged {
     values_bytes: usize,
     /// Counts merges, to tell which series the last one touched.
     merge: u32,
+}
+
+/// Where the entry of a key is. Its hash stands beside it, so that a growing table looks at no key.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    hash: u32,
+    number: SeriesNumber,
 }
 
 #[derive(Clone, Debug)]
@@ -73,7 +81,7 @@ pub struct MergedSeries<'a> {
 
 impl Merged {
     /// Nothing yet. Sets of more than `set_members_max` members are estimated; `state` makes the places of
-    /// keys unpredictable.
+    /// keys unpredictable, and is that of the pool from which it has its keys.
     #[must_use]
     pub fn new(set_members_max: usize, state: RandomState) -> Merged {
         Merged {
@@ -91,12 +99,16 @@ impl Merged {
 
     /// Takes in a part, and says which series it touched, each once. Parts must come once each; the
     /// caller knows which ones came.
-    pub fn merge(&mut self, part: Part, keys: &mut KeyPool) -> Vec<SeriesNumber> {
+    pub fn merge<K: AsRef<[u8]> + Into<Key>>(
+        &mut self,
+        part: Part<K>,
+        keys: &mut KeyPool,
+    ) -> Vec<SeriesNumber> {
         let sender = self.sender_number(&part.head.sender);
         let styles: Vec<u32> =
             part.head.styles.iter().map(|style| self.style_number(style)).collect();
         self.merge = self.merge.wrapping_add(1);
-        let mut touched = Vec::new();
+        let mut touched = Vec::with_capacity(part.cells.len());
         for Cell { key, stamp, style, value } in part.cells {
             let place = (style as usize).checked_sub(1);
             let style = place.and_then(|place| styles.get(place)).copied().unwrap_or(0);
@@ -110,20 +122,21 @@ impl Merged {
         touched
     }
 
-    fn put(&mut self, key: Key, slot: Slot, keys: &mut KeyPool) -> SeriesNumber {
-        let hash = self.state.hash_one(key.as_bytes());
-        let entries = &self.entries;
-        let same = |number: &SeriesNumber| entries[*number as usize].key == key;
-        let Some(number) = self.places.find(hash, same).copied() else {
+    fn put<K: AsRef<[u8]> + Into<Key>>(
+        &mut self,
+        key: K,
+        slot: Slot,
+        keys: &mut KeyPool,
+    ) -> SeriesNumber {
+        let hash = self.state.hash_one(key.as_ref());
+        let Some(number) = self.find(hash, key.as_ref()) else {
             // A partition of four thousand million series would not fit any memory.
             let number = self.entries.len() as SeriesNumber;
             self.values_bytes += slot.value.heap_bytes();
             let touched = self.merge.wrapping_sub(1);
-            self.entries.push(Entry { key: keys.intern(key), slot, touched });
-            let (entries, state) = (&self.entries, &self.state);
-            let rehash =
-                |number: &SeriesNumber| state.hash_one(entries[*number as usize].key.as_bytes());
-            self.places.insert_unique(hash, number, rehash);
+            self.entries.push(Entry { key: keys.intern_hashed(key, hash), slot, touched });
+            let place = Place { hash: hash as u32, number };
+            self.places.insert_unique(place.spread(), place, |place| place.spread());
             return number;
         };
         let kind = slot.value.kind();
@@ -147,6 +160,14 @@ impl Merged {
             self.values_bytes = self.values_bytes + known.value.heap_bytes() - before;
         }
         number
+    }
+
+    fn find(&self, hash: u64, key: &[u8]) -> Option<SeriesNumber> {
+        let wanted = Place { hash: hash as u32, number: 0 };
+        let same = |place: &Place| {
+            place.hash == wanted.hash && self.entries[place.number as usize].key.as_bytes() == key
+        };
+        self.places.find(wanted.spread(), same).map(|place| place.number)
     }
 
     fn sender_number(&mut self, sender: &Sender) -> u32 {
@@ -206,8 +227,7 @@ impl Merged {
     /// The number of a key.
     #[must_use]
     pub fn number_of(&self, key: &Key) -> Option<SeriesNumber> {
-        let hash = self.state.hash_one(key.as_bytes());
-        self.places.find(hash, |number| self.entries[*number as usize].key == *key).copied()
+        self.find(self.state.hash_one(key.as_bytes()), key.as_bytes())
     }
 
     /// The series of a key.
@@ -244,6 +264,13 @@ fn number_of<T: PartialEq + Clone>(list: &mut Vec<T>, wanted: &T) -> u32 {
     place as u32
 }
 
+impl Place {
+    /// The table looks at the lowest bits and at the highest.
+    fn spread(self) -> u64 {
+        u64::from(self.hash) << 32 | u64::from(self.hash)
+    }
+}
+
 impl Slot {
     /// The merge law of one kind.
     fn merge(&mut self, other: Slot, senders: &[Sender], styles: &[Style], set_members_max: usize) {
@@ -261,7 +288,10 @@ impl Slot {
             (Value::Histogram(ours), Value::Histogram(theirs)) => ours.merge(theirs),
             _ => debug_assert!(false, "slots of one kind"),
         }
-        let style = || styles[other.style as usize].cmp(&styles[self.style as usize]);
+        let style = || match other.style == self.style {
+            true => Ordering::Equal,
+            false => styles[other.style as usize].cmp(&styles[self.style as usize]),
+        };
         if order.then_with(style).is_gt() {
             (self.stamp, self.sender, self.style) = (other.stamp, other.sender, other.style);
         }

@@ -22,6 +22,7 @@ mod set;
 mod sum;
 #[cfg(test)]
 mod tests;
+mod unpack;
 mod wire;
 mod writer;
 
@@ -30,9 +31,10 @@ pub use decode::{Opened, SealedPart, decode, open};
 pub use error::{PartError, PartLimits};
 pub use head::{Barrier, Head, Part, PartId, Record, Sender, Style};
 pub use histogram::Histogram;
-pub use key::Key;
+pub use key::{Key, KeyRef};
 pub use merged::{Merged, MergedSeries, SeriesNumber};
 pub use pool::KeyPool;
 pub use set::Set;
 pub use sum::Sum;
+pub use unpack::Unpacker;
 pub use writer::{EncodedPart, PART_RAW_BYTES, Packer, PartWriter, encode_barrier};

@@ -21,11 +21,18 @@ impl KeyPool {
     }
 
     /// The one copy of a key.
-    pub fn intern(&mut self, key: Key) -> Key {
-        let hash = self.state.hash_one(key.as_bytes());
-        if let Some(known) = self.keys.find(hash, |known| *known == key) {
+    pub fn intern<K: AsRef<[u8]> + Into<Key>>(&mut self, key: K) -> Key {
+        let hash = self.state.hash_one(key.as_ref());
+        self.intern_hashed(key, hash)
+    }
+
+    /// The same for who knows the hash.
+    pub(super) fn intern_hashed<K: AsRef<[u8]> + Into<Key>>(&mut self, key: K, hash: u64) -> Key {
+        debug_assert_eq!(hash, self.state.hash_one(key.as_ref()), "of the pool's own state");
+        if let Some(known) = self.keys.find(hash, |known| known.as_bytes() == key.as_ref()) {
             return known.clone();
         }
+        let key: Key = key.into();
         self.keys_bytes += key.heap_bytes();
         let rehash = |key: &Key| self.state.hash_one(key.as_bytes());
         self.keys.insert_unique(hash, key.clone(), rehash);

@@ -14,7 +14,8 @@ use super::{Posted, PostedCell, PostedValue};
 use crate::aggregate::WriteOrder;
 use crate::context::{Context, ContextParts};
 use crate::part::{
-    EncodedPart, Head, Key, Opened, Packer, PartError, PartLimits, PartWriter, Value, open,
+    EncodedPart, Head, Key, Opened, Packer, PartError, PartLimits, PartWriter, Unpacker, Value,
+    open,
 };
 
 const MAGIC: &[u8; 8] = b"WHIPHND2";
@@ -120,7 +121,7 @@ pub(super) fn decode(bytes: &[u8], state: &RandomState) -> Result<Vec<Posted>, H
 fn read_parts(bytes: &[u8], state: &RandomState) -> Option<Vec<Posted>> {
     let (parts, mut rest) = take_number(bytes)?;
     let mut posted: Vec<Posted> = Vec::new();
-    let mut raw_bytes = 0_usize;
+    let (mut raw_bytes, mut unpacker) = (0_usize, Unpacker::default());
     for _ in 0..parts {
         let (length, after) = take_number(rest)?;
         let (record, after) = after.split_at_checked(usize::try_from(length).ok()?)?;
@@ -133,8 +134,8 @@ fn read_parts(bytes: &[u8], state: &RandomState) -> Option<Vec<Posted>> {
         let (start, LocalHead { stamp }) = (sealed.head().start, LocalHead::read(sealed.local())?);
         let mut cells = Vec::new();
         sealed
-            .read_local(&limits(), |cell, local| {
-                let cell = read_cell(&cell.key, &cell.value, local, state);
+            .read_local(&limits(), &mut unpacker, |cell, local| {
+                let cell = read_cell(&Key::from(cell.key), &cell.value, local, state);
                 cells.push(cell.ok_or(PartError::Body("not a cell of a hand-over"))?);
                 Ok(())
             })

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ahash::RandomState;
 
-use crate::part::{KeyPool, Merged, Part, PartId, SeriesNumber};
+use crate::part::{KeyPool, KeyRef, Merged, Part, PartId, SeriesNumber};
 
 use super::accounting::Count;
 use super::barrier::Due;
@@ -56,7 +56,13 @@ impl Interval {
     }
 
     /// Takes in a part that is not there yet.
-    pub fn merge(&mut self, part: Part, offset: i64, now: Duration, keys: &mut KeyPool) {
+    pub fn merge(
+        &mut self,
+        part: Part<KeyRef<'_>>,
+        offset: i64,
+        now: Duration,
+        keys: &mut KeyPool,
+    ) {
         self.ids.insert(part.head.id());
         if self.first_offset.is_none() {
             (self.first_offset, self.first_arrival) = (Some(offset), now);

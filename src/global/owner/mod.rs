@@ -43,7 +43,7 @@ pub use senders::SenderRow;
 pub use settings::OwnerSettings;
 
 use crate::forward::PostingFate;
-use crate::part::Sender;
+use crate::part::{Sender, Unpacker};
 
 use commits::Commits;
 use partition::Partition;
@@ -74,6 +74,7 @@ impl Owner {
             settings,
             id,
             senders: Senders::new(state.clone()),
+            unpacker: Unpacker::default(),
             state,
             accounting: OwnerAccounting::default(),
             postings: BTreeMap::new(),

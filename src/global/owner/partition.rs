@@ -140,7 +140,7 @@ impl Partition {
             Some(interval) => interval.given_to_repair,
             None => self.floor.covers(start),
         };
-        let part = match sealed.read(&shared.settings.limits) {
+        let part = match sealed.read(&shared.settings.limits, &mut shared.unpacker) {
             Ok(part) => part,
             Err(error) => return shared.accounting.refuse(error.reason(), count),
         };

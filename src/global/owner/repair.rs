@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ahash::RandomState;
 
-use crate::part::{Key, KeyPool, Merged, Part, PartId};
+use crate::part::{Key, KeyPool, KeyRef, Merged, Part, PartId};
 
 use super::accounting::Count;
 use super::ids::{PostingId, RepairId};
@@ -50,13 +50,19 @@ impl Late {
     }
 
     /// A late part that does not wait yet.
-    pub fn collect(&mut self, part: Part, offset: i64, now: Duration, keys: &mut KeyPool) {
+    pub fn collect(
+        &mut self,
+        part: Part<KeyRef<'_>>,
+        offset: i64,
+        now: Duration,
+        keys: &mut KeyPool,
+    ) {
         let target = self.target(part.head.start, offset, now);
         target.ids.insert(part.head.id());
         target.count += Count::of(&part.head);
         if let Wanted::Series(series) = &mut target.wanted {
             for cell in part.cells {
-                if !series.contains(&cell.key) {
+                if !series.contains(cell.key.as_ref()) {
                     series.insert(keys.intern(cell.key));
                 }
             }
@@ -262,11 +268,11 @@ impl Pass {
     }
 
     /// A part that was read again and is needed.
-    pub fn read(&mut self, mut part: Part) {
+    pub fn read(&mut self, mut part: Part<KeyRef<'_>>) {
         let Some(rebuild) = self.rebuilds.get_mut(&part.head.start) else { return };
         rebuild.seen.insert(part.head.id());
         if let Wanted::Series(series) = &rebuild.target.wanted {
-            part.cells.retain(|cell| series.contains(&cell.key));
+            part.cells.retain(|cell| series.contains(cell.key.as_ref()));
         }
         if let Some(merged) = Arc::get_mut(&mut rebuild.merged) {
             merged.merge(part, &mut self.keys);

@@ -6,7 +6,7 @@ use super::event::Now;
 use super::ids::RepairId;
 use super::repair::Pass;
 use super::settings::{REPAIR_ATTEMPTS_MAX, REPAIR_SERIES_BYTES, REPAIR_SERIES_MAX};
-use super::shared::Place;
+use super::shared::{Place, Shared};
 use super::{Owner, PostingFate};
 use crate::part::{self, Opened};
 
@@ -76,15 +76,15 @@ impl Owner {
             return;
         }
         // What cannot be read was counted when it was read the first time.
-        let limits = &self.shared.settings.limits;
-        let Ok(Opened::Part(sealed)) = part::open(bytes, limits) else { return };
-        let (head, settings) = (sealed.head(), &self.shared.settings);
+        let Shared { settings, unpacker, .. } = &mut self.shared;
+        let Ok(Opened::Part(sealed)) = part::open(bytes, &settings.limits) else { return };
+        let head = sealed.head();
         let is_ours = head.partition == pass.partition
             && head.partitions == settings.partitions
             && head.interval == settings.interval;
         if is_ours
             && pass.needs(&head.id())
-            && let Ok(part) = sealed.read(limits)
+            && let Ok(part) = sealed.read(&settings.limits, unpacker)
         {
             pass.read(part);
             self.pause_when_full(out);

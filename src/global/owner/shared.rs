@@ -7,7 +7,7 @@ use std::time::Duration;
 use ahash::RandomState;
 
 use crate::forward::Lease;
-use crate::part::{Merged, SeriesNumber};
+use crate::part::{Merged, SeriesNumber, Unpacker};
 
 use super::accounting::OwnerAccounting;
 use super::action::{Action, Posting, Zero};
@@ -45,6 +45,7 @@ pub(super) struct Shared {
     pub state: RandomState,
     pub accounting: OwnerAccounting,
     pub senders: Senders,
+    pub unpacker: Unpacker,
     /// Postings without an answer.
     pub postings: BTreeMap<PostingId, Place>,
     /// Reading is paused for memory.

@@ -31,8 +31,9 @@ fn histogram(values: impl IntoIterator<Item = f64>) -> Value {
 
 /// What several senders sent, one list each: key, place of the style from 1, value.
 fn merged(styles: &[Style], parts: Vec<Vec<(&str, u32, Value)>>) -> Arc<Merged> {
-    let mut keys = KeyPool::new(RandomState::new());
-    let mut merged = Merged::new(1_000, RandomState::new());
+    let state = RandomState::new();
+    let mut keys = KeyPool::new(state.clone());
+    let mut merged = Merged::new(1_000, state);
     for (sender, cells) in parts.into_iter().enumerate() {
         let head = Head {
             sender: [sender as u8; 16],
