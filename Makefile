@@ -141,9 +141,15 @@ demo-global: ## the global tier on this machine: broker, two senders, two owners
 	cargo build --features global
 	WHIPPET=$(CURDIR)/target/debug/whippet python3 tools/global/trial.py owner_killed
 
-test-global: ## the global tier under every fault, with a real broker (9 minutes; TRIALS="calm owner_killed" for some)
+test-global: ## the global tier under every fault, with a real broker (9 minutes; TRIALS="calm owner_killed" for some; SCALE=goals: its goals at 20,000 contexts)
+ifeq ($(SCALE),goals)
+	cargo build --release --features global --bin whippet
+	WHIPPET=$(CURDIR)/target/release/whippet python3 tools/global/goals.py
+	WHIPPET=$(CURDIR)/target/release/whippet python3 tools/global/goals.py idle
+else
 	cargo build --features global
 	WHIPPET=$(CURDIR)/target/debug/whippet python3 tools/global/trial.py $(TRIALS)
+endif
 
 # Needs stunnel4 and openssl too.
 test-global-tls: ## topics, TLS and logins of the global tier with a real broker (4 minutes)
