@@ -152,7 +152,7 @@ else
 endif
 
 # Needs stunnel4 and openssl too.
-test-global-tls: ## topics, TLS and logins of the global tier with a real broker (4 minutes)
+test-global-tls: ## topics, TLS and logins of the global tier with a real broker (2 minutes)
 	cargo build --features global-tls
 	WHIPPET=$(CURDIR)/target/debug/whippet python3 tools/global/connect.py $(TRIALS)
 

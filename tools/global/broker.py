@@ -3,7 +3,6 @@
 It is a real broker of another make than the mock cluster of the tests: one process, its log in memory, so
 what it held is gone when it ends. `BROKERS=host:port,...` names brokers that run already.
 """
-import os
 import pathlib
 import socket
 import subprocess
@@ -37,9 +36,9 @@ def free_port():
 
 class Broker:
     """A running Tansu, with a topic if one is named. Clients are sent to the port `advertised`, its own if none is
-    named; `more` are arguments of the program, `env` variables for its storage."""
+    named; `more` are further arguments of the program."""
 
-    def __init__(self, folder, topic=None, partitions=0, advertised=None, storage="memory://tansu/", more=(), env=None):
+    def __init__(self, folder, topic=None, partitions=0, advertised=None, more=()):
         self.program = program(folder)
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
@@ -47,8 +46,8 @@ class Broker:
         self.process = subprocess.Popen(
             [self.program, "broker", "--listener-url", self.url,
              "--advertised-listener-url", f"tcp://127.0.0.1:{advertised or self.port}",
-             "--storage-engine", storage, "--silent", *more],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env and {**os.environ, **env})
+             "--storage-engine", "memory://tansu/", "--silent", *more],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 20
         while True:
             try:
@@ -62,10 +61,8 @@ class Broker:
             self.create(topic, partitions)
 
     def create(self, topic, partitions):
-        self.tool("topic", "create", "--broker", self.url, "--partitions", str(partitions), topic)
-
-    def tool(self, *arguments):
-        subprocess.run([self.program, *arguments], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([self.program, "topic", "create", "--broker", self.url, "--partitions", str(partitions), topic],
+                       check=True, stdout=subprocess.DEVNULL)
 
     def stop(self):
         self.process.kill()

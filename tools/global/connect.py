@@ -1,11 +1,10 @@
 """How programs of the global tier come to a real broker: topics that are missing, too small or made by whippet, TLS
-with a certificate authority of our own, certificates of clients, a login.
+with a certificate authority of our own, certificates of clients, a login that is refused.
 
     python3 tools/global/connect.py [NAME...]     all trials, or those named
 
 Tansu has no TLS that can be switched on, so stunnel stands before it (`stunnel4` on Debian), and `openssl` makes the
-certificates. The login needs users that outlast a broker: they lie in a storage that moto imitates (PyPI).
-WHIPPET is a program built with the feature `global-tls`.
+certificates. WHIPPET is a program built with the feature `global-tls`.
 """
 import contextlib
 import pathlib
@@ -143,53 +142,18 @@ def tls(folder):
             refused(here, "see global_tls, global_ca_file and global_cert_file", **with_tls(folder))
 
 
-@contextlib.contextmanager
-def storage(folder):
-    """An imitated S3 with a bucket; variables for the broker that uses it."""
-    python = FOLDER / "moto" / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", FOLDER / "moto"], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "moto[server,s3]==5.1.*"], check=True)
-    port = free_port()
-    server = subprocess.Popen([python, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        until = time.monotonic() + 60
-        while True:
-            done = subprocess.run(["curl", "-sf", "-X", "PUT", f"http://127.0.0.1:{port}/tansu"],
-                                  stdout=subprocess.DEVNULL)
-            if done.returncode == 0:
-                break
-            if time.monotonic() > until or server.poll() is not None:
-                raise SystemExit("moto does not listen")
-            time.sleep(0.2)
-        yield {"AWS_ENDPOINT": f"http://127.0.0.1:{port}", "AWS_ALLOW_HTTP": "true", "AWS_ACCESS_KEY_ID": "a",
-               "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
-    finally:
-        server.kill()
-        server.wait()
-
-
 def login(folder):
-    """A user logs in by SCRAM, through TLS; a wrong password ends the start."""
+    """A login by SCRAM that the broker refuses ends the start: this one has no users, and nowhere to keep them."""
     certificates(folder)
     port = free_port()
-    with storage(folder) as env:
-        first = Broker(FOLDER, TOPIC, PARTITIONS, storage="s3://tansu/", env=env)
-        for mechanism, name in (("scram256", "alice"), ("scram512", "bob")):
-            first.tool("user", "create", "--broker", first.url, "--mechanism", mechanism, name, f"password of {name}")
-        first.stop()
-        broker = Broker(FOLDER, advertised=port, storage="s3://tansu/", more=["--authentication"], env=env)
-        with contextlib.closing(types.SimpleNamespace(close=broker.stop)), tls_front(folder, port, broker.port):
-            here = world(folder, f"127.0.0.1:{port}")
-
-            def user(name, mechanism, password):
-                return {"WHIPPET_GLOBAL_SASL_MECHANISM": mechanism, "WHIPPET_GLOBAL_SASL_USERNAME": name,
-                        "WHIPPET_GLOBAL_SASL_PASSWORD": password, **with_tls(folder)}
-            works(here, **user("alice", "SCRAM-SHA-256", "password of alice"))
-            works(here, **user("bob", "SCRAM-SHA-512", "password of bob"))
-            refused(here, "see global_sasl_mechanism, global_sasl_username and global_sasl_password",
-                    **user("alice", "SCRAM-SHA-256", "not it"))
+    broker = Broker(FOLDER, advertised=port, more=["--authentication"])
+    with contextlib.closing(types.SimpleNamespace(close=broker.stop)), tls_front(folder, port, broker.port):
+        here = world(folder, f"127.0.0.1:{port}")
+        for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
+            user = {"WHIPPET_GLOBAL_SASL_MECHANISM": mechanism, "WHIPPET_GLOBAL_SASL_USERNAME": "alice",
+                    "WHIPPET_GLOBAL_SASL_PASSWORD": "of alice", **with_tls(folder)}
+            for mode in ("send", "own"):
+                refused(here, "see global_sasl_mechanism, global_sasl_username and global_sasl_password", mode, **user)
 
 
 TRIALS = [topics, tls, login]
