@@ -66,14 +66,7 @@ impl RawKey<'_> {
 /// Most names and lists of tags take one of the first two ways, without a loop.
 #[inline(always)]
 fn hash_part(bytes: &[u8], hash: u64, secret: u64) -> u64 {
-    let mix = |hash, block: &[u8; 16]| {
-        let both = u128::from_le_bytes(*block);
-        fold(both as u64 ^ secret, (both >> 64) as u64 ^ hash)
-    };
-    let mix_two = |hash, blocks: &[u8; 32]| {
-        let [first, second] = blocks.as_chunks().0 else { unreachable!("twice 16 bytes") };
-        mix(mix(hash, first), second)
-    };
+    let mix = |hash, block: &[u8; 16]| mix_block(hash, block, secret);
     if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk())
         && bytes.len() <= 32
     {
@@ -81,10 +74,10 @@ fn hash_part(bytes: &[u8], hash: u64, secret: u64) -> u64 {
     } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk())
         && bytes.len() <= 64
     {
-        mix_two(mix_two(hash, first), last)
-    } else if let Some(last) = bytes.last_chunk() {
-        let blocks = bytes[..bytes.len() - 1].as_chunks().0;
-        mix_two(blocks.iter().fold(hash, mix_two), last)
+        let ([first, second], [third, last]) = (halves(first), halves(last));
+        mix(mix(mix(mix(hash, first), second), third), last)
+    } else if bytes.len() > 64 {
+        hash_long(bytes, hash, secret)
     } else {
         let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
         let (low, high) = match (bytes.first_chunk(), bytes.last_chunk()) {
@@ -98,6 +91,34 @@ fn hash_part(bytes: &[u8], hash: u64, secret: u64) -> u64 {
             }
         };
         fold(low ^ secret, high ^ hash)
+    }
+}
+
+/// The same for more than 64 bytes, in two chains: the processor multiplies for one while it waits for
+/// the other.
+#[inline(never)]
+fn hash_long(bytes: &[u8], hash: u64, secret: u64) -> u64 {
+    let (mut left, mut right) = (hash, hash.rotate_left(32));
+    let mut mix = |blocks: &[u8; 32]| {
+        let [first, second] = halves(blocks);
+        (left, right) = (mix_block(left, first, secret), mix_block(right, second, secret));
+    };
+    bytes[..bytes.len() - 1].as_chunks().0.iter().for_each(&mut mix);
+    bytes.last_chunk().into_iter().for_each(&mut mix);
+    fold(left ^ secret, right)
+}
+
+#[inline(always)]
+fn mix_block(hash: u64, block: &[u8; 16], secret: u64) -> u64 {
+    let both = u128::from_le_bytes(*block);
+    fold(both as u64 ^ secret, (both >> 64) as u64 ^ hash)
+}
+
+#[inline(always)]
+fn halves(blocks: &[u8; 32]) -> &[[u8; 16]; 2] {
+    match blocks.as_chunks().0.first_chunk() {
+        Some(halves) => halves,
+        None => unreachable!("32 bytes are twice 16"),
     }
 }
 

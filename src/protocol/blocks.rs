@@ -47,9 +47,10 @@ fn is_separator(byte: u8) -> bool {
 #[inline(always)]
 fn index_with(bytes: &[u8], places: &mut [u16], marks: impl Fn(&[u8; BLOCK]) -> u64) -> usize {
     let (blocks, tail) = bytes.as_chunks::<BLOCK>();
-    let (mut found, mut base) = (0, 0);
+    let room_before = places.len();
+    let (mut room, mut base) = (places, 0);
     for block in blocks {
-        found += write(marks(block), base, places, found);
+        room = write(marks(block), base, room);
         base += BLOCK as u16;
     }
     if !tail.is_empty() {
@@ -63,19 +64,20 @@ fn index_with(bytes: &[u8], places: &mut [u16], marks: impl Fn(&[u8; BLOCK]) -> 
                 marks(&block)
             }
         };
-        found += write(marks, base, places, found);
+        room = write(marks, base, room);
     }
-    found
+    room_before - room.len()
 }
 
-/// Writes the places of a block's marks from `found` on; returns how many there are.
+/// Writes the places of a block's marks; returns the room that is left.
 #[inline(always)]
-fn write(marks: u64, base: u16, places: &mut [u16], found: usize) -> usize {
-    let Some(room) = places.get_mut(found..).and_then(|room| room.first_chunk_mut::<BLOCK>())
-    else {
-        return 0;
-    };
-    let (first, others) = room.as_chunks_mut::<GROUP>().0.split_at_mut(1);
+fn write(marks: u64, base: u16, room: &mut [u16]) -> &mut [u16] {
+    // Most blocks of long lines.
+    if marks == 0 {
+        return room;
+    }
+    let Some(block) = room.first_chunk_mut::<BLOCK>() else { return room };
+    let (first, others) = block.as_chunks_mut::<GROUP>().0.split_at_mut(1);
     let mut left = write_group(marks, base, &mut first[0]);
     if left != 0 {
         for group in others {
@@ -85,7 +87,7 @@ fn write(marks: u64, base: u16, places: &mut [u16], found: usize) -> usize {
             }
         }
     }
-    marks.count_ones() as usize
+    &mut room[marks.count_ones() as usize..]
 }
 
 /// Writes the places of the lowest marks; returns the others.
