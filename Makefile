@@ -64,14 +64,14 @@ bench: ## criterion benches of every room
 
 count: ## instructions per known metric, whippet's and the floor's (needs valgrind)
 	cargo bench --bench ingest --no-run
-	cargo build --release && cargo build --release --example report
-	target/release/examples/report --only S1 --rounds 1
+	cargo build --profile dist --bin whippet --example report
+	target/dist/examples/report --only S1 --rounds 1
 
 ROUNDS ?= 9
 bench-report: ## measure every row of docs/performance.md on this machine (ROUNDS=9, about 25 minutes)
 	cargo bench --bench ingest --no-run
-	cargo build --release && cargo build --release --example floor --example report
-	target/release/examples/report --rounds $(ROUNDS) --record benches/record --page docs/performance.md
+	cargo build --profile dist --bin whippet --example floor --example report
+	target/dist/examples/report --rounds $(ROUNDS) --record benches/record --page docs/performance.md
 
 config-docs: ## write docs/configuration.md, docs/compatibility.md and dist/whippet.yaml from the table of keys
 	REGENERATE=1 cargo test --lib config::generate
@@ -96,9 +96,9 @@ test-alerts: $(PROMETHEUS)/prometheus $(WHIPPET) ## alert rules and dashboard qu
 test-kubernetes: $(WHIPPET) ## manifests and chart against the API of Kubernetes (10 seconds, first time a minute)
 	WHIPPET=$(WHIPPET) tools/dist/kubernetes
 
-deb: ## the Debian package in target/dist, from a release build
-	cargo build --release
-	tools/dist/package target/release/whippet
+deb: ## the Debian package in target/dist, from a build as slow and fast as it gets
+	cargo build --profile dist --bin whippet
+	tools/dist/package target/dist/whippet
 
 test-package: $(WHIPPET) ## the Debian package in a clean Debian: install, serve, upgrade, purge (root; 2 minutes)
 	tools/dist/try-package $(WHIPPET)
@@ -131,10 +131,9 @@ faults: ## outages of a minute, a million contexts, against a release build (4 m
 	WHIPPET=$(CURDIR)/target/release/whippet cargo test --test e2e -- faults:: --ignored --skip soak \
 		--test-threads 1 --nocapture
 
-# Optimised, since a million contexts of each kind take long otherwise, and without the slow linking of a release.
+# Optimised, since a million contexts of each kind take long otherwise.
 memory: ## memory of a million hostile contexts of each kind against its bound (about a gigabyte)
-	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-		cargo test --release --test allocations -- --ignored --nocapture
+	cargo test --release --test allocations -- --ignored --nocapture
 
 # Needs Python with pip and, unless BROKERS names some, a minute to install a broker.
 demo-global: ## the global tier on this machine: broker, two senders, two owners, one killed (2 minutes)

@@ -7,7 +7,7 @@ use super::bucket::{TimestampedPoint, TimestampedSample};
 use super::shard::{Fate, Shard};
 use super::write_order::WriteOrder;
 use crate::context::{
-    Claims, Context, Decision, DropReason, Enriched, Kind, NO_CONTEXT, RawKey, Rewritten, Scope,
+    Claims, Context, Decision, DropReason, Enriched, Kind, RawKey, Rewritten, Scope,
 };
 use crate::protocol::{self, Message, Metric, MetricType, RATE_MIN, Values};
 
@@ -257,8 +257,9 @@ impl Shard {
 
     /// The distribution that copies a histogram, found once.
     fn copy_of(&mut self, histogram: u32) -> Result<u32, DropReason> {
-        let known = self.contexts.entry(histogram).copy;
-        if known != NO_CONTEXT && self.contexts.context(known).is_some_and(is_distribution) {
+        if let Some(known) = self.contexts.copy(histogram)
+            && self.contexts.context(known).is_some_and(is_distribution)
+        {
             return Ok(known);
         }
         let Some(context) = self.contexts.context(histogram).cloned() else {
@@ -278,7 +279,7 @@ impl Shard {
         let epoch = self.epoch;
         match self.contexts.resolve_rewritten(MetricType::Distribution, &rewritten, epoch) {
             Decision::Context(id) => {
-                self.contexts.entry(histogram).copy = id;
+                self.contexts.set_copy(histogram, id);
                 Ok(id)
             }
             Decision::Drop(reason) => Err(reason),

@@ -49,18 +49,14 @@ pub struct Birth {
 #[derive(Debug)]
 pub struct Entry {
     pub(super) context: Option<Context>,
-    /// Half of the identity hash: the other half adds nothing in a table of 2^32.
-    pub(super) hash: u32,
     /// The last bucket that saw it.
     pub(super) epoch: u32,
     /// Its cell in that bucket, if it has one: timestamped samples need none.
     pub(super) cell: u32,
-    /// The distribution that copies this histogram (`histogram_copy_to_distribution`).
-    pub copy: u32,
 }
 
 /// No context.
-pub const NO_CONTEXT: u32 = u32::MAX;
+pub(super) const NO_CONTEXT: u32 = u32::MAX;
 /// No cell.
 pub(super) const NO_CELL: u32 = u32::MAX;
 

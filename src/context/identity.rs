@@ -216,6 +216,30 @@ impl Context {
         hasher.finish()
     }
 
+    /// Half of the [`Context::series_hash`], which is enough in a table of 2^32; found out once for all
+    /// copies. `state` must be the same for all who ask one context.
+    pub(crate) fn short_series_hash(&self, state: &RandomState) -> u32 {
+        match self.0.note() {
+            0 => {
+                let hash = short(self.series_hash(state));
+                self.0.set_note(hash);
+                hash
+            }
+            hash => hash,
+        }
+    }
+
+    /// The [`Context::short_series_hash`] of a context that differs by its name alone.
+    pub(crate) fn short_series_hash_as(&self, name: &[u8], state: &RandomState) -> u32 {
+        short(self.series_hash_as(name, state))
+    }
+
+    /// As [`Context::short_series_hash`], of contexts that are equal.
+    pub(super) fn short_identity_hash(&self, state: &RandomState) -> u32 {
+        // An odd factor, so that kinds of one series stand apart.
+        self.short_series_hash(state).wrapping_add((self.kind() as u32).wrapping_mul(0x9E37_79B9))
+    }
+
     /// True when both would post the same name, host and tag set, by the same server.
     #[must_use]
     pub fn same_series(&self, other: &Context) -> bool {
@@ -251,10 +275,21 @@ impl Context {
         self.0.heap_bytes()
     }
 
+    /// Begins to load its bytes.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        self.0.prefetch();
+    }
+
     /// The same bytes as a raw key, when a client that sends exactly these gets this context.
     pub(super) fn as_raw_key(&self) -> &StoredKey {
         &self.0
     }
+}
+
+/// Half of a hash, never 0.
+fn short(hash: u64) -> u32 {
+    (hash as u32).max(1)
 }
 
 impl PartialEq for Context {

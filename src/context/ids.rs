@@ -1,13 +1,13 @@
 //! Numbers found by half a hash: who has this identity?
 //!
 //! hashbrown keeps a power of two of slots; at a million contexts that was ten bytes a number. Here a
-//! number takes seven: at most four of five slots are full, a segment grows by a quarter, and each
-//! segment grows alone, so none stalls its thread. The owner of the numbers knows their hashes; a
+//! number takes seven: at most four of five slots are full, a segment grows by an eighth and shrinks
+//! when three of four slots are empty, and each alone, so none stalls its thread. The owner of the numbers knows their hashes; a
 //! byte of them stands beside each number, so that a search asks the owner about strangers only once
 //! in 256.
 
-/// Segments of one table.
-const SEGMENTS: usize = 64;
+/// Segments of one table: at a million numbers each holds 4,000, and takes a millisecond to grow.
+const SEGMENTS: usize = 256;
 const SEGMENT_SHIFT: u32 = u32::BITS - SEGMENTS.trailing_zeros();
 /// No number.
 const EMPTY: u32 = u32::MAX;
@@ -57,10 +57,7 @@ impl IdTable {
     pub fn insert(&mut self, hash: u32, id: u32, hash_of: impl Fn(u32) -> u32) {
         let segment = &mut self.segments[Self::segment_of(hash)];
         if capacity_for(segment.used + 1) > segment.slots.len() {
-            let grown = capacity_for((segment.used + 1) * 9 / 8);
-            let old = std::mem::replace(&mut segment.slots, vec![EMPTY; grown]);
-            segment.marks = vec![0; grown];
-            old.into_iter().filter(|id| *id != EMPTY).for_each(|id| segment.place(hash_of(id), id));
+            segment.resize(capacity_for((segment.used + 1) * 9 / 8), hash_of);
         }
         segment.place(hash, id);
         segment.used += 1;
@@ -77,25 +74,42 @@ impl IdTable {
             return;
         }
         segment.used -= 1;
-        // A number that was pushed past the hole moves up; otherwise it could not be found again.
-        let mut at = hole;
-        loop {
-            segment.slots[hole] = EMPTY;
-            let next = loop {
-                at = segment.after(at);
-                match segment.slots[at] {
-                    EMPTY => return,
-                    id if segment.reaches(segment.start(hash_of(id)), hole, at) => break id,
-                    _ => {}
-                }
-            };
-            (segment.slots[hole], segment.marks[hole]) = (next, segment.marks[at]);
-            hole = at;
+        segment.close_hole(hole, &hash_of);
+        if segment.used == 0 {
+            *segment = Segment::default();
+        } else if segment.slots.len() > SLOTS_MIN.max(segment.used * 4) {
+            segment.resize(capacity_for(segment.used * 9 / 8), hash_of);
         }
     }
 }
 
 impl Segment {
+    /// Moves its numbers to so many slots.
+    fn resize(&mut self, slots: usize, hash_of: impl Fn(u32) -> u32) {
+        let old = std::mem::replace(&mut self.slots, vec![EMPTY; slots]);
+        self.marks = vec![0; slots];
+        old.into_iter().filter(|id| *id != EMPTY).for_each(|id| self.place(hash_of(id), id));
+    }
+
+    /// Empties a slot.
+    fn close_hole(&mut self, mut hole: usize, hash_of: &impl Fn(u32) -> u32) {
+        // A number that was pushed past the hole moves up; otherwise it could not be found again.
+        let mut at = hole;
+        loop {
+            self.slots[hole] = EMPTY;
+            let next = loop {
+                at = self.after(at);
+                match self.slots[at] {
+                    EMPTY => return,
+                    id if self.reaches(self.start(hash_of(id)), hole, at) => break id,
+                    _ => {}
+                }
+            };
+            (self.slots[hole], self.marks[hole]) = (next, self.marks[at]);
+            hole = at;
+        }
+    }
+
     /// Where the search for a hash starts. The bits that chose the segment are the same for all of
     /// them, so those below decide.
     #[inline]

@@ -4,8 +4,8 @@
 //! split for a line that was seen before.
 
 use ahash::RandomState;
-use triomphe::ThinArc;
 
+use super::key_memory::SharedBytes;
 use super::prefetch::prefetch_two_lines;
 use crate::protocol::MetricType;
 
@@ -133,7 +133,7 @@ fn halves(blocks: &[u8; 32]) -> &[[u8; 16]; 2] {
 /// kind  marks  tag count  name length
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct StoredKey(ThinArc<u64, u8>);
+pub(super) struct StoredKey(SharedBytes);
 
 /// The mark of bytes that only an alias holds, no context.
 const RAW: u8 = 8;
@@ -186,7 +186,7 @@ pub(super) struct Parts<'a> {
 }
 
 impl StoredKey {
-    /// Copies the parts. `None` when a part is longer than four gigabytes, which no buffer holds.
+    /// Copies the parts. `None` when they are longer than four gigabytes, which no buffer holds.
     pub fn new(parts: &Parts<'_>) -> Option<Self> {
         let name_len = u32::try_from(parts.name.len()).ok()?;
         let third_len = u32::try_from(parts.third.len()).ok()?.to_le_bytes();
@@ -196,8 +196,8 @@ impl StoredKey {
             | u64::from(parts.tag_count) << TAG_COUNT_SHIFT
             | u64::from(name_len) << NAME_SHIFT;
         let third_len: &[u8] = if parts.third.is_empty() { &[] } else { &third_len };
-        let bytes = [parts.name, parts.tags, parts.third, third_len].concat();
-        Some(StoredKey(ThinArc::from_header_and_slice(header, &bytes)))
+        let bytes = [parts.name, parts.tags, parts.third, third_len];
+        SharedBytes::new(header, &bytes).map(StoredKey)
     }
 
     /// The bytes of a raw key, for a line whose context does not look like the line.
@@ -231,17 +231,17 @@ impl StoredKey {
     /// Begins to load the bytes: all of them for a key of common length.
     #[inline(always)]
     pub fn prefetch(&self) {
-        prefetch_two_lines(&self.0.header);
+        prefetch_two_lines(self.0.start());
     }
 
     #[inline(always)]
     fn header(&self) -> u64 {
-        self.0.header.header
+        self.0.header()
     }
 
     #[inline(always)]
     fn bytes(&self) -> &[u8] {
-        &self.0.slice
+        self.0.bytes()
     }
 
     /// The wire type of the line that created it, as its number.
@@ -288,8 +288,17 @@ impl StoredKey {
 
     /// Heap bytes held by one copy.
     pub fn heap_bytes(&self) -> usize {
-        // The count of references, the header and the length of the bytes.
-        self.bytes().len() + size_of::<usize>() + size_of::<u64>() + size_of::<usize>()
+        self.0.heap_bytes()
+    }
+
+    /// The number that [`StoredKey::set_note`] keeps beside the bytes; 0 before.
+    pub fn note(&self) -> u32 {
+        self.0.note()
+    }
+
+    /// Keeps a number that depends on the bytes alone.
+    pub fn set_note(&self, note: u32) {
+        self.0.set_note(note);
     }
 
     /// Heap bytes that only an alias holds: none where the key is the context itself.

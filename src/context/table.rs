@@ -8,6 +8,7 @@ use ahash::RandomState;
 
 use super::alias::{Alias, AliasTable};
 use super::entry::{Birth, Decision, Entry, NO_CELL, NO_CONTEXT};
+use super::free_ids::{FreeIds, give_back};
 use super::identity::{Context, ContextParts, Kind};
 use super::ids::IdTable;
 use super::key::{KeySecrets, RawKey, StoredKey};
@@ -48,7 +49,9 @@ pub struct Contexts {
     secrets: KeySecrets,
     aliases: AliasTable,
     entries: Vec<Entry>,
-    free: Vec<u32>,
+    free: FreeIds,
+    /// The distributions that copy histograms (`histogram_copy_to_distribution`), by the id of the histogram.
+    copies: Vec<u32>,
     identities: IdTable,
     per_name: HashMap<(Kind, Box<[u8]>), usize, RandomState>,
     live: usize,
@@ -82,6 +85,7 @@ pub struct FirstSightCounts {
 struct Sweep {
     oldest: u32,
     segment: usize,
+    /// Entries from here on are done: from the end, so that it can be given back.
     entry: usize,
 }
 
@@ -98,7 +102,8 @@ impl Contexts {
             secrets: KeySecrets::of(&state),
             state,
             entries: Vec::new(),
-            free: Vec::new(),
+            free: FreeIds::default(),
+            copies: Vec::new(),
             live: 0,
             overflow: 0,
             births: Vec::new(),
@@ -304,7 +309,7 @@ impl Contexts {
         let Some(context) = Context::new(&parts) else {
             return Decision::Drop(DropReason::TooManyTags);
         };
-        let hash = context.identity_hash(&self.state) as u32;
+        let hash = context.short_identity_hash(&self.state);
         if let Some(id) = self.lookup(hash, &context) {
             return Decision::Context(id);
         }
@@ -341,7 +346,7 @@ impl Contexts {
             let (tags, global): (&[&[u8]], _) = (&[OVERFLOW_TAG], context.is_global());
             let parts = ContextParts { kind, name, tags, host: None, overflow: true, global };
             let Some(folded) = Context::new(&parts) else { continue };
-            let hash = folded.identity_hash(&self.state) as u32;
+            let hash = folded.short_identity_hash(&self.state);
             if let Some(id) = self.lookup(hash, &folded) {
                 self.counts.folded += 1;
                 return Decision::Context(id);
@@ -357,8 +362,8 @@ impl Contexts {
     fn lookup(&self, hash: u32, context: &Context) -> Option<u32> {
         let entries = &self.entries;
         self.identities.find(hash, |id| {
-            let entry = &entries[id as usize];
-            entry.hash == hash && entry.context.as_ref() == Some(context)
+            let known = entries[id as usize].context.as_ref();
+            known.is_some_and(|known| known == context)
         })
     }
 
@@ -373,8 +378,7 @@ impl Contexts {
             let key = (context.kind(), Box::from(context.name()));
             *self.per_name.entry(key).or_insert(0) += 1;
         }
-        let entry =
-            Entry { context: Some(context.clone()), hash, epoch, cell: NO_CELL, copy: NO_CONTEXT };
+        let entry = Entry { context: Some(context.clone()), epoch, cell: NO_CELL };
         let id = match self.free.pop() {
             Some(id) => {
                 self.entries[id as usize] = entry;
@@ -386,8 +390,8 @@ impl Contexts {
                 (self.entries.len() - 1) as u32
             }
         };
-        let entries = &self.entries;
-        self.identities.insert(hash, id, |other| entries[other as usize].hash);
+        let (entries, state) = (&self.entries, &self.state);
+        self.identities.insert(hash, id, |other| hash_of(entries, other, state));
         self.births.push(Birth { id, context, settings: None });
         id
     }
@@ -396,6 +400,21 @@ impl Contexts {
     #[inline]
     pub fn entry(&mut self, id: u32) -> &mut Entry {
         &mut self.entries[id as usize]
+    }
+
+    /// The distribution that copies a histogram, if [`Contexts::set_copy`] named one.
+    #[must_use]
+    pub fn copy(&self, histogram: u32) -> Option<u32> {
+        self.copies.get(histogram as usize).copied().filter(|copy| *copy != NO_CONTEXT)
+    }
+
+    /// From now on this distribution copies the histogram.
+    pub fn set_copy(&mut self, histogram: u32, copy: u32) {
+        let at = histogram as usize;
+        if self.copies.len() <= at {
+            self.copies.resize(at + 1, NO_CONTEXT);
+        }
+        self.copies[at] = copy;
     }
 
     /// The identity of a live context.
@@ -487,7 +506,8 @@ impl Contexts {
     /// its own bound.
     pub fn start_sweep(&mut self, oldest: u32) {
         if self.sweep.is_none() {
-            self.sweep = Some(Sweep { oldest, segment: 0, entry: 0 });
+            let entry = self.entries.len();
+            self.sweep = Some(Sweep { oldest, segment: 0, entry });
         }
     }
 
@@ -508,15 +528,32 @@ impl Contexts {
             sweep.segment += 1;
             return true;
         }
-        let (from, oldest) = (sweep.entry, sweep.oldest);
-        let to = (from + SWEEP_ENTRIES).min(self.entries.len());
-        sweep.entry = to;
-        let finished = to == self.entries.len();
+        // The end may have been given back meanwhile.
+        let (to, oldest) = (sweep.entry.min(self.entries.len()), sweep.oldest);
+        let from = to.saturating_sub(SWEEP_ENTRIES);
+        sweep.entry = from;
         (from..to).for_each(|id| self.bury(id, oldest));
+        let more = self.free.trim(&mut self.entries, SWEEP_ENTRIES);
+        let finished = from == 0 && !more;
         if finished {
             self.sweep = None;
+            self.give_back();
         }
         !finished
+    }
+
+    /// Of what lies beside the entries.
+    fn give_back(&mut self) {
+        self.copies.truncate(self.entries.len());
+        give_back(&mut self.copies);
+        // Moving the rest takes time, so only where hardly any is left of many.
+        let is_waste = |used: usize, capacity: usize| capacity > 4_096 && used * 64 < capacity;
+        if is_waste(self.settled.len(), self.settled.capacity()) {
+            self.settled.shrink_to_fit();
+        }
+        if is_waste(self.per_name.len(), self.per_name.capacity()) {
+            self.per_name.shrink_to_fit();
+        }
     }
 
     fn bury(&mut self, id: usize, oldest: u32) {
@@ -525,10 +562,13 @@ impl Contexts {
             return;
         }
         let Some(context) = entry.context.take() else { return };
-        let hash = entry.hash;
+        let hash = context.short_identity_hash(&self.state);
         let number = id as u32;
-        let entries = &self.entries;
-        self.identities.remove(hash, number, |other| entries[other as usize].hash);
+        let (entries, state) = (&self.entries, &self.state);
+        self.identities.remove(hash, number, |other| hash_of(entries, other, state));
+        if let Some(copy) = self.copies.get_mut(id) {
+            *copy = NO_CONTEXT;
+        }
         self.settled.remove(&number);
         if context.is_overflow() {
             self.overflow -= 1;
@@ -538,7 +578,7 @@ impl Contexts {
         if self.rules.limits.contexts_per_name_max > 0 {
             self.forget_name(&context);
         }
-        self.free.push(number);
+        self.free.insert(number);
         self.deaths.push(number);
     }
 
@@ -551,6 +591,12 @@ impl Contexts {
             }
         }
     }
+}
+
+/// The hash of a number in the table of identities; 0 for an unused one, which the table never asks for.
+fn hash_of(entries: &[Entry], id: u32, state: &RandomState) -> u32 {
+    let known = entries.get(id as usize).and_then(|entry| entry.context.as_ref());
+    known.map_or(0, |context| context.short_identity_hash(state))
 }
 
 #[cfg(test)]

@@ -16,6 +16,10 @@ const ZSTD_LEVEL: i32 = 1;
 /// choice of 512 KiB they compress a tenth faster, for one percent more bytes.
 #[cfg(feature = "zstd")]
 const ZSTD_FAST_WINDOW_BITS: u32 = 17;
+/// Their table of places, 16 KiB: it stays in the first cache. Against zstd's own choice of 64 KiB they
+/// compress a twentieth faster, again for one percent more bytes.
+#[cfg(feature = "zstd")]
+const ZSTD_FAST_HASH_BITS: u32 = 12;
 
 /// How bodies are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +125,7 @@ impl Compressor {
                 let mut encoder = Encoder::new(level)?;
                 if level <= ZSTD_LEVEL {
                     encoder.set_parameter(CParameter::WindowLog(ZSTD_FAST_WINDOW_BITS))?;
+                    encoder.set_parameter(CParameter::HashLog(ZSTD_FAST_HASH_BITS))?;
                 }
                 Compressor::Zstd(encoder)
             }

@@ -29,7 +29,7 @@ pub(super) fn settle(postings: Postings<'_>, flush: &mut Flush) {
     let (registry, mut lost, mut example) = (postings.registry, 0, None);
     let mut taken = HashSet::new();
     let mut wins = |number: u32, write_order: WriteOrder| {
-        let Some(known) = registry.get(number).filter(|known| known.contested) else {
+        let Some(known) = registry.get(number).filter(|known| known.contested()) else {
             return true;
         };
         // Lanes may write at the same moment: the first of them takes the place, the others are past it.
@@ -62,7 +62,7 @@ pub(super) fn yield_to_values(
     held: &mut Vec<(u32, f64)>,
 ) {
     let registry = postings.registry;
-    let contested = |number: &u32| registry.get(*number).is_some_and(|known| known.contested);
+    let contested = |number: &u32| registry.get(*number).is_some_and(|known| known.contested());
     if !idle.iter().chain(held.iter().map(|(number, _)| number)).any(contested) {
         return;
     }
@@ -87,7 +87,7 @@ fn contested_values(postings: Postings<'_>, bucket: &Bucket) -> HashMap<u64, Wri
     let gauges = bucket.gauges.iter().map(|cell| (cell.context, cell.write_order));
     let sets = bucket.sets.iter().map(|cell| (cell.context, cell.write_order));
     for (number, write_order) in counters.chain(gauges).chain(sets) {
-        if registry.get(number).is_some_and(|known| known.contested) {
+        if registry.get(number).is_some_and(|known| known.contested()) {
             let latest = values.entry(registry.series_key(number)).or_insert(0);
             *latest = write_order.max(*latest);
         }
@@ -103,7 +103,7 @@ fn shadowed_values(
     visit: &mut dyn FnMut(u32, usize, u64, WriteOrder),
 ) {
     for cell in &bucket.histograms {
-        let shadowed = postings.known(cell.context).filter(|(known, _)| known.shadowed);
+        let shadowed = postings.known(cell.context).filter(|(known, _)| known.shadowed());
         let Some((known, posting)) = shadowed else { continue };
         let suffixes = posting.histograms(postings.usual).suffixes().enumerate();
         for (position, suffix) in suffixes.filter(|(position, _)| posting.posts(*position)) {

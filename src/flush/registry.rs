@@ -5,27 +5,28 @@ use std::collections::HashMap;
 use ahash::RandomState;
 
 use super::overrides::{KnownScope, PostingOverride, PostingOverrides};
-use crate::context::{Birth, Context, IdTable, Kind};
+use crate::context::{Birth, Context, FreeIds, IdTable, Kind, give_back, prefetch};
 
 /// A context as the flusher knows it. There are as many as contexts, so it is kept small: what few
 /// of them have is kept in side tables.
 #[derive(Debug)]
 pub(super) struct Known {
     pub context: Context,
-    /// Half of the hash of its series.
-    hash: u32,
     /// Start of the last bucket that had a cell of this counter or held gauge, [`NEVER`] when it is
     /// not continued.
     continued_from: u32,
     /// Lanes in which it is alive.
     lanes: u16,
-    /// Another kind, or an aggregate of a histogram, posts under the same name, host and tags.
-    pub contested: bool,
-    /// A histogram of which some aggregate is posted under the name of another context.
-    pub shadowed: bool,
+    /// Another context posts under the same name, host and tags: it, or an aggregate of it where it is a
+    /// histogram.
+    rivaled: bool,
     /// Who posts it.
     scope: KnownScope,
 }
+
+/// How far ahead a context's key is loaded, and by as much again its place in the list: a context is posted
+/// in some 300 ns, a load takes 100 and more.
+const AHEAD: usize = 4;
 
 /// No start of a bucket: the last second that 32 bits can hold, in 2106.
 const NEVER: u32 = u32::MAX;
@@ -36,6 +37,16 @@ fn short(start: u64) -> u32 {
 }
 
 impl Known {
+    /// Another kind, or an aggregate of a histogram, posts its series too.
+    pub fn contested(&self) -> bool {
+        self.rivaled && self.context.kind() != Kind::Histogram
+    }
+
+    /// A histogram of which some aggregate is posted under the name of another context.
+    pub fn shadowed(&self) -> bool {
+        self.rivaled && self.context.kind() == Kind::Histogram
+    }
+
     fn continued_from(&self) -> Option<u64> {
         (self.continued_from != NEVER).then_some(u64::from(self.continued_from))
     }
@@ -46,7 +57,7 @@ impl Known {
 pub(super) struct Registry {
     state: RandomState,
     known: Vec<Option<Known>>,
-    free: Vec<u32>,
+    free: FreeIds,
     /// How the few are posted that are not posted as usual.
     overrides: HashMap<u32, Box<PostingOverride>, RandomState>,
     /// The last values of gauges that are continued.
@@ -76,7 +87,7 @@ impl Registry {
             held: HashMap::with_hasher(state.clone()),
             state,
             known: Vec::new(),
-            free: Vec::new(),
+            free: FreeIds::default(),
             series: IdTable::default(),
             numbers: vec![Vec::new(); lanes],
             continued: Vec::new(),
@@ -116,6 +127,18 @@ impl Registry {
             }
             numbers[id] = number;
         }
+        if !deaths.is_empty() {
+            self.shrink(lane);
+        }
+    }
+
+    /// Gives back what the dead left at the ends of lists.
+    fn shrink(&mut self, lane: usize) {
+        let numbers = &mut self.numbers[lane];
+        let end = numbers.iter().rposition(|number| *number != u32::MAX).map_or(0, |last| last + 1);
+        numbers.truncate(end);
+        while give_back(numbers) {}
+        while self.free.trim(&mut self.known, usize::MAX) {}
     }
 
     /// New rules: how each context is posted is found out again. Returns old and new numbers of the
@@ -199,6 +222,7 @@ impl Registry {
     /// Forgets all contexts of a lane.
     pub fn reset(&mut self, lane: usize) {
         std::mem::take(&mut self.numbers[lane]).into_iter().for_each(|number| self.leave(number));
+        self.shrink(lane);
     }
 
     /// The number of a lane's context; `u32::MAX` for an id that was never born.
@@ -237,6 +261,28 @@ impl Registry {
         self.known.get(number as usize).and_then(Option::as_ref)
     }
 
+    /// The items in order, while what is known of the contexts of later ones is being loaded: a million of
+    /// them lie all over the memory.
+    pub fn ahead<'a, T>(
+        &'a self,
+        items: &'a [T],
+        number: impl Fn(&T) -> u32 + 'a,
+    ) -> impl Iterator<Item = &'a T> {
+        items.iter().enumerate().map(move |(at, item)| {
+            if let Some(later) = items.get(at + 2 * AHEAD)
+                && let Some(known) = self.known.get(number(later) as usize)
+            {
+                prefetch(known);
+            }
+            if let Some(next) = items.get(at + AHEAD)
+                && let Some(known) = self.get(number(next))
+            {
+                known.context.prefetch();
+            }
+            item
+        })
+    }
+
     /// One past the largest number.
     pub fn numbers_end(&self) -> usize {
         self.known.len()
@@ -258,7 +304,7 @@ impl Registry {
     }
 
     fn enter(&mut self, context: &Context, overrides: &PostingOverrides) -> u32 {
-        let hash = context.series_hash(&self.state) as u32;
+        let hash = context.short_series_hash(&self.state);
         if let Some(number) = self.find(hash, context, context.kind()) {
             if let Some(known) = self.known[number as usize].as_mut() {
                 known.lanes += 1;
@@ -271,8 +317,8 @@ impl Registry {
         self.any_global |= scope != KnownScope::Local;
         self.by_kind[context.kind() as usize] += 1;
         let context = context.clone();
-        let (continued_from, lanes, shadowed) = (NEVER, 1, false);
-        let known = Known { context, hash, continued_from, lanes, contested, shadowed, scope };
+        let (continued_from, lanes, rivaled) = (NEVER, 1, contested);
+        let known = Known { context, continued_from, lanes, rivaled, scope };
         let number = match self.free.pop() {
             Some(number) => {
                 self.known[number as usize] = Some(known);
@@ -283,8 +329,8 @@ impl Registry {
                 (self.known.len() - 1) as u32
             }
         };
-        let all = &self.known;
-        self.series.insert(hash, number, |other| hash_of(all, other));
+        let (all, state) = (&self.known, &self.state);
+        self.series.insert(hash, number, |other| hash_of(all, other, state));
         for suffix in overrides.suffixes() {
             self.shadow(number, suffix.as_bytes());
         }
@@ -301,12 +347,12 @@ impl Registry {
         }
         let rivals: Vec<(u32, u32)> = if context.kind() == Kind::Histogram {
             let name = [context.name(), suffix].concat();
-            let hash = context.series_hash_as(&name, &self.state) as u32;
+            let hash = context.short_series_hash_as(&name, &self.state);
             let found =
                 BARE_KINDS.iter().filter_map(|kind| self.find_as(hash, &name, context, *kind));
             found.map(|bare| (number, bare)).collect()
         } else if let Some(name) = bare_name(context).and_then(|name| name.strip_suffix(suffix)) {
-            let hash = context.series_hash_as(name, &self.state) as u32;
+            let hash = context.short_series_hash_as(name, &self.state);
             let found = self.find_as(hash, name, context, Kind::Histogram);
             found.map(|histogram| (histogram, number)).into_iter().collect()
         } else {
@@ -314,17 +360,18 @@ impl Registry {
         };
         for (histogram, bare) in rivals {
             if let Some(known) = self.known[histogram as usize].as_mut() {
-                known.shadowed = true;
+                known.rivaled = true;
             }
             if let Some(known) = self.known[bare as usize].as_mut() {
-                (known.contested, self.any_contested) = (true, true);
+                (known.rivaled, self.any_contested) = (true, true);
             }
         }
     }
 
     /// The number of a context that is known.
     pub fn number_of(&self, context: &Context) -> Option<u32> {
-        self.find(context.series_hash(&self.state) as u32, context, context.kind())
+        let hash = context.short_series_hash_as(context.name(), &self.state);
+        self.find(hash, context, context.kind())
     }
 
     fn find(&self, hash: u32, context: &Context, kind: Kind) -> Option<u32> {
@@ -334,9 +381,7 @@ impl Registry {
     /// The context of that kind that posts the series of `context` under another name.
     fn find_as(&self, hash: u32, name: &[u8], context: &Context, kind: Kind) -> Option<u32> {
         let is_it = |known: &Known| {
-            known.hash == hash
-                && known.context.kind() == kind
-                && context.same_series_as(name, &known.context)
+            known.context.kind() == kind && context.same_series_as(name, &known.context)
         };
         self.series.find(hash, |number| self.get(number).is_some_and(is_it))
     }
@@ -353,7 +398,7 @@ impl Registry {
             .collect();
         for rival in &rivals {
             if let Some(known) = self.known[*rival as usize].as_mut() {
-                known.contested = true;
+                known.rivaled = true;
             }
         }
         !rivals.is_empty()
@@ -389,11 +434,12 @@ impl Registry {
     fn forget(&mut self, number: u32) {
         if let Some(known) = self.known[number as usize].take() {
             self.by_kind[known.context.kind() as usize] -= 1;
-            let all = &self.known;
-            self.series.remove(known.hash, number, |other| hash_of(all, other));
+            let hash = known.context.short_series_hash(&self.state);
+            let (all, state) = (&self.known, &self.state);
+            self.series.remove(hash, number, |other| hash_of(all, other, state));
             self.overrides.remove(&number);
             self.held.remove(&number);
-            self.free.push(number);
+            self.free.insert(number);
         }
     }
 
@@ -428,10 +474,11 @@ impl Registry {
         let mut continued = std::mem::take(&mut self.continued);
         continued.retain(|number| {
             let Some(known) = self.get(*number) else { return false };
-            let (from, kind) = (known.continued_from().unwrap_or(0), known.context.kind());
+            let from = known.continued_from().unwrap_or(0);
             if from >= start {
                 return true;
             }
+            let kind = self.kind_continued(known);
             let filtered = self.override_of(*number).is_some_and(|own| own.filtered);
             if from.saturating_add(self.lasts(*number, kind, counter_expiry)) > start && !filtered {
                 let held = self.held.get(number).filter(|_| kind == Kind::Gauge);
@@ -447,13 +494,15 @@ impl Registry {
             }
             false
         });
+        while give_back(&mut continued) {}
         self.continued = continued;
+        while self.free.trim(&mut self.known, usize::MAX) {}
     }
 
     /// The latest start until which zeros of counters go on.
     pub fn counters_until(&self, counter_expiry: u64) -> Option<u64> {
         let counters =
-            self.continued_known().filter(|(_, known)| known.context.kind() == Kind::Counter);
+            self.continued_known().filter(|(_, known)| self.kind_continued(known) == Kind::Counter);
         let starts = counters.filter_map(|(_, known)| known.continued_from());
         starts.max().map(|start| start + counter_expiry)
     }
@@ -463,10 +512,16 @@ impl Registry {
     /// of the clock by a month posts no month.
     pub fn continued_until(&self, counter_expiry: u64) -> Option<u64> {
         let until = |(number, known): (u32, &Known)| {
-            let lasts = self.lasts(number, known.context.kind(), counter_expiry);
+            let lasts = self.lasts(number, self.kind_continued(known), counter_expiry);
             Some(known.continued_from()? + lasts.min(counter_expiry))
         };
         self.continued_known().filter_map(until).max()
+    }
+
+    /// The kind of a context that is continued: all but held gauges are counters. Reading it from the key
+    /// of each would load a million keys.
+    fn kind_continued(&self, known: &Known) -> Kind {
+        if self.held.is_empty() { Kind::Counter } else { known.context.kind() }
     }
 
     fn continued_known(&self) -> impl Iterator<Item = (u32, &Known)> {
@@ -474,9 +529,10 @@ impl Registry {
     }
 }
 
-/// The half hash of a number; 0 for an unused one, which the table never asks for.
-fn hash_of(all: &[Option<Known>], number: u32) -> u32 {
-    all.get(number as usize).and_then(Option::as_ref).map_or(0, |known| known.hash)
+/// The hash of a number in the table of series; 0 for an unused one, which the table never asks for.
+fn hash_of(all: &[Option<Known>], number: u32, state: &RandomState) -> u32 {
+    let known = all.get(number as usize).and_then(Option::as_ref);
+    known.map_or(0, |known| known.context.short_series_hash(state))
 }
 
 /// The name, if its kind posts under it as it stands.

@@ -55,10 +55,11 @@ impl<'a> FlushView<'a> {
     /// Calls `visit` once per context: touched ones first, then held gauges and continued counters.
     pub fn visit(&self, visit: &mut dyn FnMut(&Row<'_>)) {
         let bucket = &self.flush.merged;
-        for cell in &bucket.counters {
+        let registry = self.postings.registry;
+        for cell in registry.ahead(&bucket.counters, |cell| cell.context) {
             self.counter(cell.context, cell.sum, false, visit);
         }
-        for cell in &bucket.gauges {
+        for cell in registry.ahead(&bucket.gauges, |cell| cell.context) {
             self.gauge(cell.context, cell.value, visit);
         }
         for cell in &bucket.sets {
@@ -75,7 +76,7 @@ impl<'a> FlushView<'a> {
         for (number, value) in &self.flush.held {
             self.gauge(*number, *value, visit);
         }
-        for number in &self.flush.idle {
+        for number in registry.ahead(&self.flush.idle, |number| *number) {
             self.counter(*number, 0.0, true, visit);
         }
     }
@@ -99,7 +100,8 @@ impl<'a> FlushView<'a> {
         let (usual, interval) = (self.postings.usual, self.postings.interval);
         let timestamp = self.flush.timestamp;
         let mut values: Vec<(&str, [Point; 1], SeriesKind)> = Vec::new();
-        for cell in &self.flush.merged.histograms {
+        let cells = &self.flush.merged.histograms;
+        for cell in self.postings.registry.ahead(cells, |cell| cell.context) {
             let Some(posting) = self.postings.of(cell.context) else { continue };
             let summary = cell.summary();
             values.clear();

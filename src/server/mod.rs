@@ -6,6 +6,7 @@
 //! waits for delivery only within half an interval, a shutdown ends within its time. Refusal: it
 //! parses nothing, sums nothing and encodes nothing itself.
 
+mod allocator;
 mod api_key_check;
 mod banner;
 mod by_listener;
@@ -189,6 +190,7 @@ impl Server {
         let self_report = SelfReport::prepare(&loaded, hostname.as_deref(), &clock, &hub);
         let config = &loaded.config;
         let lanes = settings::lanes(config);
+        allocator::give_back_long_lists();
         let open_max = descriptors::raise();
         let connections = descriptors::connections(config.stream_connections_max, open_max);
         let mut bound = net::bind(settings::net(&loaded, lanes, connections))?;

@@ -1,8 +1,8 @@
 //! The floor of this machine: the least any statsd server can spend on a load.
 //!
 //! ```text
-//! cargo run --release --example floor -- --target udp://127.0.0.1:0 --mode work
-//! cargo run --release --example floor -- memory --profile packed
+//! cargo run --profile dist --example floor -- --target udp://127.0.0.1:0 --mode work
+//! cargo run --profile dist --example floor -- memory --profile packed
 //! ```
 //! `discard` receives and discards; `work` receives, finds lines, hashes name and tags, compares
 //! the bytes, reads the number and adds it. It checks nothing, knows no kinds and flushes nothing:

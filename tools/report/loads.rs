@@ -160,12 +160,17 @@ fn over(
 
 /// CPU per line of both servers, pair by pair: the floor is recognised by its command.
 fn pairs(report: &Value) -> (Vec<f64>, Vec<f64>) {
+    pairs_by(report, "/floor ")
+}
+
+/// CPU per line of both servers, pair by pair; the second is the one with this word in its command.
+pub fn pairs_by(report: &Value, word: &str) -> (Vec<f64>, Vec<f64>) {
     let none = Vec::new();
     let runs = report["runs"].as_array().unwrap_or(&none);
-    let of = |floor: bool| {
+    let of = |second: bool| {
         runs.iter()
             .filter(|run| {
-                run["server"].as_str().is_some_and(|server| server.contains("/floor ")) == floor
+                run["server"].as_str().is_some_and(|server| server.contains(word)) == second
             })
             .filter_map(|run| run["cpu"]["ns_per_line"].as_f64())
             .collect()

@@ -2,11 +2,12 @@
 //! the floor beside each. `make bench-report` builds what it needs and starts it.
 //!
 //! ```text
-//! cargo run --release --example report -- --rounds 9 --record benches/record --page docs/performance.md
-//! cargo run --release --example report -- --only S3,S8
+//! cargo run --profile dist --example report -- --rounds 9 --record benches/record --page docs/performance.md
+//! cargo run --profile dist --example report -- --only S3,S8
 //! ```
 //! Out: a dated file of rows in the record folder, and the table between the two marks of the page.
 
+mod everything;
 mod loads;
 mod page;
 mod steady;
@@ -90,7 +91,7 @@ fn main() -> std::process::ExitCode {
     let tools = Tools::new(args.rounds.max(1), args.seconds.max(2), args.ingest.clone());
     let wanted = |id: &str| args.only.is_empty() || args.only.iter().any(|only| only == id);
     let mut rows: Vec<Row> = Vec::new();
-    for (id, measure) in loads::ALL.iter().chain(steady::ALL) {
+    for (id, measure) in loads::ALL.iter().chain(steady::ALL).chain(everything::ALL) {
         if !wanted(id) {
             continue;
         }

@@ -22,13 +22,16 @@ pub struct Tools {
 
 impl Tools {
     pub fn new(rounds: usize, seconds: u64, ingest: Option<PathBuf>) -> Self {
-        let release = Path::new("target/release");
+        // What was built beside this program: target/dist/examples/report measures target/dist/whippet.
+        let beside = std::env::current_exe().ok();
+        let built = beside.as_deref().and_then(Path::parent).and_then(Path::parent);
+        let built = built.unwrap_or(Path::new("target/dist"));
         Tools {
             rounds,
             seconds,
-            whippet: release.join("whippet"),
-            floor: release.join("examples/floor"),
-            ingest: ingest.or_else(|| newest(&release.join("deps"), "ingest-")),
+            whippet: built.join("whippet"),
+            floor: built.join("examples/floor"),
+            ingest: ingest.or_else(|| newest(Path::new("target/release/deps"), "ingest-")),
         }
     }
 

@@ -124,6 +124,44 @@ fn what_was_not_seen_dies_and_its_id_is_free_again() {
 }
 
 #[test]
+fn what_the_dead_took_is_given_back_and_the_living_keep_their_ids() {
+    let mut table = table(ContextLimits::default());
+    let name = |number: u32| format!("flood.{number}");
+    for number in 0..100_000 {
+        let id = resolve(&mut table, MetricType::Counter, &name(number), "");
+        assert_eq!(id, Decision::Context(number));
+    }
+    // Of the end nobody lives, before it one of a thousand.
+    let forget = |table: &mut Contexts, oldest: u32| {
+        for number in (0..50_000).step_by(1_000) {
+            let name = name(number);
+            let (name, kind) = (name.as_bytes(), MetricType::Counter);
+            let raw = RawKey { kind, name, tags: b"", origin: b"" };
+            let hash = table.hash(&raw);
+            table.alias(hash, &raw).expect("it lives").epoch = oldest;
+            table.entry(number).see(oldest);
+        }
+        table.start_sweep(oldest);
+        while table.sweep_step() {}
+    };
+    forget(&mut table, 12);
+    assert_eq!((table.len(), table.aliases(), table.entries.len()), (50, 50, 49_001));
+    assert!(table.entries.capacity() < 2 * 49_001 + 20_000, "{}", table.entries.capacity());
+    for number in (0..50_000).step_by(1_000) {
+        let known = resolve(&mut table, MetricType::Counter, &name(number), "");
+        assert_eq!(known, Decision::Context(number));
+    }
+    let next = resolve(&mut table, MetricType::Counter, "next", "");
+    assert_eq!(next, Decision::Context(1), "the lowest");
+    forget(&mut table, 13);
+    assert_eq!(table.len(), 50);
+    table.start_sweep(14);
+    while table.sweep_step() {}
+    assert_eq!((table.len(), table.entries.len(), table.free.len()), (0, 0, 0));
+    assert!(table.entries.capacity() < 20_000, "{}", table.entries.capacity());
+}
+
+#[test]
 fn new_rules_decide_known_keys_again() {
     let mut table = table(ContextLimits::default());
     let plain = resolve(&mut table, MetricType::Counter, "n", "");
