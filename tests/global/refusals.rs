@@ -98,14 +98,13 @@ fn unix_now() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs()
 }
 
-/// A part of one counter, by a host whose clock is ahead.
-fn part_of_the_future(ahead: u64) -> (u32, Vec<u8>) {
-    let key = Key::new(b"g.future", []).expect("a key");
-    let start = unix_now() + ahead;
+/// A part of one counter, by a host whose clock shows another time.
+fn part_at(name: &str, start: u64) -> (u32, Vec<u8>) {
+    let key = Key::new(name.as_bytes(), []).expect("a key");
     let partition = key.partition(PARTITIONS);
     let head = Head {
         sender: [7; 16],
-        host: "ahead".to_owned(),
+        host: "clock off".to_owned(),
         start,
         interval: 1,
         partition,
@@ -132,12 +131,17 @@ fn senders_with_another_interval_partitions_or_clock_are_refused_and_named() {
     };
     send(cluster.sender().set("interval", 2), "slower");
     send(cluster.sender().env("WHIPPET_GLOBAL_PARTITIONS", PARTITIONS / 2), "coarser");
-    let (partition, record) = part_of_the_future(700);
-    cluster.append(partition, &record);
+    // Ten minutes ahead is refused; ten behind is late, and exact all the same.
+    for (name, start) in [("g.future", unix_now() + 700), ("g.past", unix_now() - 700)] {
+        let (partition, record) = part_at(name, start);
+        cluster.append(partition, &record);
+    }
     send(cluster.sender(), "good");
-    eventually(PATIENCE, "the good one at the intake", || {
-        intake.read(|state| state.sum_of_counter("g.hits", &[]) == 7.0)
-    });
+    for (name, value) in [("g.hits", 7.0), ("g.past", 1.0)] {
+        eventually(PATIENCE, name, || {
+            intake.read(|state| state.sum_of_counter(name, &[]) == value)
+        });
+    }
     let refused = |status: &Json| status["global"]["owner"]["refused"]["reasons"].clone();
     let one = serde_json::json!({"parts": 1, "cells": 1});
     let all = serde_json::json!({"interval": one, "partition": one, "future": one});
@@ -157,12 +161,12 @@ fn senders_with_another_interval_partitions_or_clock_are_refused_and_named() {
         })
         .collect();
     rows.sort_unstable();
-    assert_eq!(rows, [("ahead", 1), ("coarser", 1), ("good", 0), ("slower", 1)]);
+    assert_eq!(rows, [("clock off", 1), ("coarser", 1), ("good", 0), ("slower", 1)]);
     let log = owner.end();
     for line in [
         "owner: parts of slower are refused: its interval is 2 s, here it is 1 s; set the same on both",
         "owner: parts of coarser are refused: its global_partitions is 4, here it is 8; set the same on both",
-        "owner: parts of ahead are refused: its interval ends ",
+        "owner: parts of clock off are refused: its interval ends ",
     ] {
         assert!(log.contains(line), "{line:?} is missing:\n{log}");
     }

@@ -63,8 +63,10 @@ pub fn run(seed: u64) -> Outcome {
         world.start(ahead);
     }
     let mut outcome = Outcome::default();
-    // Long enough, some of them, for intervals that begin and settle under one owner.
-    let steps = if random.once_in(3) { random.range(400..1_000) } else { random.range(100..400) };
+    // Long enough, some of them, for intervals that begin and settle under one owner; not where outages one
+    // after the other may make a part too old.
+    let is_long = world.settings.late_max > Duration::from_secs(1_000) && random.once_in(2);
+    let steps = if is_long { random.range(400..1_000) } else { random.range(100..400) };
     for _ in 0..steps {
         disturb(&mut world, &mut random, &mut outcome);
         world.step(STEP);
