@@ -4,6 +4,9 @@
 //! LZCNT, POPCNT), which come together. Both do the same; which one runs is found out at the start.
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "x86_64")]
+use std::sync::LazyLock;
+
 /// What can be compiled twice.
 pub(crate) trait Work {
     /// What it returns.
@@ -25,15 +28,19 @@ pub(crate) fn run<W: Work>(work: W) -> W::Output {
     work.run()
 }
 
-/// Whether [`run_recent`] may be called. The standard library has found out before: a load and a test each.
+/// Whether [`run_recent`] may be called. Asked twice for every datagram, so the answer is one flag and not
+/// the five that the standard library keeps.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub(super) fn is_recent() -> bool {
-    is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("bmi1")
-        && is_x86_feature_detected!("bmi2")
-        && is_x86_feature_detected!("lzcnt")
-        && is_x86_feature_detected!("popcnt")
+    static IS_RECENT: LazyLock<bool> = LazyLock::new(|| {
+        is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("popcnt")
+    });
+    *IS_RECENT
 }
 
 #[cfg(target_arch = "x86_64")]
