@@ -1,10 +1,11 @@
 """How programs of the global tier come to a real broker: topics that are missing, too small or made by whippet, TLS
-with a certificate authority of our own, certificates of clients, a login that is refused.
+with a certificate authority of our own, certificates of clients, logins.
 
     python3 tools/global/connect.py [NAME...]     all trials, or those named
 
 Tansu has no TLS that can be switched on, so stunnel stands before it (`stunnel4` on Debian), and `openssl` makes the
-certificates. WHIPPET is a program built with the feature `global-tls`.
+certificates. It keeps no users either, so `login.py` asks for them. WHIPPET is a program built with the feature
+`global-tls`.
 """
 import contextlib
 import pathlib
@@ -20,6 +21,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE)]
 from broker import Broker, free_port  # noqa: E402
+from login import MECHANISMS, Login  # noqa: E402
 import trial  # noqa: E402
 
 TOPIC, PARTITIONS = "whippet-global", trial.PARTITIONS
@@ -143,17 +145,27 @@ def tls(folder):
 
 
 def login(folder):
-    """A login by SCRAM that the broker refuses ends the start: this one has no users, and nowhere to keep them."""
+    """Logins by every mechanism, through TLS; a wrong password or an unknown user ends the start."""
     certificates(folder)
     port = free_port()
-    broker = Broker(FOLDER, advertised=port, more=["--authentication"])
-    with contextlib.closing(types.SimpleNamespace(close=broker.stop)), tls_front(folder, port, broker.port):
+    broker = Broker(FOLDER, TOPIC, PARTITIONS, advertised=port)
+    front = Login(broker.port, {"alice": "password of alice"})
+
+    def user(mechanism, name="alice", password="password of alice"):
+        return {"WHIPPET_GLOBAL_SASL_MECHANISM": mechanism, "WHIPPET_GLOBAL_SASL_USERNAME": name,
+                "WHIPPET_GLOBAL_SASL_PASSWORD": password, **with_tls(folder)}
+
+    with contextlib.closing(types.SimpleNamespace(close=broker.stop)), tls_front(folder, port, front.port):
         here = world(folder, f"127.0.0.1:{port}")
-        for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
-            user = {"WHIPPET_GLOBAL_SASL_MECHANISM": mechanism, "WHIPPET_GLOBAL_SASL_USERNAME": "alice",
-                    "WHIPPET_GLOBAL_SASL_PASSWORD": "of alice", **with_tls(folder)}
-            for mode in ("send", "own"):
-                refused(here, "see global_sasl_mechanism, global_sasl_username and global_sasl_password", mode, **user)
+        for mechanism in MECHANISMS:
+            before = front.logins
+            works(here, **user(mechanism))
+            if front.logins == before:
+                raise SystemExit(f"no login by {mechanism}")
+            for wrong in ({"password": "not it"}, {"name": "bob"}):
+                refused(here, "see global_sasl_mechanism, global_sasl_username and global_sasl_password",
+                        **user(mechanism, **wrong))
+    front.stop()
 
 
 TRIALS = [topics, tls, login]
