@@ -39,10 +39,16 @@ pub mod capture;
 pub mod clock;
 pub mod config;
 #[cfg(feature = "server")]
+mod ddsketch;
+#[cfg(feature = "server")]
 mod http;
 pub mod memory;
 mod protobuf;
 mod spool;
+#[cfg(feature = "server")]
+mod streams;
+#[cfg(feature = "server")]
+mod tag_list;
 pub mod tagger;
 pub mod telemetry;
 pub(crate) mod text;

@@ -15,17 +15,20 @@ use std::path::{Path, PathBuf};
 const ROOMS: [&str; 7] = ["protocol", "context", "aggregate", "part", "flush", "encode", "forward"];
 
 /// Usable by everyone, and using nothing but each other.
-const BASE: [&str; 11] = [
+const BASE: [&str; 14] = [
     "capture",
     "clock",
     "config",
+    "ddsketch",
     "http",
     "memory",
     "spool",
+    "streams",
     "protobuf",
     "telemetry",
     "text",
     "sketch",
+    "tag_list",
     "tagger",
 ];
 

@@ -60,12 +60,12 @@ fn write_value(text: &mut Vec<u8>, value: Value<'_>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doors::PartTags;
+    use crate::doors::TagList;
     use crate::sketch::Sketch;
 
     #[track_caller]
     fn reads(value: Value<'_>, host: &str, tags: &[&str], expect: &str) {
-        let mut list = PartTags::default();
+        let mut list = TagList::default();
         tags.iter().for_each(|tag| list.push(tag.as_bytes()));
         let part = Part { name: b"n", tags: &list, host: host.as_bytes(), second: 7, value };
         assert_eq!(String::from_utf8(LineOf::part(&part).text).unwrap(), expect);

@@ -12,7 +12,6 @@ mod budget;
 #[cfg(any(test, fuzzing))]
 mod collected;
 mod data_streams;
-mod ddsketch;
 mod decode_only;
 mod desk;
 mod dogstatsd;
@@ -58,7 +57,7 @@ pub(crate) use forward::{
 pub(crate) use grace::Grace;
 pub(crate) use info::InfoSettings;
 pub(crate) use naming::{Naming, SharedNaming};
-pub(crate) use part::{Outcome, Part, PartTags, Sink, Value};
+pub(crate) use part::{Outcome, Part, Sink, TagList, Value};
 pub(crate) use recorder::{Recorder, RecorderParts};
 pub(crate) use request::Request;
 pub(crate) use schedule::{DueBucket, Schedule};

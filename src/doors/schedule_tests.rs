@@ -7,8 +7,7 @@ use super::*;
 use crate::aggregate::{EventRecord, TimedSettings};
 use crate::context::{PartRules, Rules};
 use crate::doors::{
-    Answer, DoorsAccounting, Outcome, Part, PartTags, Reason, RecorderParts, Refusal, Request,
-    Value,
+    Answer, DoorsAccounting, Outcome, Part, Reason, RecorderParts, Refusal, Request, TagList, Value,
 };
 use crate::protocol::{AlertType, Priority};
 use crate::watch::Watch;
@@ -27,7 +26,7 @@ struct Noting(Mutex<Vec<String>>);
 impl Noting {
     fn note(&self, what: &str, start: u64, sink: &mut dyn Sink) {
         self.0.lock().unwrap().push(format!("{what} {}", start as i64 - ZERO as i64));
-        let (tags, second) = (PartTags::default(), start as i64);
+        let (tags, second) = (TagList::default(), start as i64);
         let value = Value::Gauge(1.0);
         let part = Part { name: what.as_bytes(), tags: &tags, host: b"", second, value };
         assert_eq!(sink.put(&part), Outcome::Recorded);
@@ -95,7 +94,7 @@ impl Hand {
     }
 
     fn put(&self, route: Route, now: u64, second: u64, name: &str) -> Outcome {
-        let (tags, claims) = (PartTags::default(), Claims::default());
+        let (tags, claims) = (TagList::default(), Claims::default());
         let second = (ZERO + second) as i64;
         let value = Value::Count(1.0);
         let part = Part { name: name.as_bytes(), tags: &tags, host: b"", second, value };

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::parts::{Bad, each_series, second, tags};
 use crate::doors::json::{self, Text};
-use crate::doors::{Answer, Door, Part, PartTags, Refusal, Request, Sink, Value};
+use crate::doors::{Answer, Door, Part, Refusal, Request, Sink, TagList, Value};
 
 pub(super) struct DistributionPoints;
 
@@ -32,7 +32,7 @@ struct Room {
     values: Vec<f64>,
     /// The second of each point, and where its values end.
     points: Vec<(i64, usize)>,
-    tags: PartTags,
+    tags: TagList,
 }
 
 impl Door for DistributionPoints {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::doors::json::{self, Text};
-use crate::doors::{PartTags, Reason, Refusal, Sink};
+use crate::doors::{Reason, Refusal, Sink, TagList};
 
 /// Why an element of a list was refused: the field, and what was expected there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub(super) fn second(field: &'static str, time: f64) -> Result<i64, Bad> {
 
 /// Writes a list of tags, and the device as a tag, over `tags`. A missing list and missing tags in it
 /// are empty.
-pub(super) fn tags(list: Option<&RawValue>, device: &str, tags: &mut PartTags) -> Result<(), Bad> {
+pub(super) fn tags(list: Option<&RawValue>, device: &str, tags: &mut TagList) -> Result<(), Bad> {
     tags.clear();
     let mut all_texts = true;
     let is_list = json::each(list, |tag| match json::value::<Text<'_>>(tag) {
@@ -107,7 +107,7 @@ pub(super) fn tags(list: Option<&RawValue>, device: &str, tags: &mut PartTags) -
 
 /// A list of tags as events and checks keep them.
 pub(super) fn tag_list(list: Option<&RawValue>, device: &str) -> Result<Vec<Box<[u8]>>, Bad> {
-    let mut found = PartTags::default();
+    let mut found = TagList::default();
     tags(list, device, &mut found)?;
     let mut list: Vec<Box<[u8]>> = found.iter().map(Box::from).collect();
     list.sort_unstable();

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::parts::{Bad, each_series, second, tags};
 use crate::doors::json::{self, Text};
-use crate::doors::{Answer, Door, Part, PartTags, Refusal, Request, Sink, Value};
+use crate::doors::{Answer, Door, Part, Refusal, Request, Sink, TagList, Value};
 
 /// The interval of a rate that names none, in seconds: that of ThreadStats and of the Agent.
 pub(super) const INTERVAL: f64 = 10.0;
@@ -92,7 +92,7 @@ impl Law {
 #[derive(Default)]
 pub(super) struct Room {
     points: Vec<(i64, Value<'static>)>,
-    pub tags: PartTags,
+    pub tags: TagList,
 }
 
 impl Room {

@@ -2,15 +2,12 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::super::{Naming, Part, PartTags, Reason, Sink, Value};
+use super::super::{Naming, Part, Reason, Sink, TagList, Value};
 use super::Parts;
-use super::partitions::{End, Lag, Partitions};
 use super::payload::{self, Backlog};
-
-const PRODUCE_OFFSET: &str = "data_streams.kafka.produce_offset";
-const COMMIT_OFFSET: &str = "data_streams.kafka.commit_offset";
-const LAG_MESSAGES: &str = "data_streams.kafka.lag_messages";
-const LAG_SECONDS: &str = "data_streams.kafka.lag_seconds";
+use crate::streams::{
+    COMMIT_OFFSET, End, LAG_MESSAGES, LAG_SECONDS, Lag, PRODUCE_OFFSET, Partitions,
+};
 
 /// The backlogs of a bucket.
 pub(super) fn take(backlogs: &[u8], partitions: &Mutex<Partitions>, parts: &mut Parts<'_>) {
@@ -29,8 +26,8 @@ pub(super) fn take(backlogs: &[u8], partitions: &Mutex<Partitions>, parts: &mut 
 /// Tags of the partition and of the reader at hand.
 #[derive(Default)]
 struct Scratch {
-    partition: PartTags,
-    reader: PartTags,
+    partition: TagList,
+    reader: TagList,
 }
 
 fn take_offset(

@@ -6,8 +6,6 @@
 //! mean nothing here and become no tags.
 
 mod backlogs;
-mod lag;
-mod partitions;
 mod payload;
 mod points;
 #[cfg(test)]
@@ -15,11 +13,11 @@ mod tests;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::ddsketch::Rounding;
 use super::{
-    Answer, Door, Naming, Part, PartTags, Reason, Refusal, Request, SharedNaming, Sink, Value,
+    Answer, Door, Naming, Part, Reason, Refusal, Request, SharedNaming, Sink, TagList, Value,
 };
-use partitions::Partitions;
+use crate::ddsketch::Rounding;
+use crate::streams::Partitions;
 
 /// The route. See the module.
 #[derive(Debug)]
@@ -52,12 +50,12 @@ impl Door for DataStreams {
         let naming = self.naming.get();
         let mut parts = Parts {
             naming: &naming,
-            rounding: Rounding::of(request),
+            rounding: request.rounding(),
             env: naming.env(payload.env),
             service: payload.service,
             now: request.now.as_secs(),
             second: 0,
-            tags: PartTags::default(),
+            tags: TagList::default(),
             name: Vec::new(),
             sink,
         };
@@ -90,7 +88,7 @@ struct Parts<'a> {
     /// Start of the current bucket.
     second: u64,
     /// Of the current part; the memory is reused.
-    tags: PartTags,
+    tags: TagList,
     /// Of the current part; the memory is reused.
     name: Vec<u8>,
     sink: &'a mut dyn Sink,

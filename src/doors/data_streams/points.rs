@@ -1,14 +1,11 @@
 //! Latencies, sizes and throughput of edges.
 
-use super::super::ddsketch::{DdSketch, Unit, recode};
 use super::super::{Reason, Value};
 use super::Parts;
 use super::payload::{self, Point};
+use crate::ddsketch::{DdSketch, Unit, recode};
 use crate::sketch::Sketch;
-
-const LATENCY: &str = "data_streams.latency";
-const PAYLOAD_SIZE: &str = "data_streams.payload_size";
-const THROUGHPUT: &str = "data_streams.throughput";
+use crate::streams::{FULL, LATENCY, PAYLOAD_SIZE, THROUGHPUT, pathway_type};
 
 /// The points of a bucket.
 pub(super) fn take(points: &[u8], parts: &mut Parts<'_>) {
@@ -30,16 +27,11 @@ fn take_point(point: &Point<'_>, parts: &mut Parts<'_>) {
     if let Some(latency) = sketch(point.pathway_latency, parts) {
         parts.put(THROUGHPUT, Value::Count(latency.count() as f64));
         if point.has_parent {
-            put_latency("full", &latency, parts);
+            put_latency(FULL, &latency, parts);
         }
     }
     // Nothing was measured where a pathway begins: the sketches hold zeros.
-    let pathway_type = match direction {
-        b"in" => Some("edge"),
-        b"out" => Some("internal"),
-        _ => None,
-    };
-    if let Some(pathway_type) = pathway_type.filter(|_| point.has_parent)
+    if let Some(pathway_type) = pathway_type(direction).filter(|_| point.has_parent)
         && let Some(latency) = sketch(point.edge_latency, parts)
     {
         put_latency(pathway_type, &latency, parts);

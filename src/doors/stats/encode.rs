@@ -9,8 +9,8 @@ use flate2::write::GzEncoder;
 use rmp::encode;
 
 use super::payload::{Group, Payload, Texts};
+use crate::ddsketch::DdSketch;
 use crate::doors::Agent;
-use crate::doors::ddsketch::DdSketch;
 
 /// Fields that [`head`] writes.
 const HEAD_FIELDS: u32 = 9;

@@ -2,9 +2,9 @@
 
 use super::normal;
 use super::payload::{Group, Payload, Texts};
-use crate::doors::ddsketch::{DdSketch, Recoding, Rounding, Unit};
+use crate::ddsketch::{DdSketch, Recoding, Rounding, Unit};
 use crate::doors::msgpack::Number;
-use crate::doors::{Naming, Part, PartTags, Reason, Sink, Value};
+use crate::doors::{Naming, Part, Reason, Sink, TagList, Value};
 
 /// Types of spans whose resource may be a statement that still contains its values.
 const STATEMENT_TYPES: [&[u8]; 8] = [
@@ -57,7 +57,7 @@ pub(super) fn resource<'a>(group: &Group<'a>, obfuscated: bool) -> &'a [u8] {
 /// Makes parts of groups; keeps its memory from one to the next.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    tags: PartTags,
+    tags: TagList,
     name: Vec<u8>,
     text: Vec<u8>,
     recoding: Recoding,

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::encode::{self, Sent, Sums};
 use super::group::{self, Valid};
 use super::payload::{Group, Payload};
-use crate::doors::ddsketch::DdSketch;
+use crate::ddsketch::DdSketch;
 use crate::doors::schedule::stamp;
 use crate::doors::{Agent, Forward, Grace, Request, Route};
 

@@ -25,7 +25,6 @@ mod tests;
 
 use std::sync::{Mutex, PoisonError};
 
-use super::ddsketch::Rounding;
 use super::{Answer, Door, Reason, Refusal, Request, SharedNaming, Sink};
 use duplicates::Duplicates;
 use group::{Place, Scratch, Valid};
@@ -78,7 +77,7 @@ impl Door for Stats {
         if self.is_duplicate(request) {
             return Err(Refusal::duplicate());
         }
-        let rounding = Rounding::of(request);
+        let rounding = request.rounding();
         let obfuscated = obfuscated(request);
         let mut scratch = Scratch::default();
         let naming = self.naming.get();

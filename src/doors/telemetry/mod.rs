@@ -17,10 +17,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::value::RawValue;
 
 use super::{
-    Answer, Door, DoorsAccounting, Naming, Part, PartTags, Reason, Refusal, Request, SharedNaming,
-    Sink, Value, ddsketch::Rounding, json,
+    Answer, Door, DoorsAccounting, Naming, Part, Reason, Refusal, Request, SharedNaming, Sink,
+    TagList, Value, json,
 };
 use crate::clock::Clock;
+use crate::ddsketch::Rounding;
 use message::{Application, Envelope, Message, MessageType};
 use runtimes::{Full, Runtimes};
 
@@ -155,9 +156,9 @@ struct Speaker<'a, 'b> {
     /// The second of parts that carry no time of their own.
     second: i64,
     /// Tags of the application: those of the processes, the last ones of every series.
-    common: PartTags,
+    common: TagList,
     /// Tags of the current series; the memory is reused.
-    tags: PartTags,
+    tags: TagList,
     /// Name of the current series; the memory is reused.
     name: Vec<u8>,
     /// Processes are counted once per request when there is no room for this one.
@@ -173,7 +174,7 @@ impl<'a, 'b> Speaker<'a, 'b> {
         application: &'a Application<'_>,
         sink: &'a mut dyn Sink,
     ) -> Self {
-        let mut common = PartTags::default();
+        let mut common = TagList::default();
         for (key, value) in [
             ("service", application.service_name.as_bytes()),
             ("env", naming.env(application.env.as_bytes())),
@@ -190,10 +191,10 @@ impl<'a, 'b> Speaker<'a, 'b> {
             language: &application.language_name,
             runtime_id: &envelope.runtime_id,
             divides_rates: !agent.starts_with("telemetry/"),
-            rounding: Rounding::of(request),
+            rounding: request.rounding(),
             second: envelope.tracer_time.map_or(request.now.as_secs() as i64, whole_second),
             common,
-            tags: PartTags::default(),
+            tags: TagList::default(),
             name: Vec::new(),
             refused_for_life: false,
             sink,

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::PartTags;
+use super::super::TagList;
 
 /// Silence after which a process counts as gone; clients speak every 60 s.
 const LIVE: Duration = Duration::from_secs(150);
@@ -31,12 +31,12 @@ const TAGS_BYTES_MAX: usize = 2048;
 #[derive(Debug, Default)]
 pub(super) struct Runtimes {
     runtimes: HashMap<Box<str>, Runtime>,
-    groups: HashMap<Arc<PartTags>, Group>,
+    groups: HashMap<Arc<TagList>, Group>,
 }
 
 #[derive(Debug)]
 struct Runtime {
-    group: Arc<PartTags>,
+    group: Arc<TagList>,
     seen: Duration,
     closed: Option<Duration>,
 }
@@ -50,7 +50,7 @@ impl Runtime {
 #[derive(Debug)]
 struct Group {
     /// As its key.
-    tags: Arc<PartTags>,
+    tags: Arc<TagList>,
     live: u64,
     /// When a process of it was last alive.
     last: Duration,
@@ -62,7 +62,7 @@ pub(super) struct Full;
 
 impl Runtimes {
     /// A message of a process, at `now`. What has no id is not followed.
-    pub fn heard(&mut self, id: &str, tags: &PartTags, now: Duration) -> Result<(), Full> {
+    pub fn heard(&mut self, id: &str, tags: &TagList, now: Duration) -> Result<(), Full> {
         if id.is_empty() {
             return Ok(());
         }
@@ -94,7 +94,7 @@ impl Runtimes {
     }
 
     /// The process begins, also one that was closed under the same id.
-    pub fn started(&mut self, id: &str, tags: &PartTags, now: Duration) -> Result<(), Full> {
+    pub fn started(&mut self, id: &str, tags: &TagList, now: Duration) -> Result<(), Full> {
         if let Some(runtime) = self.runtimes.get_mut(id) {
             runtime.closed = None;
         }
@@ -102,7 +102,7 @@ impl Runtimes {
     }
 
     /// The group of these tags, of which a process is alive.
-    fn group(&mut self, tags: &PartTags, now: Duration) -> Result<Arc<PartTags>, Full> {
+    fn group(&mut self, tags: &TagList, now: Duration) -> Result<Arc<TagList>, Full> {
         if let Some(group) = self.groups.get_mut(tags) {
             group.last = now;
             return Ok(Arc::clone(&group.tags));
@@ -117,7 +117,7 @@ impl Runtimes {
     }
 
     /// The live processes of every group that has any or had lately; forgets the others.
-    pub fn counts(&mut self, now: Duration) -> Vec<(Arc<PartTags>, u64)> {
+    pub fn counts(&mut self, now: Duration) -> Vec<(Arc<TagList>, u64)> {
         self.groups.values_mut().for_each(|group| group.live = 0);
         self.runtimes.retain(|_, runtime| match runtime.closed {
             Some(closed) => now.saturating_sub(closed) < CLOSED,
@@ -138,8 +138,8 @@ impl Runtimes {
 mod tests {
     use super::*;
 
-    fn tags(service: &str) -> PartTags {
-        let mut tags = PartTags::default();
+    fn tags(service: &str) -> TagList {
+        let mut tags = TagList::default();
         tags.pair("service", service.as_bytes());
         tags
     }
@@ -150,7 +150,7 @@ mod tests {
 
     /// `service count`, in order.
     fn counts(runtimes: &mut Runtimes, seconds: u64) -> Vec<String> {
-        let text = |tags: &PartTags| {
+        let text = |tags: &TagList| {
             String::from_utf8_lossy(tags.iter().next().expect("a tag")).into_owned()
         };
         let mut counts: Vec<String> = (runtimes.counts(at(seconds)).iter())

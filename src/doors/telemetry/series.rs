@@ -5,10 +5,10 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::value::RawValue;
 
-use super::super::ddsketch::{DdSketch, Unit, recode};
 use super::super::{Reason, Value, json};
 use super::message::{Series, SeriesList};
 use super::{Speaker, whole_second};
+use crate::ddsketch::{DdSketch, Unit, recode};
 
 /// Where the vendor keeps these metrics.
 const PREFIX: &str = "dd.instrumentation_telemetry_data.";

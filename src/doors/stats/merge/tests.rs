@@ -5,8 +5,8 @@ use flate2::read::GzDecoder;
 use super::super::Stats;
 use super::super::tests::{Built, group, hex, payload};
 use super::*;
+use crate::ddsketch::Rounding;
 use crate::doors::collected::{Collected, take};
-use crate::doors::ddsketch::Rounding;
 use crate::doors::msgpack::Reader;
 use crate::doors::{Door as _, Naming};
 use Built::{Bin, List, Text, Uint};
@@ -82,8 +82,7 @@ fn text(reader: &mut Reader<'_>, key: &str) -> String {
     let mut reader = Reader::new(bytes);
     if key.ends_with("Summary") {
         let sketch = DdSketch::read(reader.text().expect("bytes"), Rounding::Down).expect("valid");
-        let sketch =
-            crate::doors::ddsketch::recode(&sketch, crate::doors::ddsketch::Unit::Nanoseconds);
+        let sketch = crate::ddsketch::recode(&sketch, crate::ddsketch::Unit::Nanoseconds);
         return format!("{:?}", sketch.expect("valid").bins().collect::<Vec<_>>());
     }
     if let Ok(text) = reader.text() {

@@ -1,7 +1,7 @@
 use super::*;
 
-fn tags(tag: &str) -> PartTags {
-    let mut tags = PartTags::default();
+fn tags(tag: &str) -> TagList {
+    let mut tags = TagList::default();
     tags.push(tag.as_bytes());
     tags
 }

@@ -1,19 +1,14 @@
 //! DDSketches of clients, recoded into ours.
 //!
-//! In: protobuf bytes, and which way their writer rounds. Out: our keys and counts, of which a
-//! [`Sketch`] is made. A count stays what it was; a value moves by the accuracy of its own bin and at
+//! A count stays what it was; a value moves by the accuracy of its own bin and at
 //! most half a bin of ours. Bins of libdatadog in their own unit keep their number: nothing is lost.
 //! Refused is what no client can mean, before anything is allocated for it.
 
-mod mapping;
-mod message;
-
 use prost::Message as _;
 
-use super::Request;
+use super::mapping::Mapping;
+use super::message::{Message, Store};
 use crate::sketch::{COUNT_MAX, Sketch};
-use mapping::Mapping;
-use message::{Message, Store};
 
 /// Bins that a sketch may store, empty ones too.
 pub(crate) const BINS_MAX: usize = 65536;
@@ -25,7 +20,7 @@ const COUNTS_SUM_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// What a sketch should have been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct InvalidSketch(&'static str);
+pub(crate) struct InvalidSketch(pub(super) &'static str);
 
 impl std::fmt::Display for InvalidSketch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -42,18 +37,6 @@ pub(crate) enum Rounding {
     Down,
     /// JavaScript.
     Up,
-}
-
-impl Rounding {
-    /// The rounding of the client that sent a request.
-    pub fn of(request: &Request<'_>) -> Self {
-        let names = ["datadog-meta-lang", "dd-client-library-language"];
-        let javascript = |name| {
-            let language = request.header(name).map(str::trim).unwrap_or_default();
-            ["javascript", "nodejs"].iter().any(|word| language.eq_ignore_ascii_case(word))
-        };
-        if names.into_iter().any(javascript) { Rounding::Up } else { Rounding::Down }
-    }
 }
 
 /// What the values of a sketch are turned into.

@@ -40,12 +40,25 @@ pub(crate) struct Store {
     pub contiguous_bin_index_offset: i32,
 }
 
+#[cfg(any(feature = "server", test))]
 impl Store {
     /// How many counts it holds, zeros too.
     pub fn len(&self) -> usize {
         self.bin_counts.len() + self.contiguous_bin_counts.len()
     }
 
+    /// Bins and their counts, without those that are 0. Ascending in each of the two parts.
+    pub fn bins(&self) -> impl Iterator<Item = (i64, f64)> {
+        let single = self.bin_counts.iter().map(|(bin, count)| (i64::from(*bin), *count));
+        let first = i64::from(self.contiguous_bin_index_offset);
+        let row = self.contiguous_bin_counts.iter().enumerate();
+        let row = row.map(move |(place, count)| (first + place as i64, *count));
+        single.chain(row).filter(|(_, count)| *count != 0.0)
+    }
+}
+
+#[cfg(feature = "server")]
+impl Store {
     /// About how much memory it takes beside itself; an entry of a map with its share of a node.
     pub fn heap_bytes(&self) -> usize {
         self.contiguous_bin_counts.capacity() * 8 + self.bin_counts.len() * 24
@@ -97,14 +110,5 @@ impl Store {
             row[(i64::from(bin) - i64::from(first)) as usize] = count;
         }
         Store { contiguous_bin_counts: row, contiguous_bin_index_offset: first, ..Store::default() }
-    }
-
-    /// Bins and their counts, without those that are 0. Ascending in each of the two parts.
-    pub fn bins(&self) -> impl Iterator<Item = (i64, f64)> {
-        let single = self.bin_counts.iter().map(|(bin, count)| (i64::from(*bin), *count));
-        let first = i64::from(self.contiguous_bin_index_offset);
-        let row = self.contiguous_bin_counts.iter().enumerate();
-        let row = row.map(move |(place, count)| (first + place as i64, *count));
-        single.chain(row).filter(|(_, count)| *count != 0.0)
     }
 }

@@ -1,10 +1,8 @@
-use axum::http::HeaderMap;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use super::message::IndexMapping;
 use super::*;
+use crate::ddsketch::message::IndexMapping;
 use crate::sketch::key_of;
 
 /// The mapping of libdatadog, Python and .NET.
@@ -89,7 +87,7 @@ fn a_store_comes_as_a_map_as_a_row_and_not_packed() {
 }
 
 #[test]
-fn a_client_that_rounds_up_is_known_by_its_language() {
+fn a_writer_that_rounds_up_means_lower_values() {
     // dd-trace-js: 128 counts from bin 778, one of them 1; the zeros are no bins.
     let mut body = hex("0a1409fd4a815abf52f03f1100000000000000001800 128608 128008");
     for place in 0..128 {
@@ -105,24 +103,6 @@ fn a_client_that_rounds_up_is_known_by_its_language() {
     let expect = |bin: f64| (bin * 1.02020202020202_f64.ln()).exp() * 1.01 * 1e-9;
     assert!((value(Rounding::Up) / expect(877.0) - 1.0).abs() < 1e-9);
     assert!((value(Rounding::Down) / expect(878.0) - 1.0).abs() < 1e-9);
-
-    let rounding = |name: &'static str, value: &'static str| {
-        let mut headers = HeaderMap::new();
-        headers.insert(name, value.parse().expect("a header"));
-        let (path, body) = ("/v0.6/stats", &b""[..]);
-        Rounding::of(&Request {
-            path,
-            headers: &headers,
-            body,
-            now: Duration::ZERO,
-            container: b"",
-        })
-    };
-    assert_eq!(rounding("Datadog-Meta-Lang", "javascript"), Rounding::Up);
-    assert_eq!(rounding("Datadog-Meta-Lang", "nodejs"), Rounding::Up);
-    assert_eq!(rounding("DD-Client-Library-Language", "nodejs"), Rounding::Up);
-    assert_eq!(rounding("Datadog-Meta-Lang", "go"), Rounding::Down);
-    assert_eq!(rounding("User-Agent", "nodejs"), Rounding::Down);
 }
 
 #[test]

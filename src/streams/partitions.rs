@@ -9,13 +9,13 @@
 
 use std::collections::HashMap;
 
-use super::super::PartTags;
 use super::lag::{Written, age};
+use crate::tag_list::TagList;
 
 /// Partitions at once.
-pub(super) const PARTITIONS_MAX: usize = 10_000;
+pub(crate) const PARTITIONS_MAX: usize = 10_000;
 /// Consumer groups per partition, and environments of producers, all together.
-pub(super) const READERS_MAX: usize = 20_000;
+pub(crate) const READERS_MAX: usize = 20_000;
 /// Topic, partition and cluster together; group and environment together.
 const KEY_BYTES_MAX: usize = 1024;
 /// Buckets that a lag in seconds looks back.
@@ -74,14 +74,14 @@ struct Partition {
     /// Where consumers saw the end: the next offset to be written.
     watermark: Offsets,
     /// By environment, for the gauge of produced offsets.
-    producers: HashMap<PartTags, Offsets>,
+    producers: HashMap<TagList, Offsets>,
     /// By group and environment: the next offset to be read.
-    groups: HashMap<PartTags, Offsets>,
+    groups: HashMap<TagList, Offsets>,
 }
 
 /// Which end of a partition an offset is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// The highest offset that was written. The key has the environment of the producer.
     Produced,
     /// The next offset that a group reads. The key has the group and its environment.
@@ -92,9 +92,9 @@ pub(super) enum End {
 
 /// How far one group is behind.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Lag {
+pub(crate) struct Lag {
     /// Of the partition, then of the group.
-    pub tags: PartTags,
+    pub tags: TagList,
     /// Not yet read.
     pub messages: u64,
     /// Age of the oldest of them in seconds.
@@ -103,16 +103,16 @@ pub(super) struct Lag {
 
 /// No room for another partition or group, or a key that is longer than any client's.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Full;
+pub(crate) struct Full;
 
 /// All partitions.
 #[derive(Debug)]
-pub(super) struct Partitions {
+pub(crate) struct Partitions {
     /// Length of a bucket in seconds.
     interval: u64,
     /// Start of the oldest bucket that is open.
     open: u64,
-    partitions: HashMap<PartTags, Partition>,
+    partitions: HashMap<TagList, Partition>,
     readers: usize,
 }
 
@@ -124,9 +124,9 @@ impl Partitions {
     /// Notes an offset of `second`, known at `now` (Unix seconds), and returns the highest of its bucket.
     pub fn note(
         &mut self,
-        partition: &PartTags,
+        partition: &TagList,
         end: End,
-        key: &PartTags,
+        key: &TagList,
         offset: u64,
         second: u64,
         now: u64,
@@ -188,7 +188,7 @@ impl Partitions {
 }
 
 impl Partition {
-    fn lags(&self, tags: &PartTags, bucket: u64, interval: u64, lags: &mut Vec<Lag>) {
+    fn lags(&self, tags: &TagList, bucket: u64, interval: u64, lags: &mut Vec<Lag>) {
         let produced = self.produced.at(bucket).map(|offset| offset.saturating_add(1));
         let Some(end) = produced.max(self.watermark.at(bucket)) else { return };
         let mut written = Vec::new();
