@@ -38,16 +38,16 @@
 pub mod capture;
 pub mod clock;
 pub mod config;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "server", feature = "datastreams"))]
 mod ddsketch;
 #[cfg(feature = "server")]
 mod http;
 pub mod memory;
 mod protobuf;
 mod spool;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "server", feature = "datastreams"))]
 mod streams;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "server", feature = "datastreams"))]
 mod tag_list;
 pub mod tagger;
 pub mod telemetry;
@@ -69,6 +69,8 @@ pub mod sketch;
 
 #[cfg(feature = "server")]
 pub(crate) mod admin;
+#[cfg(feature = "datastreams")]
+pub mod datastreams;
 #[cfg(feature = "server")]
 pub(crate) mod doors;
 #[cfg(feature = "errors")]

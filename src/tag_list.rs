@@ -11,15 +11,15 @@ pub(crate) struct TagList {
 }
 
 impl TagList {
-    #[cfg(feature = "server")]
     /// Forgets all tags and keeps the memory.
+    #[cfg(feature = "server")]
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
     }
 
-    #[cfg(feature = "server")]
     /// Keeps the first `count` tags.
+    #[cfg(feature = "server")]
     pub fn truncate(&mut self, count: usize) {
         self.ends.truncate(count);
         self.bytes.truncate(self.ends.last().map_or(0, |end| *end as usize));
@@ -43,8 +43,8 @@ impl TagList {
         self.ends.push(self.bytes.len() as u32);
     }
 
-    #[cfg(feature = "server")]
     /// How many.
+    #[cfg(feature = "server")]
     pub fn len(&self) -> usize {
         self.ends.len()
     }

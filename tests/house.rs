@@ -34,8 +34,8 @@ const BASE: [&str; 14] = [
 
 /// Used by no room. `server`, `threadstats` and `cli` put rooms together, so they may know all of
 /// them; `bench` measures any statsd server from outside, so it knows only the protocol.
-const FRONT_DOORS: [&str; 6] =
-    ["server", "threadstats", "telemetry_client", "errors", "bench", "cli"];
+const FRONT_DOORS: [&str; 7] =
+    ["server", "threadstats", "telemetry_client", "datastreams", "errors", "bench", "cli"];
 
 /// What a module may use besides itself and the base.
 fn allowed(module: &str) -> Vec<&'static str> {
@@ -70,6 +70,8 @@ fn allowed(module: &str) -> Vec<&'static str> {
         "threadstats" => [&ROOMS[..], &["output"]].concat(),
         // A program of its own kind: of whippet it needs no more than connections.
         "telemetry_client" => vec!["forward"],
+        // As well, and series of the engine in this process.
+        "datastreams" => vec!["aggregate", "context", "forward", "threadstats"],
         _ => Vec::new(),
     }
 }

@@ -35,6 +35,14 @@ mod cli {
     mod systemd_units;
     mod terminal;
 }
+/// The library's data streams: through brokers, and to the program's door.
+#[cfg(feature = "datastreams")]
+mod datastreams {
+    #[cfg(all(feature = "cli", feature = "zstd"))]
+    mod door;
+    #[cfg(feature = "datastreams_rdkafka")]
+    mod kafka;
+}
 /// What is shipped beside the program, held against the program.
 #[cfg(all(feature = "cli", feature = "zstd"))]
 mod dist {
@@ -45,13 +53,13 @@ mod dist {
 mod doors {
     mod api;
     mod buckets;
-    mod client;
+    pub mod client;
     mod data_streams;
     mod dogstatsd;
     mod forward;
     mod http;
     mod info;
-    mod post;
+    pub mod post;
     mod stats;
     mod telemetry;
     mod traces;

@@ -250,6 +250,24 @@ impl HttpClient {
         self.read(response)
     }
 
+    /// Gets `url`, which begins with `base`, for one header of the answer; none where it has none, or one
+    /// that is no text.
+    #[cfg(feature = "datastreams")]
+    pub fn get_header(
+        &self,
+        base: &str,
+        url: &str,
+        name: &str,
+        timeout: Duration,
+    ) -> Result<Option<String>, Failure> {
+        let request = self.agent(base).get(url);
+        let response = request.config().timeout_global(Some(timeout)).build().call()?;
+        let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+        let value = value.map(str::to_owned);
+        self.read(response)?;
+        Ok(value)
+    }
+
     /// Reads the answer whole, so that its connection can be used again.
     fn read(&self, response: Response<Body>) -> Result<Answer, Failure> {
         let status = response.status().as_u16();

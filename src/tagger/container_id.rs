@@ -14,6 +14,7 @@ use regex::Regex;
 /// five groups of 8-4-4-4-4 (Garden). The uid of a pod, 8-4-4-4-12, is none.
 const ID: &str = "(?:[0-9a-f]{64}|[0-9a-f]{32}-[0-9]+|[0-9a-f]{8}(?:-[0-9a-f]{4}){4})";
 
+#[cfg(any(feature = "server", test))]
 static WHOLE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&format!("^{ID}$")).ok());
 static IN_NAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
     // A folder is named after the id, with a word before it and a unit's suffix behind it.
@@ -21,6 +22,7 @@ static IN_NAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 
 /// True for text that is a container id and nothing else.
+#[cfg(any(feature = "server", test))]
 #[must_use]
 pub fn is_container_id(text: &str) -> bool {
     WHOLE.as_ref().is_some_and(|regex| regex.is_match(text))

@@ -10,7 +10,7 @@ use std::fmt;
 
 pub use crate::config::Cardinality;
 
-#[cfg(feature = "server")]
+#[cfg(any(feature = "server", feature = "datastreams"))]
 mod container_id;
 #[cfg(feature = "server")]
 mod inodes;
@@ -34,7 +34,7 @@ mod queried;
 mod snapshot;
 mod workload;
 
-#[cfg(feature = "server")]
+#[cfg(any(feature = "server", feature = "datastreams"))]
 pub use container_id::container_id;
 #[cfg(feature = "server")]
 pub use inodes::Inodes;
