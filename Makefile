@@ -1,7 +1,7 @@
 # The targets people need; `make help` lists them.
 
 .PHONY: help run test test-bare browser test-web screenshots check fmt clippy doc deny bench bench-report count fuzz simulate faults memory soak clients config-docs demo-global test-global test-global-tls
-.PHONY: test-alerts test-kubernetes test-dist deb test-package
+.PHONY: test-pathways test-rabbitmq test-alerts test-kubernetes test-dist deb test-package
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -9,14 +9,17 @@ help: ## list the targets
 run: ## listen on 127.0.0.1:8125 and print what arrives
 	cargo run --release
 
-# With the global tier, whose tests run brokers inside the test program; librdkafka is built once (2 minutes).
+# With the global tier and the adapters of data streams, whose tests run brokers inside the test program; librdkafka is
+# built once (2 minutes).
+FEATURES = global,datastreams_rdkafka
 test: ## every test: units, protocol conformance, end to end
-	cargo test --features global
+	cargo test --features $(FEATURES)
 
 test-bare: ## the library without default features: builds alone, and its tests; the default program builds
 	cargo check
 	cargo check --lib --no-default-features
 	cargo check --lib --no-default-features --features telemetry_client
+	cargo check --lib --no-default-features --features datastreams
 	cargo test --no-default-features
 
 BROWSER_PACKAGES = chromium chromium-driver fonts-dejavu-core
@@ -43,10 +46,10 @@ fmt:
 	cargo fmt --all --check
 
 clippy:
-	cargo clippy --features global --all-targets -- -D warnings
+	cargo clippy --features $(FEATURES) --all-targets -- -D warnings
 
 doc: ## the library's documentation, warnings denied
-	RUSTDOCFLAGS="-D warnings" cargo doc --features global --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --features $(FEATURES) --no-deps
 
 # One that is installed is used; else it is built once into target/ (about a minute on two cores).
 DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
@@ -80,6 +83,21 @@ config-docs: ## write docs/configuration.md, docs/compatibility.md and dist/whip
 clients: ## run the unmodified Datadog clients against open doors (pip, npm; 3 minutes)
 	cargo build
 	python3 tools/clients/run.py
+
+PEER = tools/clients/peer/target/debug/peer
+.PHONY: $(PEER)
+$(PEER):
+	cargo build --manifest-path tools/clients/peer/Cargo.toml
+
+test-pathways: $(PEER) ## data streams to and from unmodified ddtrace 3 and 4 (pip; 2 minutes)
+	python3 tools/clients/pathways.py $(PEER)
+
+RABBITMQ = target/tools/rabbitmq
+$(RABBITMQ)/usr:
+	tools/clients/install-rabbitmq $(RABBITMQ)
+
+test-rabbitmq: $(PEER) $(RABBITMQ)/usr ## data streams between lapin and kombu through a real RabbitMQ (Debian, pip; 2 minutes)
+	python3 tools/clients/rabbitmq.py $(PEER) $(RABBITMQ)
 
 # What is shipped beside the program. WHIPPET=PATH tests another one than the last debug build.
 WHIPPET ?= target/debug/whippet
