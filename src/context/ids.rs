@@ -1,10 +1,10 @@
 //! Numbers found by half a hash: who has this identity?
 //!
 //! hashbrown keeps a power of two of slots; at a million contexts that was ten bytes a number. Here a
-//! number takes seven: at most four of five slots are full, a segment grows by an eighth and shrinks
-//! when three of four slots are empty, and each alone, so none stalls its thread. The owner of the numbers knows their hashes; a
-//! byte of them stands beside each number, so that a search asks the owner about strangers only once
-//! in 256.
+//! number takes six: at most six of seven slots are full, a segment grows by a sixteenth and shrinks
+//! when three of four slots are empty, and each alone, so none stalls its thread. The owner of the
+//! numbers knows their hashes; a byte of them stands beside each number, so that a search asks the
+//! owner about strangers only once in 256.
 
 /// Segments of one table: at a million numbers each holds 4,000, and takes a millisecond to grow.
 const SEGMENTS: usize = 256;
@@ -57,7 +57,7 @@ impl IdTable {
     pub fn insert(&mut self, hash: u32, id: u32, hash_of: impl Fn(u32) -> u32) {
         let segment = &mut self.segments[Self::segment_of(hash)];
         if capacity_for(segment.used + 1) > segment.slots.len() {
-            segment.resize(capacity_for((segment.used + 1) * 9 / 8), hash_of);
+            segment.resize(capacity_for((segment.used + 1) * 17 / 16), hash_of);
         }
         segment.place(hash, id);
         segment.used += 1;
@@ -137,9 +137,9 @@ impl Segment {
     }
 }
 
-/// Slots for so many numbers: at most four fifths full, so that every search ends.
+/// Slots for so many numbers: at most six sevenths full, so that every search ends.
 fn capacity_for(used: usize) -> usize {
-    (used + used / 4 + 1).max(SLOTS_MIN)
+    (used + used / 6 + 1).max(SLOTS_MIN)
 }
 
 #[cfg(test)]

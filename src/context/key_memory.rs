@@ -1,8 +1,8 @@
 //! Where key bytes live: shared, behind one word, packed into pages.
 //!
 //! A million contexts are a million keys of 50 to 100 bytes, in no more than their bytes, a head of 20
-//! and what rounding up to eight takes: a general allocator adds a word to each and rounds up to
-//! sixteen. Keys of one size class fill a page of 4 KiB; a page whose last key is gone is given back.
+//! and what rounding up to four takes: a general allocator adds a word to each and rounds up to
+//! sixteen. Keys of one size class fill a page of 16 KiB; a page whose last key is gone is given back.
 //! Longer keys are allocated alone.
 //!
 //! A key is made on first sight and freed when its context expires, by whichever thread lets it go
@@ -12,7 +12,6 @@
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
-use std::mem::offset_of;
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,16 +19,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// What stands before the bytes of a key.
 #[repr(C)]
 struct Head {
-    /// What the owner of the bytes says of them.
-    header: u64,
+    /// What the owner of the bytes says of them: the low half, then the high one, so that a block need
+    /// not be aligned to eight.
+    header: [u32; 2],
     references: AtomicU32,
     length: u32,
     /// A number that is found out later, 0 until then.
     note: AtomicU32,
 }
 
-/// Where the bytes begin: right behind the note, in what would be padding.
-const BYTES_AT: usize = offset_of!(Head, note) + size_of::<AtomicU32>();
+/// Where the bytes begin.
+const BYTES_AT: usize = size_of::<Head>();
 /// A copy too many for the count of references is a leak of copies.
 const REFERENCES_MAX: u32 = 1 << 31;
 
@@ -47,9 +47,13 @@ impl SharedBytes {
     pub fn new(header: u64, parts: &[&[u8]]) -> Option<Self> {
         let length = u32::try_from(parts.iter().map(|part| part.len()).sum::<usize>()).ok()?;
         let block = take_block(length);
-        let head = Head { header, references: AtomicU32::new(1), length, note: AtomicU32::new(0) };
-        // SAFETY: the block is ours alone, aligned to eight, and holds `BYTES_AT + length` bytes and no
-        // fewer than a `Head`. The bytes are written after the head, whose padding they share.
+        let head = Head {
+            header: [header as u32, (header >> 32) as u32],
+            references: AtomicU32::new(1),
+            length,
+            note: AtomicU32::new(0),
+        };
+        // SAFETY: the block is ours alone, aligned to four, and holds `BYTES_AT + length` bytes.
         unsafe {
             block.cast::<Head>().write(head);
             let mut at = block.add(BYTES_AT);
@@ -70,7 +74,8 @@ impl SharedBytes {
     /// What it was made with.
     #[inline(always)]
     pub fn header(&self) -> u64 {
-        self.head().header
+        let [low, high] = self.head().header;
+        u64::from(high) << 32 | u64::from(low)
     }
 
     /// All parts.
@@ -93,7 +98,7 @@ impl SharedBytes {
 
     /// The start of the block, for the caches' sake.
     #[inline(always)]
-    pub fn start(&self) -> &u64 {
+    pub fn start(&self) -> &[u32; 2] {
         &self.head().header
     }
 
@@ -139,12 +144,12 @@ impl std::fmt::Debug for SharedBytes {
     }
 }
 
-/// A page of the kernel: what a few keys leave empty is little.
-const PAGE_BYTES: usize = 4_096;
+/// Some two hundred keys: little is left empty at the end, and little has to die before it is given back.
+const PAGE_BYTES: usize = 16_384;
 /// What common allocators keep of themselves before a block; without it pages would not lie end to end.
 const PAGE_SPARED: usize = 16;
-const STEP: usize = 8;
-const SLOT_MIN: usize = size_of::<Head>();
+const STEP: usize = align_of::<Head>();
+const SLOT_MIN: usize = BYTES_AT;
 /// Longer keys would leave too much of a page empty.
 const SLOT_MAX: usize = 192;
 const CLASSES: usize = (SLOT_MAX - SLOT_MIN) / STEP + 1;
@@ -189,9 +194,9 @@ fn own_pool() -> u8 {
     OWN.try_with(Cell::get).unwrap_or(0)
 }
 
-/// The block for so many bytes; in steps of eight, so that it is one of the classes or longer.
+/// The block for so many bytes; in steps, so that it is one of the classes or longer.
 fn layout(length: u32) -> Layout {
-    let bytes = (BYTES_AT + length as usize).max(SLOT_MIN).next_multiple_of(STEP);
+    let bytes = (BYTES_AT + length as usize).next_multiple_of(STEP);
     // Four gigabytes fit an `isize` on 64 bits; elsewhere no key is nearly as long.
     Layout::from_size_align(bytes, STEP).expect("a key shorter than the address space")
 }
@@ -266,7 +271,7 @@ impl Pool {
     /// # Safety
     /// The page is one of this pool, and the slot, one of its own, was taken.
     unsafe fn give(&mut self, page: *mut Page, slot: *mut u8) {
-        // SAFETY: as the caller promises; a slot holds a number of two bytes, aligned to eight.
+        // SAFETY: as the caller promises; a slot holds a number of two bytes, aligned to four.
         unsafe {
             let was_full = (*page).is_full();
             slot.cast::<u16>().write((*page).returned);
@@ -380,7 +385,7 @@ mod tests {
         let key = || SharedBytes::new(7, &[&[1; 60]]).unwrap();
         let keys: Vec<SharedBytes> = (0..200).map(|_| key()).collect();
         let pages: std::collections::BTreeSet<usize> = keys.iter().map(page_of).collect();
-        assert!((4..=8).contains(&pages.len()), "{} pages", pages.len());
+        assert!((1..=3).contains(&pages.len()), "{} pages", pages.len());
         let mut kept = keys;
         let gone = kept.swap_remove(3);
         let freed = page_of(&gone);
@@ -407,8 +412,8 @@ mod tests {
     }
 
     #[test]
-    fn short_keys_take_their_bytes_and_a_head_in_steps_of_eight() {
-        for (length, bytes) in [(0, 24), (4, 24), (5, 32), (60, 80), (172, 192), (173, 200)] {
+    fn short_keys_take_their_bytes_and_a_head_in_steps_of_four() {
+        for (length, bytes) in [(0, 20), (4, 24), (5, 28), (60, 80), (172, 192), (173, 196)] {
             let key = SharedBytes::new(0, &[&vec![0; length]]).unwrap();
             assert_eq!(key.heap_bytes(), bytes, "{length}");
         }
