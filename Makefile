@@ -1,6 +1,6 @@
 # The targets people need; `make help` lists them.
 
-.PHONY: help run test test-bare browser test-web screenshots check fmt clippy doc deny bench bench-report count fuzz simulate faults memory soak clients config-docs demo-global test-global test-global-tls
+.PHONY: help run test test-bare browser test-web screenshots check fmt clippy doc deny bench bench-report bench-peers peer-pages count fuzz simulate faults memory soak clients config-docs demo-global test-global test-global-tls
 .PHONY: test-pathways test-rabbitmq test-alerts test-kubernetes test-dist deb test-package
 
 help: ## list the targets
@@ -75,6 +75,22 @@ bench-report: ## measure every row of docs/performance.md on this machine (ROUND
 	cargo bench --bench ingest --no-run
 	cargo build --profile dist --bin whippet --example floor --example report
 	target/dist/examples/report --rounds $(ROUNDS) --record benches/record --page docs/performance.md
+
+# PEERS="name=command;…" are programs to measure beside whippet and the floor, by default those that
+# tools/peers/get brought; without any, nothing but a trial below target/ is written. PARTS are taken in order.
+PEERS ?= $(shell cat target/peers/list 2>/dev/null)
+PARTS ?= size,idle,memory,cpu,rate
+PEER_RECORD = $(if $(PEERS),benches/record,target/peers/record)
+bench-peers: SECONDS = 2
+bench-peers: ## whippet beside other servers, in turns: table and pictures of docs/performance.md (half an hour)
+	cargo build --profile dist --bin whippet --example floor
+	python3 tools/peers/sitting.py --peers "$(PEERS)" --parts $(PARTS) --add --seconds $(SECONDS) \
+		--record $(PEER_RECORD) $(SITTING)
+	$(if $(PEERS),$(MAKE) --no-print-directory peer-pages)
+
+peer-pages: ## tables and pictures from the last record of bench-peers
+	python3 tools/peers/draw.py $(lastword $(sort $(wildcard benches/record/peers-*.tsv))) docs/img
+	python3 tools/peers/page.py $(lastword $(sort $(wildcard benches/record/peers-*.tsv))) docs/performance.md README.md
 
 config-docs: ## write docs/configuration.md, docs/compatibility.md and dist/whippet.yaml from the table of keys
 	REGENERATE=1 cargo test --lib config::generate

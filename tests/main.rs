@@ -182,6 +182,11 @@ mod threadstats {
     pub mod server;
     mod tree;
 }
+/// What measures the program beside others.
+#[cfg(all(feature = "cli", feature = "zstd"))]
+mod tools {
+    mod peers;
+}
 /// The live page in a real browser: run by `make test-web`, which installs one.
 #[cfg(all(feature = "cli", feature = "zstd"))]
 mod web {

@@ -1,5 +1,7 @@
 //! The flags of `whippet bench`, and the small readers behind them.
 
+use std::path::PathBuf;
+
 use super::contexts::ShapeError;
 use super::corpus::{Corpus, Framing};
 use super::shape::{Mix, Profile, Shape};
@@ -90,6 +92,12 @@ pub struct BenchArgs {
     /// Do not check flushed sums (saves the server the cost of writing them)
     #[arg(long)]
     pub no_check: bool,
+    /// Seconds the server goes on without load before it is stopped, for one that flushes by the clock only
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = not_negative)]
+    pub linger: f64,
+    /// Write the sum of every counter series sent by the last run to FILE, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub sent: Option<PathBuf>,
     /// Print the report as JSON (schema whippet-bench/1)
     #[arg(long)]
     pub json: bool,

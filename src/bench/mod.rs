@@ -24,6 +24,7 @@ mod report;
 mod run;
 mod run_settings;
 mod sender;
+mod sent_sums;
 mod server;
 mod server_counts;
 mod shape;
@@ -113,6 +114,8 @@ pub fn measure(args: BenchArgs, interrupted: Arc<AtomicBool>) -> anyhow::Result<
         server_cpus,
         generator_cpus,
         check: !args.no_check,
+        linger: Duration::try_from_secs_f64(args.linger).context("--linger is too long")?,
+        sent: args.sent.clone(),
         remote: args.allow_remote,
         target,
         corpus,

@@ -15,6 +15,7 @@ use super::procfs;
 use super::report::{Cpu, Generator, Latency, MemoryUse, Run, spread};
 use super::run_settings::RunSettings;
 use super::sender::{PhaseLoad, Sent};
+use super::sent_sums;
 use super::server::{self, Server};
 use super::validity;
 
@@ -84,10 +85,14 @@ pub fn measure(
         let said = process.take().map(|p| p.stop().last_lines.join("\n    ")).unwrap_or_default();
         anyhow::bail!("`{name}` exited during the measurement; its last output:\n    {said}");
     }
+    linger(settings);
     let stopped = process.map(Server::stop);
     let measured = settings.corpus.tally(&phase.sent.spans);
     spans.extend(phase.sent.spans.iter().copied());
     let sent = settings.corpus.tally(&spans);
+    if let Some(path) = &settings.sent {
+        sent_sums::write(path, settings.corpus.counters(), &sent.counters)?;
+    }
     let check = match flushed_to {
         Some(path) => compare(&path, &settings.corpus, &sent)?,
         None => None,
@@ -172,6 +177,14 @@ fn wait_until_idle(settings: &RunSettings, pid: Option<u32>) {
             return;
         }
         last = now;
+    }
+}
+
+/// Lets the clock of the server run on; an interruption ends it.
+fn linger(settings: &RunSettings) {
+    let began = Instant::now();
+    while began.elapsed() < settings.linger && !settings.interrupted.load(Ordering::Relaxed) {
+        std::thread::sleep(IDLE_PAUSE);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What all runs of one invocation share.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -32,6 +33,10 @@ pub struct RunSettings {
     pub spin: bool,
     /// Compare what the server flushed.
     pub check: bool,
+    /// Time without load before the server is stopped.
+    pub linger: Duration,
+    /// Where the sums of the sent counters go.
+    pub sent: Option<PathBuf>,
     /// Targets on other machines are allowed.
     pub remote: bool,
     /// Set from outside to interrupt the run: servers are stopped and scratch files removed.

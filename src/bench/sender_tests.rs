@@ -26,6 +26,8 @@ fn settings(target: &Target) -> RunSettings {
         generator_cpus: Vec::new(),
         spin: false,
         check: false,
+        linger: Duration::ZERO,
+        sent: None,
         remote: false,
         interrupted: Arc::default(),
     }
