@@ -1,7 +1,7 @@
 //! Numbers found by half a hash: who has this identity?
 //!
 //! hashbrown keeps a power of two of slots; at a million contexts that was ten bytes a number. Here a
-//! number takes six: at most six of seven slots are full, a segment grows by a sixteenth and shrinks
+//! number takes six: at most six of seven slots are full, a segment grows by an eighth and shrinks
 //! when three of four slots are empty, and each alone, so none stalls its thread. The owner of the
 //! numbers knows their hashes; a byte of them stands beside each number, so that a search asks the
 //! owner about strangers only once in 256.
@@ -57,7 +57,7 @@ impl IdTable {
     pub fn insert(&mut self, hash: u32, id: u32, hash_of: impl Fn(u32) -> u32) {
         let segment = &mut self.segments[Self::segment_of(hash)];
         if capacity_for(segment.used + 1) > segment.slots.len() {
-            segment.resize(capacity_for((segment.used + 1) * 17 / 16), hash_of);
+            segment.resize(capacity_for((segment.used + 1) * 9 / 8), hash_of);
         }
         segment.place(hash, id);
         segment.used += 1;
@@ -88,7 +88,10 @@ impl Segment {
     fn resize(&mut self, slots: usize, hash_of: impl Fn(u32) -> u32) {
         let old = std::mem::replace(&mut self.slots, vec![EMPTY; slots]);
         self.marks = vec![0; slots];
-        old.into_iter().filter(|id| *id != EMPTY).for_each(|id| self.place(hash_of(id), id));
+        // All hashes first: their loads overlap, which they do not where each is placed at once.
+        let ids: Vec<u32> = old.into_iter().filter(|id| *id != EMPTY).collect();
+        let hashes: Vec<u32> = ids.iter().map(|id| hash_of(*id)).collect();
+        ids.into_iter().zip(hashes).for_each(|(id, hash)| self.place(hash, id));
     }
 
     /// Empties a slot.
