@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::agent::{AgentError, AgentOutput, DEFAULT_AGENT_URL};
-use super::client::DataStreams;
+use super::client::{DataStreams, Parts};
 use super::flush::{Application, Output};
 use super::hash::{HashProfile, process_tag_value};
 use crate::clock::Clock;
@@ -26,20 +26,16 @@ pub enum BuildError {
 
 /// Describes a [`DataStreams`].
 pub struct Builder {
-    pub(super) enabled: bool,
-    pub(super) application: Application,
-    pub(super) profile: HashProfile,
-    pub(super) container_hash: String,
-    pub(super) points_max: usize,
-    pub(super) clock: Clock,
-    pub(super) outputs: Vec<Box<dyn Output>>,
+    parts: Parts,
     agent_url: Option<String>,
     http: HttpSettings,
 }
 
-impl Builder {
-    pub(super) fn new(service: &str) -> Self {
-        Builder {
+impl DataStreams {
+    /// Describes the data streams of `service`.
+    #[must_use]
+    pub fn builder(service: &str) -> Builder {
+        let parts = Parts {
             enabled: true,
             application: Application { service: service.to_owned(), ..Application::default() },
             profile: HashProfile::default(),
@@ -47,11 +43,12 @@ impl Builder {
             points_max: POINTS_MAX,
             clock: Clock::wall(),
             outputs: Vec::new(),
-            agent_url: None,
-            http: HttpSettings::default(),
-        }
+        };
+        Builder { parts, agent_url: None, http: HttpSettings::default() }
     }
+}
 
+impl Builder {
     /// Reads what the tracers read: `DD_SERVICE`, `DD_ENV`, `DD_VERSION`, `DD_HOSTNAME`, `DD_TRACE_AGENT_URL`, or
     /// `DD_AGENT_HOST` and `DD_TRACE_AGENT_PORT`; `DD_DATA_STREAMS_ENABLED` set to `false` or `0` turns everything
     /// off. What is not set stays as it is.
@@ -59,7 +56,7 @@ impl Builder {
     pub fn environment(mut self, env: impl Fn(&str) -> Option<String>) -> Self {
         let set =
             |name: &str| env(name).map(|value| value.trim().to_owned()).filter(|v| !v.is_empty());
-        let application = &mut self.application;
+        let application = &mut self.parts.application;
         for (name, field) in [
             ("DD_SERVICE", &mut application.service),
             ("DD_ENV", &mut application.env),
@@ -71,7 +68,7 @@ impl Builder {
             }
         }
         if let Some(value) = set("DD_DATA_STREAMS_ENABLED") {
-            self.enabled = !matches!(value.to_ascii_lowercase().as_str(), "false" | "0");
+            self.parts.enabled = !matches!(value.to_ascii_lowercase().as_str(), "false" | "0");
         }
         let (host, port) = (set("DD_AGENT_HOST"), set("DD_TRACE_AGENT_PORT"));
         let named = (host.is_some() || port.is_some()).then(|| {
@@ -85,35 +82,35 @@ impl Builder {
     /// The environment, such as `prod`.
     #[must_use]
     pub fn env(mut self, env: &str) -> Self {
-        env.clone_into(&mut self.application.env);
+        env.clone_into(&mut self.parts.application.env);
         self
     }
 
     /// The version of the program.
     #[must_use]
     pub fn version(mut self, version: &str) -> Self {
-        version.clone_into(&mut self.application.version);
+        version.clone_into(&mut self.parts.application.version);
         self
     }
 
     /// The host it runs on.
     #[must_use]
     pub fn hostname(mut self, hostname: &str) -> Self {
-        hostname.clone_into(&mut self.application.hostname);
+        hostname.clone_into(&mut self.parts.application.hostname);
         self
     }
 
     /// False: every call does nothing and returns nothing.
     #[must_use]
     pub fn enabled(mut self, enabled: bool) -> Self {
-        self.enabled = enabled;
+        self.parts.enabled = enabled;
         self
     }
 
     /// What is hashed. [`HashProfile::Plain`] unless set.
     #[must_use]
     pub fn hash_profile(mut self, profile: HashProfile) -> Self {
-        self.profile = profile;
+        self.parts.profile = profile;
         self
     }
 
@@ -123,16 +120,16 @@ impl Builder {
     pub fn process_tags<'a>(mut self, tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let normal = tags.into_iter().map(|(key, value)| (key, process_tag_value(value)));
         let normal = normal.filter(|(_, value)| !value.is_empty());
-        self.application.process_tags =
+        self.parts.application.process_tags =
             normal.map(|(key, value)| format!("{key}:{value}")).collect();
-        self.application.process_tags.sort_unstable();
+        self.parts.application.process_tags.sort_unstable();
         self
     }
 
     /// What the agent calls the tags of this container. Unless set, it is asked for where it is hashed.
     #[must_use]
     pub fn container_hash(mut self, hash: &str) -> Self {
-        hash.clone_into(&mut self.container_hash);
+        hash.clone_into(&mut self.parts.container_hash);
         self
     }
 
@@ -140,14 +137,14 @@ impl Builder {
     /// pathways go on.
     #[must_use]
     pub fn points_max(mut self, points: usize) -> Self {
-        self.points_max = points;
+        self.parts.points_max = points;
         self
     }
 
     /// The clock of a test.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
+        self.parts.clock = clock;
         self
     }
 
@@ -169,7 +166,7 @@ impl Builder {
     /// Hands flushes to `output`, beside others.
     #[must_use]
     pub fn output(mut self, output: impl Output + 'static) -> Self {
-        self.outputs.push(Box::new(output));
+        self.parts.outputs.push(Box::new(output));
         self
     }
 
@@ -178,14 +175,14 @@ impl Builder {
     /// # Errors
     /// When the agent's URL, or a proxy or certificate, cannot be read.
     pub fn build(mut self) -> Result<DataStreams, BuildError> {
-        let default = self.outputs.is_empty().then(|| DEFAULT_AGENT_URL.to_owned());
-        if let Some(url) = self.agent_url.take().or(default).filter(|_| self.enabled) {
+        let default = self.parts.outputs.is_empty().then(|| DEFAULT_AGENT_URL.to_owned());
+        if let Some(url) = self.agent_url.take().or(default).filter(|_| self.parts.enabled) {
             let agent = AgentOutput::new(&url, self.http.clone())?;
-            self.outputs.push(Box::new(Arc::new(agent)));
+            self.parts.outputs.push(Box::new(Arc::new(agent)));
         }
-        if self.application.service.is_empty() {
-            UNNAMED.clone_into(&mut self.application.service);
+        if self.parts.application.service.is_empty() {
+            UNNAMED.clone_into(&mut self.parts.application.service);
         }
-        Ok(DataStreams::new(self))
+        Ok(DataStreams::new(self.parts))
     }
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use super::builder::Builder;
 use super::carrier::{CarrierGet, CarrierSet};
 use super::context::{CONTEXT_KEY, Context, Extracted};
 use super::flush::{Application, BacklogKind, Bucket, Flush, Output};
@@ -41,7 +40,18 @@ pub struct DataStreams {
     running: Arc<Running>,
 }
 
-pub(super) struct Inner {
+/// What data streams are made of.
+pub(super) struct Parts {
+    pub enabled: bool,
+    pub application: Application,
+    pub profile: HashProfile,
+    pub container_hash: String,
+    pub points_max: usize,
+    pub clock: Clock,
+    pub outputs: Vec<Box<dyn Output>>,
+}
+
+struct Inner {
     enabled: bool,
     application: Application,
     profile: HashProfile,
@@ -72,32 +82,26 @@ impl Drop for Running {
 }
 
 impl DataStreams {
-    /// Describes the data streams of `service`.
-    #[must_use]
-    pub fn builder(service: &str) -> Builder {
-        Builder::new(service)
-    }
-
-    pub(super) fn new(builder: Builder) -> Self {
-        let Builder { enabled, application, profile, container_hash, points_max, clock, .. } =
-            &builder;
-        let Application { service, env, process_tags, .. } = application;
-        let hasher = NodeHasher::new(*profile, service, env, process_tags, container_hash);
-        let knows_container = !container_hash.is_empty();
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { enabled, application, profile, container_hash, points_max, clock, outputs } =
+            parts;
+        let Application { service, env, process_tags, .. } = &application;
+        let hasher = NodeHasher::new(profile, service, env, process_tags, &container_hash);
+        let generation = u64::from(!container_hash.is_empty());
         let inner = Inner {
-            enabled: *enabled,
-            profile: *profile,
-            node: ArcSwap::from_pointee(Node { hasher, generation: u64::from(knows_container) }),
-            points: Points::new(*points_max),
-            offsets: Offsets::new(*points_max),
+            enabled,
+            application,
+            profile,
+            node: ArcSwap::from_pointee(Node { hasher, generation }),
+            points: Points::new(points_max),
+            offsets: Offsets::new(points_max),
             schemas: SchemaSampler::default(),
             losses: Losses::default(),
-            clock: clock.clone(),
+            clock,
+            outputs,
             inject_kafka_headers: AtomicBool::new(true),
             flushes: AtomicU64::new(0),
             flushing: Mutex::default(),
-            application: builder.application,
-            outputs: builder.outputs,
         };
         DataStreams { inner: Arc::new(inner), running: Arc::default() }
     }

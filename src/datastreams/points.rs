@@ -4,7 +4,7 @@
 //! was passed before in this bucket hashes its tags once, with the fast hash. Only the first of a bucket asks the cache
 //! of pathway hashes, and only what is not in there is hashed byte by byte.
 //!
-//! Memory: at most [`Settings`](super::settings) `points_max` points a bucket and [`OPEN_BUCKETS_MAX`] buckets; the
+//! Memory: at most `points_max` points a bucket (`Builder::points_max`) and [`OPEN_BUCKETS_MAX`] buckets; the
 //! sketches of all of them at most [`SKETCH_BYTES_MAX`], past which they become less precise.
 
 use std::cell::RefCell;

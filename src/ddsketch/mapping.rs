@@ -15,7 +15,7 @@
 use std::sync::OnceLock;
 
 use super::message::IndexMapping;
-use super::read::{InvalidSketch, Rounding, Unit};
+use super::terms::{InvalidSketch, Rounding, Unit};
 use crate::sketch::key_of;
 
 /// Values of bins beyond these bounds are refused: no clock and no size gives them.

@@ -10,10 +10,14 @@ mod mapping;
 mod message;
 #[cfg(feature = "server")]
 mod read;
+#[cfg(feature = "server")]
+mod terms;
 #[cfg(feature = "datastreams")]
 mod write;
 
 #[cfg(feature = "server")]
-pub(crate) use read::{DdSketch, Recoding, Rounding, Unit, recode};
+pub(crate) use read::{DdSketch, Recoding, recode};
+#[cfg(feature = "server")]
+pub(crate) use terms::{Rounding, Unit};
 #[cfg(feature = "datastreams")]
 pub(crate) use write::write;

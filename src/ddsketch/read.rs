@@ -8,6 +8,7 @@ use prost::Message as _;
 
 use super::mapping::Mapping;
 use super::message::{Message, Store};
+use super::terms::{InvalidSketch, Rounding, Unit};
 use crate::sketch::{COUNT_MAX, Sketch};
 
 /// Bins that a sketch may store, empty ones too.
@@ -17,48 +18,6 @@ pub(crate) const BINS_MAX: usize = 65536;
 const BYTES_MAX: usize = BINS_MAX * 17 + 256;
 /// Past this, floats do not count by ones.
 const COUNTS_SUM_MAX: f64 = 9_007_199_254_740_992.0;
-
-/// What a sketch should have been.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct InvalidSketch(pub(super) &'static str);
-
-impl std::fmt::Display for InvalidSketch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "a sketch: expected {}", self.0)
-    }
-}
-
-impl std::error::Error for InvalidSketch {}
-
-/// Which way the writer of a sketch rounds to the number of a bin: the bytes do not tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Rounding {
-    #[default]
-    Down,
-    /// JavaScript.
-    Up,
-}
-
-/// What the values of a sketch are turned into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unit {
-    /// As they are: seconds, bytes.
-    One,
-    /// Nanoseconds into seconds.
-    Nanoseconds,
-}
-
-impl Unit {
-    pub const ALL: [Unit; 2] = [Unit::One, Unit::Nanoseconds];
-
-    /// What a value is multiplied by.
-    pub fn factor(self) -> f64 {
-        match self {
-            Unit::One => 1.0,
-            Unit::Nanoseconds => 1e-9,
-        }
-    }
-}
 
 /// A sketch of a client that is valid.
 #[derive(Clone, Debug, PartialEq)]
