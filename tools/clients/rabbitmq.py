@@ -100,13 +100,14 @@ def exchange_messages(rust, url, problems):
         got = []
 
         def take(body, message):
-            got.append((body, str(streams._current_context.value.hash)))
+            got.append(body)
             message.ack()
 
-        with kombu.Consumer(connection, queues=[queue], callbacks=[take], accept=["text/plain", "json"]):
+        with kombu.Consumer(connection, queues=[queue], callbacks=[take], accept=["text/plain"]):
             connection.drain_events(timeout=30)
-        pathways.check(problems, f"{queue.name}: body", got[0][0], wanted)
-        return got[0][1]
+        pathways.check(problems, f"{queue.name}: body", got, [wanted])
+        # ddtrace passes its checkpoint after the callback.
+        return str(streams._current_context.value.hash)
 
     with kombu.Connection(url) as connection:
         channel = connection.channel()

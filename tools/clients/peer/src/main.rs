@@ -14,12 +14,11 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::error::Error;
 use std::io::{BufRead, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures_lite::StreamExt;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions};
+use lapin::options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use serde_json::{Value, json};
@@ -30,6 +29,7 @@ use whippet::datastreams::{
 type Failed = Box<dyn Error>;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(50);
 
 /// The headers of a message of lapin as a carrier.
 #[derive(Default)]
@@ -142,13 +142,13 @@ impl Peer {
 
     async fn publish(&mut self, order: &Value) -> Result<Value, Failed> {
         let channel = self.channel().await?;
-        let (exchange, key, body) = (text(order, "exchange"), text(order, "key"), text(order, "body"));
+        let (exchange, key, body) =
+            (text(order, "exchange"), text(order, "key"), text(order, "body"));
         let properties = BasicProperties::default()
             .with_content_type("text/plain".into())
             .with_content_encoding("utf-8".into());
         let mut headers = Headers::default();
-        let pathway =
-            self.streams.produce_amqp(exchange, key, body.as_bytes(), &mut headers, None);
+        let pathway = self.streams.produce_amqp(exchange, key, body.as_bytes(), &mut headers, None);
         let properties = properties.with_headers(headers.0);
         channel
             .basic_publish(
@@ -165,19 +165,17 @@ impl Peer {
 
     async fn receive(&mut self, queue: &str) -> Result<Value, Failed> {
         let channel = self.channel().await?;
-        let mut consumer = channel
-            .basic_consume(
-                queue.into(),
-                queue.into(),
-                BasicConsumeOptions::default(),
-                FieldTable::default(),
-            )
-            .await?;
-        let delivery = tokio::time::timeout(PATIENCE, consumer.next()).await?;
-        let delivery = delivery.ok_or("the consumer ended")??;
+        let until = Instant::now() + PATIENCE;
+        let delivery = loop {
+            match channel.basic_get(queue.into(), BasicGetOptions::default()).await? {
+                Some(message) => break message.delivery,
+                None if Instant::now() < until => tokio::time::sleep(POLL).await,
+                None => return Err("no message".into()),
+            }
+        };
         let headers = Headers(delivery.properties.headers().clone().unwrap_or_default());
         let pathway = self.streams.consume_amqp(queue, &delivery.data, &headers);
-        delivery.ack(BasicAckOptions::default()).await?;
+        delivery.acker.ack(BasicAckOptions::default()).await?;
         let body = String::from_utf8_lossy(&delivery.data).into_owned();
         Ok(json!({"hash": pathway.ok_or("off")?.to_string(), "body": body}))
     }
