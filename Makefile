@@ -11,7 +11,7 @@ run: ## listen on 127.0.0.1:8125 and print what arrives
 
 # With the global tier and the adapters of data streams, whose tests run brokers inside the test program; librdkafka is
 # built once (2 minutes).
-FEATURES = global,datastreams_rdkafka
+FEATURES = global,datastreams_rdkafka,datastreams_lapin
 test: ## every test: units, protocol conformance, end to end
 	cargo test --features $(FEATURES)
 

@@ -1,4 +1,5 @@
-//! AMQP messages as Kombu and Celery send them: the context is a header of the message.
+//! AMQP messages as Kombu and Celery send them: the context is a header of the message. There are adapters for
+//! `lapin`.
 
 use super::carrier::{CarrierGet, CarrierSet, CarrierSize};
 use super::client::DataStreams;

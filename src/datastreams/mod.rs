@@ -55,7 +55,7 @@
 //! |---|---|---|
 //! | any | [`DataStreams::produce`], [`DataStreams::consume`] | headers that are a [`CarrierSet`] and a [`CarrierGet`]: maps and lists of the standard library are |
 //! | Kafka | [`DataStreams::produce_kafka`], [`DataStreams::consume_kafka`] | the same; the feature `datastreams_rdkafka` takes messages of `rdkafka` |
-//! | RabbitMQ, Celery | [`DataStreams::produce_amqp`], [`DataStreams::consume_amqp`] | the same |
+//! | RabbitMQ, Celery | [`DataStreams::produce_amqp`], [`DataStreams::consume_amqp`] | the same; the feature `datastreams_lapin` takes those of `lapin` |
 //! | SQS, SNS | [`DataStreams::produce_sqs`], [`DataStreams::produce_sns`], [`DataStreams::consume_sqs`] | [`MessageAttributes`] |
 //! | Kinesis | [`DataStreams::produce_kinesis`], [`DataStreams::consume_kinesis`] | JSON records |
 //! | Google Pub/Sub | [`DataStreams::produce_pubsub`], [`DataStreams::consume_pubsub`] | attributes |
@@ -90,6 +90,8 @@ mod context;
 mod flush;
 mod hash;
 mod kafka;
+#[cfg(feature = "datastreams_lapin")]
+mod lapin;
 mod losses;
 mod metrics;
 mod offsets;
