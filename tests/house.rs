@@ -5,6 +5,8 @@
 mod circles;
 #[path = "house/packages.rs"]
 mod packages;
+#[path = "house/release.rs"]
+mod release;
 
 use std::collections::BTreeSet;
 use std::fs;
