@@ -108,7 +108,7 @@ def bar(y, peer, spread, unit, scale):
     left, right = scale.x(spread.low), scale.x(spread.high)
     figure = short(spread.median, unit)
     if spread.wrong:
-        figure += ", wrong sums"
+        figure += ", sums differ"
     parts = [
         text(LABELS - 8, y + 15, peer, kind, "end"),
         f'<rect class="bar {kind}" x="{x:.1f}" y="{y + 4}" width="{max(1, end - x):.1f}"'

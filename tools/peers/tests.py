@@ -189,7 +189,7 @@ class Pictures(unittest.TestCase):
         order = [text for text in texts if text in ("whippet", "floor", "Slow")]
         self.assertEqual(order[:3], ["floor", "whippet", "Slow"])
         self.assertIn("0.11 µs", texts)
-        self.assertIn("5.5 µs, wrong sums", texts)
+        self.assertIn("5.5 µs, sums differ", texts)
         self.assertIn("prefers-color-scheme:dark", root[0].text)
 
     def test_a_factor_is_a_length_wherever_it_is_on_the_scale(self):
