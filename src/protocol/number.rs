@@ -100,7 +100,7 @@ fn before_with_point(word: u64, bits: u32) -> Option<(f64, usize)> {
         return None;
     }
     let number = joined_at_end((number ^ u64::from(COLON)) << shift_behind(all));
-    Some((number as i64 as f64 / POWERS[bits as usize / 8 & 7], all as usize / 8 + 2))
+    Some((number as i64 as f64 / POWERS[(bits as usize / 8) & 7], all as usize / 8 + 2))
 }
 
 /// A `:` in a word after XOR with [`ZEROS`].
