@@ -42,7 +42,7 @@ class Peer:
 
 
 def check(problems, what, got, want):
-    print(f"  {what}: {got}")
+    print(f"  {what}: {str(got)[:120]}")
     if got != want:
         problems.append(f"{what} is {got}, not {want}")
 
