@@ -49,6 +49,7 @@ class Broker:
             "RABBITMQ_MNESIA_BASE": str(data / "mnesia"),
             "RABBITMQ_NODENAME": f"whippet{os.getpid()}@localhost",
             "RABBITMQ_DIST_PORT": str(distribution),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
             "ERL_EPMD_PORT": str(mapper),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
         }
@@ -68,7 +69,7 @@ class Broker:
     def wait_until_ready(self):
         until = time.monotonic() + STARTED_WITHIN
         while time.monotonic() < until and self.process.poll() is None:
-            if "Server startup complete" in self.log.read_text():
+            if "Starting broker... completed" in self.log.read_text():
                 return
             time.sleep(0.2)
         sys.exit(f"RabbitMQ does not start:\n{self.log.read_text()}")
