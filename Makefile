@@ -79,14 +79,15 @@ bench-report: ## measure every row of docs/performance.md on this machine (ROUND
 
 # PEERS="name=command;…" are programs to measure beside whippet and the floor, by default those that
 # tools/peers/get brought; without any, nothing but a trial below target/ is written. PARTS are taken in order.
+# BUILT=FOLDER takes the programs whippet and floor from there instead of building them.
 PEERS ?= $(shell cat target/peers/list 2>/dev/null)
 PARTS ?= size,idle,memory,cpu,rate
 PEER_RECORD = $(if $(PEERS),benches/record,target/peers/record)
 bench-peers: SECONDS = 2
 bench-peers: ## whippet beside other servers, in turns: table and pictures of docs/performance.md (half an hour)
-	cargo build --profile dist --bin whippet --example floor
+	$(if $(BUILT),,cargo build --profile dist --bin whippet --example floor)
 	python3 tools/peers/sitting.py --peers "$(PEERS)" --parts $(PARTS) --add --seconds $(SECONDS) \
-		--record $(PEER_RECORD) $(SITTING)
+		$(if $(BUILT),--whippet $(BUILT)/whippet --floor $(BUILT)/floor) --record $(PEER_RECORD) $(SITTING)
 	$(if $(PEERS),$(MAKE) --no-print-directory peer-pages)
 
 peer-pages: ## tables and pictures from the last record of bench-peers

@@ -1,18 +1,10 @@
 //! The scripts of `examples/moments/` keep their promises.
 
-use std::process::Command;
+use crate::support::python;
 
 #[track_caller]
 fn keeps_its_promises(script: &str) {
-    let path = format!("{}/examples/moments/{script}", env!("CARGO_MANIFEST_DIR"));
-    let program = env!("CARGO_BIN_EXE_whippet");
-    let done = Command::new("python3").arg("-B").arg(path).env("WHIPPET", program).output();
-    let done = match done {
-        Ok(done) => done,
-        // They are for people; a machine without Python builds whippet all the same.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
-        Err(error) => panic!("{error}"),
-    };
+    let done = python::run(&format!("examples/moments/{script}"));
     let (said, wrong) =
         (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success(), "{said}{wrong}");

@@ -6,3 +6,4 @@ pub mod intake;
 pub mod log;
 mod messages;
 pub mod program;
+pub mod python;

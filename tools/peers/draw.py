@@ -106,7 +106,7 @@ def bar(y, peer, spread, unit, scale):
     kind = {"whippet": "us", "floor": "floor"}.get(peer, "")
     x, end = scale.x(scale.low), scale.x(spread.median)
     left, right = scale.x(spread.low), scale.x(spread.high)
-    figure = short(spread.median, unit)
+    figure = ("≥ " if spread.at_least else "") + short(spread.median, unit)
     if spread.wrong:
         figure += ", sums differ"
     parts = [

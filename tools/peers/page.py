@@ -54,7 +54,7 @@ def tables(record):
     """CPU, then the rest, then where and with what."""
     facts = record.facts
     paragraphs = [
-        f"{facts['date']}, {facts['machine']}, revision {facts['revision']}. Load: {facts['load']}."
+        f"{facts['date']}, {facts['machine']}. Load: {facts['load']}."
         " Medians; smallest and largest in parentheses; × is the median of the ratios to whippet, round by"
         " round.\n",
         *table(record, COLUMNS[:4]),
@@ -96,7 +96,7 @@ def cell(record, measure, peer, unit):
     spread = record.spread(measure, peer)
     if not spread:
         return record.failure(measure, peer).removeprefix("FAILED: ")
-    figure = short(spread.median, unit).strip()
+    figure = ("≥ " if spread.at_least else "") + short(spread.median, unit).strip()
     if measure != "start" and spread.rounds > 1:
         low, high = (short(value, unit).split(" ")[0] for value in (spread.low, spread.high))
         figure += f" ({low}–{high})"

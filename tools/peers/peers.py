@@ -3,8 +3,8 @@
 A command and the configuration files are templates: $program is what PEERS gives (one or more
 words), $port the UDP port to bind, $sink the port of the listener that gets the flushes, $spare a
 free port for whatever else it wants to bind, $folder an empty folder for it, $seconds the interval
-between two flushes. Everything is on 127.0.0.1. The command replaces its shell, so that the process
-that is measured is the server; variables are set with `env`.
+between two flushes; $spare2 is another free port. Everything is on 127.0.0.1. The command replaces its shell,
+so that the process that is measured is the server; variables are set with `env`.
 """
 
 from dataclasses import dataclass, field
@@ -35,12 +35,18 @@ class Peer:
     key: object = flushes.plain_key
     # Flushes at fixed times of so many seconds, whatever $seconds says.
     fixed_seconds: int = 0
+    # Within so many intervals after a metric, its flush has begun.
+    intervals: int = 1
+    # A command that is run before, in a shell.
+    prepare: str = ""
     # Prints its version when started so.
     version: str = ""
     # More files or folders that belong to the program, relative to its last word.
     beside: tuple = ()
     # True once it was started by this script and its sums were right.
     tried: bool = True
+    # Why `tools/peers/get` does not bring it, or not by itself.
+    hard_to_get: str = ""
 
 
 DATADOG = """api_key: 0123456789abcdef0123456789abcdef
@@ -51,6 +57,24 @@ dogstatsd_so_rcvbuf: 4194304
 dogstatsd_socket: ""
 serializer_compressor_kind: zlib
 """
+
+# On its own, without an Agent; by itself it aggregates 5,000 contexts, and drops those beyond.
+DATA_PLANE = (
+    DATADOG
+    + """log_level: error
+ipc_cert_file_path: $folder/ipc.pem
+aggregate_window_duration: {secs: $seconds, nanos: 0}
+aggregate_flush_interval: {secs: $seconds, nanos: 0}
+aggregate_context_limit: 10000000
+flush_timeout_secs: 0
+data_plane:
+  enabled: true
+  standalone_mode: true
+  api_listen_address: tcp://127.0.0.1:$spare
+  secure_api_listen_address: tcp://127.0.0.1:$spare2
+  dogstatsd: {enabled: true}
+"""
+)
 
 # Nothing but its statsd server, each metric in a chart so that it can be asked for.
 NETDATA = """[global]
@@ -250,6 +274,7 @@ sinks:
         read=flushes.vector,
         version="$program --version",
         tried=False,
+        hard_to_get="its dependencies come from git, and building takes more than an hour on two processors",
     ),
     Peer(
         name="dogstatsd",
@@ -261,17 +286,20 @@ sinks:
         fixed_seconds=10,
         version="$program version",
         tried=False,
+        hard_to_get="building needs the Go module proxy and a newer Go than Debian's",
     ),
     Peer(
         name="Agent Data Plane",
         about="Rust; the Datadog Agent's",
-        command="env DD_DATA_PLANE_ENABLED=true DD_DATA_PLANE_STANDALONE_MODE=true"
-        " DD_DATA_PLANE_DOGSTATSD_ENABLED=true $program --config $folder/datadog.yaml run",
-        files={"datadog.yaml": DATADOG},
+        command="$program --config $folder/datadog.yaml run",
+        prepare="openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+        " -keyout $folder/ipc.pem -out $folder/ipc.pem",
+        files={"datadog.yaml": DATA_PLANE},
         sink="http",
         read=flushes.datadog,
-        fixed_seconds=10,
+        intervals=2,
         tried=False,
+        hard_to_get="building takes half an hour of two free processors",
     ),
 )
 

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 COLUMNS = ("measure", "peer", "round", "value", "unit", "verdict", "note")
 
+# Begins the note of a highest rate; behind it what ended the search, as in the JSON of `whippet bench`.
+LIMITED = "limited by "
+
 
 @dataclass(frozen=True)
 class Row:
@@ -42,6 +45,8 @@ class Spread:
     rounds: int
     # Of the rounds, those whose flushed sums were wrong.
     wrong: int
+    # True where the server could have had more, but the generator had no more to give.
+    at_least: bool = False
 
 
 class Record:
@@ -76,6 +81,11 @@ class Record:
         self.rows = [row for row in self.rows
                      if row.measure not in measures or row.peer not in peers]
 
+    def rounds(self, measures, peers):
+        """How many rounds there are of any of these measures and servers."""
+        return max((row.round for row in self.rows
+                    if row.measure in measures and row.peer in peers), default=0)
+
     def peers(self):
         """In the order in which they were measured."""
         return list(dict.fromkeys(row.peer for row in self.rows))
@@ -87,8 +97,9 @@ class Record:
         if not values:
             return None
         wrong = sum(row.verdict.startswith("WRONG") for row in rows)
+        at_least = any(row.note == f"{LIMITED}generator" for row in rows)
         middle = statistics.median(values)
-        return Spread(min(values), middle, max(values), len(values), wrong)
+        return Spread(min(values), middle, max(values), len(values), wrong, at_least)
 
     def failure(self, measure, peer):
         """Why there is no figure: the verdict of the last round, or nothing when never tried."""

@@ -27,7 +27,7 @@ MEMORY_MAX = 4 << 30
 CHECKED_CONTEXTS_MAX = 100_000
 
 # What a server may take for a flush beyond the interval: so much, and so much for each context.
-FLUSH_TIME, FLUSH_TIME_OF_A_CONTEXT = 0.4, 15e-6
+FLUSH_TIME, FLUSH_TIME_OF_A_CONTEXT = 1.0, 60e-6
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ class Place:
 
     def __init__(self, given, seconds, load_seconds=0.0):
         peer = given.peer
-        self.temporary = tempfile.TemporaryDirectory(prefix="peers-")
+        # What a stopped server still writes is of no interest.
+        self.temporary = tempfile.TemporaryDirectory(prefix="peers-", ignore_cleanup_errors=True)
         self.folder = self.temporary.name
         self.seconds = peer.fixed_seconds or seconds
         self.sink = sinks.KINDS[peer.sink](self.folder, self.seconds, load_seconds, peer.page)
@@ -96,11 +97,15 @@ class Place:
             "port": self.port,
             "sink": self.sink.port,
             "spare": sinks.free_port(socket.SOCK_STREAM),
+            "spare2": sinks.free_port(socket.SOCK_STREAM),
             "seconds": self.seconds,
         }
         for name, text in peer.files.items():
             pathlib.Path(self.folder, name).write_text(string.Template(text).substitute(words))
         self.command = string.Template(peer.command).substitute(words)
+        if peer.prepare:
+            prepare = string.Template(peer.prepare).substitute(words)
+            subprocess.run(prepare, shell=True, check=True, capture_output=True)
 
     def bound(self):
         """True once something listens at the port."""
@@ -120,13 +125,21 @@ class Place:
 
 
 def bench(whippet, given, load, seconds):
-    """Measures `given` under a `Load`, flushing every `seconds`."""
+    """Measures `given` under a `Load`, flushing every `seconds`. One server that behaves as no other does
+    is a failed run, not the end of a sitting."""
+    try:
+        return _bench(whippet, given, load, seconds)
+    except Exception as why:  # pylint: disable=broad-exception-caught
+        return Result({}, {}, failed=f"FAILED: {type(why).__name__}: {why}")
+
+
+def _bench(whippet, given, load, seconds):
     peer, place = given.peer, Place(given, seconds, load.warmup + load.seconds)
     report, sent = pathlib.Path(place.folder, "report"), pathlib.Path(place.folder, "sent")
     linger = 0
     place.sink.keeps = load.contexts <= CHECKED_CONTEXTS_MAX and not load.search
     if peer.read and place.sink.keeps:
-        linger = place.seconds + FLUSH_TIME + load.contexts * FLUSH_TIME_OF_A_CONTEXT
+        linger = place.seconds * peer.intervals + FLUSH_TIME + load.contexts * FLUSH_TIME_OF_A_CONTEXT
     arguments = [
         *(whippet, "bench", "--json", "--no-check", "--target", f"udp://127.0.0.1:{place.port}"),
         *("--server", place.command, "--sent", str(sent), "--linger", str(linger)),

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import peers
 import run
-from record import Record, Row
+from record import LIMITED, Record, Row
 
 # Measure, profile and rate of the rows about CPU.
 LOADS = (
@@ -54,6 +54,7 @@ def arguments():
     parser.add_argument("--floor", default="target/dist/examples/floor", help="the same")
     parser.add_argument("--generator", help="the program with `bench` [default: that of --whippet]")
     parser.add_argument("--peers", default="", help="name=command;name=command")
+    parser.add_argument("--revision", default=said("git rev-parse --short HEAD"), help="of both")
     parser.add_argument("--parts", default=",".join(PARTS), type=lambda text: text.split(","))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2, help="measured in each run")
@@ -65,6 +66,9 @@ def arguments():
     parser.add_argument("--record", default="target/peers/record", help="folder of the dated file")
     parser.add_argument(
         "--add", action="store_true", help="keep what today's file has of other parts and servers"
+    )
+    parser.add_argument(
+        "--more", action="store_true", help="of the part cpu, add rounds to those of today's file"
     )
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
@@ -79,6 +83,7 @@ class Sitting:
     def __init__(self, options):
         self.options = options
         self.lock = threading.Lock()
+        self.first_round = 1
         self.until = time.monotonic() + options.budget
         pairs = f"whippet={options.whippet};floor={options.floor};{options.peers}".split(";")
         named = ((name.strip(), program.strip()) for name, _, program in
@@ -97,15 +102,28 @@ class Sitting:
         """One part; its rows replace those of an earlier sitting."""
         load = os.getloadavg()[0]
         begun = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
-        self.record.facts[f"part {part}"] = f"{begun} UTC, load average {load:.2f} at its start"
+        fact = f"{begun} UTC, revision {self.options.revision}, load average {load:.2f} at its start"
         measures = {
-            "size": {"size"},
-            "idle": {"idle"},
-            "memory": {f"memory {contexts}" for contexts in self.options.contexts},
-            "cpu": {"start", *(measure for measure, _, _ in LOADS)},
-            "rate": {"rate single", "rate packed"},
+            "size": ["size"],
+            "idle": ["idle"],
+            "memory": [f"memory {contexts}" for contexts in self.options.contexts],
+            "cpu": [measure for measure, _, _ in LOADS],
+            "rate": ["rate single", "rate packed"],
         }[part]
-        self.record.drop(measures, {given.peer.name for given in self.given})
+        names = [given.peer.name for given in self.given]
+        self.first_round = 1
+        if part == "cpu" and self.options.more:
+            self.first_round += self.record.rounds(measures, names)
+        if self.first_round > 1:
+            fact = f"from round {self.first_round} on {fact}"
+        else:
+            self.record.drop([*measures, *(["start"] if part == "cpu" else [])], names)
+        whole = f"part {part}"
+        # Of those measures, or of other sizes of memory, some stay as they were.
+        if any(row.measure in measures or row.measure.startswith(part) for row in self.record.rows):
+            sizes = f", {', '.join(measures)}" if part == "memory" else ""
+            fact = f"{self.record.facts.get(whole)}; {', '.join(names)}{sizes}: {fact}"
+        self.record.facts[whole] = fact
         getattr(self, part)()
         self.record.write(self.path)
 
@@ -160,7 +178,7 @@ class Sitting:
 
     def cpu(self):
         """CPU per metric; one round holds every load and every server once."""
-        for turn in range(1, self.options.rounds + 1):
+        for turn in range(self.first_round, self.first_round + self.options.rounds):
             for measure, profile, rate in LOADS:
                 for given in self.given:
                     if self.over():
@@ -193,10 +211,11 @@ class Sitting:
         search = run.Load(profile, 1, start, 0.3, search=True)
         found = run.bench(self.options.generator, given, search, INTERVAL)
         rate, verdict, why = found.search.get("lines_per_second"), found.verdict, note(found)
-        if rate:
+        if rate and given.peer.read:
             again = run.Load(profile, 1, rate, 0.3)
             verdict = run.bench(self.options.generator, given, again, INTERVAL).verdict
-            why = f"limited by {found.search['limited_by']}"
+        if rate:
+            why = f"{LIMITED}{found.search['limited_by']}"
         self.add(f"rate {profile}", given.peer.name, 1, rate, "metrics/s", verdict, why)
 
 
@@ -210,14 +229,14 @@ def facts(date, given, measured):
     known = {
         "date": date,
         "machine": f"{processor()}, {os.cpu_count()} processors, Linux {os.uname().release}",
-        "revision": said("git rev-parse --short HEAD"),
         "load": "1,000 contexts, a third each of counters, gauges and timers, about 68 B a line",
     }
     known |= {f"version {one.peer.name}": version(one) for one in given}
     for peer in peers.ALL:
         if peer.name not in {"floor", *measured, *(one.peer.name for one in given)}:
+            why = f" ({peer.hard_to_get})" if peer.hard_to_get else ""
             never = "" if peer.tried else "; its description was never run"
-            known[f"not measured {peer.name}"] = "its program was not given" + never
+            known[f"not measured {peer.name}"] = f"its program was not given{why}{never}"
     return known
 
 

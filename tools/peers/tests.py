@@ -145,9 +145,10 @@ def sample():
     rows += [
         Row("memory 100000", "whippet", 1, 37.0, "MiB", "exact"),
         Row("memory 100000", "Slow", 1, None, "MiB", "FAILED: above 6144 MiB"),
-        Row("rate packed", "whippet", 1, 4.2e6, "metrics/s", "exact"),
+        Row("rate packed", "whippet", 1, 4.2e6, "metrics/s", "exact", "limited by loss"),
+        Row("rate single", "whippet", 1, 4.3e5, "metrics/s", "exact", "limited by generator"),
     ]
-    facts = {"date": "2026-11-27", "machine": "M", "revision": "abc", "load": "L",
+    facts = {"date": "2026-11-27", "machine": "M", "load": "L",
              "part cpu": "03:00", "version Slow": "1.0", "not measured Vector": "no program"}
     return Record(facts, rows)
 
@@ -171,6 +172,8 @@ class Records(unittest.TestCase):
         self.assertIsNone(record.spread("memory 100000", "Slow"))
         self.assertEqual(record.failure("memory 100000", "Slow"), "FAILED: above 6144 MiB")
         self.assertEqual(record.failure("memory 100000", "floor"), "")
+        self.assertEqual(record.rounds({"single paced", "size"}, {"Slow"}), 3)
+        self.assertEqual(record.rounds({"size"}, {"Slow"}), 0)
 
 
 class Pictures(unittest.TestCase):
@@ -202,8 +205,9 @@ class Pictures(unittest.TestCase):
 
     def test_more_is_better_for_rates_and_failures_are_named(self):
         texts, bars, _ = self.elements(draw.REST)
-        self.assertEqual(len(bars), 2)
+        self.assertEqual(len(bars), 3)
         self.assertIn("4.2 M/s", texts)
+        self.assertIn("≥ 430 k/s", texts)
         self.assertIn("above 6144 MiB", texts)
 
     def test_figures_have_three_digits(self):
@@ -220,6 +224,7 @@ class Pages(unittest.TestCase):
         new = page.written(text, sample())
         self.assertTrue(new.startswith("top\n") and new.endswith("bottom\n") and "old" not in new)
         self.assertIn("| Slow | 5.5 µs (5–6) 50.00 × **sums** |", new)
+        self.assertIn("| whippet | ≥ 430 k/s | 4.2 M/s | 37 MiB |", new)
         self.assertIn("Not measured – Vector: no program.", new)
         self.assertIn("- Slow, packed saturated: WRONG: 1 of 2 flushed (and 2 more rounds)", new)
         self.assertEqual(page.written(new, sample()), new)
@@ -258,9 +263,9 @@ class Peers(unittest.TestCase):
     """The table of servers."""
 
     def test_every_template_can_be_filled(self):
-        words = dict.fromkeys(("program", "port", "sink", "spare", "folder", "seconds"), "1")
+        words = dict.fromkeys(("program", "port", "sink", "spare", "spare2", "folder", "seconds"), "1")
         for peer in peers.ALL:
-            for template in (peer.command, peer.version, *peer.files.values()):
+            for template in (peer.command, peer.prepare, peer.version, *peer.files.values()):
                 string.Template(template).substitute(words)
             self.assertIn(peer.sink, sinks.KINDS)
             self.assertNotIn("0.0.0.0", str(peer))
