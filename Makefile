@@ -1,8 +1,8 @@
 # The targets people need; `make help` lists them.
 
 .PHONY: help run test test-bare browser test-web screenshots check fmt clippy doc deny bench bench-report bench-peers peer-pages count fuzz simulate faults memory soak clients config-docs demo-global test-global test-global-tls
-.PHONY: test-pathways test-rabbitmq test-alerts test-kubernetes test-workflows test-dist dist packages image test-program
-.PHONY: test-same-bytes test-packages test-image msrv crate release-check
+.PHONY: test-pathways test-rabbitmq test-alerts test-kubernetes test-workflows test-dist dist packages image image-global test-program
+.PHONY: compare-builds test-same-bytes test-packages test-image msrv crate release-check
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -156,10 +156,20 @@ packages: ## Debian package and RPM in target/shipped, of the static program
 image: ## the image as an OCI layout in target/shipped/image, without a daemon
 	tools/dist/image $(TARGETS)
 
+IMAGE ?= whippet-global
+image-global: ## the image with the global tier, TLS and logins, by Docker (half an hour)
+	docker build -f dist/Dockerfile --build-arg FEATURES=global-tls --tag $(IMAGE) .
+	docker run --rm $(IMAGE) check-config --set global_mode=send --set global_brokers=kafka:9093 --set global_tls=true
+
 test-program: ## the static programs are static and pass the first minute, aarch64 under qemu-user (10 minutes each)
 	for target in $(TARGETS); do \
 		program=$$(tools/dist/program $$target) && tools/dist/try-program $$program || exit 1; \
 	done
+
+# Programs may be given a variable, for another allocator: LD_PRELOAD=libjemalloc.so.2,target/dist/whippet
+PROGRAMS ?= target/dist/whippet target/dist-build/$(MUSL)/dist/whippet
+compare-builds: ## processor time and memory of several builds, in turns (PROGRAMS="A B"; 3 minutes)
+	python3 tools/dist/compare.py $(PROGRAMS)
 
 test-same-bytes: ## the static programs are the same when built in another folder (10 minutes each)
 	for target in $(TARGETS); do tools/dist/same-bytes $$target || exit 1; done

@@ -28,6 +28,8 @@ fn every_file_that_names_a_version_names_this_one() {
         ("dist/kubernetes/daemonset.yaml", "whippet-metrics/whippet:"),
         ("dist/kubernetes/sidecar.yaml", "whippet-metrics/whippet:"),
         ("dist/kubernetes-global/owners.yaml", "whippet-metrics/whippet:"),
+        ("dist/kubernetes-global/kustomization.yaml", "newTag: "),
+        ("dist/global/docker-compose.yml", "whippet-metrics/whippet:"),
         ("dist/helm/whippet/Chart.yaml", "\nversion: "),
         ("dist/helm/whippet/Chart.yaml", "\nappVersion: "),
     ] {
