@@ -8,6 +8,7 @@ with what the intake holds.
 Environment: WHIPPET (the program, built with the feature `global`), BROKERS (host:port,... of brokers that run
 already; without it a Tansu is installed and started), SERIES, SECONDS.
 """
+import atexit
 import collections
 import http.server
 import os
@@ -124,6 +125,8 @@ class Program:
 
     def start(self):
         self.process = subprocess.Popen([WHIPPET, "run"], env=self.env, stdout=self.log, stderr=self.log)
+        # A trial that fails leaves no program behind.
+        atexit.register(self.process.kill)
         until = time.monotonic() + 30
         while True:
             try:
