@@ -133,7 +133,7 @@ pub fn examine(sources: Sources<impl IntoIterator<Item = (String, String)>>) -> 
             hints.push(origin.to_string());
         }
     }
-    let loaded = match settings::build(|name| effective.values.get(name)) {
+    let loaded = match settings::build(&|name| effective.values.get(name)) {
         Ok(config) => Some(Loaded {
             config,
             hints,

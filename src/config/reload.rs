@@ -88,7 +88,7 @@ impl Loaded {
         }
         self.warnings.clone_from(&new.warnings);
         // The values were built into a configuration before; this cannot fail.
-        if let Ok(config) = settings::build(|name| self.values.get(name)) {
+        if let Ok(config) = settings::build(&|name| self.values.get(name)) {
             self.config = config;
         }
         changes

@@ -34,8 +34,9 @@ macro_rules! settings {
         pub(super) const FIELDS: &[&str] = &[$($key),+];
 
         /// Builds the struct from read values; names the key where table and struct disagree.
+        // Compiled once: it is the longest function by far.
         pub(super) fn build<'v>(
-            value: impl Fn(&str) -> Option<&'v Value>,
+            value: &dyn Fn(&str) -> Option<&'v Value>,
         ) -> Result<Config, &'static str> {
             Ok(Config { $($field: value($key).and_then(Field::of).ok_or($key)?,)+ })
         }
