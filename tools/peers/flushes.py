@@ -92,22 +92,33 @@ def netdata(parts, _seconds):
 
 
 def datadog(parts, seconds):
-    """What was posted to Datadog's intake: series of v1 (JSON) and v2 (protobuf)."""
+    """What was posted to Datadog's intake."""
     points = {}
-    for part in parts:
-        body = _unpacked(part)
-        if part.path.startswith("/api/v1/series"):
-            rows = map(_v1, json.loads(body)["series"])
-        elif part.path.startswith("/api/v2/series"):
-            rows = map(_v2, _messages(body, 1))
-        else:
-            continue
-        for name, tags, kind, interval, values in rows:
-            factor = {"rate": interval or seconds, "count": 1}.get(kind)
-            if factor:
-                for second, value in values:
-                    points[plain_key(name, tags), second] = value * factor
+    for name, tags, kind, interval, values in _series(parts):
+        factor = {"rate": interval or seconds, "count": 1}.get(kind)
+        if factor:
+            for second, value in values:
+                points[plain_key(name, tags), second] = value * factor
     return _over_time(points)
+
+
+def gostatsd(parts, _seconds):
+    """Its rates are of the time that has really passed, which it does not post; the gauges `name.count` are exact."""
+    points = {}
+    for name, tags, kind, _interval, values in _series(parts):
+        if kind == "gauge" and name.endswith(".count"):
+            for second, value in values:
+                points[plain_key(name.removesuffix(".count"), tags), second] = value
+    return _over_time(points)
+
+
+def _series(parts):
+    """Series of v1 (JSON) and v2 (protobuf): name, tags, kind, interval, points."""
+    for part in parts:
+        if part.path.startswith("/api/v1/series"):
+            yield from map(_v1, json.loads(_unpacked(part))["series"])
+        elif part.path.startswith("/api/v2/series"):
+            yield from map(_v2, _messages(_unpacked(part), 1))
 
 
 def _v1(row):

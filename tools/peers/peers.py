@@ -253,7 +253,7 @@ compress_payload = true
 """
         },
         sink="http",
-        read=flushes.datadog,
+        read=flushes.gostatsd,
         version="$program --version",
     ),
     Peer(

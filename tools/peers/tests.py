@@ -85,6 +85,17 @@ class Flushes(unittest.TestCase):
         parts = [Part(body, "/api/v1/series?api_key=x", "deflate"), Part(b"{}", "/intake/", "")]
         self.assertEqual(flushes.datadog(parts, 2), {("a", "x,y"): 15.0, ("b", ""): 4.0})
 
+    def test_gostatsd_posts_counts_as_gauges_beside_its_rates(self):
+        series = [
+            {"metric": "a", "type": "rate", "interval": 2, "points": [[10.5, 1.9]], "tags": ["x"]},
+            {"metric": "a.count", "type": "gauge", "points": [[10.5, 4]], "tags": ["x"]},
+            {"metric": "a.count", "type": "gauge", "points": [[12.5, 3]], "tags": ["x"]},
+            {"metric": "b", "type": "gauge", "points": [[10.5, 7]]},
+        ]
+        body = zlib.compress(json.dumps({"series": series}).encode())
+        parts = [Part(body, "/api/v1/series?api_key=x", "deflate")]
+        self.assertEqual(flushes.gostatsd(parts, 2), {("a", "x"): 7.0})
+
     def test_series_of_version_2_are_protobuf(self):
         def field(number, body):
             return bytes([number << 3 | 2, len(body)]) + body
