@@ -48,6 +48,19 @@ pub(crate) fn put_head(into: &mut Vec<u8>, key: u8, length: usize) {
     put_varint(into, length as u64);
 }
 
+/// As [`put_head`], in an array: its bytes and how many they are.
+#[inline]
+pub(crate) fn head(key: u8, length: usize) -> ([u8; 11], usize) {
+    let (mut bytes, mut used, mut rest) = ([key; 11], 1, length as u64);
+    while rest >= 0x80 {
+        bytes[used] = rest as u8 | 0x80;
+        used += 1;
+        rest >>= 7;
+    }
+    bytes[used] = rest as u8;
+    (bytes, used + 1)
+}
+
 /// A length-delimited field, also when it is empty.
 #[inline]
 pub(crate) fn put_bytes(into: &mut Vec<u8>, key: u8, bytes: &[u8]) {
@@ -156,6 +169,8 @@ mod tests {
         assert_eq!(bytes, expect);
         assert_eq!(varint_len(value), expect.len());
         assert_eq!(take_varint(&bytes), Some((value, expect.len())));
+        let (array, used) = head(key(1, BYTES), value as usize);
+        assert_eq!(array[..used], [&[key(1, BYTES)], expect].concat());
     }
 
     #[test]

@@ -40,11 +40,48 @@ impl<'a> Tags<'a> {
 
     /// Every tag once: the context's own, then the common ones.
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let separator = self.separator;
-        self.joined
-            .split(move |byte| *byte == separator)
-            .take(self.own)
-            .chain(self.common.iter().map(AsRef::as_ref))
+        self.own().chain(self.common().map(AsRef::as_ref))
+    }
+
+    /// The context's own tags.
+    #[inline]
+    pub(crate) fn own(&self) -> Own<'a> {
+        Own { rest: self.joined, separator: self.separator, left: self.own }
+    }
+
+    /// The tags common to all contexts.
+    pub(crate) fn common(&self) -> std::slice::Iter<'a, Box<[u8]>> {
+        self.common.iter()
+    }
+
+    /// True when the context's own tags are nothing but ASCII.
+    #[inline]
+    pub(crate) fn own_are_ascii(&self) -> bool {
+        self.joined.is_ascii()
+    }
+}
+
+/// The context's own tags, one by one.
+pub(crate) struct Own<'a> {
+    rest: &'a [u8],
+    separator: u8,
+    left: usize,
+}
+
+impl<'a> Iterator for Own<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        self.left = self.left.checked_sub(1)?;
+        // What is left is the last one: nothing needs to be searched.
+        let end = if self.left == 0 { None } else { memchr::memchr(self.separator, self.rest) };
+        let (tag, rest) = match end {
+            Some(end) => (&self.rest[..end], &self.rest[end + 1..]),
+            None => (self.rest, &[][..]),
+        };
+        self.rest = rest;
+        Some(tag)
     }
 }
 

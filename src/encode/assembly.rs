@@ -11,9 +11,10 @@ use bytes::Bytes;
 use super::compress::{Compression, Compressor};
 use super::limits::{Bounds, PayloadLimits};
 use super::{ContentEncoding, Payload, Route};
+use crate::protobuf::{BYTES, head, key};
 
-/// Bytes that gather before they go to the compressor.
-const PIECE_BYTES: usize = 64 * 1024;
+/// Bytes that gather before they go to the compressor: few enough to stay in the first cache.
+const PIECE_BYTES: usize = 16 * 1024;
 /// A payload whose compressed room fell to this part of the limit is closed rather than flushed again.
 const ROOM_PART_MIN: usize = 16;
 
@@ -117,27 +118,60 @@ impl Assembly {
 
     /// Adds one item, closing the payload before it when there is no room.
     pub(super) fn add(&mut self, glue: Glue<'_>, item: &[u8], points: usize, sink: Sink<'_>) {
-        if self.items > 0 && !self.has_room(glue.next.len() + item.len(), points) {
+        if let Some(body) = self.start(glue, item.len(), points, sink) {
+            body.extend_from_slice(item);
+        }
+    }
+
+    /// Adds a message as one more of the repeated field 1.
+    pub(super) fn add_message(&mut self, message: &[u8], points: usize, sink: Sink<'_>) {
+        if let Some(body) = self.start_message(message.len(), points, sink) {
+            body.extend_from_slice(message);
+        }
+    }
+
+    /// As [`Assembly::start`], for a message that is one more of the repeated field 1.
+    pub(super) fn start_message(
+        &mut self,
+        length: usize,
+        points: usize,
+        sink: Sink<'_>,
+    ) -> Option<&mut Vec<u8>> {
+        let (head, head_length) = head(key(1, BYTES), length);
+        let head = &head[..head_length];
+        self.start(Glue { first: head, next: head }, length, points, sink)
+    }
+
+    /// Makes room for one item of `length` bytes, closing the payload before it when there is none.
+    /// Returns where the caller appends exactly so many; none when it exceeds a limit by itself.
+    pub(super) fn start(
+        &mut self,
+        glue: Glue<'_>,
+        length: usize,
+        points: usize,
+        sink: Sink<'_>,
+    ) -> Option<&mut Vec<u8>> {
+        if self.raw.len() >= PIECE_BYTES {
+            self.feed();
+        }
+        if self.items > 0 && !self.has_room(glue.next.len() + length, points) {
             self.close(sink);
         }
         if self.items == 0 {
-            let alone = self.prefix.len() + glue.first.len() + item.len() + self.suffix.len();
+            let alone = self.prefix.len() + glue.first.len() + length + self.suffix.len();
             if alone > self.bounds.uncompressed_bytes || points > self.bounds.points {
                 self.counts.items_too_big += 1;
                 self.counts.points_too_big += points as u64;
-                return;
+                return None;
             }
             self.raw.extend_from_slice(&self.prefix);
             self.raw.extend_from_slice(glue.first);
         } else {
             self.raw.extend_from_slice(glue.next);
         }
-        self.raw.extend_from_slice(item);
         self.items += 1;
         self.points += points;
-        if self.raw.len() >= PIECE_BYTES {
-            self.feed();
-        }
+        Some(&mut self.raw)
     }
 
     /// Hands over the payload begun, if any, and the counts.

@@ -38,9 +38,12 @@ mod checks;
 mod compress;
 mod events;
 mod limits;
+mod metric_origin;
 mod payload;
 mod readable;
 mod series;
+mod series_end;
+mod series_identity;
 pub(crate) mod series_v1;
 mod sketches;
 pub mod split;
@@ -51,9 +54,10 @@ pub use checks::CheckEncoder;
 pub use compress::Compression;
 pub use events::EventEncoder;
 pub use limits::PayloadLimits;
+pub use metric_origin::MetricOrigin;
 pub use payload::{ContentEncoding, Payload, Route};
 pub use readable::readable;
-pub use series::{MetricOrigin, SeriesEncoder, SeriesFormat};
+pub use series::{SeriesEncoder, SeriesFormat};
 pub use sketches::SketchEncoder;
 
 #[cfg(test)]

@@ -1,15 +1,13 @@
 //! Series, as protobuf for `/api/v2/series` or as JSON for `/api/v1/series`.
 
-use super::assembly::{Assembly, EncodeCounts, Glue, Sink};
+use super::assembly::{Assembly, EncodeCounts, Sink};
 use super::compress::Compression;
 use super::limits::PayloadLimits;
-use super::text::put_field;
+use super::metric_origin::MetricOrigin;
+use super::series_end::EndFields;
+use super::series_identity::IdentityFields;
 use super::{Payload, Route, series_v1};
-use crate::context::{TagUse, utf8_bytes};
-use crate::flush::{Point, Series, SeriesKind};
-use crate::protobuf::{
-    BYTES, VARINT, key, put_bytes, put_double, put_head, put_integer, put_varint, varint_len,
-};
+use crate::flush::{Point, Series};
 
 /// Which of the two series routes is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,18 +17,6 @@ pub enum SeriesFormat {
     /// Protobuf to `/api/v2/series`.
     #[default]
     V2,
-}
-
-/// Who a point claims to come from (v2 series and sketches). The Agent's own product is 10 and the
-/// category of its DogStatsD 10; nothing is claimed unless configured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MetricOrigin {
-    /// `origin_product`
-    pub product: u32,
-    /// `origin_category`
-    pub category: u32,
-    /// `origin_service`
-    pub service: u32,
 }
 
 /// Writes series into payloads.
@@ -43,21 +29,13 @@ pub struct SeriesEncoder {
 
 /// Where one item is put together.
 #[derive(Default)]
-pub(super) struct Scratch {
-    pub(super) item: Vec<u8>,
-    pub(super) tags: Vec<u8>,
-    resources: Vec<u8>,
-    host: HostField,
-}
-
-/// The host of the last series, as it is posted.
-#[derive(Default)]
-struct HostField {
+struct Scratch {
+    /// JSON.
+    item: Vec<u8>,
     name: Vec<u8>,
-    /// Never empty once a series was written.
-    field: Vec<u8>,
-    /// Runs of invalid UTF-8 in the name.
-    replaced: u64,
+    /// Protobuf.
+    identity: IdentityFields,
+    end: EndFields,
 }
 
 impl SeriesEncoder {
@@ -92,8 +70,20 @@ impl SeriesEncoder {
     /// Adds one series; gives `sink` the payload before it when that is full. A series with more points
     /// than a payload may hold comes in parts.
     pub fn push(&mut self, series: &Series<'_>, sink: &mut dyn FnMut(Payload)) {
-        for points in series.points.chunks(self.assembly.points_max()) {
-            self.push_part(series, points, sink);
+        self.push_context(std::slice::from_ref(series), sink);
+    }
+
+    /// Adds the series of one context, which have one name, host and set of tags; otherwise as
+    /// [`SeriesEncoder::push`] for each.
+    pub fn push_context(&mut self, series: &[Series<'_>], sink: &mut dyn FnMut(Payload)) {
+        let Some(first) = series.first() else { return };
+        if self.format == SeriesFormat::V2 {
+            self.scratch.identity.set(first);
+        }
+        for one in series {
+            for points in one.points.chunks(self.assembly.points_max()) {
+                self.push_part(one, points, sink);
+            }
         }
     }
 
@@ -110,176 +100,22 @@ impl SeriesEncoder {
         if finite == 0 {
             return;
         }
-        self.scratch.item.clear();
+        let Scratch { item, name, identity, end } = &mut self.scratch;
         match self.format {
             SeriesFormat::V1 => {
-                let Scratch { item, tags: name, .. } = &mut self.scratch;
+                item.clear();
                 series_v1::write(item, name, series, points, &mut counts.invalid_utf8);
-                series_v1::add(&mut self.assembly, &self.scratch.item, finite, sink);
+                series_v1::add(&mut self.assembly, item, finite, sink);
             }
             SeriesFormat::V2 => {
-                let origin = self.origin;
-                write(&mut self.scratch, series, points, origin, &mut counts.invalid_utf8);
-                add_message(&mut self.assembly, &mut self.scratch, finite, sink);
+                counts.invalid_utf8 += identity.replaced();
+                let end = end.of(series, points, self.origin);
+                let length = identity.length(series.suffix) + end.len();
+                if let Some(body) = self.assembly.start_message(length, finite, sink) {
+                    identity.put(body, series.suffix);
+                    body.extend_from_slice(end);
+                }
             }
         }
-    }
-}
-
-/// Adds the message in `scratch.item` as one more of the repeated field 1.
-pub(super) fn add_message(
-    assembly: &mut Assembly,
-    scratch: &mut Scratch,
-    points: usize,
-    sink: Sink<'_>,
-) {
-    let head = &mut scratch.tags;
-    head.clear();
-    put_head(head, key(1, BYTES), scratch.item.len());
-    assembly.add(Glue { first: head, next: head }, &scratch.item, points, sink);
-}
-
-const METRIC: u8 = key(2, BYTES);
-const TAG: u8 = key(3, BYTES);
-
-/// The fields of MetricSeries, in the order of their numbers.
-fn write(
-    scratch: &mut Scratch,
-    series: &Series<'_>,
-    points: &[Point],
-    origin: Option<MetricOrigin>,
-    replaced: &mut u64,
-) {
-    const METADATA: u8 = key(9, BYTES);
-    put_identity(scratch, series, replaced);
-    let item = &mut scratch.item;
-    put_end(item, series, points);
-    if let Some(origin) = origin {
-        put_metadata(item, METADATA, origin);
-    }
-}
-
-/// Resources, name and tags.
-fn put_identity(scratch: &mut Scratch, series: &Series<'_>, replaced: &mut u64) {
-    let Scratch { item, host, .. } = scratch;
-    // Nearly every series has the host of the one before.
-    if host.name != series.host || host.field.is_empty() {
-        host.name.clear();
-        host.name.extend_from_slice(series.host);
-        host.field.clear();
-        host.replaced = 0;
-        put_resource(&mut host.field, b"host", series.host, &mut host.replaced);
-    }
-    *replaced += host.replaced;
-    let before = *replaced;
-    item.extend_from_slice(&host.field);
-    put_name(item, series, replaced);
-    for tag in series.tags.iter() {
-        let TagUse::Plain = TagUse::of(tag) else {
-            // Some tags become resources, which stand before the name.
-            item.clear();
-            *replaced = before;
-            return put_identity_with_resources(scratch, series, replaced);
-        };
-        put_field(item, TAG, tag, replaced);
-    }
-}
-
-/// As [`put_identity`], where devices and resources hide among the tags.
-#[cold]
-fn put_identity_with_resources(scratch: &mut Scratch, series: &Series<'_>, replaced: &mut u64) {
-    let Scratch { item, tags, resources, host } = scratch;
-    tags.clear();
-    resources.clear();
-    let mut device = None;
-    for tag in series.tags.iter() {
-        match TagUse::of(tag) {
-            TagUse::Plain => put_field(tags, TAG, tag, replaced),
-            TagUse::Device(name) => device = Some(name),
-            TagUse::Resource(kind, name) => put_resource(resources, kind, name, replaced),
-            TagUse::Nothing => {}
-        }
-    }
-    item.extend_from_slice(&host.field);
-    if let Some(name) = device {
-        put_resource(item, b"device", name, replaced);
-    }
-    item.extend_from_slice(resources);
-    put_name(item, series, replaced);
-    item.extend_from_slice(tags);
-}
-
-fn put_name(item: &mut Vec<u8>, series: &Series<'_>, replaced: &mut u64) {
-    let name = utf8_bytes(series.name, replaced);
-    put_head(item, METRIC, name.len() + series.suffix.len());
-    item.extend_from_slice(&name);
-    item.extend_from_slice(series.suffix.as_bytes());
-}
-
-const POINT: u8 = key(4, BYTES);
-const TYPE: u8 = key(5, VARINT);
-const UNIT: u8 = key(6, BYTES);
-const SOURCE: u8 = key(7, BYTES);
-const INTERVAL: u8 = key(8, VARINT);
-
-/// Points and what says how they read.
-fn put_end(item: &mut Vec<u8>, series: &Series<'_>, points: &[Point]) {
-    for point in points.iter().filter(|point| point.value.is_finite()) {
-        put_point(item, POINT, *point);
-    }
-    put_integer(item, TYPE, type_number(series.kind));
-    if let Some(unit) = series.unit {
-        put_bytes(item, UNIT, unit.as_bytes());
-    }
-    if let Some(source) = series.source.filter(|source| !source.is_empty()) {
-        put_bytes(item, SOURCE, source.as_bytes());
-    }
-    put_integer(item, INTERVAL, series.interval);
-}
-
-/// A Resource {1: type, 2: name}; an empty name is not written.
-fn put_resource(into: &mut Vec<u8>, kind: &[u8], name: &[u8], replaced: &mut u64) {
-    const RESOURCE: u8 = key(1, BYTES);
-    let (kind, name) = (utf8_bytes(kind, replaced), utf8_bytes(name, replaced));
-    let field = |text: &[u8]| {
-        if text.is_empty() { 0 } else { 1 + varint_len(text.len() as u64) + text.len() }
-    };
-    put_head(into, RESOURCE, field(&kind) + field(&name));
-    for (key, text) in [(key(1, BYTES), kind), (key(2, BYTES), name)] {
-        if !text.is_empty() {
-            put_bytes(into, key, &text);
-        }
-    }
-}
-
-/// A MetricPoint {1: value, 2: timestamp}.
-fn put_point(into: &mut Vec<u8>, point: u8, Point { timestamp, value }: Point) {
-    // Negative times are ten bytes of two's complement, as int64 wants them.
-    let seconds = timestamp as u64;
-    let length =
-        if value == 0.0 { 0 } else { 9 } + if seconds == 0 { 0 } else { 1 + varint_len(seconds) };
-    put_head(into, point, length);
-    put_double(into, key(1, crate::protobuf::FIXED64), value);
-    put_integer(into, key(2, VARINT), seconds);
-}
-
-/// A Metadata {1: Origin {4: product, 5: category, 6: service}}.
-pub(super) fn put_metadata(into: &mut Vec<u8>, metadata: u8, origin: MetricOrigin) {
-    let numbers = [(4, origin.product), (5, origin.category), (6, origin.service)];
-    let field = |number: u32| if number == 0 { 0 } else { 1 + varint_len(u64::from(number)) };
-    let length: usize = numbers.iter().map(|(_, number)| field(*number)).sum();
-    put_head(into, metadata, 1 + varint_len(length as u64) + length);
-    into.push(key(1, BYTES));
-    put_varint(into, length as u64);
-    for (place, number) in numbers {
-        put_integer(into, key(place, VARINT), u64::from(number));
-    }
-}
-
-fn type_number(kind: SeriesKind) -> u64 {
-    match kind {
-        SeriesKind::Count => 1,
-        SeriesKind::Rate => 2,
-        SeriesKind::Gauge => 3,
     }
 }

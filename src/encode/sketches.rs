@@ -3,7 +3,7 @@
 use super::assembly::{Assembly, EncodeCounts};
 use super::compress::Compression;
 use super::limits::PayloadLimits;
-use super::series::{MetricOrigin, Scratch, add_message, put_metadata};
+use super::metric_origin::{MetricOrigin, put_metadata};
 use super::text::put_field;
 use super::{Payload, Route};
 use crate::flush::SketchSeries;
@@ -13,7 +13,7 @@ use crate::protobuf::{BYTES, FIXED64, VARINT, key, put_bytes, put_double, put_in
 pub struct SketchEncoder {
     assembly: Assembly,
     origin: Option<MetricOrigin>,
-    scratch: Scratch,
+    message: Vec<u8>,
     bins: BinScratch,
 }
 
@@ -35,7 +35,7 @@ impl SketchEncoder {
         Ok(SketchEncoder {
             assembly,
             origin: None,
-            scratch: Scratch::default(),
+            message: Vec::new(),
             bins: BinScratch::default(),
         })
     }
@@ -64,7 +64,7 @@ impl SketchEncoder {
             return;
         }
         let replaced = &mut self.assembly.counts.invalid_utf8;
-        let item = &mut self.scratch.item;
+        let item = &mut self.message;
         item.clear();
         put_field(item, METRIC, series.name, replaced);
         if !series.host.is_empty() {
@@ -77,7 +77,7 @@ impl SketchEncoder {
         if let Some(origin) = self.origin {
             put_metadata(item, METADATA, origin);
         }
-        add_message(&mut self.assembly, &mut self.scratch, 1, sink);
+        self.assembly.add_message(&self.message, 1, sink);
     }
 
     /// Gives `sink` the last payload, if there is one, and returns what was left out since the last

@@ -9,6 +9,7 @@ use ahash::RandomState;
 use super::complete::{Flush, gather_late};
 use super::conflicts;
 use super::global::GlobalCells;
+use super::grouped;
 use super::handover::HandOver;
 use super::merge;
 use super::overrides::PostingOverrides;
@@ -190,6 +191,7 @@ impl Flusher {
             let max = self.settings.set_members_max;
             handover.add_to(&mut merged, (stamp, start), &self.registry, max);
         }
+        grouped::by_number(&mut merged);
         merged.histograms.iter_mut().for_each(HistogramCell::sort);
         merged.distributions.iter_mut().for_each(|cell| cell.sketch.finish());
         let second = if self.of_doors { 1 } else { self.settings.interval };
@@ -246,6 +248,7 @@ impl Flusher {
             Continued::Held(value) => held.push((number, value)),
         });
         conflicts::yield_to_values(self.postings(), &flush.merged, &mut idle, &mut held);
+        grouped::sort(&mut idle, |number| *number);
         (flush.idle, flush.held) = (idle, held);
     }
 

@@ -37,6 +37,7 @@ mod complete;
 mod conflicts;
 mod flusher;
 mod global;
+mod grouped;
 pub mod handover;
 mod merge;
 mod overrides;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use ahash::RandomState;
 
+use super::grouped;
 use super::overrides::{KnownScope, PostingOverride, PostingOverrides};
 use crate::context::{Birth, Context, FreeIds, IdTable, Kind, give_back, prefetch};
 
@@ -26,7 +27,7 @@ pub(super) struct Known {
 
 /// How far ahead a context's key is loaded, and by as much again its place in the list: a context is posted
 /// in some 300 ns, a load takes 100 and more.
-const AHEAD: usize = 4;
+const AHEAD: usize = 8;
 
 /// No start of a bucket: the last second that 32 bits can hold, in 2106.
 const NEVER: u32 = u32::MAX;
@@ -113,7 +114,7 @@ impl Registry {
                 self.leave(number);
             }
         }
-        for birth in births {
+        for birth in grouped::by_name(births, &self.state) {
             let known = self.number(lane, birth.id);
             let united = overrides.united(&birth.context);
             self.any_united |= united.is_some();

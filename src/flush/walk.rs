@@ -62,11 +62,11 @@ impl<'a> FlushView<'a> {
         for cell in registry.ahead(&bucket.gauges, |cell| cell.context) {
             self.gauge(cell.context, cell.value, visit);
         }
-        for cell in &bucket.sets {
+        for cell in registry.ahead(&bucket.sets, |cell| cell.context) {
             self.gauge(cell.context, cell.count() as f64, visit);
         }
         self.histograms(visit);
-        for cell in &bucket.distributions {
+        for cell in registry.ahead(&bucket.distributions, |cell| cell.context) {
             self.sketch(cell.context, self.flush.timestamp, &cell.sketch, false, visit);
         }
         for (context, start, sketch) in &self.flush.late_sketches {

@@ -129,7 +129,7 @@ impl Output for DatadogOutput {
         checks.begin(built_at);
         flush.visit(&mut |row| {
             if enabled.series {
-                row.series.iter().for_each(|one| series.push(one, &mut deliver));
+                series.push_context(row.series, &mut deliver);
             }
             if let Some(sketch) = row.sketch.as_ref().filter(|_| enabled.sketches) {
                 sketches.push(sketch, &mut deliver);
