@@ -12,7 +12,7 @@ use super::sample::Sample;
 use super::set::SetCell;
 use super::spares::{SpareSamples, SpareSketches};
 use super::write_order::WriteOrder;
-use crate::context::{Birth, Kind, prefetch};
+use crate::context::{Birth, Kind};
 use crate::memory::MemoryShare;
 use crate::protocol::MetricType;
 
@@ -72,7 +72,7 @@ pub struct Bucket {
     pub counts: LineCounts,
     /// What the cells hold beyond their own size: samples, members, bins.
     pub(super) memory: MemoryShare,
-    spare_samples: SpareSamples,
+    pub(super) spare_samples: SpareSamples,
     spare_sketches: SpareSketches,
 }
 
@@ -192,29 +192,6 @@ impl Bucket {
             }
             // Sets carry members, never numbers.
             MetricType::Set => false,
-        }
-    }
-
-    /// Begins to load a cell that is about to be written.
-    #[inline(always)]
-    pub(super) fn prefetch_cell(&self, kind: MetricType, cell: u32) {
-        let cell = cell as usize;
-        match kind {
-            MetricType::Counter => self.counters.get(cell).map(prefetch),
-            MetricType::Gauge => self.gauges.get(cell).map(prefetch),
-            MetricType::Histogram | MetricType::Timing => self.histograms.get(cell).map(prefetch),
-            MetricType::Distribution => self.distributions.get(cell).map(prefetch),
-            MetricType::Set => None,
-        };
-    }
-
-    /// Begins to load the place of a histogram's next sample; the cell itself should be there.
-    #[inline(always)]
-    pub(super) fn prefetch_samples(&self, kind: MetricType, cell: u32) {
-        if let MetricType::Histogram | MetricType::Timing = kind
-            && let Some(histogram) = self.histograms.get(cell as usize)
-        {
-            histogram.prefetch();
         }
     }
 }

@@ -12,7 +12,8 @@
 //! cost instructions.
 
 use super::shard::{Fate, Shard};
-use crate::context::{Alias, Kind, RawKey};
+use super::writes::{Write, is_histogram};
+use crate::context::{Alias, RawKey};
 use crate::protocol::processor::{self, Work};
 use crate::protocol::{self, ParseError, PlainLines, PlainMetric, RATE_MIN};
 
@@ -26,8 +27,6 @@ const AHEAD: usize = 32;
 struct Waiting<'a> {
     metric: PlainMetric<'a>,
     hash: u64,
-    /// Its cell, as far as a hash can tell.
-    cell: Option<u32>,
     /// Marks of its line.
     line: (usize, usize),
 }
@@ -132,17 +131,18 @@ impl Shard {
     fn plain_lines(&mut self, lines: &mut PlainLines<'_, '_>, walk: &mut Walk<'_>) {
         // A copy, which no other code can reach, stays in registers.
         let (mut reader, sender) = (*lines, walk.sender);
+        let seeds = self.contexts.seeds(sender);
         loop {
             let from = reader.mark();
             let Some(metric) = reader.metric() else { break };
-            self.counts().received += 1;
             let raw = raw_key(&metric, sender);
-            let hash = self.contexts.hash(&raw);
+            let hash = raw.hash_from(&seeds);
             if !self.plain(hash, &raw, &metric) {
                 let line = reader.between(from, reader.mark());
                 self.unusual(hash, metric, line, walk);
             }
         }
+        self.bucket.apply(&mut self.writes);
         *lines = reader;
     }
 
@@ -150,37 +150,31 @@ impl Shard {
     #[inline(always)]
     fn plain_lines_ahead(&mut self, lines: &mut PlainLines<'_, '_>, walk: &mut Walk<'_>) {
         let mut reader = *lines;
+        let seeds = self.contexts.seeds(walk.sender);
         let mut queue = [None::<Waiting<'_>>; AHEAD];
         loop {
             let mut waiting = 0;
             for place in &mut queue {
                 let from = reader.mark();
                 let Some(metric) = reader.metric() else { break };
-                let hash = self.contexts.hash(&raw_key(&metric, walk.sender));
+                let hash = raw_key(&metric, walk.sender).hash_from(&seeds);
                 self.contexts.prefetch_alias(hash);
-                *place = Some(Waiting { metric, hash, cell: None, line: (from, reader.mark()) });
+                *place = Some(Waiting { metric, hash, line: (from, reader.mark()) });
                 waiting += 1;
             }
-            let taken = &mut queue[..waiting];
-            for line in taken.iter_mut().flatten() {
-                line.cell = self.contexts.prefetch_key(line.hash, self.epoch);
-                if let Some(cell) = line.cell {
-                    self.bucket.prefetch_cell(line.metric.kind, cell);
-                }
+            let taken = &queue[..waiting];
+            for line in taken.iter().flatten() {
+                self.contexts.prefetch_key(line.hash);
             }
             for line in taken.iter().flatten() {
-                if let Some(cell) = line.cell {
-                    self.bucket.prefetch_samples(line.metric.kind, cell);
-                }
-            }
-            for line in taken.iter().flatten() {
-                self.counts().received += 1;
                 let raw = raw_key(&line.metric, walk.sender);
                 if !self.plain(line.hash, &raw, &line.metric) {
                     let (from, to) = line.line;
                     self.unusual(line.hash, line.metric, reader.between(from, to), walk);
                 }
             }
+            self.bucket.prefetch(&self.writes);
+            self.bucket.apply(&mut self.writes);
             if waiting < AHEAD {
                 break;
             }
@@ -188,7 +182,7 @@ impl Shard {
         *lines = reader;
     }
 
-    /// Records a plain metric whose raw key knows its cell; else false.
+    /// Lets what a plain metric writes wait if its raw key knows its cell; else false.
     #[inline(always)]
     fn plain(&mut self, hash: u64, raw: &RawKey<'_>, metric: &PlainMetric<'_>) -> bool {
         // No closure here: the compiler keeps one out of line, and calling it costs every line.
@@ -198,35 +192,33 @@ impl Shard {
         }
     }
 
-    /// Writes the cell of a known metric. False, and nothing is counted, when something about the
+    /// Lets the write of a known metric wait. False, and nothing is counted, when something about the
     /// line is not ordinary.
     #[inline(always)]
     fn write(&mut self, cell: u32, metric: &PlainMetric<'_>) -> bool {
-        let scale = match metric.rate {
-            1.0 => 1.0,
-            rate if (RATE_MIN..1.0).contains(&rate) => 1.0 / rate,
-            _ => return false,
-        };
-        let copies = self.settings.histogram_copy.is_some();
-        if copies && Kind::from(metric.kind) == Kind::Histogram {
+        let PlainMetric { kind, value, rate, .. } = *metric;
+        let is_usual = rate == 1.0 || (RATE_MIN..1.0).contains(&rate);
+        // Asked in this order, so that nothing jumps by the kind, which alternates.
+        if !is_usual || (self.settings.histogram_copy.is_some() && is_histogram(kind)) {
             return false;
         }
         let write_order = self.write_orders.advance();
-        let written =
-            self.bucket.record(metric.kind, cell, metric.value, metric.rate, scale, write_order);
-        if written {
-            let counts = &mut self.bucket.counts;
-            counts.values += 1;
-            counts.metrics += 1;
+        let write = Write { value, rate, cell, write_order };
+        if !self.writes.push(kind, write) {
+            self.bucket.apply(&mut self.writes);
+            self.writes.push(kind, write);
         }
-        written
+        true
     }
 
-    /// First touch in this bucket, a rate out of range, a sum out of range; or first sight, then the full
-    /// reader decides what the line is.
+    /// First touch in this bucket, a rate out of range; or first sight, then the full reader decides what
+    /// the line is.
     #[cold]
     #[inline(never)]
     fn unusual(&mut self, hash: u64, metric: PlainMetric<'_>, line: &[u8], walk: &mut Walk<'_>) {
+        // It may write the same cell as a line before it.
+        self.bucket.apply(&mut self.writes);
+        self.counts().received += 1;
         if self.contexts.known(hash, &raw_key(&metric, walk.sender)).is_some() {
             let fate = self.hashed_metric(&metric.into(), walk.sender, hash);
             self.count_fate(fate);
@@ -245,4 +237,94 @@ fn raw_key<'a>(metric: &PlainMetric<'a>, sender: &'a [u8]) -> RawKey<'a> {
 fn after_last_newline(datagram: &[u8]) -> &[u8] {
     let end = memchr::memrchr(b'\n', datagram).map_or(0, |newline| newline + 1);
     &datagram[end..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::{Bucket, ShardSettings};
+    use crate::context::Rules;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn shard() -> Shard {
+        let state = ahash::RandomState::with_seeds(1, 2, 3, 4);
+        let now = Duration::from_secs(1_000);
+        Shard::new(ShardSettings::default(), Arc::new(Rules::default()), state, now)
+    }
+
+    /// All that a bucket holds; and its cells in the order in which they were last written.
+    fn shown(bucket: &Bucket) -> (String, Vec<(u32, u32)>) {
+        let mut text = format!("{:?}", bucket.counts);
+        let mut orders = Vec::new();
+        for cell in &bucket.counters {
+            text += &format!("\nc {} {}", cell.context, cell.sum);
+            orders.push((cell.write_order, cell.context));
+        }
+        for cell in &bucket.gauges {
+            text += &format!("\ng {} {}", cell.context, cell.value);
+            orders.push((cell.write_order, cell.context));
+        }
+        for cell in &bucket.histograms {
+            text += &format!("\nh {} {:?}", cell.context, cell.parts());
+            orders.push((cell.write_order, cell.context));
+        }
+        for cell in &bucket.distributions {
+            text += &format!("\nd {} {:?}", cell.context, cell.sketch);
+        }
+        for cell in &bucket.sets {
+            text += &format!("\ns {} {:?}", cell.context, cell.count());
+        }
+        orders.sort_unstable();
+        (text, orders)
+    }
+
+    fn line() -> impl Strategy<Value = String> {
+        let value =
+            select(&["0", "1", "2.5", "33", "12345678901", "-7", "1e3", "1e308", "1:2"][..]);
+        let kind = select(&["c", "g", "h", "ms", "d", "s"][..]);
+        let rate = select(&["", "", "", "|@0.5", "|@0.3", "|@2", "|@0", "|@x"][..]);
+        let tags = select(&["", "|#a:1", "|#env:prod,service:checkout,pod:web-0000007"][..]);
+        let names = select(&["a", "b", "http.request.duration", "_e{", ""][..]);
+        (names, value, kind, rate, tags).prop_map(|(name, value, kind, rate, tags)| {
+            format!("{name}:{value}|{kind}{rate}{tags}")
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn a_datagram_is_its_lines_one_by_one(
+            lines in prop::collection::vec(line(), 1..400),
+            many in select(&[1, 1, 1, CACHED_ALIASES_MAX + 1][..]),
+        ) {
+            let (mut whole, mut single) = (shard(), shard());
+            let others: String = (0..many).map(|n| format!("n{n}:1|c\n")).collect();
+            for text in [others, lines.join("\n"), lines.join("\n")] {
+                let mut refused = 0;
+                whole.datagram(text.as_bytes(), b"", false, |_, _, _| refused += 1);
+                for line in text.lines() {
+                    single.counts().received += 1;
+                    if matches!(single.line(line.as_bytes(), b""), Fate::Refused(_)) {
+                        refused -= 1;
+                    }
+                }
+                prop_assert_eq!(refused, 0);
+            }
+            let close = |shard: &mut Shard| {
+                let mut closed = shard.close(shard.bucket_end(), Bucket::default());
+                closed.counters.retain(|cell| cell.sum != 1.0);
+                closed
+            };
+            let (whole, single) = (shown(&close(&mut whole)), shown(&close(&mut single)));
+            prop_assert_eq!(whole.0, single.0);
+            let contexts = |orders: Vec<(u32, u32)>| {
+                orders.into_iter().map(|(_, context)| context).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(contexts(whole.1), contexts(single.1));
+        }
+    }
 }

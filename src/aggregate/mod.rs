@@ -44,6 +44,7 @@ mod timed_bucket;
 mod timed_part;
 mod weighted;
 mod write_order;
+mod writes;
 
 pub use bucket::{Bucket, TimestampedPoint, TimestampedSample};
 pub use counter::CounterCell;

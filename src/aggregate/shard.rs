@@ -12,6 +12,7 @@ use ahash::RandomState;
 use super::bucket::Bucket;
 use super::counts::LineCounts;
 use super::write_order::WriteOrders;
+use super::writes::Writes;
 use crate::context::heavy_hitters::HeavyHitters;
 use crate::context::{Birth, Contexts, DropReason, Rules};
 use crate::memory::{MemoryLimit, MemoryShare};
@@ -85,7 +86,9 @@ pub struct Shard {
     pub(super) origin_key: Vec<u8>,
     /// Where the separators of a datagram are written; kept for its memory.
     pub(super) separators: Separators,
-    /// The same, for a line with a time of its own.
+    /// What the known metrics at hand write; empty between datagrams.
+    pub(super) writes: Writes,
+    /// The same as `origin_key`, for a line with a time of its own.
     pub(super) local_key: Vec<u8>,
 }
 
@@ -112,6 +115,7 @@ impl Shard {
             now: 0,
             origin_key: Vec::new(),
             separators: Separators::default(),
+            writes: Writes::default(),
             local_key: Vec::new(),
         };
         shard.open(now);

@@ -2,17 +2,21 @@
 //!
 //! What is clever here: the table is cut into segments by the top bits of the hash, and each
 //! segment grows, is swept and is forgotten alone, so a table of a million keys never stalls its
-//! lane. A slot holds the cell of the open bucket beside the key, so a known line needs one probe
+//! lane. A slot holds the cell of the open bucket beside the key, so a known line needs one look
 //! and one comparison. Change `SEGMENTS` only together with [`AliasTable::segment_of`].
 
+use std::hint::select_unpredictable;
+
 use super::key::{RawKey, StoredKey};
-use super::prefetch::prefetch;
+use super::prefetch::prefetch_two_lines;
 
 /// Segments of one table. At a million aliases a segment holds 20 thousand slots of 24 bytes.
 const SEGMENTS: usize = 64;
 const SEGMENT_SHIFT: u32 = 64 - SEGMENTS.trailing_zeros();
 /// Slots of a segment at its birth.
 const SLOTS_MIN: usize = 8;
+/// Slots looked at together, from the one where the search starts: nearly every key stands in one of them.
+const NEAR: usize = 4;
 /// Keys of a segment that is small: with 16,384 in the table, which take 800 KB of slots.
 const SMALL_MAX: usize = 256;
 
@@ -29,16 +33,21 @@ pub struct Alias {
 
 #[derive(Clone, Debug)]
 struct Slot {
-    key: StoredKey,
+    /// None in an empty slot, whose hash may be looked at all the same.
+    key: Option<StoredKey>,
     /// The low half of the hash: finds the slot again when the segment grows.
     hash: u32,
     alias: Alias,
 }
 
+const EMPTY: Slot = Slot { key: None, hash: 0, alias: Alias { epoch: 0, cell: 0, decision: 0 } };
+
 #[derive(Debug, Default)]
 struct Segment {
-    slots: Box<[Option<Slot>]>,
-    used: usize,
+    slots: Box<[Slot]>,
+    /// Slots where a search may start: all but the last, so that [`NEAR`] follow each.
+    starts: u32,
+    used: u32,
     generation: u32,
 }
 
@@ -71,11 +80,10 @@ impl AliasTable {
         if segment.generation != self.generation {
             return None;
         }
-        let (at, slot) = segment.next_with(hash as u32, segment.start(hash as u32))?;
-        // The comparison is part of no loop, for which the compiler would prepare on every line what
-        // another round might need.
-        let holds = slot.key.matches(raw);
-        let slot = if holds { slot } else { segment.slot_after(at, hash as u32, *raw)? };
+        let slot = match segment.near(hash as u32) {
+            Some(slot) if slot.holds(raw) => slot,
+            _ => segment.find(hash as u32, *raw)?,
+        };
         Some(slot.alias)
     }
 
@@ -85,29 +93,27 @@ impl AliasTable {
         if segment.generation != self.generation {
             return None;
         }
-        let at = segment.position(segment.start(hash as u32), hash as u32, raw)?;
-        segment.slots.get_mut(at)?.as_mut().map(|slot| &mut slot.alias)
+        let at = segment.position(hash as u32, raw)?;
+        segment.slots.get_mut(at).map(|slot| &mut slot.alias)
     }
 
     /// Begins to load the slots where the search for this hash starts.
     #[inline(always)]
     pub fn prefetch(&self, hash: u64) {
         let segment = &self.segments[Self::segment_of(hash)];
-        let start = segment.start(hash as u32);
-        if let Some(slots) = segment.slots.get(start..) {
-            // A slot may begin in one cache line and end in the next.
-            slots.iter().take(2).for_each(prefetch);
+        if let Some(slot) = segment.slots.get(segment.start(hash as u32)) {
+            prefetch_two_lines(slot);
         }
     }
 
-    /// Begins to load the key bytes of a slot with this hash; returns its cell if that is valid in
-    /// bucket `epoch`. Forgotten slots may answer too: this is a guess for the caches' sake.
+    /// Begins to load the key bytes of the slot near the start that has this hash.
     #[inline(always)]
-    pub fn prefetch_key(&self, hash: u64, epoch: u32) -> Option<u32> {
+    pub fn prefetch_key(&self, hash: u64) {
         let segment = &self.segments[Self::segment_of(hash)];
-        let (_, slot) = segment.next_with(hash as u32, segment.start(hash as u32))?;
-        slot.key.prefetch();
-        (slot.alias.epoch == epoch).then_some(slot.alias.cell)
+        let slot = segment.near(hash as u32);
+        if let Some(key) = slot.and_then(|slot| slot.key.as_ref()) {
+            key.prefetch();
+        }
     }
 
     /// Remembers a key that is not in the table.
@@ -123,9 +129,9 @@ impl AliasTable {
         }
         let segment = &mut self.segments[index];
         let before = segment.slots.len();
-        segment.insert(Slot { key, hash: hash as u32, alias });
+        segment.insert(Slot { key: Some(key), hash: hash as u32, alias });
         self.used += 1;
-        self.bytes += own_bytes + (segment.slots.len() - before) * size_of::<Option<Slot>>();
+        self.bytes += own_bytes + (segment.slots.len() - before) * size_of::<Slot>();
     }
 
     /// Makes room in one segment: first what the open bucket has not touched, then everything.
@@ -159,20 +165,19 @@ impl AliasTable {
 
     fn retain(&mut self, index: usize, keep: impl Fn(&Alias) -> bool) {
         let segment = &mut self.segments[index];
-        if segment.slots.iter().flatten().all(|slot| keep(&slot.alias)) {
+        if used(&segment.slots).all(|slot| keep(&slot.alias)) {
             return;
         }
-        let slots = std::mem::take(&mut segment.slots);
-        let (slots_before, used_before) = (slots.len(), segment.used);
+        let (slots_before, used_before) = (segment.slots.len(), segment.used);
+        let kept = used(&segment.slots).filter(|slot| keep(&slot.alias)).count();
         let (kept, gone): (Vec<Slot>, Vec<Slot>) =
-            slots.into_iter().flatten().partition(|slot| keep(&slot.alias));
-        segment.used = 0;
-        segment.slots = empty_slots(capacity_for(kept.len()));
+            taken(segment.renew(kept)).partition(|slot| keep(&slot.alias));
         kept.into_iter().for_each(|slot| segment.place(slot));
-        self.used -= used_before - segment.used;
+        self.used -= (used_before - segment.used) as usize;
         let slots_freed = slots_before.saturating_sub(segment.slots.len());
-        self.bytes -= slots_freed * size_of::<Option<Slot>>();
-        self.bytes -= gone.iter().map(|slot| slot.key.alias_bytes()).sum::<usize>();
+        self.bytes -= slots_freed * size_of::<Slot>();
+        let keys = gone.iter().filter_map(|slot| slot.key.as_ref());
+        self.bytes -= keys.map(StoredKey::alias_bytes).sum::<usize>();
     }
 
     /// Remembered keys.
@@ -186,43 +191,63 @@ impl AliasTable {
     }
 }
 
+impl Slot {
+    #[inline(always)]
+    fn holds(&self, raw: &RawKey<'_>) -> bool {
+        self.key.as_ref().is_some_and(|key| key.matches(raw))
+    }
+}
+
 impl Segment {
-    /// Where the probe for `hash` starts: the high part of `hash * slots`, so that the number of
+    /// Where the probe for `hash` starts: the high part of `hash * starts`, so that the number of
     /// slots need not be a power of two.
     #[inline]
     fn start(&self, hash: u32) -> usize {
-        ((u64::from(hash) * self.slots.len() as u64) >> 32) as usize
+        ((u64::from(hash) * u64::from(self.starts)) >> 32) as usize
     }
 
-    /// The first slot from `at` on with this hash, and where it is.
+    /// Empty slots with room for so many keys; returns those before.
+    fn renew(&mut self, used: usize) -> Box<[Slot]> {
+        let count = capacity_for(used);
+        self.used = 0;
+        // Past 2^32 slots the last are never a start.
+        self.starts = u32::try_from(count.saturating_sub(NEAR - 1)).unwrap_or(u32::MAX);
+        std::mem::replace(&mut self.slots, vec![EMPTY; count].into_boxed_slice())
+    }
+
+    /// The first slot near the start that has this hash; if none has, any of them.
+    ///
+    /// How many slots a key stands behind its start is chance, which the processor would guess wrong for
+    /// every third line. So all of them are compared, and no branch depends on which it is.
     #[inline(always)]
-    fn next_with(&self, hash: u32, mut at: usize) -> Option<(usize, &Slot)> {
+    fn near(&self, hash: u32) -> Option<&Slot> {
+        let start = self.start(hash);
+        let [first, second, third, fourth]: &[Slot; NEAR] =
+            self.slots.get(start..start + NEAR)?.first_chunk()?;
+        let slot = select_unpredictable(third.hash == hash, third, fourth);
+        let slot = select_unpredictable(second.hash == hash, second, slot);
+        Some(select_unpredictable(first.hash == hash, first, slot))
+    }
+
+    /// The place of this key.
+    fn position(&self, hash: u32, raw: &RawKey<'_>) -> Option<usize> {
+        let mut at = self.start(hash);
         // Ends: a segment has no slots or an empty one (`capacity_for`).
         loop {
-            let slot = self.slots.get(at)?.as_ref()?;
-            if slot.hash == hash {
-                return Some((at, slot));
+            let slot = self.slots.get(at)?;
+            let key = slot.key.as_ref()?;
+            if slot.hash == hash && key.matches(raw) {
+                return Some(at);
             }
             at = self.after(at);
         }
     }
 
-    /// The slot of this key, from `at` on.
-    fn position(&self, mut at: usize, hash: u32, raw: &RawKey<'_>) -> Option<usize> {
-        loop {
-            let (found, slot) = self.next_with(hash, at)?;
-            if slot.key.matches(raw) {
-                return Some(found);
-            }
-            at = self.after(found);
-        }
-    }
-
-    /// The slot of a key beyond one that has its hash and another key: one line in millions.
-    #[cold]
+    /// The slot of a key that stands farther from its start, or behind one that has its hash: one line in
+    /// a hundred.
     #[inline(never)]
-    fn slot_after(&self, at: usize, hash: u32, raw: RawKey<'_>) -> Option<&Slot> {
-        self.slots.get(self.position(self.after(at), hash, &raw)?)?.as_ref()
+    fn find(&self, hash: u32, raw: RawKey<'_>) -> Option<&Slot> {
+        self.slots.get(self.position(hash, &raw)?)
     }
 
     #[inline(always)]
@@ -231,21 +256,19 @@ impl Segment {
     }
 
     fn insert(&mut self, slot: Slot) {
-        if capacity_for(self.used + 1) > self.slots.len() {
-            let grown = empty_slots(capacity_for((self.used + 1) * 9 / 8));
-            let old = std::mem::replace(&mut self.slots, grown);
-            self.used = 0;
-            old.into_iter().flatten().for_each(|slot| self.place(slot));
+        let more = self.used as usize + 1;
+        if capacity_for(more) > self.slots.len() {
+            taken(self.renew(more * 9 / 8)).for_each(|slot| self.place(slot));
         }
         self.place(slot);
     }
 
     fn place(&mut self, slot: Slot) {
         let mut at = self.start(slot.hash);
-        while self.slots[at].is_some() {
+        while self.slots[at].key.is_some() {
             at = self.after(at);
         }
-        self.slots[at] = Some(slot);
+        self.slots[at] = slot;
         self.used += 1;
     }
 }
@@ -260,8 +283,12 @@ fn capacity_for(used: usize) -> usize {
     }
 }
 
-fn empty_slots(count: usize) -> Box<[Option<Slot>]> {
-    (0..count).map(|_| None).collect()
+fn used(slots: &[Slot]) -> impl Iterator<Item = &Slot> {
+    slots.iter().filter(|slot| slot.key.is_some())
+}
+
+fn taken(slots: Box<[Slot]>) -> impl Iterator<Item = Slot> {
+    slots.into_iter().filter(|slot| slot.key.is_some())
 }
 
 #[cfg(test)]

@@ -34,7 +34,22 @@ impl KeySecrets {
     pub fn of(state: &RandomState) -> Self {
         KeySecrets([1_u64, 2, 3, 4].map(|number| state.hash_one(number)))
     }
+
+    /// What the hashes of raw keys with this origin begin from: it is hashed once for all of them.
+    #[inline]
+    #[must_use]
+    pub fn for_origin(&self, origin: &[u8]) -> KeySeeds {
+        let [name, mut tags, block, lengths] = self.0;
+        if !origin.is_empty() {
+            tags = hash_part(origin, tags ^ origin.len() as u64, block);
+        }
+        KeySeeds([name, tags, block, lengths])
+    }
 }
+
+/// [`KeySecrets::for_origin`].
+#[derive(Clone, Copy, Debug)]
+pub struct KeySeeds([u64; 4]);
 
 /// Both halves of a product: every bit of one factor moves many of the result.
 #[inline(always)]
@@ -47,18 +62,19 @@ impl RawKey<'_> {
     /// A keyed hash, different in every process. Sixteen bytes are a multiplication; the lengths, which
     /// tell apart what overlapping blocks do not, and the kind are part of the last one. Name and tags
     /// wait for each other only there, so that a processor multiplies for both at a time.
-    #[inline(always)]
     #[must_use]
     pub fn hash(&self, secrets: &KeySecrets) -> u64 {
-        let [name, tags, block, lengths] = secrets.0;
-        let name = hash_part(self.name, name, block);
-        let mut tags = hash_part(self.tags, tags, block);
-        if !self.origin.is_empty() {
-            tags = hash_part(self.origin, tags ^ self.origin.len() as u64, block);
-        }
-        let shape =
-            (self.name.len() as u64) << 32 ^ (self.tags.len() as u64) << 3 ^ self.kind as u64;
-        fold(name ^ shape, tags ^ lengths)
+        self.hash_from(&secrets.for_origin(self.origin))
+    }
+
+    /// The same, by the seeds of this origin.
+    #[inline(always)]
+    #[must_use]
+    pub fn hash_from(&self, seeds: &KeySeeds) -> u64 {
+        let [name, tags, block, lengths] = seeds.0;
+        let name = hash_part(self.name, name, block) ^ self.name.len() as u64;
+        let tags = hash_part(self.tags, tags, block) ^ lengths;
+        fold(name, tags ^ (self.tags.len() as u64 * 8).wrapping_add(self.kind as u64))
     }
 }
 

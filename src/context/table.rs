@@ -11,7 +11,7 @@ use super::entry::{Birth, Decision, Entry, NO_CELL, NO_CONTEXT};
 use super::free_ids::{FreeIds, give_back};
 use super::identity::{Context, ContextParts, Kind};
 use super::ids::IdTable;
-use super::key::{KeySecrets, RawKey, StoredKey};
+use super::key::{KeySecrets, KeySeeds, RawKey, StoredKey};
 use super::limits::{DropReason, OVERFLOW_CONTEXTS_MAX, OVERFLOW_TAG, PastCap, overflow_name};
 use super::mapper::ProfileSettings;
 use super::origin::Claims;
@@ -136,8 +136,13 @@ impl Contexts {
         self.aliases.bump_generation();
     }
 
+    /// What the hashes of raw keys with this origin begin from.
+    #[inline]
+    pub(crate) fn seeds(&self, origin: &[u8]) -> KeySeeds {
+        self.secrets.for_origin(origin)
+    }
+
     /// The hash of a raw key.
-    #[inline(always)]
     #[must_use]
     pub fn hash(&self, raw: &RawKey<'_>) -> u64 {
         raw.hash(&self.secrets)
@@ -160,11 +165,10 @@ impl Contexts {
         self.aliases.prefetch(hash);
     }
 
-    /// Begins to load the key bytes of an alias with this hash; returns its cell if that is valid
-    /// in bucket `epoch`. Only the bytes can tell whether it is the right one.
+    /// Begins to load the key bytes of an alias with this hash.
     #[inline(always)]
-    pub(crate) fn prefetch_key(&self, hash: u64, epoch: u32) -> Option<u32> {
-        self.aliases.prefetch_key(hash, epoch)
+    pub(crate) fn prefetch_key(&self, hash: u64) {
+        self.aliases.prefetch_key(hash);
     }
 
     /// First sight of these bytes: decides once for all lines like it.
