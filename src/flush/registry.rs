@@ -25,9 +25,9 @@ pub(super) struct Known {
     scope: KnownScope,
 }
 
-/// How far ahead a context's key is loaded, and by as much again its place in the list: a context is posted
-/// in some 300 ns, a load takes 100 and more.
-const AHEAD: usize = 8;
+/// How far ahead a context's key is loaded, and by as much again its place in the list: keys of one name lie all
+/// over the memory, and the processor has to find most of their pages first. 20 were 4 % faster than 8.
+const AHEAD: usize = 20;
 
 /// No start of a bucket: the last second that 32 bits can hold, in 2106.
 const NEVER: u32 = u32::MAX;
