@@ -46,7 +46,7 @@ impl Occurrence {
         Occurrence { type_name: "panic", file, line, column, chain: 0 }
     }
 
-    fn new(type_name: &'static str, at: &Location<'static>, chain: u64) -> Self {
+    fn new(type_name: &'static str, at: &'static Location<'static>, chain: u64) -> Self {
         Occurrence { type_name, file: at.file(), line: at.line(), column: at.column(), chain }
     }
 
