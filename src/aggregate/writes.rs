@@ -5,7 +5,7 @@
 //! the list of its kind is no jump, and the loop over a list has no kind to guess.
 //!
 //! A list keeps its order, and all writes of a cell are in one list. Between kinds the order of
-//! writing decides nothing: what was written last is told by [`WriteOrder`].
+//! writing decides nothing: [`WriteOrder`] says what was written last.
 
 use super::bucket::Bucket;
 use super::sample::Sample;

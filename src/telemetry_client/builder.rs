@@ -118,8 +118,8 @@ impl Builder {
         self
     }
 
-    /// The version of the library that reports; whippet's by default.
-    pub fn library_version(mut self, version: impl Into<String>) -> Self {
+    /// The version of the library that reports (`tracer_version` of the payload); whippet's by default.
+    pub fn tracer_version(mut self, version: impl Into<String>) -> Self {
         self.application.tracer_version = version.into();
         self
     }

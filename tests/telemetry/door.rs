@@ -32,7 +32,7 @@ fn every_message_of_the_client_passes_our_own_door() {
     let client = Client::builder("shop")
         .env("prod")
         .service_version("1.2")
-        .library_version("9.9")
+        .tracer_version("9.9")
         .hostname("web-7")
         .clock(clock.clone())
         .agent_url(&url)

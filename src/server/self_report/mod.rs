@@ -136,7 +136,7 @@ pub(crate) fn destination(config: &Config) -> String {
 fn builder(config: &Config, hostname: Option<&str>) -> Builder {
     Client::builder("whippet")
         .service_version(env!("CARGO_PKG_VERSION"))
-        .library_version(env!("CARGO_PKG_VERSION"))
+        .tracer_version(env!("CARGO_PKG_VERSION"))
         .language_version(COMPILER)
         .env(config.env.clone().unwrap_or_default())
         .hostname(hostname.unwrap_or_default())
