@@ -34,13 +34,28 @@ macro_rules! settings {
         pub(super) const FIELDS: &[&str] = &[$($key),+];
 
         /// Builds the struct from read values; names the key where table and struct disagree.
-        // Compiled once: it is the longest function by far.
+        // Checked before it is built: with a way out after each field, this one function was 2 % of the compiler's work.
         pub(super) fn build<'v>(
             value: &dyn Fn(&str) -> Option<&'v Value>,
         ) -> Result<Config, &'static str> {
-            Ok(Config { $($field: value($key).and_then(Field::of).ok_or($key)?,)+ })
+            let types: &[(&'static str, fn(&Value) -> bool)] = &[$(($key, is::<$type>)),+];
+            if let Some((key, _)) = types.iter().find(|(key, is)| !value(key).is_some_and(is)) {
+                return Err(key);
+            }
+            Ok(Config { $($field: read(value($key)),)+ })
         }
     };
+}
+
+/// Whether a value has this type.
+fn is<T: Field>(value: &Value) -> bool {
+    T::of(value).is_some()
+}
+
+/// The value in its type, once [`is`] has said so.
+#[inline(never)]
+fn read<T: Field>(value: Option<&Value>) -> T {
+    value.and_then(T::of).expect("its type has been checked")
 }
 
 settings! {
