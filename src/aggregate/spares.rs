@@ -6,9 +6,10 @@ use super::weighted::Weighted;
 use crate::memory::MemoryShare;
 use crate::sketch::Sketch;
 
-/// More bytes than this of a kind are let go: at many contexts they would rest for an interval, while the
-/// next bucket may get the same from the allocator.
-const SPARE_BYTES_MAX: usize = 4 << 20;
+/// More bytes than this of a kind are let go: two buckets would keep them for an interval, while the next
+/// bucket may get the same from the allocator. With 4 MiB, 33,000 timers took 4 MiB more, and a line of theirs
+/// no less time.
+const SPARE_BYTES_MAX: usize = 256 << 10;
 
 /// Emptied lists of samples.
 #[derive(Debug, Default)]
