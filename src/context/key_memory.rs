@@ -16,6 +16,8 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::key_pages::{self, PAGE, PAGE_BYTES};
+
 /// What stands before the bytes of a key.
 #[repr(C)]
 struct Head {
@@ -144,10 +146,6 @@ impl std::fmt::Debug for SharedBytes {
     }
 }
 
-/// Some two hundred keys: little is left empty at the end, and little has to die before it is given back.
-const PAGE_BYTES: usize = 16_384;
-/// What common allocators keep of themselves before a block; without it pages would not lie end to end.
-const PAGE_SPARED: usize = 16;
 const STEP: usize = align_of::<Head>();
 const SLOT_MIN: usize = BYTES_AT;
 /// Longer keys would leave too much of a page empty.
@@ -205,11 +203,6 @@ fn layout(length: u32) -> Layout {
 fn class_of(layout: Layout) -> Option<u8> {
     (layout.size() <= SLOT_MAX).then(|| ((layout.size() - SLOT_MIN) / STEP) as u8)
 }
-
-const PAGE: Layout = match Layout::from_size_align(PAGE_BYTES - PAGE_SPARED, PAGE_BYTES) {
-    Ok(layout) => layout,
-    Err(_) => panic!("a page is aligned to its size"),
-};
 
 fn take_block(length: u32) -> NonNull<u8> {
     let layout = layout(length);
@@ -282,18 +275,16 @@ impl Pool {
             }
             if (*page).live == 0 {
                 self.unlink(page);
-                dealloc(page.cast(), PAGE);
+                key_pages::give(NonNull::new_unchecked(page.cast()));
             }
         }
     }
 
     fn open_page(&mut self, class: u8, own: u8) -> *mut Page {
-        // SAFETY: the layout is not empty; the page is ours alone and large enough for its head.
+        let page: *mut Page =
+            key_pages::take().unwrap_or_else(|| handle_alloc_error(PAGE)).as_ptr().cast();
+        // SAFETY: the page is ours alone and large enough for its head.
         unsafe {
-            let page: *mut Page = alloc(PAGE).cast();
-            if page.is_null() {
-                handle_alloc_error(PAGE);
-            }
             page.write(Page {
                 previous: null_mut(),
                 next: null_mut(),

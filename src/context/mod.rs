@@ -13,6 +13,7 @@ mod identity;
 mod ids;
 mod key;
 mod key_memory;
+mod key_pages;
 mod limits;
 mod mapper;
 mod namespace;

@@ -48,6 +48,7 @@ mod series;
 mod styles;
 #[cfg(test)]
 mod tests;
+mod totals;
 mod walk;
 mod walk_global;
 
@@ -55,5 +56,6 @@ pub use complete::Flush;
 pub use flusher::{Closed, FlushSettings, Flusher};
 pub use rollup::{Aggregate, HistogramSettings, Percentile, Ranked};
 pub use series::{Point, Series, SeriesKind, SketchSeries};
+pub use totals::FlushTotals;
 pub use walk::{FlushView, Row};
 pub use walk_global::GlobalCell;

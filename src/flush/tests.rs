@@ -11,7 +11,8 @@ use std::time::Duration;
 use ahash::RandomState;
 
 use super::{
-    Closed, Flush, FlushSettings, Flusher, HistogramSettings, Percentile, Row, SeriesKind,
+    Closed, Flush, FlushSettings, FlushTotals, Flusher, HistogramSettings, Percentile, Row,
+    SeriesKind,
 };
 use crate::aggregate::{self, Bucket, Shard};
 use crate::context::{ContextLimits, Rules};
@@ -99,8 +100,15 @@ impl House {
     }
 
     fn print(&self, flush: &Flush) -> Vec<String> {
-        let mut posted = Vec::new();
-        self.flusher.view(flush).visit(&mut |row| posted.extend(lines_of(row)));
+        let (mut posted, mut totals) = (Vec::new(), FlushTotals::default());
+        let view = self.flusher.view(flush);
+        view.visit(&mut |row| {
+            totals.series += row.series.len();
+            totals.sketches += usize::from(row.sketch.is_some());
+            totals.points += row.series.iter().map(|one| one.points.len()).sum::<usize>();
+            posted.extend(lines_of(row));
+        });
+        assert_eq!(view.totals(), totals);
         posted.sort();
         posted
     }

@@ -9,7 +9,7 @@ use crate::aggregate::LineCounts;
 use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::context::DropReason;
-use crate::flush::{Flush, Flusher};
+use crate::flush::{Flush, FlushTotals, Flusher};
 use crate::forward::{Forwarder, ShutdownReport};
 use crate::net::{self, Arrival, Sender};
 use crate::protocol::ParseError;
@@ -145,12 +145,7 @@ pub(super) fn flush_completed(
 ) {
     hub.emit(EventKind::FlushCompleted, || {
         let duration = clock.monotonic().saturating_sub(began);
-        let (mut series, mut sketches, mut points) = (0, 0, 0);
-        flusher.view(flush).visit(&mut |row| {
-            series += row.series.len();
-            sketches += usize::from(row.sketch.is_some());
-            points += row.series.iter().map(|one| one.points.len()).sum::<usize>();
-        });
+        let FlushTotals { series, sketches, points } = flusher.view(flush).totals();
         let (events, checks) = (flush.events().len(), flush.checks().len());
         Event::FlushCompleted { duration, series, sketches, events, checks, points }
     });
