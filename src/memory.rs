@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Bytes that a share takes at a time, less under a small limit.
 const STEP_BYTES: usize = 64 << 10;
 
+/// Elements below which a list doubles.
+const DOUBLED_MAX: usize = 12;
+
 /// So many bytes for all shares together.
 #[derive(Debug)]
 pub struct MemoryLimit {
@@ -94,7 +97,8 @@ impl MemoryShare {
     }
 
     /// Makes room for `more` elements and charges it; false, and nothing changes, when the limit is
-    /// reached and the list would be longer than `free`. Lists double, up to `len_max` elements.
+    /// reached and the list would be longer than `free`. Lists double up to twelve elements and grow by half
+    /// from there, up to `len_max`: of many lists of about one length, less room stays empty.
     #[inline]
     pub fn grow<T>(&mut self, list: &mut Vec<T>, more: usize, free: usize, len_max: usize) -> bool {
         let needed = list.len() + more;
@@ -105,7 +109,9 @@ impl MemoryShare {
         if !has_room && needed > free {
             return false;
         }
-        let wanted = if has_room { needed.max((2 * list.capacity()).min(len_max)) } else { needed };
+        let capacity = list.capacity();
+        let larger = capacity + if capacity < DOUBLED_MAX { capacity } else { capacity / 2 };
+        let wanted = if has_room { needed.max(larger.min(len_max)) } else { needed };
         let before = list.capacity();
         list.reserve_exact(wanted - list.len());
         self.charge((list.capacity() - before) * size_of::<T>());
@@ -158,6 +164,9 @@ mod tests {
         list.extend([0; 6]);
         assert!(!share.grow(&mut list, 1, 8, 100));
         assert_eq!(list.capacity(), 12);
+        let mut long = list.clone();
+        assert!(MemoryShare::default().grow(&mut long, 1, 0, 100));
+        assert_eq!(long.capacity(), 18, "a half more");
         let mut small: Vec<u64> = Vec::new();
         assert!(share.grow(&mut small, 8, 8, 100) && !share.grow(&mut small, 9, 8, 100));
     }

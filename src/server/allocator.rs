@@ -1,4 +1,4 @@
-//! What the allocator of the C library does with long lists.
+//! What the allocator of the C library gives back to the system.
 #![allow(unsafe_code)]
 
 /// Lists of so many bytes and more are mapped alone and go back to the system when they are freed; of what
@@ -14,5 +14,62 @@ pub(super) fn give_back_long_lists() {
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, LONG_BYTES);
         libc::mallopt(libc::M_TRIM_THRESHOLD, LONG_BYTES);
+    }
+}
+
+/// First sights after which tables have grown enough for a look at what they left behind.
+const BIRTHS_MIN: usize = 4_096;
+
+/// Decides when the allocator is asked for what it holds and nobody uses.
+#[derive(Debug, Default)]
+pub(super) struct Trim {
+    births: usize,
+}
+
+impl Trim {
+    /// So many contexts are new.
+    pub(super) fn born(&mut self, births: usize) {
+        self.births += births;
+    }
+
+    /// Gives unused memory back when a good part of the contexts is new: tables that grew left pieces in which
+    /// nothing else fits, a tenth of the memory of a million contexts. In between it would only take what the
+    /// next bucket needs again.
+    pub(super) fn after_flush(&mut self, contexts: usize) {
+        if self.is_due(contexts) {
+            give_back_unused();
+        }
+    }
+
+    fn is_due(&mut self, contexts: usize) -> bool {
+        let due = self.births >= BIRTHS_MIN.max(contexts / 8);
+        self.births = if due { 0 } else { self.births };
+        due
+    }
+}
+
+fn give_back_unused() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it changes nothing that is allocated, and any thread may call it at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_given_back_when_an_eighth_of_the_contexts_is_new() {
+        let mut trim = Trim::default();
+        let mut due = |births, contexts| {
+            trim.born(births);
+            trim.is_due(contexts)
+        };
+        assert!(due(1_000_000, 1_000_000));
+        assert!(!due(0, 1_000_000) && !due(100_000, 1_100_000));
+        assert!(due(37_500, 1_100_000) && !due(1, 1_100_000));
+        assert!(!due(4_000, 4_000) && due(96, 4_096));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::allocator::Trim;
 use super::door_flushers::DoorFlushers;
 use super::events;
 use super::handover::HandOverFile;
@@ -77,6 +78,7 @@ pub(super) struct FlusherThread {
     /// Lines of buckets that are not flushed yet, per listener, by the start of the bucket.
     pub lines: BTreeMap<u64, Vec<LineCounts>>,
     pub conflict_named: bool,
+    pub trim: Trim,
     /// Contexts that all lanes together may hold.
     pub contexts_max: usize,
     pub hub: Hub,
@@ -155,6 +157,7 @@ impl FlusherThread {
     fn take(&mut self, closed: Closed) {
         let moment = self.moment();
         let own = self.own.as_mut().and_then(|own| own.saw(&closed, &self.lanes, moment));
+        self.trim.born(closed.bucket.births.len());
         self.flusher.take(closed);
         if let Some(own) = own {
             self.flusher.take(own);
@@ -192,6 +195,7 @@ impl FlusherThread {
                 None => self.own.iter_mut().for_each(|own| own.reuse(std::mem::take(&mut bucket))),
             }
         }
+        self.trim.after_flush(self.flusher.contexts());
     }
 
     /// A bucket of the doors goes to the same outputs, once; its parts were counted when they came.

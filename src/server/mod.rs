@@ -330,6 +330,7 @@ impl Server {
             flush_incomplete: config.dogstatsd_flush_incomplete_buckets,
             lanes: vec![Vec::new(); lanes],
             conflict_named: false,
+            trim: allocator::Trim::default(),
             hub: hub.clone(),
             liveness,
             watch,
