@@ -7,15 +7,16 @@
 //! taken for a key before are trusted.
 //!
 //! Plain warning: there are two loops for one job. While the table fits the caches, a line is
-//! finished before the next is read. Beyond, lines wait in a short queue until the memory they
-//! need was asked for, so that their cache misses overlap; below the limit the queue would only
-//! cost instructions.
+//! finished before the next is read. Beyond, and where lines are long (so are their keys, and a thousand of
+//! them fill a cache), lines wait in a short queue until the memory they need was asked for, so that their
+//! cache misses overlap; otherwise the queue would only cost instructions.
 
 use super::shard::{Fate, Shard};
-use super::writes::{Write, is_histogram};
+use super::write_order::WriteOrder;
+use super::writes::Write;
 use crate::context::{Alias, RawKey};
 use crate::protocol::processor::{self, Work};
-use crate::protocol::{self, ParseError, PlainLines, PlainMetric, RATE_MIN};
+use crate::protocol::{self, MetricType, ParseError, PlainLines, PlainMetric, WINDOW_BYTES};
 
 /// Remembered raw keys up to here (with their contexts and cells some 3 MB) are taken one by one.
 const CACHED_ALIASES_MAX: usize = 16_384;
@@ -27,8 +28,8 @@ const AHEAD: usize = 32;
 struct Waiting<'a> {
     metric: PlainMetric<'a>,
     hash: u64,
-    /// Marks of its line.
-    line: (usize, usize),
+    /// The mark behind its line.
+    end: usize,
 }
 
 /// What a datagram brings along, and who hears of its bad lines.
@@ -99,8 +100,9 @@ impl Shard {
         let mut separators = std::mem::take(&mut self.separators);
         while !rest.is_empty() {
             let mut lines = separators.read(rest, self.settings.options);
+            self.write_orders.announce(WINDOW_BYTES);
             loop {
-                if self.contexts.aliases() <= CACHED_ALIASES_MAX {
+                if self.contexts.aliases() <= CACHED_ALIASES_MAX && !lines.are_long() {
                     processor::run(OneByOne { shard: self, lines: &mut lines, walk });
                 } else {
                     processor::run(Ahead { shard: self, lines: &mut lines, walk });
@@ -132,13 +134,11 @@ impl Shard {
         // A copy, which no other code can reach, stays in registers.
         let (mut reader, sender) = (*lines, walk.sender);
         let seeds = self.contexts.seeds(sender);
-        loop {
-            let from = reader.mark();
-            let Some(metric) = reader.metric() else { break };
+        while let Some(metric) = reader.metric() {
             let raw = raw_key(&metric, sender);
             let hash = raw.hash_from(&seeds);
             if !self.plain(hash, &raw, &metric) {
-                let line = reader.between(from, reader.mark());
+                let line = reader.between(reader.start_of(&metric), reader.mark());
                 self.unusual(hash, metric, line, walk);
             }
         }
@@ -151,26 +151,26 @@ impl Shard {
     fn plain_lines_ahead(&mut self, lines: &mut PlainLines<'_, '_>, walk: &mut Walk<'_>) {
         let mut reader = *lines;
         let seeds = self.contexts.seeds(walk.sender);
+        let are_long = reader.are_long();
         let mut queue = [None::<Waiting<'_>>; AHEAD];
         loop {
             let mut waiting = 0;
             for place in &mut queue {
-                let from = reader.mark();
                 let Some(metric) = reader.metric() else { break };
                 let hash = raw_key(&metric, walk.sender).hash_from(&seeds);
                 self.contexts.prefetch_alias(hash);
-                *place = Some(Waiting { metric, hash, line: (from, reader.mark()) });
+                *place = Some(Waiting { metric, hash, end: reader.mark() });
                 waiting += 1;
             }
             let taken = &queue[..waiting];
             for line in taken.iter().flatten() {
-                self.contexts.prefetch_key(line.hash);
+                self.contexts.prefetch_key(line.hash, are_long);
             }
             for line in taken.iter().flatten() {
                 let raw = raw_key(&line.metric, walk.sender);
                 if !self.plain(line.hash, &raw, &line.metric) {
-                    let (from, to) = line.line;
-                    self.unusual(line.hash, line.metric, reader.between(from, to), walk);
+                    let Waiting { metric, hash, end } = *line;
+                    self.unusual(hash, metric, reader.between(reader.start_of(&metric), end), walk);
                 }
             }
             self.bucket.prefetch(&self.writes);
@@ -192,27 +192,34 @@ impl Shard {
         }
     }
 
-    /// Lets the write of a known metric wait. False, and nothing is counted, when something about the
-    /// line is not ordinary.
+    /// Lets the write of a known metric wait. False, and nothing is counted, when its kind may not.
     #[inline(always)]
     fn write(&mut self, cell: u32, metric: &PlainMetric<'_>) -> bool {
         let PlainMetric { kind, value, rate, .. } = *metric;
-        let is_usual = rate == 1.0 || (RATE_MIN..1.0).contains(&rate);
-        // Asked in this order, so that nothing jumps by the kind, which alternates.
-        if !is_usual || (self.settings.histogram_copy.is_some() && is_histogram(kind)) {
-            return false;
-        }
-        let write_order = self.write_orders.advance();
-        let write = Write { value, rate, cell, write_order };
-        if !self.writes.push(kind, write) {
-            self.bucket.apply(&mut self.writes);
-            self.writes.push(kind, write);
-        }
-        true
+        let write_order = self.write_orders.advance_announced();
+        // Its numbers, since a whole one would have to be in memory for the call, and the processor would
+        // wait for it there.
+        self.writes.push(kind, Write { value, rate, cell, write_order })
+            || self.push_again(kind, value, rate, cell, write_order)
     }
 
-    /// First touch in this bucket, a rate out of range; or first sight, then the full reader decides what
-    /// the line is.
+    /// Makes room in the list of this kind; false when none of it may wait.
+    #[cold]
+    #[inline(never)]
+    fn push_again(
+        &mut self,
+        kind: MetricType,
+        value: f64,
+        rate: f64,
+        cell: u32,
+        write_order: WriteOrder,
+    ) -> bool {
+        self.bucket.apply(&mut self.writes);
+        self.writes.push(kind, Write { value, rate, cell, write_order })
+    }
+
+    /// First touch in this bucket, a histogram that is copied; or first sight, then the full reader decides
+    /// what the line is.
     #[cold]
     #[inline(never)]
     fn unusual(&mut self, hash: u64, metric: PlainMetric<'_>, line: &[u8], walk: &mut Walk<'_>) {
@@ -249,10 +256,12 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    fn shard() -> Shard {
+    fn shard(copied: bool) -> Shard {
         let state = ahash::RandomState::with_seeds(1, 2, 3, 4);
         let now = Duration::from_secs(1_000);
-        Shard::new(ShardSettings::default(), Arc::new(Rules::default()), state, now)
+        let histogram_copy = copied.then(|| Box::from(&b"copy."[..]));
+        let settings = ShardSettings { histogram_copy, ..ShardSettings::default() };
+        Shard::new(settings, Arc::new(Rules::default()), state, now)
     }
 
     /// All that a bucket holds; and its cells in the order in which they were last written.
@@ -300,8 +309,12 @@ mod tests {
         fn a_datagram_is_its_lines_one_by_one(
             lines in prop::collection::vec(line(), 1..400),
             many in select(&[1, 1, 1, CACHED_ALIASES_MAX + 1][..]),
+            copied in any::<bool>(),
+            long in select(&[0, 0, 500][..]),
         ) {
-            let (mut whole, mut single) = (shard(), shard());
+            let (mut whole, mut single) = (shard(copied), shard(copied));
+            let lines: Vec<String> =
+                lines.into_iter().map(|line| line.replace("service", &"s".repeat(long + 7))).collect();
             let others: String = (0..many).map(|n| format!("n{n}:1|c\n")).collect();
             for text in [others, lines.join("\n"), lines.join("\n")] {
                 let mut refused = 0;

@@ -105,6 +105,8 @@ impl Shard {
         let write_orders = WriteOrders::new(settings.interval);
         let contexts = Contexts::new(rules, state.clone());
         let bucket = Bucket::default();
+        // What is copied is known by its context, not by its cell alone.
+        let writes = Writes::new(settings.histogram_copy.is_none());
         let mut shard = Shard {
             settings,
             contexts,
@@ -115,7 +117,7 @@ impl Shard {
             now: 0,
             origin_key: Vec::new(),
             separators: Separators::default(),
-            writes: Writes::default(),
+            writes,
             local_key: Vec::new(),
         };
         shard.open(now);

@@ -13,13 +13,15 @@ pub type WriteOrder = u32;
 pub struct WriteOrders {
     tick_nanos: u128,
     last: WriteOrder,
+    /// How far the lines that were announced stand apart: 1, and 0 where the numbers end.
+    step: WriteOrder,
 }
 
 impl WriteOrders {
     /// Orders for buckets of this length.
     #[must_use]
     pub fn new(interval: Duration) -> Self {
-        WriteOrders { tick_nanos: (interval.as_nanos() >> 31) + 1, last: 0 }
+        WriteOrders { tick_nanos: (interval.as_nanos() >> 31) + 1, last: 0, step: 0 }
     }
 
     /// A new bucket: orders begin again.
@@ -38,6 +40,20 @@ impl WriteOrders {
     pub fn since_start(order: WriteOrder, interval: Duration) -> Duration {
         let nanos = u128::from(order) * WriteOrders::new(interval).tick_nanos;
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// At most so many lines follow that take [`WriteOrders::advance_announced`].
+    #[inline]
+    pub fn announce(&mut self, lines: usize) {
+        let left = WriteOrder::MAX - self.last;
+        self.step = WriteOrder::from(left as usize >= lines);
+    }
+
+    /// The order of the next line of those that were announced: without asking where the numbers end.
+    #[inline(always)]
+    pub fn advance_announced(&mut self) -> WriteOrder {
+        self.last = self.last.wrapping_add(self.step);
+        self.last
     }
 
     /// The order of the next line.
@@ -65,6 +81,27 @@ mod tests {
         assert!(late.advance() > first);
         late.reset();
         assert_eq!(late.advance(), 1);
+    }
+
+    #[test]
+    fn announced_lines_have_later_orders_until_the_numbers_end() {
+        let mut orders = WriteOrders::new(Duration::from_secs(10));
+        let end = WriteOrders::since_start(WriteOrder::MAX - 10, Duration::from_secs(10));
+        orders.batch(end);
+        orders.announce(3);
+        let first = orders.advance();
+        assert_eq!(
+            [orders.advance_announced(), orders.advance_announced()],
+            [first + 1, first + 2]
+        );
+        orders.announce(1_000);
+        assert_eq!((orders.advance_announced(), orders.advance()), (first + 2, first + 3));
+        (0..20).for_each(|_| _ = orders.advance());
+        orders.announce(1);
+        assert_eq!(
+            (orders.advance_announced(), orders.advance()),
+            (WriteOrder::MAX, WriteOrder::MAX)
+        );
     }
 
     #[test]

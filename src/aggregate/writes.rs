@@ -32,56 +32,69 @@ pub(super) struct Write {
 /// power of two, for arithmetic.
 const LISTS: usize = 8;
 
+/// Where a list ends, as a place among all.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    next: u32,
+    /// One that is full, or takes nothing, ends here.
+    limit: u32,
+}
+
 /// Writes that wait. What they are counted as is counted when they are applied.
 #[derive(Debug)]
 pub(super) struct Writes {
     /// The lists, one behind the other; those in front of each wait.
     lists: [Write; LISTS * WAITING_MAX],
-    waiting: [usize; LISTS],
-}
-
-impl Default for Writes {
-    fn default() -> Self {
-        Writes { lists: [Write::default(); LISTS * WAITING_MAX], waiting: [0; LISTS] }
-    }
+    ends: [End; LISTS],
 }
 
 /// The list of a type: histograms and timers may write the same cell. Arithmetic instead of a `match`,
-/// which the compiler would make a jump.
+/// which the compiler would make a jump; a test below shows what comes out.
 #[inline(always)]
-fn list_of(kind: MetricType) -> usize {
-    let kind = kind as usize;
-    (kind - usize::from(kind > MetricType::Histogram as usize)) % LISTS
+const fn list_of(kind: MetricType) -> usize {
+    (3 * kind as usize + 2) / 4 % LISTS
 }
 
-const _: () = assert!(MetricType::Timing as usize == MetricType::Histogram as usize + 1);
-
 impl Writes {
+    /// Empty lists; `histograms` is false where none of them may wait, timers included.
+    pub fn new(histograms: bool) -> Self {
+        let ends = std::array::from_fn(|list| {
+            let takes = histograms || list != list_of(MetricType::Histogram);
+            let next = (list * WAITING_MAX) as u32;
+            End { next, limit: next + if takes { WAITING_MAX as u32 } else { 0 } }
+        });
+        Writes { lists: [Write::default(); LISTS * WAITING_MAX], ends }
+    }
+
     /// Lets a write wait; false when the list of its kind is full.
     #[inline(always)]
     pub fn push(&mut self, kind: MetricType, write: Write) -> bool {
-        let list = list_of(kind);
-        let waiting = self.waiting[list];
-        if waiting >= WAITING_MAX {
+        let end = &mut self.ends[list_of(kind)];
+        if end.next >= end.limit {
             return false;
         }
-        self.lists[list * WAITING_MAX + waiting] = write;
-        self.waiting[list] = waiting + 1;
+        // No list ends behind the last.
+        self.lists[end.next as usize % (LISTS * WAITING_MAX)] = write;
+        end.next += 1;
         true
     }
 
     /// Those of a type that wait.
     fn of(&self, kind: MetricType) -> &[Write] {
         let list = list_of(kind);
-        let from = list * WAITING_MAX;
-        self.lists.get(from..from + self.waiting[list]).unwrap_or_default()
+        self.lists.get(list * WAITING_MAX..self.ends[list].next as usize).unwrap_or_default()
     }
-}
 
-/// True for histograms and timers.
-#[inline(always)]
-pub(super) fn is_histogram(kind: MetricType) -> bool {
-    list_of(kind) == list_of(MetricType::Histogram)
+    /// Empties all lists; returns how many waited.
+    fn clear(&mut self) -> usize {
+        let mut waited = 0;
+        for (list, end) in self.ends.iter_mut().enumerate() {
+            let first = (list * WAITING_MAX) as u32;
+            waited += end.next - first;
+            end.next = first;
+        }
+        waited as usize
+    }
 }
 
 impl Bucket {
@@ -115,7 +128,7 @@ impl Bucket {
                 refuse();
             }
         }
-        let lines = std::mem::take(&mut writes.waiting).iter().sum::<usize>() as u64;
+        let lines = writes.clear() as u64;
         let counts = &mut self.counts;
         counts.received += lines;
         counts.values += lines - refused;
@@ -155,8 +168,28 @@ mod tests {
     use ahash::RandomState;
 
     #[test]
+    fn histograms_and_timers_share_a_list_and_no_other_kinds_do() {
+        use MetricType::*;
+        let lists = [Counter, Gauge, Histogram, Timing, Set, Distribution].map(list_of);
+        assert_eq!(lists, [0, 1, 2, 2, 3, 4]);
+    }
+
+    #[test]
+    fn where_histograms_may_not_wait_all_others_do() {
+        let mut writes = Writes::new(false);
+        let write = Write { value: 2.0, rate: 1.0, cell: 0, write_order: 1 };
+        for kind in [MetricType::Histogram, MetricType::Timing] {
+            assert!(!writes.push(kind, write) && writes.of(kind).is_empty());
+        }
+        for kind in [MetricType::Counter, MetricType::Gauge, MetricType::Distribution] {
+            assert!(writes.push(kind, write) && writes.of(kind).len() == 1);
+        }
+        assert_eq!(writes.clear(), 3);
+    }
+
+    #[test]
     fn a_write_that_a_cell_refuses_is_counted_as_dropped_and_a_full_list_says_so() {
-        let (mut bucket, mut writes) = (Bucket::default(), Writes::default());
+        let (mut bucket, mut writes) = (Bucket::default(), Writes::new(true));
         let state = RandomState::with_seeds(1, 2, 3, 4);
         let cell = bucket.push_cell(Kind::Histogram, 7, &state);
         assert_eq!(bucket.push_cell(Kind::Counter, 8, &state), cell);

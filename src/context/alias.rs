@@ -8,7 +8,7 @@
 use std::hint::select_unpredictable;
 
 use super::key::{RawKey, StoredKey};
-use super::prefetch::prefetch_two_lines;
+use super::prefetch::prefetch_lines;
 
 /// Segments of one table. At a million aliases a segment holds 20 thousand slots of 24 bytes.
 const SEGMENTS: usize = 64;
@@ -48,14 +48,15 @@ struct Segment {
     /// Slots where a search may start: all but the last, so that [`NEAR`] follow each.
     starts: u32,
     used: u32,
-    generation: u32,
 }
 
 /// A table from raw keys to contexts, bounded in bytes.
 #[derive(Debug)]
 pub(super) struct AliasTable {
     segments: Box<[Segment; SEGMENTS]>,
-    generation: u32,
+    /// What is forgotten and not freed yet, by segment; those in front have no keys while these do.
+    forgotten: Box<[Segment; SEGMENTS]>,
+    /// Keys of both.
     used: usize,
     /// Bytes of keys that no context shares, plus all slots.
     bytes: usize,
@@ -64,8 +65,8 @@ pub(super) struct AliasTable {
 
 impl AliasTable {
     pub fn new(bytes_max: usize) -> Self {
-        let segments = Box::new(std::array::from_fn(|_| Segment::default()));
-        AliasTable { segments, generation: 0, used: 0, bytes: 0, bytes_max }
+        let empty = || Box::new(std::array::from_fn(|_| Segment::default()));
+        AliasTable { segments: empty(), forgotten: empty(), used: 0, bytes: 0, bytes_max }
     }
 
     #[inline]
@@ -77,9 +78,6 @@ impl AliasTable {
     #[inline(always)]
     pub fn get(&self, hash: u64, raw: &RawKey<'_>) -> Option<Alias> {
         let segment = &self.segments[Self::segment_of(hash)];
-        if segment.generation != self.generation {
-            return None;
-        }
         let slot = match segment.near(hash as u32) {
             Some(slot) if slot.holds(raw) => slot,
             _ => segment.find(hash as u32, *raw)?,
@@ -90,9 +88,6 @@ impl AliasTable {
     /// The same, to be changed.
     pub fn find(&mut self, hash: u64, raw: &RawKey<'_>) -> Option<&mut Alias> {
         let segment = &mut self.segments[Self::segment_of(hash)];
-        if segment.generation != self.generation {
-            return None;
-        }
         let at = segment.position(hash as u32, raw)?;
         segment.slots.get_mut(at).map(|slot| &mut slot.alias)
     }
@@ -102,27 +97,25 @@ impl AliasTable {
     pub fn prefetch(&self, hash: u64) {
         let segment = &self.segments[Self::segment_of(hash)];
         if let Some(slot) = segment.slots.get(segment.start(hash as u32)) {
-            prefetch_two_lines(slot);
+            prefetch_lines::<2, _>(slot);
         }
     }
 
-    /// Begins to load the key bytes of the slot near the start that has this hash.
+    /// Begins to load the key bytes of the slot near the start that has this hash; more of them if it is
+    /// `long`.
     #[inline(always)]
-    pub fn prefetch_key(&self, hash: u64) {
+    pub fn prefetch_key(&self, hash: u64, long: bool) {
         let segment = &self.segments[Self::segment_of(hash)];
         let slot = segment.near(hash as u32);
         if let Some(key) = slot.and_then(|slot| slot.key.as_ref()) {
-            key.prefetch();
+            key.prefetch(long);
         }
     }
 
     /// Remembers a key that is not in the table.
     pub fn insert(&mut self, hash: u64, key: StoredKey, alias: Alias) {
-        let current = self.generation;
         let index = Self::segment_of(hash);
-        if self.segments[index].generation != current {
-            self.forget_segment(index);
-        }
+        self.free_forgotten(index);
         let own_bytes = key.alias_bytes();
         if self.bytes + own_bytes > self.bytes_max {
             self.evict(index, alias.epoch);
@@ -139,18 +132,27 @@ impl AliasTable {
     fn evict(&mut self, index: usize, epoch: u32) {
         self.sweep_segment(index, epoch);
         if self.bytes > self.bytes_max {
-            self.forget_segment(index);
+            self.retain(index, |_| false);
         }
     }
 
-    fn forget_segment(&mut self, index: usize) {
-        self.retain(index, |_| false);
-        self.segments[index].generation = self.generation;
+    /// Forgets every alias: rules have changed. What a segment held is freed when it is next touched, so
+    /// that a lane is not stalled for all of them.
+    pub fn forget_all(&mut self) {
+        for (segment, forgotten) in self.segments.iter_mut().zip(self.forgotten.iter_mut()) {
+            if segment.used > 0 {
+                *forgotten = std::mem::take(segment);
+            }
+        }
     }
 
-    /// Forgets every alias: rules have changed. Segments are emptied when they are next touched.
-    pub fn bump_generation(&mut self) {
-        self.generation = self.generation.wrapping_add(1);
+    fn free_forgotten(&mut self, index: usize) {
+        if self.forgotten[index].used > 0 {
+            let forgotten = std::mem::take(&mut self.forgotten[index]);
+            self.used -= forgotten.used as usize;
+            self.bytes -= forgotten.slots.len() * size_of::<Slot>();
+            self.bytes -= alias_bytes(&forgotten.slots);
+        }
     }
 
     /// The number of segments, each swept alone.
@@ -160,6 +162,7 @@ impl AliasTable {
 
     /// Forgets the aliases of one segment that no bucket since `oldest` has touched.
     pub fn sweep_segment(&mut self, index: usize, oldest: u32) {
+        self.free_forgotten(index);
         self.retain(index, |alias| alias.epoch >= oldest);
     }
 
@@ -176,11 +179,10 @@ impl AliasTable {
         self.used -= (used_before - segment.used) as usize;
         let slots_freed = slots_before.saturating_sub(segment.slots.len());
         self.bytes -= slots_freed * size_of::<Slot>();
-        let keys = gone.iter().filter_map(|slot| slot.key.as_ref());
-        self.bytes -= keys.map(StoredKey::alias_bytes).sum::<usize>();
+        self.bytes -= alias_bytes(&gone);
     }
 
-    /// Remembered keys.
+    /// Remembered keys, and those that have yet to be freed.
     pub fn len(&self) -> usize {
         self.used
     }
@@ -263,13 +265,27 @@ impl Segment {
         self.place(slot);
     }
 
-    fn place(&mut self, slot: Slot) {
-        let mut at = self.start(slot.hash);
+    /// Of two keys that want a place, the one that stands farther from its start gets it: so they stand
+    /// about equally far, and nearly all are [near](Segment::near).
+    fn place(&mut self, mut slot: Slot) {
+        let (mut at, mut passed) = (self.start(slot.hash), 0);
         while self.slots[at].key.is_some() {
+            let passed_there = self.passed(at);
+            if passed_there < passed {
+                std::mem::swap(&mut self.slots[at], &mut slot);
+                passed = passed_there;
+            }
             at = self.after(at);
+            passed += 1;
         }
         self.slots[at] = slot;
         self.used += 1;
+    }
+
+    /// How many slots behind its start the key of this slot stands.
+    fn passed(&self, at: usize) -> usize {
+        let start = self.start(self.slots[at].hash);
+        if at < start { at + self.slots.len() - start } else { at - start }
     }
 }
 
@@ -281,6 +297,11 @@ fn capacity_for(used: usize) -> usize {
         1..=SMALL_MAX => (2 * used + 1).max(SLOTS_MIN),
         _ => (used + used / 4 + 1).max(2 * SMALL_MAX + 1),
     }
+}
+
+/// Bytes of keys that no context shares.
+fn alias_bytes(slots: &[Slot]) -> usize {
+    slots.iter().filter_map(|slot| slot.key.as_ref()).map(StoredKey::alias_bytes).sum()
 }
 
 fn used(slots: &[Slot]) -> impl Iterator<Item = &Slot> {
@@ -357,14 +378,33 @@ mod tests {
     }
 
     #[test]
-    fn a_new_generation_forgets_everything_and_stays_usable() {
+    fn new_rules_forget_everything_and_stays_usable() {
         let mut twin = Twin::new(usize::MAX);
         (0..100).for_each(|number| twin.insert(&format!("n{number}"), 1, number));
-        twin.table.bump_generation();
+        let (len, bytes) = (twin.table.len(), twin.table.bytes());
+        twin.table.forget_all();
         assert_eq!(twin.find("n1"), None);
         twin.insert("n1", 1, 7);
         assert_eq!(twin.find("n1"), Some(7));
         assert_eq!(twin.find("n2"), None);
+        twin.table.forget_all();
+        assert_eq!((twin.find("n1"), twin.find("n2")), (None, None));
+        // Once every segment was touched, nothing is left of them.
+        (0..twin.table.segments()).for_each(|index| twin.table.sweep_segment(index, 0));
+        assert_eq!((twin.table.len(), twin.table.bytes()), (0, 0));
+        (0..100).for_each(|number| twin.insert(&format!("n{number}"), 1, number));
+        assert_eq!((twin.table.len(), twin.table.bytes()), (len, bytes));
+    }
+
+    #[test]
+    fn nearly_every_key_is_near_its_start() {
+        let mut twin = Twin::new(usize::MAX);
+        (0..1_000).for_each(|number| twin.insert(&format!("n{number}"), 1, number));
+        let far = twin.table.segments.iter().flat_map(|segment| {
+            let places = 0..segment.slots.len();
+            places.filter(|at| segment.slots[*at].key.is_some() && segment.passed(*at) >= NEAR)
+        });
+        assert!(far.count() < 10);
     }
 
     #[test]

@@ -60,7 +60,7 @@ const NEWLINE_SEPARATED: u8 = 2;
 /// The context stands for new ones past a cap.
 const OVERFLOW: u8 = 4;
 /// The owner of the series posts it, for all hosts.
-const GLOBAL: u8 = 32;
+const GLOBAL: u8 = 16;
 
 /// Name, kind, tag set and host of one series: immutable, in one allocation, cheap to clone.
 ///
@@ -278,7 +278,7 @@ impl Context {
     /// Begins to load its bytes.
     #[inline]
     pub(crate) fn prefetch(&self) {
-        self.0.prefetch();
+        self.0.prefetch(false);
     }
 
     /// The same bytes as a raw key, when a client that sends exactly these gets this context.

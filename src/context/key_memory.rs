@@ -21,9 +21,8 @@ use super::key_pages::{self, PAGE, PAGE_BYTES};
 /// What stands before the bytes of a key.
 #[repr(C)]
 struct Head {
-    /// What the owner of the bytes says of them: the low half, then the high one, so that a block need
-    /// not be aligned to eight.
-    header: [u32; 2],
+    /// What the owner of the bytes says of them, as bytes, so that a block need not be aligned to eight.
+    header: [u8; 8],
     references: AtomicU32,
     length: u32,
     /// A number that is found out later, 0 until then.
@@ -50,7 +49,7 @@ impl SharedBytes {
         let length = u32::try_from(parts.iter().map(|part| part.len()).sum::<usize>()).ok()?;
         let block = take_block(length);
         let head = Head {
-            header: [header as u32, (header >> 32) as u32],
+            header: header.to_ne_bytes(),
             references: AtomicU32::new(1),
             length,
             note: AtomicU32::new(0),
@@ -76,8 +75,7 @@ impl SharedBytes {
     /// What it was made with.
     #[inline(always)]
     pub fn header(&self) -> u64 {
-        let [low, high] = self.head().header;
-        u64::from(high) << 32 | u64::from(low)
+        u64::from_ne_bytes(self.head().header)
     }
 
     /// All parts.
@@ -100,7 +98,7 @@ impl SharedBytes {
 
     /// The start of the block, for the caches' sake.
     #[inline(always)]
-    pub fn start(&self) -> &[u32; 2] {
+    pub fn start(&self) -> &[u8; 8] {
         &self.head().header
     }
 

@@ -11,13 +11,14 @@ pub(crate) fn prefetch<T: ?Sized>(value: &T) {
     prefetch_address(std::ptr::from_ref(value).cast());
 }
 
-/// Begins to load the start of `value` and the cache line after it.
+/// Begins to load the start of `value` and what follows it, so many cache lines.
 #[inline(always)]
-pub(crate) fn prefetch_two_lines<T: ?Sized>(value: &T) {
+pub(crate) fn prefetch_lines<const LINES: usize, T: ?Sized>(value: &T) {
     let address = std::ptr::from_ref(value).cast::<u8>();
-    prefetch_address(address);
-    // Only an address: nothing is read through it.
-    prefetch_address(address.wrapping_add(CACHE_LINE_BYTES));
+    for line in 0..LINES {
+        // Only an address: nothing is read through it.
+        prefetch_address(address.wrapping_add(line * CACHE_LINE_BYTES));
+    }
 }
 
 /// On x86-64 and nearly every aarch64.

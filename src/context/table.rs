@@ -127,13 +127,13 @@ impl Contexts {
     /// New rules: every raw key is decided again at its next line; cells stay.
     pub fn set_rules(&mut self, rules: Arc<Rules>) {
         self.rules = rules;
-        self.aliases.bump_generation();
+        self.aliases.forget_all();
     }
 
     /// The tags of senders may have changed: every raw key is decided again at its next line.
     /// Contexts whose tags are the same stay the same.
     pub fn decide_again(&mut self) {
-        self.aliases.bump_generation();
+        self.aliases.forget_all();
     }
 
     /// What the hashes of raw keys with this origin begin from.
@@ -165,10 +165,10 @@ impl Contexts {
         self.aliases.prefetch(hash);
     }
 
-    /// Begins to load the key bytes of an alias with this hash.
+    /// Begins to load the key bytes of an alias with this hash; more of them if it is `long`.
     #[inline(always)]
-    pub(crate) fn prefetch_key(&self, hash: u64) {
-        self.aliases.prefetch_key(hash);
+    pub(crate) fn prefetch_key(&self, hash: u64, long: bool) {
+        self.aliases.prefetch_key(hash, long);
     }
 
     /// First sight of these bytes: decides once for all lines like it.

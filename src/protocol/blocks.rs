@@ -50,6 +50,10 @@ fn index_with(bytes: &[u8], places: &mut [u16], marks: impl Fn(&[u8; BLOCK]) -> 
     let room_before = places.len();
     let (mut room, mut base) = (places, 0);
     for block in blocks {
+        // Asked first, and apart from what is found: else both become one question with five instructions.
+        if room.len() < BLOCK {
+            break;
+        }
         room = write(marks(block), base, room);
         base += BLOCK as u16;
     }
@@ -105,15 +109,24 @@ mod x86 {
     use super::{BLOCK, index_with};
     use std::arch::x86_64::*;
 
+    /// The separator with these low four bits, for all that a byte can have; a byte that is equal to it is
+    /// one. Where there is none: 0x80, which no byte is that looks here. Those with the highest bit get 0.
+    const WANTED: __m128i = {
+        let mut wanted = [0x80; 16];
+        wanted[b'|' as usize % 16] = b'|';
+        wanted[b'\n' as usize % 16] = b'\n';
+        // SAFETY: both are 16 bytes, and any of them mean something.
+        unsafe { std::mem::transmute::<[u8; 16], __m128i>(wanted) }
+    };
+
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
     pub fn index_avx2(bytes: &[u8], places: &mut [u16]) -> usize {
         index_with(bytes, places, |block| {
             let half = |at: usize| {
                 // SAFETY: reads 32 of the 64 bytes of the block, from 0 or from 32, at any alignment.
                 let bytes = unsafe { _mm256_loadu_si256(block.as_ptr().add(at).cast()) };
-                let pipes = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'|' as i8));
-                let newlines = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'\n' as i8));
-                u64::from(_mm256_movemask_epi8(_mm256_or_si256(pipes, newlines)) as u32)
+                let wanted = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(WANTED), bytes);
+                u64::from(_mm256_movemask_epi8(_mm256_cmpeq_epi8(wanted, bytes)) as u32)
             };
             half(0) | half(BLOCK / 2) << 32
         })

@@ -177,8 +177,8 @@ fn timestamp<'a>(line: &[u8], content: &'a [u8]) -> Result<(i64, &'a [u8]), Pars
 fn several<'a>(line: &[u8], text: &'a [u8]) -> Result<Values<'a>, ParseError> {
     let mut items = text;
     let mut last = None;
-    while let Some(item) = next_item(&mut items) {
-        match number::float(item) {
+    while let Some((item, number)) = next_item(&mut items) {
+        match number {
             Ok(number) => last = Some((number, item.len())),
             Err(error) => {
                 let kind = match error {

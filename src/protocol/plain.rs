@@ -5,7 +5,7 @@
 //! of all `|` and newlines of a datagram are found first ([`super::blocks`]); a line is three of them,
 //! and its number is read backwards from the first, so nothing is searched. What it does not take
 //! (several values, set members, numbers in other notations, timestamps, honoured origin fields,
-//! carriage returns, faults) it leaves to the full reader.
+//! rates out of range, carriage returns, faults) it leaves to the full reader.
 //!
 //! What it takes means the same in the full reader **if the name is one**: it does not look for a second
 //! `:` in it, nor at what `_` may begin. So trust a [`PlainMetric`] only when its name was seen in a
@@ -13,7 +13,7 @@
 
 use super::blocks::{self, BLOCK};
 use super::datagram::lines;
-use super::message::{Metric, MetricType, Options, OriginFields, Values};
+use super::message::{Metric, MetricType, Options, OriginFields, RATE_MIN, Values};
 use super::metric::{TYPES, wire_type};
 use super::number;
 use super::scan::first_of_two;
@@ -27,7 +27,7 @@ pub struct PlainMetric<'a> {
     pub kind: MetricType,
     /// The sample, finite.
     pub value: f64,
-    /// The last `@` as it was written, also when it is out of range; 1 when absent.
+    /// The last `@`, from [`RATE_MIN`] to 1; 1 when absent.
     pub rate: f64,
     /// The last `#` field without the `#`; empty when absent.
     pub tags: &'a [u8],
@@ -51,6 +51,8 @@ impl<'a> From<PlainMetric<'a>> for Metric<'a> {
 pub const WINDOW_BYTES: usize = 16 << 10;
 /// Places beyond the last separator, so that a line can always be asked for its three.
 const BEYOND: usize = 4;
+/// Bytes for each separator of lines that are long: some 400 a line.
+const LONG_BYTES: usize = 128;
 /// Where a line ends that goes on behind the window: no place in it.
 const NOWHERE: u16 = u16::MAX;
 
@@ -136,6 +138,20 @@ impl<'a> PlainLines<'a, '_> {
         line
     }
 
+    /// True when what was not read yet has long lines: then their bytes, not their number, take the time.
+    #[inline]
+    #[must_use]
+    pub fn are_long(&self) -> bool {
+        (self.window.len() - self.start.min(self.window.len())) / LONG_BYTES >= self.places.len()
+    }
+
+    /// Where the line of a metric begins: as the mark before it.
+    #[inline]
+    #[must_use]
+    pub fn start_of(&self, metric: &PlainMetric<'_>) -> usize {
+        metric.name.as_ptr().addr().wrapping_sub(self.window.as_ptr().addr())
+    }
+
     /// How far was read, to ask [`PlainLines::between`] for what was.
     #[inline]
     #[must_use]
@@ -206,7 +222,8 @@ fn other<'a>(
             [b'#', text @ ..] => tags = text,
             [b'@', ..] => {
                 let (behind, number) = number::plain(window.get(from + 2..)?).ok()?;
-                if behind.len() != window.len() - to {
+                let is_in_range = (RATE_MIN..=1.0).contains(&number);
+                if behind.len() != window.len() - to || !is_in_range {
                     return None;
                 }
                 rate = number;
@@ -292,6 +309,7 @@ mod tests {
             };
             let taken = reader.between(from, reader.mark());
             assert_eq!(taken.strip_suffix(b"\r").unwrap_or(taken), line.bytes, "{datagram:?}");
+            assert_eq!(reader.start_of(&metric), from, "{datagram:?}");
             if !metric.name.is_empty() && !metric.name.contains(&b':') && metric.name[0] != b'_' {
                 let full = read(line.bytes, options);
                 assert_eq!(full, Ok(Message::Metric(metric.into())), "{datagram:?}");
@@ -342,6 +360,8 @@ mod tests {
             "n:1|c|#a\r",
             "n:1|c|@0.5\r\n",
             "name:1|c|@x",
+            "name:1|c|@0",
+            "name:1|c|@2|#a",
             "name:1|c|T5",
             "n:1\n|c",
         ] {

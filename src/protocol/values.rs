@@ -1,5 +1,6 @@
 //! The samples of a metric line, one number after the other.
 
+use super::literal::NumberError;
 use super::message::Values;
 use super::number;
 use super::scan::split_before;
@@ -38,9 +39,9 @@ impl Iterator for Numbers<'_> {
 
 #[inline(never)]
 fn next_number(packed: &mut &[u8]) -> Option<f64> {
-    while let Some(item) = next_item(packed) {
+    while let Some((_, number)) = next_item(packed) {
         // The reader has checked every item; text from elsewhere is skipped, not trusted.
-        if let Ok(number) = number::float(item) {
+        if let Ok(number) = number {
             return Some(number);
         }
     }
@@ -49,18 +50,27 @@ fn next_number(packed: &mut &[u8]) -> Option<f64> {
 
 impl std::iter::FusedIterator for Numbers<'_> {}
 
-/// Takes the next non-empty item off a list joined by colons.
+/// Takes the next non-empty item off a list joined by colons, and reads it.
+///
+/// # Errors
+/// Of the item, as [`number::float`].
 #[inline]
-pub(super) fn next_item<'a>(packed: &mut &'a [u8]) -> Option<&'a [u8]> {
+pub(super) fn next_item<'a>(packed: &mut &'a [u8]) -> Option<(&'a [u8], Result<f64, NumberError>)> {
     while let [b':', rest @ ..] = *packed {
         *packed = rest;
     }
     if packed.is_empty() {
         return None;
     }
+    // Nearly every one is a short decimal, which says itself where it ends.
+    if let Ok((rest @ ([] | [b':', ..]), number)) = number::plain(packed) {
+        let item = &packed[..packed.len() - rest.len()];
+        *packed = rest;
+        return Some((item, Ok(number)));
+    }
     let (item, rest) = split_before(b':', packed);
     *packed = rest;
-    Some(item)
+    Some((item, number::float(item)))
 }
 
 #[cfg(test)]
@@ -77,6 +87,21 @@ mod tests {
         holds(Values::Packed(b"1.1::41:"), &[1.1, 41.0]);
         holds(Values::Packed(b"::1e3:0x1p4:7"), &[1000.0, 16.0, 7.0]);
         holds(Values::Packed(b"::"), &[]);
+    }
+
+    #[test]
+    fn an_item_is_read_as_if_it_stood_alone() {
+        let items =
+            ["1", "1234567", "12345678", "0.25", "12.345678", "-7", "1e3", "inf", "x", "1_0"];
+        for (item, other) in items.iter().flat_map(|item| items.map(|other| (*item, other))) {
+            let text = format!("{item}:{other}");
+            let mut packed = text.as_bytes();
+            for expect in [item, other] {
+                let read = next_item(&mut packed);
+                assert_eq!(read, Some((expect.as_bytes(), number::float(expect.as_bytes()))));
+            }
+            assert_eq!(next_item(&mut packed), None);
+        }
     }
 
     #[test]

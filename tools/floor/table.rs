@@ -2,7 +2,7 @@
 //! sum beside the hash. Nothing is ever removed, and nobody is expected to aim at a slot.
 
 use crate::line::Line;
-use crate::prefetch::{prefetch, prefetch_two_lines};
+use crate::prefetch::{prefetch, prefetch_lines};
 
 /// Where sums are kept.
 pub struct Table {
@@ -82,7 +82,7 @@ impl Table {
     /// Second step of a batch, once the slots are there: the key.
     #[inline(always)]
     pub fn prefetch_key(&self, hash: u64) {
-        prefetch_two_lines(&*self.slots[self.start(hash)].key);
+        prefetch_lines::<2, _>(&*self.slots[self.start(hash)].key);
     }
 
     #[inline(always)]
