@@ -299,7 +299,7 @@ sinks:
         read=flushes.datadog,
         intervals=2,
         tried=False,
-        hard_to_get="its dependencies come from git, and its build was not finished beside other work",
+        hard_to_get="building it takes long, so `tools/peers/get` does so only when it is named",
     ),
 )
 
