@@ -298,7 +298,6 @@ sinks:
         sink="http",
         read=flushes.datadog,
         intervals=2,
-        tried=False,
         hard_to_get="building it takes long, so `tools/peers/get` does so only when it is named",
     ),
 )
