@@ -101,23 +101,42 @@ impl Compression {
 /// A compressor that is used for one body after another.
 pub(super) enum Compressor {
     Plain,
-    Flate(Compress),
+    Flate(Flate),
     #[cfg(feature = "zstd")]
     Zstd(zstd::stream::raw::Encoder<'static>),
+}
+
+/// zlib or gzip.
+pub(super) struct Flate {
+    level: u32,
+    gzip: bool,
+    /// Only while a body is written: it takes 380 KB, and most outputs post an event now and then or never.
+    body: Option<Compress>,
+}
+
+impl Flate {
+    fn body(&mut self) -> &mut Compress {
+        /// The largest window, as everybody uses.
+        const WINDOW_BITS: u8 = 15;
+        let (level, gzip) = (flate2::Compression::new(self.level.min(9)), self.gzip);
+        self.body.get_or_insert_with(|| match gzip {
+            true => Compress::new_gzip(level, WINDOW_BITS),
+            false => Compress::new(level, true),
+        })
+    }
 }
 
 impl Compressor {
     /// # Errors
     /// When zstd refuses the level.
     pub(super) fn new(compression: Compression) -> io::Result<Compressor> {
-        /// The largest window, as everybody uses.
-        const WINDOW_BITS: u8 = 15;
-        let level = |level: u32| flate2::Compression::new(level.min(9));
         Ok(match compression {
             Compression::None => Compressor::Plain,
-            Compression::Zlib { level: at } => Compressor::Flate(Compress::new(level(at), true)),
-            Compression::Gzip { level: at } => {
-                Compressor::Flate(Compress::new_gzip(level(at), WINDOW_BITS))
+            Compression::Zlib { level } => {
+                Compressor::Flate(Flate { level, gzip: false, body: None })
+            }
+            Compression::Gzip { level } => {
+                Compressor::Flate(Flate { level, gzip: true, body: None })
             }
             #[cfg(feature = "zstd")]
             Compression::Zstd { level } => {
@@ -136,7 +155,8 @@ impl Compressor {
     pub(super) fn write(&mut self, input: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         match self {
             Compressor::Plain => out.extend_from_slice(input),
-            Compressor::Flate(compress) => {
+            Compressor::Flate(flate) => {
+                let compress = flate.body();
                 let mut rest = input;
                 while !rest.is_empty() {
                     out.reserve(STEP_BYTES);
@@ -161,9 +181,9 @@ impl Compressor {
     pub(super) fn flush(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
         match self {
             Compressor::Plain => {}
-            Compressor::Flate(compress) => loop {
+            Compressor::Flate(flate) => loop {
                 out.reserve(STEP_BYTES);
-                compress.compress_vec(&[], out, FlushCompress::Sync)?;
+                flate.body().compress_vec(&[], out, FlushCompress::Sync)?;
                 if out.len() < out.capacity() {
                     break;
                 }
@@ -181,9 +201,10 @@ impl Compressor {
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
         match self {
             Compressor::Plain => {}
-            Compressor::Flate(compress) => loop {
+            Compressor::Flate(flate) => loop {
                 out.reserve(STEP_BYTES);
-                if compress.compress_vec(&[], out, FlushCompress::Finish)? == Status::StreamEnd {
+                let status = flate.body().compress_vec(&[], out, FlushCompress::Finish)?;
+                if status == Status::StreamEnd {
                     break;
                 }
             },
@@ -200,8 +221,8 @@ impl Compressor {
     pub(super) fn reset(&mut self) -> io::Result<()> {
         match self {
             Compressor::Plain => Ok(()),
-            Compressor::Flate(compress) => {
-                compress.reset();
+            Compressor::Flate(flate) => {
+                flate.body = None;
                 Ok(())
             }
             #[cfg(feature = "zstd")]
