@@ -133,13 +133,14 @@ struct Charged {
 pub(super) type Tell = Box<dyn Fn(FromLane) -> bool + Send>;
 
 impl LaneWorker {
+    /// Boxed, because it holds some 20 KiB that would lie on every stack it passes.
     pub fn new(
         lane: usize,
         parts: LaneParts,
         tell: Tell,
         spares: Channel<Bucket>,
         new_rules: Channel<Arc<Rules>>,
-    ) -> Self {
+    ) -> Box<Self> {
         let shard = fresh_shard(&parts);
         let refusals = RefusalLog::new(parts.verbose);
         let by_listener = ByListener::new(parts.listener_names.len());
@@ -148,7 +149,7 @@ impl LaneWorker {
         let watcher = Watcher::new(Arc::clone(&parts.watch), parts.settings.options);
         let recorder = Recorder::new(Arc::clone(&parts.watch.captures));
         let senders = parts.sender_accounts.then(Senders::new);
-        LaneWorker {
+        Box::new(LaneWorker {
             lane,
             parts,
             shard,
@@ -167,13 +168,13 @@ impl LaneWorker {
             tell,
             spares,
             new_rules,
-        }
+        })
     }
 
     /// Runs the lane until it is stopped; a panic costs the open bucket and nothing else.
-    pub fn run(mut self, mut net: Lane) {
+    pub fn run(mut self: Box<Self>, mut net: Lane) {
         loop {
-            match catch_unwind(AssertUnwindSafe(|| net.run(&mut self))) {
+            match catch_unwind(AssertUnwindSafe(|| net.run(&mut *self))) {
                 Ok(LaneEnd::Stopped { drained }) => {
                     if !drained {
                         tracing::warn!(target: "net", "stopped before every socket was read to its end");

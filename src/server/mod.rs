@@ -653,7 +653,7 @@ fn lane_parts(config: &Config, bound: &Bound, shared: Shared) -> LaneParts {
     }
 }
 
-type MadeWorkers = (Vec<Sender<Bucket>>, Vec<(LaneWorker, Sender<Arc<Rules>>)>);
+type MadeWorkers = (Vec<Sender<Bucket>>, Vec<(Box<LaneWorker>, Sender<Arc<Rules>>)>);
 
 fn make_workers(lanes: usize, parts: &LaneParts, to_flusher: &Sender<Message>) -> MadeWorkers {
     let mut spares = Vec::new();

@@ -24,7 +24,8 @@ const SERVICE_CHECK: &[u8] = b"whippet.up";
 pub(super) struct SelfMetrics {
     /// Its number among the lanes: one past the last.
     lane: usize,
-    shard: Shard,
+    /// Boxed for the reason that lanes are.
+    shard: Box<Shard>,
     /// Start of the bucket that each lane has open; zero before its first close.
     passed: Vec<u64>,
     /// Lines of the lanes' buckets that ours does not cover yet.
@@ -100,7 +101,7 @@ impl SelfMetrics {
         let rules = Arc::new(Rules::default());
         SelfMetrics {
             lane: lanes,
-            shard: Shard::new(settings, rules, state, now),
+            shard: Box::new(Shard::new(settings, rules, state, now)),
             passed: vec![0; lanes],
             counts: LineCounts::default(),
             reported: Reported::default(),

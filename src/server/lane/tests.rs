@@ -5,7 +5,7 @@ use crate::net::ListenerId;
 use crate::telemetry::{Event, Ring, Subscription, Transport as Told};
 
 /// A worker fed by the test alone; what it closes goes nowhere.
-fn worker(hub: &Hub) -> LaneWorker {
+fn worker(hub: &Hub) -> Box<LaneWorker> {
     let parts = LaneParts {
         settings: aggregate::ShardSettings::default(),
         rules: Arc::new(Rules::default()),
