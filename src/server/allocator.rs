@@ -2,9 +2,10 @@
 #![allow(unsafe_code)]
 
 /// Lists of so many bytes and more are mapped alone and go back to the system when they are freed; of what
-/// shorter ones leave free at the end of a heap, so much is kept.
+/// shorter ones leave free at the end of a heap, so much is kept. A list of cells that grew inside a heap leaves a hole
+/// at each step; mapped alone it is moved by the kernel. 100,000 contexts took 37 MiB with 1 MiB here, 33 with this.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const LONG_BYTES: libc::c_int = 1 << 20;
+const LONG_BYTES: libc::c_int = 256 << 10;
 
 /// A bucket of a million cells comes and goes with every interval. glibc maps such lists alone too, but only
 /// until the first of them is freed: then it keeps twice as much for the next, and that is up to 64 MiB.
