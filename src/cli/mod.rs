@@ -19,6 +19,7 @@ mod global_status;
 mod health;
 mod logging;
 mod notify;
+mod program_pages;
 mod reader;
 mod reference;
 mod reload;

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::config_args::ConfigArgs;
 use super::reload::reload;
-use super::{logging, notify};
+use super::{logging, notify, program_pages};
 use crate::clock::Clock;
 use crate::config::identity::{Identity, Machine};
 use crate::config::{self, Loaded, Mode, OutputKind, Outputs, Problems};
@@ -80,6 +80,7 @@ pub(super) fn run(args: &RunArgs, mut settings: ConfigArgs) -> anyhow::Result<Ex
     }
     let watchdog = notify::watchdog(server.alive())?;
     notify::ready();
+    program_pages::unmap_start_up();
     let signal = loop {
         match signals.wait() {
             Signal::Reload => {
