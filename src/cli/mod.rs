@@ -19,7 +19,7 @@ mod global_status;
 mod health;
 mod logging;
 mod notify;
-mod program_pages;
+mod program_memory;
 mod reader;
 mod reference;
 mod reload;

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::config_args::ConfigArgs;
 use super::reload::reload;
-use super::{logging, notify, program_pages};
+use super::{logging, notify, program_memory};
 use crate::clock::Clock;
 use crate::config::identity::{Identity, Machine};
 use crate::config::{self, Loaded, Mode, OutputKind, Outputs, Problems};
@@ -55,6 +55,7 @@ pub(super) fn run(args: &RunArgs, mut settings: ConfigArgs) -> anyhow::Result<Ex
     });
     settings.set.extend(output.map(|output| ("output".to_owned(), output.to_owned())));
     let settings = &settings;
+    program_memory::give_back_at_once();
     // First, so that no signal arrives before its handler is installed.
     let mut signals = Signals::new()?;
     let loaded = config::load(settings.sources(Mode::Run))?;
@@ -80,7 +81,7 @@ pub(super) fn run(args: &RunArgs, mut settings: ConfigArgs) -> anyhow::Result<Ex
     }
     let watchdog = notify::watchdog(server.alive())?;
     notify::ready();
-    program_pages::unmap_start_up();
+    program_memory::unmap_start_up();
     let signal = loop {
         match signals.wait() {
             Signal::Reload => {

@@ -1,12 +1,31 @@
-//! The memory that the program's own code takes after start-up.
+//! What only a program of its own may decide about the memory of a process: what its code keeps mapped, and what its
+//! allocator keeps.
 #![allow(unsafe_code)]
+
+#[cfg(target_env = "musl")]
+use mimalloc as _;
+
+/// Lets the system have free memory at once, not after a second: what a bucket frees is not needed until the next one
+/// has grown. For mimalloc; what glibc's allocator keeps is decided by the server.
+pub(super) fn give_back_at_once() {
+    #[cfg(target_env = "musl")]
+    {
+        /// `mi_option_purge_delay` of mimalloc 3, in milliseconds.
+        const PURGE_DELAY: std::ffi::c_int = 15;
+        unsafe extern "C" {
+            fn mi_option_set(option: std::ffi::c_int, value: std::ffi::c_long);
+        }
+        // SAFETY: it sets a number inside the allocator, which any thread may do at any time.
+        unsafe { mi_option_set(PURGE_DELAY, 0) };
+    }
+}
 
 /// Unmaps the pages of the program's code and constants. What goes on running comes back from the page cache with its
 /// next call, 64 KiB at a time and without reading a disk; what only read the configuration, bound sockets and printed
 /// does not, and that is about half of the 7 MiB that a start maps. The kernel takes a page that no process maps
 /// before others when memory is short.
 ///
-/// Break points that a debugger has set by now are gone. Libraries keep their pages: others may have patched them.
+/// Break points of debuggers and uprobes that are set by now are gone. Libraries keep their pages: others may have patched them.
 #[cfg(target_os = "linux")]
 pub(super) fn unmap_start_up() {
     // SAFETY: the callback reads what it is given while it is given, and needs no data of its own.
