@@ -6,17 +6,18 @@
 use mimalloc as _;
 
 /// Lets the system have free memory at once, not after a second: what a bucket frees is not needed until the next one
-/// has grown. For mimalloc; what glibc's allocator keeps is decided by the server.
+/// has grown. `MIMALLOC_PURGE_DELAY` still decides where it is set. For mimalloc; what glibc's allocator keeps is decided
+/// by the server.
 pub(super) fn give_back_at_once() {
     #[cfg(target_env = "musl")]
     {
         /// `mi_option_purge_delay` of mimalloc 3, in milliseconds.
         const PURGE_DELAY: std::ffi::c_int = 15;
         unsafe extern "C" {
-            fn mi_option_set(option: std::ffi::c_int, value: std::ffi::c_long);
+            fn mi_option_set_default(option: std::ffi::c_int, value: std::ffi::c_long);
         }
         // SAFETY: it sets a number inside the allocator, which any thread may do at any time.
-        unsafe { mi_option_set(PURGE_DELAY, 0) };
+        unsafe { mi_option_set_default(PURGE_DELAY, 0) };
     }
 }
 

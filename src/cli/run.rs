@@ -55,9 +55,9 @@ pub(super) fn run(args: &RunArgs, mut settings: ConfigArgs) -> anyhow::Result<Ex
     });
     settings.set.extend(output.map(|output| ("output".to_owned(), output.to_owned())));
     let settings = &settings;
-    program_memory::give_back_at_once();
     // First, so that no signal arrives before its handler is installed.
     let mut signals = Signals::new()?;
+    program_memory::give_back_at_once();
     let loaded = config::load(settings.sources(Mode::Run))?;
     let log = Arc::new(LogRing::default());
     let log_level = logging::start(&loaded.config, &log)?;
